@@ -1,0 +1,141 @@
+import datetime
+
+from agent_executor.api.executor.v1 import run_pb2 as _run_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class RunEvent(_message.Message):
+    __slots__ = ("run_id", "sequence", "type", "created_at", "run_started", "run_resumed", "model_call_started", "model_call_completed", "model_call_failed", "model_call_settled", "tool_call_started", "tool_call_completed", "run_finished")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_FIELD_NUMBER: _ClassVar[int]
+    RUN_STARTED_FIELD_NUMBER: _ClassVar[int]
+    RUN_RESUMED_FIELD_NUMBER: _ClassVar[int]
+    MODEL_CALL_STARTED_FIELD_NUMBER: _ClassVar[int]
+    MODEL_CALL_COMPLETED_FIELD_NUMBER: _ClassVar[int]
+    MODEL_CALL_FAILED_FIELD_NUMBER: _ClassVar[int]
+    MODEL_CALL_SETTLED_FIELD_NUMBER: _ClassVar[int]
+    TOOL_CALL_STARTED_FIELD_NUMBER: _ClassVar[int]
+    TOOL_CALL_COMPLETED_FIELD_NUMBER: _ClassVar[int]
+    RUN_FINISHED_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    sequence: int
+    type: str
+    created_at: _timestamp_pb2.Timestamp
+    run_started: RunStarted
+    run_resumed: RunResumed
+    model_call_started: ModelCallStarted
+    model_call_completed: ModelCallCompleted
+    model_call_failed: ModelCallFailed
+    model_call_settled: ModelCallSettled
+    tool_call_started: ToolCallStarted
+    tool_call_completed: ToolCallCompleted
+    run_finished: RunFinished
+    def __init__(self, run_id: _Optional[str] = ..., sequence: _Optional[int] = ..., type: _Optional[str] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., run_started: _Optional[_Union[RunStarted, _Mapping]] = ..., run_resumed: _Optional[_Union[RunResumed, _Mapping]] = ..., model_call_started: _Optional[_Union[ModelCallStarted, _Mapping]] = ..., model_call_completed: _Optional[_Union[ModelCallCompleted, _Mapping]] = ..., model_call_failed: _Optional[_Union[ModelCallFailed, _Mapping]] = ..., model_call_settled: _Optional[_Union[ModelCallSettled, _Mapping]] = ..., tool_call_started: _Optional[_Union[ToolCallStarted, _Mapping]] = ..., tool_call_completed: _Optional[_Union[ToolCallCompleted, _Mapping]] = ..., run_finished: _Optional[_Union[RunFinished, _Mapping]] = ...) -> None: ...
+
+class RunStarted(_message.Message):
+    __slots__ = ("agent_id", "agent_version", "model", "input", "is_test")
+    AGENT_ID_FIELD_NUMBER: _ClassVar[int]
+    AGENT_VERSION_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    INPUT_FIELD_NUMBER: _ClassVar[int]
+    IS_TEST_FIELD_NUMBER: _ClassVar[int]
+    agent_id: str
+    agent_version: int
+    model: str
+    input: str
+    is_test: bool
+    def __init__(self, agent_id: _Optional[str] = ..., agent_version: _Optional[int] = ..., model: _Optional[str] = ..., input: _Optional[str] = ..., is_test: _Optional[bool] = ...) -> None: ...
+
+class RunResumed(_message.Message):
+    __slots__ = ("attempt",)
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    attempt: int
+    def __init__(self, attempt: _Optional[int] = ...) -> None: ...
+
+class ModelCallStarted(_message.Message):
+    __slots__ = ("model_call_id", "turn")
+    MODEL_CALL_ID_FIELD_NUMBER: _ClassVar[int]
+    TURN_FIELD_NUMBER: _ClassVar[int]
+    model_call_id: str
+    turn: int
+    def __init__(self, model_call_id: _Optional[str] = ..., turn: _Optional[int] = ...) -> None: ...
+
+class ModelCallCompleted(_message.Message):
+    __slots__ = ("model_call_id", "content", "stop_reason", "input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+    MODEL_CALL_ID_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_FIELD_NUMBER: _ClassVar[int]
+    STOP_REASON_FIELD_NUMBER: _ClassVar[int]
+    INPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    CACHE_READ_INPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    CACHE_CREATION_INPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    model_call_id: str
+    content: _containers.RepeatedCompositeFieldContainer[_run_pb2.ContentBlock]
+    stop_reason: str
+    input_tokens: int
+    output_tokens: int
+    cache_read_input_tokens: int
+    cache_creation_input_tokens: int
+    def __init__(self, model_call_id: _Optional[str] = ..., content: _Optional[_Iterable[_Union[_run_pb2.ContentBlock, _Mapping]]] = ..., stop_reason: _Optional[str] = ..., input_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., cache_read_input_tokens: _Optional[int] = ..., cache_creation_input_tokens: _Optional[int] = ...) -> None: ...
+
+class ModelCallFailed(_message.Message):
+    __slots__ = ("model_call_id", "error", "code", "will_retry")
+    MODEL_CALL_ID_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    WILL_RETRY_FIELD_NUMBER: _ClassVar[int]
+    model_call_id: str
+    error: str
+    code: str
+    will_retry: bool
+    def __init__(self, model_call_id: _Optional[str] = ..., error: _Optional[str] = ..., code: _Optional[str] = ..., will_retry: _Optional[bool] = ...) -> None: ...
+
+class ModelCallSettled(_message.Message):
+    __slots__ = ("model_call_id", "usage_entry_id", "cost_usd", "cost_nano_usd", "estimated")
+    MODEL_CALL_ID_FIELD_NUMBER: _ClassVar[int]
+    USAGE_ENTRY_ID_FIELD_NUMBER: _ClassVar[int]
+    COST_USD_FIELD_NUMBER: _ClassVar[int]
+    COST_NANO_USD_FIELD_NUMBER: _ClassVar[int]
+    ESTIMATED_FIELD_NUMBER: _ClassVar[int]
+    model_call_id: str
+    usage_entry_id: str
+    cost_usd: float
+    cost_nano_usd: int
+    estimated: bool
+    def __init__(self, model_call_id: _Optional[str] = ..., usage_entry_id: _Optional[str] = ..., cost_usd: _Optional[float] = ..., cost_nano_usd: _Optional[int] = ..., estimated: _Optional[bool] = ...) -> None: ...
+
+class ToolCallStarted(_message.Message):
+    __slots__ = ("tool_call_id", "tool_name", "arguments_json")
+    TOOL_CALL_ID_FIELD_NUMBER: _ClassVar[int]
+    TOOL_NAME_FIELD_NUMBER: _ClassVar[int]
+    ARGUMENTS_JSON_FIELD_NUMBER: _ClassVar[int]
+    tool_call_id: str
+    tool_name: str
+    arguments_json: str
+    def __init__(self, tool_call_id: _Optional[str] = ..., tool_name: _Optional[str] = ..., arguments_json: _Optional[str] = ...) -> None: ...
+
+class ToolCallCompleted(_message.Message):
+    __slots__ = ("tool_result",)
+    TOOL_RESULT_FIELD_NUMBER: _ClassVar[int]
+    tool_result: _run_pb2.ToolResult
+    def __init__(self, tool_result: _Optional[_Union[_run_pb2.ToolResult, _Mapping]] = ...) -> None: ...
+
+class RunFinished(_message.Message):
+    __slots__ = ("state", "response", "error", "code")
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    RESPONSE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    state: str
+    response: str
+    error: str
+    code: str
+    def __init__(self, state: _Optional[str] = ..., response: _Optional[str] = ..., error: _Optional[str] = ..., code: _Optional[str] = ...) -> None: ...
