@@ -1,0 +1,68 @@
+"""Agent Executor: runs LLM agents, their tools and their costs.
+
+The names below are the library's public API. They are loaded at their first use, so that
+importing any part of the package costs only that part.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from agent_executor.embedded import AgentExecutor, AsyncAgentExecutor
+    from agent_executor.errors import (
+        AgentExecutorError,
+        ContextLengthExceededError,
+        RateLimitExceededError,
+        ToolExecutionError,
+        ToolNotFoundError,
+    )
+    from agent_executor.executor.models.catalog import LLMModel
+    from agent_executor.tool_runner.builtin.calculator import CalculatorTool
+    from agent_executor.tool_runner.sandbox import ToolSandbox
+    from agent_executor.tool_runner.tool_base import ToolBase
+
+__version__: Final = "0.1.0"
+
+__all__ = [
+    "AgentExecutor",
+    "AgentExecutorError",
+    "AsyncAgentExecutor",
+    "CalculatorTool",
+    "ContextLengthExceededError",
+    "LLMModel",
+    "RateLimitExceededError",
+    "ToolBase",
+    "ToolExecutionError",
+    "ToolNotFoundError",
+    "ToolSandbox",
+]
+
+_MODULE_OF_NAME: Final = {
+    "AgentExecutor": "agent_executor.embedded",
+    "AgentExecutorError": "agent_executor.errors",
+    "AsyncAgentExecutor": "agent_executor.embedded",
+    "CalculatorTool": "agent_executor.tool_runner.builtin.calculator",
+    "ContextLengthExceededError": "agent_executor.errors",
+    "LLMModel": "agent_executor.executor.models.catalog",
+    "RateLimitExceededError": "agent_executor.errors",
+    "ToolBase": "agent_executor.tool_runner.tool_base",
+    "ToolExecutionError": "agent_executor.errors",
+    "ToolNotFoundError": "agent_executor.errors",
+    "ToolSandbox": "agent_executor.tool_runner.sandbox",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Loads a public name at its first use (PEP 562)."""
+    module = _MODULE_OF_NAME.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,90 @@
+"""An agent at one version. Every change makes a new version; a version never changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+DEFAULT_MODEL: Final = "claude-sonnet-4-20250514"
+DEFAULT_AGENT_TYPE: Final = "llm"
+DEFAULT_MAX_MODEL_TURNS: Final = 20
+DEFAULT_MAX_OUTPUT_TOKENS: Final = 4096
+
+
+class CustomTool(msgspec.Struct, frozen=True):
+    """How an agent uses a tool that its organization wrote.
+
+    Attributes:
+        class_name: The tool's class.
+        enabled: Whether the agent may use it.
+    """
+
+    class_name: str
+    enabled: bool = True
+
+
+class AgentVersion(msgspec.Struct, frozen=True):
+    """One immutable version of an agent.
+
+    Attributes:
+        agent_id: The agent, unique.
+        organization_id: The organization it belongs to.
+        version: From 1.
+        tools: Tool name to whether it is enabled.
+        custom_tools: The organization's own tools, by name.
+        is_active: Whether it can be executed.
+        max_model_turns: How many model calls one run may make.
+        max_output_tokens: How many tokens one model call may answer.
+        api_key_ciphertext: The agent's own provider key, encrypted; empty if it has none.
+        created_at_ms: When the agent was created, in milliseconds since 1970-01-01 UTC.
+        updated_at_ms: When this version was made.
+    """
+
+    agent_id: str
+    organization_id: str
+    version: int
+    name: str
+    created_at_ms: int
+    updated_at_ms: int
+    description: str = ""
+    agent_type: str = DEFAULT_AGENT_TYPE
+    model: str = DEFAULT_MODEL
+    role: str = ""
+    instructions: str = ""
+    tools: dict[str, bool] = {}
+    custom_tools: dict[str, CustomTool] = {}
+    is_active: bool = True
+    max_model_turns: int = DEFAULT_MAX_MODEL_TURNS
+    max_output_tokens: int = DEFAULT_MAX_OUTPUT_TOKENS
+    api_key_ciphertext: bytes = b""
+
+    def enabled_tools(self) -> tuple[str, ...]:
+        """Returns the names of the tools that the agent may use, sorted."""
+        return tuple(sorted(name for name, enabled in self.named_tools().items() if enabled))
+
+    def named_tools(self) -> dict[str, bool]:
+        """Returns every tool that the agent names and whether it has it enabled.
+
+        A tool of the organization is enabled if neither place switches it off.
+        """
+        named = dict(self.tools)
+        for name, custom in self.custom_tools.items():
+            named[name] = named.get(name, True) and custom.enabled
+        return named
+
+    def system_prompt(self) -> str:
+        """Returns what the model is told before the conversation."""
+        parts = []
+        if self.role:
+            parts.append(f"You are {self.name}, a {self.role}.")
+        if self.instructions:
+            parts.append(self.instructions)
+        return "\n\n".join(parts)
+
+    def changed(self, changes: Mapping[str, Any], now_ms: int) -> AgentVersion:
+        """Returns the next version with ``changes`` to its fields, by name."""
+        return msgspec.structs.replace(
+            self, **changes, version=self.version + 1, updated_at_ms=now_ms
+        )

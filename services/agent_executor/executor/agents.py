@@ -1,0 +1,136 @@
+"""What can be done with agents. Every method acts within the caller's organization."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from agent_executor.errors import AgentNotFoundError, ConflictError
+from agent_executor.executor.agent import AgentVersion
+from agent_executor.executor.agent_store import AgentStore
+from agent_executor.executor.encryption import Encryption
+from agent_executor.executor.identifiers import new_id
+from agent_executor.serving.security import SecurityContext
+
+PERMISSION_READ = "agent:read"
+PERMISSION_WRITE = "agent:write"
+
+
+class Agents:
+    """Creates, reads, changes and deletes agents."""
+
+    def __init__(
+        self, store: AgentStore, encryption: Encryption, now_ms: Callable[[], int]
+    ) -> None:
+        self._store = store
+        self._encryption = encryption
+        self._now_ms = now_ms
+
+    async def create(
+        self, fields: Mapping[str, Any], api_key: str, security: SecurityContext
+    ) -> AgentVersion:
+        """Creates an agent at version 1.
+
+        Args:
+            fields: Fields of ``AgentVersion`` by name; those left out have their defaults.
+            api_key: The agent's own key for its model provider; empty for none.
+            security: Who creates it.
+
+        Raises:
+            PermissionDeniedError: Without ``agent:write``.
+        """
+        security.require(PERMISSION_WRITE)
+        agent_id = new_id()
+        now_ms = self._now_ms()
+        agent = AgentVersion(
+            agent_id=agent_id,
+            organization_id=security.organization_id,
+            version=1,
+            created_at_ms=now_ms,
+            updated_at_ms=now_ms,
+            api_key_ciphertext=self._encryption.encrypt(api_key, agent_id),
+            **fields,
+        )
+        await self._store.add_version(agent)
+        return agent
+
+    async def get(
+        self, agent_id: str, security: SecurityContext, version: int = 0
+    ) -> AgentVersion:
+        """Returns a version of an agent, 0 meaning the newest.
+
+        Raises:
+            PermissionDeniedError: Without ``agent:read``.
+            AgentNotFoundError: There is none in the organization.
+        """
+        security.require(PERMISSION_READ)
+        return await self.load(agent_id, security, version)
+
+    async def load(
+        self, agent_id: str, security: SecurityContext, version: int = 0
+    ) -> AgentVersion:
+        """Returns a version of an agent for use by the executor itself.
+
+        Raises:
+            AgentNotFoundError: There is none in the organization.
+        """
+        agent = await self._store.get(security.organization_id, agent_id, version)
+        if agent is None:
+            raise _not_found(agent_id)
+        return agent
+
+    async def list(
+        self, security: SecurityContext, limit: int, before_agent_id: str = ""
+    ) -> list[AgentVersion]:
+        """Returns agents, newest first.
+
+        Raises:
+            PermissionDeniedError: Without ``agent:read``.
+        """
+        security.require(PERMISSION_READ)
+        return await self._store.list(security.organization_id, limit, before_agent_id)
+
+    async def update(
+        self,
+        agent_id: str,
+        changes: Mapping[str, Any],
+        api_key: str | None,
+        security: SecurityContext,
+    ) -> AgentVersion:
+        """Makes the next version of an agent.
+
+        Args:
+            agent_id: The agent.
+            changes: Fields of ``AgentVersion`` by name.
+            api_key: A new key, the empty string to remove the key, None to leave it.
+            security: Who changes it.
+
+        Raises:
+            PermissionDeniedError: Without ``agent:write``.
+            AgentNotFoundError: There is none in the organization.
+            ConflictError: Somebody else changed it at the same time.
+        """
+        security.require(PERMISSION_WRITE)
+        agent = await self.load(agent_id, security)
+        changed = dict(changes)
+        if api_key is not None:
+            changed["api_key_ciphertext"] = self._encryption.encrypt(api_key, agent_id)
+        updated = agent.changed(changed, self._now_ms())
+        if not await self._store.add_version(updated):
+            raise ConflictError(f"agent {agent_id} was changed by somebody else; read it again")
+        return updated
+
+    async def delete(self, agent_id: str, security: SecurityContext) -> None:
+        """Deletes an agent. Its runs stay.
+
+        Raises:
+            PermissionDeniedError: Without ``agent:write``.
+            AgentNotFoundError: There is none in the organization.
+        """
+        security.require(PERMISSION_WRITE)
+        if not await self._store.delete(security.organization_id, agent_id):
+            raise _not_found(agent_id)
+
+
+def _not_found(agent_id: str) -> AgentNotFoundError:
+    return AgentNotFoundError(f"agent {agent_id} does not exist", metadata={"agentId": agent_id})

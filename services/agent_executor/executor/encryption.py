@@ -1,0 +1,55 @@
+"""Encryption of secrets at rest, such as an agent's own API key."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+KEY_BYTES: Final = 32
+_NONCE_BYTES: Final = 12
+
+
+class Encryption:
+    """AES-256-GCM under one key. The ciphertext is bound to the resource it belongs to."""
+
+    def __init__(self, key: bytes) -> None:
+        self._cipher = AESGCM(key)
+
+    @classmethod
+    def from_file(cls, path: Path) -> Encryption:
+        """Returns the encryption of the key in a file, making the key at first use.
+
+        The file is readable by its owner alone. Losing it loses what was encrypted.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        except FileExistsError:
+            return cls(path.read_bytes())
+        with os.fdopen(descriptor, "wb") as file:
+            key = os.urandom(KEY_BYTES)
+            file.write(key)
+            file.flush()
+            os.fsync(file.fileno())
+        return cls(key)
+
+    def encrypt(self, secret: str, resource_id: str) -> bytes:
+        """Returns the ciphertext of a secret; empty for the empty secret."""
+        if not secret:
+            return b""
+        nonce = os.urandom(_NONCE_BYTES)
+        return nonce + self._cipher.encrypt(nonce, secret.encode(), resource_id.encode())
+
+    def decrypt(self, ciphertext: bytes, resource_id: str) -> str:
+        """Returns the secret of ``encrypt``.
+
+        Raises:
+            cryptography.exceptions.InvalidTag: The key or the resource is another one.
+        """
+        if not ciphertext:
+            return ""
+        nonce, body = ciphertext[:_NONCE_BYTES], ciphertext[_NONCE_BYTES:]
+        return self._cipher.decrypt(nonce, body, resource_id.encode()).decode()

@@ -1,0 +1,76 @@
+"""Keeps this executor's lease, and takes over the runs of executors whose lease has ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from agent_executor.errors import AgentExecutorError
+from agent_executor.executor.journal import Journal
+from agent_executor.executor.runs import Runs
+
+DEFAULT_LEASE_SECONDS: Final = 3.0
+DEFAULT_RENEWAL_SECONDS: Final = 1.0
+MAX_CLAIMED_AT_ONCE: Final = 64
+
+_LOGGER = structlog.get_logger(__name__)
+
+
+class LeaseKeeper:
+    """Says every second that this executor lives, and looks for runs whose owner does not.
+
+    With these defaults a run of a dead executor is claimed at most 4 seconds after its death; one
+    of the same name that is started again claims its own at once.
+    """
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        runs: Runs,
+        worker: str,
+        owner: str,
+        now_ms: Callable[[], int],
+        lease_seconds: float = DEFAULT_LEASE_SECONDS,
+        renewal_seconds: float = DEFAULT_RENEWAL_SECONDS,
+    ) -> None:
+        self._journal = journal
+        self._runs = runs
+        self._worker = worker
+        self._owner = owner
+        self._now_ms = now_ms
+        self._lease_ms = int(lease_seconds * 1000)
+        self._renewal_seconds = renewal_seconds
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Claims what a dead process of this worker has left, then keeps the lease.
+
+        Only one process has a worker's address, so the one before is dead when this one runs.
+        """
+        await self._journal.release_leases(self._worker)
+        await self._renew()
+        await self._runs.take_over(MAX_CLAIMED_AT_ONCE)
+        self._task = asyncio.create_task(self._keep())
+
+    async def stop(self) -> None:
+        """Gives the lease up, so that others need not wait for it to expire."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._journal.release_leases(self._worker)
+
+    async def _renew(self) -> None:
+        await self._journal.renew_lease(self._owner, self._now_ms() + self._lease_ms)
+
+    async def _keep(self) -> None:
+        while True:
+            await asyncio.sleep(self._renewal_seconds)
+            try:
+                await self._renew()
+                await self._runs.take_over(MAX_CLAIMED_AT_ONCE)
+            except AgentExecutorError as error:
+                _LOGGER.warning("lease_not_renewed", error=error.message)

@@ -1,0 +1,292 @@
+"""One model turn of a run: hold the money, ask the model, log the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from agent_executor.errors import (
+    AgentExecutorError,
+    DeadlineExceededError,
+    ModelError,
+    ToolNotFoundError,
+    UnavailableError,
+)
+from agent_executor.executor.agent import AgentVersion
+from agent_executor.executor.ledger import Hold, Ledger
+from agent_executor.executor.models.model import (
+    ModelProvider,
+    ModelRequest,
+    ModelResponse,
+    ModelUsage,
+)
+from agent_executor.executor.run import CallModel, ResolveLostCall, tool_calls_of
+from agent_executor.executor.run_event import (
+    ModelCallCompleted,
+    ModelCallFailed,
+    ModelCallStarted,
+)
+from agent_executor.executor.run_log import RunLog
+from agent_executor.executor.spans import RunSpans
+from agent_executor.executor.tools import ToolRunner
+from agent_executor.serving.security import SecurityContext
+
+DEFAULT_MODEL_TIMEOUT_SECONDS: Final = 300.0
+DEFAULT_MAX_MODEL_TRIES: Final = 4
+DEFAULT_RETRY_DELAY_SECONDS: Final = 0.5
+MAX_RETRY_DELAY_SECONDS: Final = 30.0
+
+# A token is at least one byte of the request's JSON text, so its length bounds the input; the
+# rest is for what providers add around it (roles, tool preambles), from their documentation.
+INPUT_OVERHEAD_TOKENS: Final = 1024
+# What is booked for the input of a call whose answer was lost. Text has about 4 bytes a token.
+BYTES_PER_ESTIMATED_TOKEN: Final = 4
+
+_ENCODER: Final = msgspec.json.Encoder()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLimits:
+    """What model calls may take.
+
+    Attributes:
+        timeout_seconds: For one model call.
+        max_tries: Of one turn, the first included, when the provider says that trying helps.
+        retry_delay_seconds: Before the second try; doubled for each further one, with jitter.
+            What the provider asks for is waited for if it is longer.
+    """
+
+    timeout_seconds: float = DEFAULT_MODEL_TIMEOUT_SECONDS
+    max_tries: int = DEFAULT_MAX_MODEL_TRIES
+    retry_delay_seconds: float = DEFAULT_RETRY_DELAY_SECONDS
+
+
+class ModelTurn:
+    """Takes the model turns of runs."""
+
+    def __init__(
+        self,
+        *,
+        providers: Mapping[str, ModelProvider],
+        provider_name: str,
+        tools: ToolRunner,
+        ledger: Ledger,
+        spans: RunSpans,
+        limits: ModelLimits | None = None,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._provider = providers[provider_name]
+        self._tools = tools
+        self._ledger = ledger
+        self._spans = spans
+        self._limits = limits or ModelLimits()
+        self._jitter = jitter
+
+    async def take(
+        self, log: RunLog, agent: AgentVersion, action: CallModel, security: SecurityContext
+    ) -> None:
+        """Makes one try of a turn. Its answer, and the tool calls in it, are durable on return.
+
+        Every failure that is not the log's own is an event.
+
+        Raises:
+            LeaseLostError: Another executor drives the run now.
+        """
+        model_call_id = f"{log.run.run_id}_{action.turn}_{action.attempt}"
+        log.add(ModelCallStarted(model_call_id=model_call_id, turn=action.turn))
+        try:
+            request = await self._prepare(log, agent, security)
+            await self._hold(log, model_call_id, request, security)
+        except AgentExecutorError as error:
+            log.add(_failed(model_call_id, error, will_retry=False))
+            await log.commit()
+            return
+        await self._call(log, action, model_call_id, request, security)
+
+    async def resolve_lost(
+        self,
+        log: RunLog,
+        agent: AgentVersion,
+        action: ResolveLostCall,
+        security: SecurityContext,
+    ) -> None:
+        """Logs the loss of a model call whose owner died, at an estimate of its cost.
+
+        If its money was never held the model was never called, and it cost nothing.
+
+        Raises:
+            LeaseLostError: Another executor drives the run now.
+        """
+        while True:
+            try:
+                was_reserved = await self._ledger.is_reserved(action.model_call_id, security)
+                break
+            except UnavailableError:
+                await asyncio.sleep(self._limits.retry_delay_seconds)
+        usage = _estimated_usage(self._request(log, agent, ())) if was_reserved else None
+        log.add(
+            ModelCallFailed(
+                model_call_id=action.model_call_id,
+                error="the executor ended before the answer was recorded",
+                code="LEASE_LOST",
+                will_retry=True,
+                usage=usage,
+            )
+        )
+        await log.commit()
+
+    def abandon(self, log: RunLog, agent: AgentVersion) -> None:
+        """Adds the failure of a model call that the run's deadline has cut."""
+        if log.state.open_model_call:
+            log.add(
+                ModelCallFailed(
+                    model_call_id=log.state.open_model_call,
+                    error="the run's deadline passed during the model call",
+                    code=DeadlineExceededError.reason,
+                    will_retry=False,
+                    usage=_estimated_usage(self._request(log, agent, ())),
+                )
+            )
+
+    async def _prepare(
+        self, log: RunLog, agent: AgentVersion, security: SecurityContext
+    ) -> ModelRequest:
+        """Returns the request, with the tools that the agent may use."""
+        names = agent.enabled_tools()
+        specifications = await self._tools.describe(names, security) if names else ()
+        missing = set(names).difference(tool.name for tool in specifications)
+        if missing:
+            name = min(missing)
+            raise ToolNotFoundError(f"tool {name!r} is not registered", tool_name=name)
+        return msgspec.structs.replace(self._request(log, agent, ()), tools=specifications)
+
+    async def _hold(
+        self, log: RunLog, model_call_id: str, request: ModelRequest, security: SecurityContext
+    ) -> None:
+        """Makes the call's intent durable and reserves its worst case, at the same time."""
+        hold = Hold(
+            model_call_id=model_call_id,
+            agent_id=log.run.agent_id,
+            run_id=log.run.run_id,
+            model=request.model,
+            max_input_tokens=len(_ENCODER.encode(request)) + INPUT_OVERHEAD_TOKENS,
+            max_output_tokens=request.max_tokens,
+        )
+        reserving = asyncio.ensure_future(self._ledger.reserve(hold, security))
+        try:
+            await log.commit()
+            await reserving
+        finally:
+            reserving.cancel()
+
+    async def _call(
+        self,
+        log: RunLog,
+        action: CallModel,
+        model_call_id: str,
+        request: ModelRequest,
+        security: SecurityContext,
+    ) -> None:
+        try:
+            with self._spans.chat(log.run, request, self._provider.name) as span:
+                async with asyncio.timeout(self._limits.timeout_seconds) as timeout:
+                    response = await self._provider.generate(request)
+                span.answered(response)
+        except AgentExecutorError as error:
+            await self._model_failed(log, action, model_call_id, error, security)
+            return
+        except TimeoutError:
+            if not timeout.expired():
+                raise
+            late = DeadlineExceededError(
+                f"the model did not answer within {self._limits.timeout_seconds:g} seconds"
+            )
+            usage = _estimated_usage(request)
+            log.add(_failed(model_call_id, late, will_retry=False, usage=usage))
+            await log.commit()
+            return
+        self._model_answered(log, action, model_call_id, response)
+        await log.commit()
+
+    def _model_answered(
+        self, log: RunLog, action: CallModel, model_call_id: str, response: ModelResponse
+    ) -> None:
+        answer = ModelCallCompleted(
+            model_call_id=model_call_id,
+            content=response.content,
+            stop_reason=response.stop_reason,
+            usage=response.usage,
+        )
+        log.add(answer)
+        # An answer that was cut may hold a tool call without its last arguments.
+        if response.stop_reason == "tool_use":
+            for call in tool_calls_of(log.run.run_id, action.turn, answer):
+                log.add(call)
+
+    async def _model_failed(
+        self,
+        log: RunLog,
+        action: CallModel,
+        model_call_id: str,
+        error: AgentExecutorError,
+        security: SecurityContext,
+    ) -> None:
+        """Logs a refused model call, frees its hold, and waits if it is to be tried again."""
+        is_retried = (
+            isinstance(error, ModelError)
+            and error.retry_after_seconds is not None
+            and action.attempt < self._limits.max_tries
+        )
+        log.add(_failed(model_call_id, error, will_retry=is_retried))
+        await log.commit()
+        try:
+            await self._ledger.void(model_call_id, security)
+        except AgentExecutorError:
+            # The hold then ends by itself at its expiry; the run need not wait for that.
+            pass
+        if is_retried:
+            backoff = self._limits.retry_delay_seconds * 2.0 ** (action.attempt - 1)
+            asked_for = error.retry_after_seconds or 0.0
+            delay = max(asked_for, min(backoff, MAX_RETRY_DELAY_SECONDS))
+            await asyncio.sleep(delay * (1.0 + self._jitter() / 4))
+
+    def _request(
+        self, log: RunLog, agent: AgentVersion, tools: tuple[()]
+    ) -> ModelRequest:
+        return ModelRequest(
+            model=log.run.model,
+            system=agent.system_prompt(),
+            messages=log.state.messages,
+            tools=tools,
+            max_tokens=agent.max_output_tokens,
+        )
+
+
+def _estimated_usage(request: ModelRequest) -> ModelUsage:
+    """Returns what is booked for a call whose answer was lost: its input, and no output."""
+    size_bytes = len(_ENCODER.encode(request))
+    return ModelUsage(
+        input_tokens=size_bytes // BYTES_PER_ESTIMATED_TOKEN + 1,
+        output_tokens=0,
+    )
+
+
+def _failed(
+    model_call_id: str,
+    error: AgentExecutorError,
+    *,
+    will_retry: bool,
+    usage: ModelUsage | None = None,
+) -> ModelCallFailed:
+    return ModelCallFailed(
+        model_call_id=model_call_id,
+        error=error.message,
+        code=error.reason,
+        will_retry=will_retry,
+        usage=usage,
+    )

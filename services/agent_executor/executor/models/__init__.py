@@ -1,0 +1,1 @@
+"""Language models: the port, the known models, and the providers."""

@@ -1,0 +1,362 @@
+"""Finds the calculations that a text asks for, in words or in symbols.
+
+One linear pass makes tokens, one recursive-descent pass makes expressions. Texts are cut to
+``TOKENS_MAX`` and expressions to ``OPERATIONS_MAX`` and ``DEPTH_MAX``, so the work is bounded
+whatever is typed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import TypeAlias
+
+from agent_executor.executor.models.mock_expression import Expression, Operation
+from agent_executor.executor.models.mock_numerals import NUMERAL_WORDS, combine_numerals
+
+TOKENS_MAX = 2_048
+OPERATIONS_MAX = 100
+DEPTH_MAX = 40
+
+Token: TypeAlias = Decimal | str
+
+_END = ""
+_STOP = "."
+_OPERATOR_PHRASES = {
+    "raised to the power of": "^",
+    "to the power of": "^",
+    "raised to": "^",
+    "multiplied by": "*",
+    "divided by": "/",
+    "square root of": "√",
+    "square root": "√",
+    "sqrt": "√",
+    "per cent": "%",
+    "percent": "%",
+    "added to": "+",
+    "plus": "+",
+    "minus": "-",
+    "times": "*",
+    "over": "/",
+    "squared": "²",
+    "cubed": "³",
+}
+_SYMBOLS = {"**": "^", "×": "*", "·": "*", "÷": "/", "−": "-", "?": _STOP, "!": _STOP}
+_SYMBOLS |= {"\n": _STOP, ";": _STOP, "-": "- "}
+
+# Each alternative begins differently or ends in a possessive run, so no input makes the
+# expression go back over more than a few characters.
+_TOKEN = re.compile(
+    r"""
+      (?P<opaque> [0-9]{4}-[0-9]{2}-[0-9]{2} (?![0-9]) | [0-9]++ (?: \.[0-9]++ ){2,}+ )
+    | (?P<number>
+        (?: [0-9]{1,3} (?: ,[0-9]{3} )++ (?![0-9]) | [0-9]++ ) (?: \.[0-9]++ )?+
+        (?: e[+-]?[0-9]{1,3} (?![0-9a-z]) )?+
+      | \.[0-9]++ )
+    | (?P<phrase> (?: PHRASES ) (?! [^\W_] ) )
+    | (?P<word> [^\W\d_]++ )
+    | (?P<hyphen> (?<=[a-z]) - (?=[a-z]) )
+    | (?P<sign> (?<![^\W\d_]) - (?=[0-9.(√]) )
+    | (?P<symbol> \*\* | [-+*/^%()=,×·÷−√²³.?!;\n] )
+    """.replace("PHRASES", "|".join(p.replace(" ", "[ ]{1,3}") for p in _OPERATOR_PHRASES)),
+    re.VERBOSE,
+)
+_LOOSE_MINUS = "- "  # A minus with a space after it: never a sign at the start of a sentence.
+
+# Binary operators: the calculator's word, the rank, and the least rank on the right-hand side.
+_BINARY = {
+    "+": ("add", 1, 2),
+    "-": ("subtract", 1, 2),
+    _LOOSE_MINUS: ("subtract", 1, 2),
+    "*": ("multiply", 2, 3),
+    "x": ("multiply", 2, 3),
+    "/": ("divide", 2, 3),
+    "(": ("multiply", 2, 3),
+    "^": ("power", 4, 3),
+}
+_SIGN_RANK = 3
+_FUNCTION_RANK = 5  # Above every operator: "sqrt 16 + 9" is the root of 16 alone.
+_POSTFIX_POWERS = {"²": Decimal(2), "³": Decimal(3)}
+_PRONOUNS = {"it", "that", "this", "result", "answer", "them"}
+_FILLERS = {"of", "the", "up", "together", "between", "both", "numbers", "all"}
+_SEPARATORS = {",", "and", "to", "with", "by"}
+_LINKS = {"then", "now", "next", "finally"}
+
+
+class TooComplexError(Exception):
+    """An expression is longer or more deeply nested than the mock reads."""
+
+
+def find_expressions(text: str, previous: Decimal | None = None) -> list[Expression]:
+    """The calculations that the text asks for, in its order; a mere number is none.
+
+    Args:
+        text: What a person wrote.
+        previous: The last result of the conversation, which "multiply that by 2" is about.
+
+    Raises:
+        TooComplexError: An expression passes ``OPERATIONS_MAX`` or ``DEPTH_MAX``.
+    """
+    return _Reader(tokenize(text), previous).read()
+
+
+def tokenize(text: str) -> list[Token]:
+    """Numbers as decimals; words, phrases and symbols as their shortest lower-case form."""
+    tokens: list[Token] = []
+    numerals: list[Token] = []
+    for match in itertools.islice(_TOKEN.finditer(text.lower()), TOKENS_MAX):
+        kind = match.lastgroup
+        text_of_token = match[0]
+        token: Token = text_of_token
+        if kind == "number":
+            token = Decimal(text_of_token.replace(",", ""))
+        elif kind == "phrase":
+            token = _OPERATOR_PHRASES[" ".join(text_of_token.split())]
+        elif kind == "symbol":
+            token = _SYMBOLS.get(text_of_token, text_of_token)
+        elif kind == "hyphen":
+            continue
+        if kind == "number" or token in NUMERAL_WORDS:
+            numerals.append(token)
+            continue
+        if numerals:
+            tokens += combine_numerals(numerals)
+            numerals.clear()
+        tokens.append(token)
+    tokens += combine_numerals(numerals)
+    return tokens
+
+
+class _Reader:
+    """Reads expressions from tokens; each method leaves the position after what it read."""
+
+    def __init__(self, tokens: Sequence[Token], previous: Decimal | None) -> None:
+        self._tokens = [*tokens, _END]
+        self._position = 0
+        self._depth = 0
+        self._operations = 0
+        self._previous: Expression | None = previous
+        self._used_previous = False
+        self._found: list[Expression] = []
+
+    def read(self) -> list[Expression]:
+        is_linked = False
+        while (token := self._tokens[self._position]) != _END:
+            if token == _STOP or token in _LINKS:
+                is_linked = token != _STOP
+                self._position += 1
+                continue
+            start = self._position
+            self._operations = 0
+            self._used_previous = False
+            expression = self._question(is_linked)
+            if isinstance(expression, Operation):
+                self._keep(expression)
+                is_linked = True
+            # A failed attempt has looked at tokens that start nothing, so they are passed over.
+            self._position = max(self._position, start + 1)
+        return self._found
+
+    def _keep(self, expression: Operation) -> None:
+        # "Add 2 and 3, then double that" is one calculation: the later contains the earlier.
+        if self._used_previous and self._found:
+            self._found.pop()
+        self._found.append(expression)
+        self._previous = expression
+
+    def _question(self, is_linked: bool) -> Expression | None:
+        token = self._tokens[self._position]
+        if isinstance(token, Decimal):
+            return self._expression()
+        command = _COMMANDS.get(token)
+        if command is not None:
+            self._position += 1
+            return command(self, is_linked)
+        if is_linked and token in _BINARY and token not in "-(" and self._previous is not None:
+            self._used_previous = True
+            return self._continue(self._previous, 0)
+        # A list's "- " is a bullet, not a sign; "that" is an operand only with an operator.
+        if token == _LOOSE_MINUS or (
+            token in _PRONOUNS and self._tokens[self._position + 1] not in _BINARY
+        ):
+            return None
+        return self._expression()
+
+    def _expression(self, floor: int = 0) -> Expression | None:
+        self._depth += 1
+        if self._depth > DEPTH_MAX:
+            raise TooComplexError
+        left = self._operand()
+        if left is not None:
+            left = self._continue(left, floor)
+        self._depth -= 1
+        return left
+
+    def _continue(self, left: Expression, floor: int) -> Expression:
+        """Takes in the operators of at least the rank ``floor`` that follow ``left``."""
+        while True:
+            token = self._tokens[self._position]
+            binary = _BINARY.get(token) if isinstance(token, str) else None
+            if binary is None or binary[1] < floor:
+                return left
+            name, _, right_floor = binary
+            mark = self._position
+            # "2(3 + 4)" is a product whose operator is not written.
+            self._position += token != "("
+            right = self._expression(right_floor)
+            if right is None:
+                self._position = mark
+                return left
+            left = self._operation(name, left, right)
+
+    def _operand(self) -> Expression | None:
+        while self._tokens[self._position] == "the":
+            self._position += 1
+        token = self._tokens[self._position]
+        self._position += 1
+        if isinstance(token, Decimal):
+            return self._postfix(token)
+        if token == "(":
+            inner = self._expression()
+            if inner is None:
+                return None
+            # A missing ")" is forgiven: a person would understand.
+            self._position += self._tokens[self._position] == ")"
+            return self._postfix(inner)
+        if token in ("-", _LOOSE_MINUS):
+            return self._negative()
+        if token == "+":
+            return self._expression(_SIGN_RANK)
+        if token == "√":
+            self._skip_fillers()
+            inner = self._expression(_FUNCTION_RANK)
+            return None if inner is None else self._operation("sqrt", inner)
+        if token in _PRONOUNS and self._previous is not None:
+            self._used_previous = True
+            return self._previous
+        noun = _NOUNS.get(token)
+        if noun is not None:
+            return noun(self, False)
+        self._position -= 1
+        return None
+
+    def _negative(self) -> Expression | None:
+        inner = self._expression(_SIGN_RANK)
+        if inner is None:
+            return None
+        if isinstance(inner, Decimal):
+            return inner.copy_negate()
+        return self._operation("multiply", Decimal(-1), inner)
+
+    def _postfix(self, operand: Expression) -> Expression:
+        while True:
+            token = self._tokens[self._position]
+            if isinstance(token, str) and token in _POSTFIX_POWERS:
+                self._position += 1
+                operand = self._operation("power", operand, _POSTFIX_POWERS[token])
+            elif token == "%":
+                follows = self._tokens[self._position + 1]
+                if isinstance(follows, Decimal) or follows == "(":
+                    return operand  # "10 % 3" is a remainder, which no operation gives.
+                self._position += 1
+                operand = self._percent(operand)
+            else:
+                return operand
+
+    def _percent(self, percentage: Expression) -> Operation:
+        mark = self._position
+        if self._tokens[mark] == "of":
+            self._position += 1
+            whole = self._expression(_SIGN_RANK)
+            if whole is not None:
+                return self._operation("percent", percentage, whole)
+            self._position = mark
+        return self._operation("percent", percentage)
+
+    def _operation(self, name: str, a: Expression, b: Expression | None = None) -> Operation:
+        self._operations += 1
+        if self._operations > OPERATIONS_MAX:
+            raise TooComplexError
+        return Operation(name, a, b)
+
+    def _skip_fillers(self) -> None:
+        while self._tokens[self._position] in _FILLERS:
+            self._position += 1
+
+    def _list(self) -> list[Expression]:
+        """Operands with "and", commas and the like between them."""
+        self._skip_fillers()
+        self._position += self._tokens[self._position] == "by"  # "multiply by 4"
+        operands: list[Expression] = []
+        operand = self._expression()
+        while operand is not None:
+            operands.append(operand)
+            mark = self._position
+            while self._tokens[self._position] in _SEPARATORS:
+                self._position += 1
+            operand = self._expression() if self._position > mark else None
+            if operand is None:
+                self._position = mark
+        return operands
+
+    def fold(self, name: str, is_linked: bool) -> Expression | None:
+        operands = self._list()
+        if len(operands) == 1 and is_linked and self._previous is not None:
+            self._used_previous = True
+            operands.insert(0, self._previous)
+        if not operands:
+            return None
+        result = operands[0]
+        for operand in operands[1:]:
+            result = self._operation(name, result, operand)
+        return result
+
+    def subtract(self, is_linked: bool) -> Expression | None:
+        self._skip_fillers()
+        first = self._expression()
+        if first is not None and self._tokens[self._position] == "from":
+            self._position += 1
+            second = self._expression()
+            if second is not None:
+                return self._operation("subtract", second, first)
+        if first is None or not is_linked or self._previous is None:
+            return first
+        self._used_previous = True
+        return self._operation("subtract", self._previous, first)
+
+    def average(self, _is_linked: bool) -> Expression | None:
+        operands = self._list()
+        if len(operands) < 2:
+            return operands[0] if operands else None
+        total = operands[0]
+        for operand in operands[1:]:
+            total = self._operation("add", total, operand)
+        return self._operation("divide", total, Decimal(len(operands)))
+
+
+_Phrase: TypeAlias = Callable[[_Reader, bool], Expression | None]
+
+
+def _folding(name: str) -> _Phrase:
+    return lambda reader, is_linked: reader.fold(name, is_linked)
+
+
+# Phrases that stand for a value, also inside another: "square root of the sum of 9 and 16".
+_NOUNS: dict[Token, _Phrase] = {
+    "sum": _folding("add"),
+    "total": _folding("add"),
+    "product": _folding("multiply"),
+    "difference": _folding("subtract"),
+    "quotient": _folding("divide"),
+    "average": _Reader.average,
+    "mean": _Reader.average,
+}
+# Phrases that begin a calculation, and so never are an operand of another.
+_COMMANDS: dict[Token, _Phrase] = _NOUNS | {
+    "add": _folding("add"),
+    "multiply": _folding("multiply"),
+    "divide": _folding("divide"),
+    "subtract": _Reader.subtract,
+}

@@ -1,0 +1,79 @@
+"""A run's log as its driver holds it: the folded state, and events that are not durable yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from agent_executor.executor.journal import Journal, RunRecord
+from agent_executor.executor.run import FINAL_STATES, RunState, apply, response_text
+from agent_executor.executor.run_event import Payload, RunEvent
+
+
+class RunLog:
+    """Collects events of one run and writes them in batches.
+
+    What depends on an event waits for the ``commit`` after its ``add``; what does not need not,
+    so that several events share one commit.
+
+    Attributes:
+        run: The run as the journal has it after the last commit.
+        state: The fold of all events, those not yet durable included.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        run: RunRecord,
+        state: RunState,
+        now_ms: Callable[[], int],
+        on_commit: Callable[[str], None],
+    ) -> None:
+        self._journal = journal
+        self._now_ms = now_ms
+        self._on_commit = on_commit
+        self._waiting: list[RunEvent] = []
+        self._is_created = run.last_sequence > 0
+        self.run = run
+        self.state = state
+
+    def add(self, payload: Payload) -> None:
+        """Adds an event to the log. It is not durable before ``commit`` has returned."""
+        event = RunEvent(self.state.last_sequence + 1, self._now_ms(), payload)
+        self.state = apply(self.state, event)
+        self._waiting.append(event)
+
+    async def commit(self) -> None:
+        """Makes all added events durable, in one transaction.
+
+        Raises:
+            LeaseLostError: Another executor drives the run now.
+        """
+        if not self._waiting:
+            return
+        events, self._waiting = self._waiting, []
+        run = summarized(self.run, self.state, events[-1].created_at_ms)
+        if self._is_created:
+            await self._journal.append(run, events)
+        else:
+            self._is_created = True
+            await self._journal.create(run, events)
+        self.run = run
+        self._on_commit(run.run_id)
+
+
+def summarized(run: RunRecord, state: RunState, now_ms: int) -> RunRecord:
+    """Returns the record of a run with what its state says."""
+    finished = state.finished
+    return msgspec.structs.replace(
+        run,
+        state=state.state,
+        ended_at_ms=now_ms if state.state in FINAL_STATES else 0,
+        response=finished.response if finished else response_text(state.messages),
+        error=finished.error if finished else "",
+        code=finished.code if finished else "",
+        tokens_used=state.tokens_used,
+        cost_nano_usd=state.cost_nano_usd,
+        last_sequence=state.last_sequence,
+    )

@@ -1,0 +1,298 @@
+"""What can be done with runs: start, wait, read, follow. Also: take over those of dead owners."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from agent_executor.errors import (
+    AgentExecutorError,
+    AgentInactiveError,
+    LeaseLostError,
+    LimitExceededError,
+    RunNotFoundError,
+    ToolNotFoundError,
+    UnavailableError,
+)
+from agent_executor.executor.agent import AgentVersion
+from agent_executor.executor.agents import Agents
+from agent_executor.executor.engine import Engine
+from agent_executor.executor.feed import RunFeed
+from agent_executor.executor.identifiers import new_id
+from agent_executor.executor.journal import Journal, RunRecord
+from agent_executor.executor.run import RunState, fold
+from agent_executor.executor.run_event import RunEvent, RunFinished, RunResumed, RunStarted
+from agent_executor.executor.run_log import RunLog
+from agent_executor.executor.tools import ToolRunner
+from agent_executor.serving.security import SecurityContext
+
+PERMISSION_EXECUTE = "run:execute"
+PERMISSION_READ = "run:read"
+
+DEFAULT_MAX_ACTIVE_RUNS: Final = 512
+DEFAULT_MAX_WAITING_RUNS: Final = 10_000
+MAX_ATTEMPTS: Final = 10
+
+_LOGGER = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """A run and its folded state."""
+
+    run: RunRecord
+    state: RunState
+
+
+class Runs:
+    """Starts runs, drives them in the background, and answers questions about them."""
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        agents: Agents,
+        tools: ToolRunner,
+        engine: Engine,
+        owner: str,
+        now_ms: Callable[[], int],
+        max_active_runs: int = DEFAULT_MAX_ACTIVE_RUNS,
+        max_waiting_runs: int = DEFAULT_MAX_WAITING_RUNS,
+    ) -> None:
+        self.feed = RunFeed(journal)
+        self._journal = journal
+        self._agents = agents
+        self._tools = tools
+        self._engine = engine
+        self._owner = owner
+        self._now_ms = now_ms
+        self._places = asyncio.Semaphore(max_active_runs)
+        self._max_runs = max_active_runs + max_waiting_runs
+        self._driving: set[asyncio.Task[None]] = set()
+
+    @property
+    def active_count(self) -> int:
+        """How many runs this executor drives or has waiting."""
+        return len(self._driving)
+
+    async def execute(
+        self,
+        agent_id: str,
+        text: str,
+        security: SecurityContext,
+        *,
+        traceparent: str = "",
+        is_test: bool = False,
+    ) -> RunView:
+        """Starts a run and waits for its end. A cancelled caller does not stop the run.
+
+        Raises:
+            PermissionDeniedError: Without ``run:execute``.
+            AgentNotFoundError: There is no such agent in the organization.
+            AgentInactiveError: The agent is switched off.
+            ToolNotFoundError: The agent has a tool enabled that is not registered.
+            LimitExceededError: Too many runs are under way.
+            UnavailableError: The run was taken over by another executor and goes on there.
+        """
+        log, agent = await self._new_run(agent_id, text, security, traceparent, is_test=is_test)
+        task = self._drive_in_background(log, agent)
+        await asyncio.shield(task)
+        if log.run.state != log.state.state or log.state.finished is None:
+            raise UnavailableError(
+                f"run {log.run.run_id} goes on elsewhere; read it by its id",
+                metadata={"runId": log.run.run_id},
+            )
+        return RunView(log.run, log.state)
+
+    async def start(
+        self, agent_id: str, text: str, security: SecurityContext, *, traceparent: str = ""
+    ) -> RunView:
+        """Starts a run in the background. It is durable, and survives this process, on return.
+
+        Raises:
+            AgentExecutorError: As ``execute``.
+        """
+        log, agent = await self._new_run(agent_id, text, security, traceparent, is_test=False)
+        await log.commit()
+        view = RunView(log.run, log.state)
+        self._drive_in_background(log, agent)
+        return view
+
+    async def get(self, run_id: str, security: SecurityContext) -> RunView:
+        """Returns a run as it stands.
+
+        Raises:
+            PermissionDeniedError: Without ``run:read``.
+            RunNotFoundError: There is none in the organization.
+        """
+        run = await self._find(run_id, security)
+        return RunView(run, fold(await self._journal.events(run_id)))
+
+    async def list(
+        self,
+        security: SecurityContext,
+        limit: int,
+        *,
+        before_run_id: str = "",
+        agent_id: str = "",
+        state: str = "",
+    ) -> list[RunRecord]:
+        """Returns runs, newest first.
+
+        Raises:
+            PermissionDeniedError: Without ``run:read``.
+        """
+        security.require(PERMISSION_READ)
+        return await self._journal.list(
+            security.organization_id,
+            limit,
+            before_run_id=before_run_id,
+            agent_id=agent_id,
+            state=state,
+        )
+
+    async def follow(
+        self, run_id: str, after_sequence: int, security: SecurityContext
+    ) -> AsyncIterator[RunEvent]:
+        """Yields a run's events after a sequence, those to come too, until its last.
+
+        Raises:
+            PermissionDeniedError: Without ``run:read``.
+            RunNotFoundError: There is none in the organization.
+        """
+        await self._find(run_id, security)
+        async for event in self.feed.follow(run_id, after_sequence):
+            yield event
+
+    async def take_over(self, limit: int) -> int:
+        """Claims runs of owners that are gone, goes on with them, and returns how many."""
+        free = min(limit, self._max_runs - len(self._driving))
+        claimed = await self._journal.claim(self._owner, self._now_ms(), free) if free > 0 else []
+        for run in claimed:
+            await self._resume(run)
+        return len(claimed)
+
+    async def drain(self, grace_seconds: float) -> None:
+        """Waits for the runs under way, then stops those that are left, to be taken over."""
+        if self._driving:
+            await asyncio.wait(self._driving, timeout=grace_seconds)
+        left = list(self._driving)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+    async def _new_run(
+        self,
+        agent_id: str,
+        text: str,
+        security: SecurityContext,
+        traceparent: str,
+        *,
+        is_test: bool,
+    ) -> tuple[RunLog, AgentVersion]:
+        """Returns the log of a new run with its first event, which is not durable yet."""
+        security.require(PERMISSION_EXECUTE)
+        agent = await self._agents.load(agent_id, security)
+        await self._check(agent, security)
+        run = RunRecord(
+            run_id=new_id(),
+            organization_id=security.organization_id,
+            user_id=security.user_id,
+            permissions=tuple(sorted(security.permissions)),
+            agent_id=agent_id,
+            agent_version=agent.version,
+            model=agent.model,
+            input=text,
+            is_test=is_test,
+            traceparent=traceparent,
+            created_at_ms=self._now_ms(),
+            owner=self._owner,
+        )
+        log = self._log(run, RunState())
+        log.add(
+            RunStarted(
+                agent_id=agent_id,
+                agent_version=agent.version,
+                model=agent.model,
+                input=text,
+                is_test=is_test,
+            )
+        )
+        return log, agent
+
+    async def _check(self, agent: AgentVersion, security: SecurityContext) -> None:
+        """Refuses a run that cannot be driven, while that can still be an error of the call."""
+        if not agent.is_active:
+            raise AgentInactiveError(
+                f"agent {agent.agent_id} is not active", metadata={"agentId": agent.agent_id}
+            )
+        if len(self._driving) >= self._max_runs:
+            raise LimitExceededError(
+                f"{len(self._driving)} runs are under way or waiting, which is the limit",
+                metadata={"maxRuns": str(self._max_runs)},
+                retry_after_seconds=1.0,
+            )
+        names = agent.enabled_tools()
+        known = await self._tools.describe(names, security) if names else ()
+        missing = set(names).difference(tool.name for tool in known)
+        if missing:
+            name = min(missing)
+            raise ToolNotFoundError(f"tool {name!r} is not registered", tool_name=name)
+
+    def _log(self, run: RunRecord, state: RunState) -> RunLog:
+        return RunLog(self._journal, run, state, self._now_ms, self.feed.notify)
+
+    def _drive_in_background(self, log: RunLog, agent: AgentVersion) -> asyncio.Task[None]:
+        task = asyncio.create_task(self._drive(log, agent))
+        self._driving.add(task)
+        task.add_done_callback(self._driving.discard)
+        return task
+
+    async def _drive(self, log: RunLog, agent: AgentVersion) -> None:
+        """Drives a run to its end; whatever goes wrong is logged and ends this run only."""
+        async with self._places:
+            try:
+                await self._engine.drive(log, agent)
+            except LeaseLostError:
+                _LOGGER.warning("run_taken_over_by_another_executor", run_id=log.run.run_id)
+            except AgentExecutorError as error:
+                await self._fail(log, error.message, error.reason)
+            except Exception:
+                _LOGGER.exception("run_failed_inside", run_id=log.run.run_id)
+                await self._fail(log, "the run failed inside the executor", "INTERNAL")
+
+    async def _fail(self, log: RunLog, error: str, code: str) -> None:
+        """Ends a run that its driver could not, so that nobody waits for it forever."""
+        try:
+            log.add(RunFinished(state="failed", error=error, code=code))
+            await log.commit()
+        except Exception:
+            _LOGGER.exception("run_could_not_be_ended", run_id=log.run.run_id)
+
+    async def _resume(self, run: RunRecord) -> None:
+        """Goes on with a run that was claimed."""
+        security = SecurityContext(run.organization_id, run.user_id, frozenset(run.permissions))
+        log = self._log(run, fold(await self._journal.events(run.run_id)))
+        _LOGGER.info("run_resumed", run_id=run.run_id, attempt=run.attempt)
+        try:
+            agent = await self._agents.load(run.agent_id, security, run.agent_version)
+            log.add(RunResumed(attempt=run.attempt))
+            if run.attempt > MAX_ATTEMPTS:
+                message = f"the run was taken over {MAX_ATTEMPTS} times without reaching its end"
+                await self._fail(log, message, "INTERNAL")
+                return
+        except AgentExecutorError as error:
+            await self._fail(log, error.message, error.reason)
+            return
+        self._drive_in_background(log, agent)
+
+    async def _find(self, run_id: str, security: SecurityContext) -> RunRecord:
+        security.require(PERMISSION_READ)
+        run = await self._journal.get(security.organization_id, run_id)
+        if run is None:
+            raise RunNotFoundError(f"run {run_id} does not exist", metadata={"runId": run_id})
+        return run

@@ -1,0 +1,103 @@
+"""What the executor can be told, by environment variables with the prefix ``EXECUTOR_``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from agent_executor.executor.engine import (
+    DEFAULT_MAX_PARALLEL_TOOL_CALLS,
+    DEFAULT_RUN_TIMEOUT_SECONDS,
+    DEFAULT_TOOL_TIMEOUT_SECONDS,
+)
+from agent_executor.executor.leases import DEFAULT_LEASE_SECONDS, DEFAULT_RENEWAL_SECONDS
+from agent_executor.executor.model_turn import (
+    DEFAULT_MAX_MODEL_TRIES,
+    DEFAULT_MODEL_TIMEOUT_SECONDS,
+)
+from agent_executor.executor.runs import DEFAULT_MAX_ACTIVE_RUNS, DEFAULT_MAX_WAITING_RUNS
+from agent_executor.serving.settings import ServiceSettings
+
+
+class ExecutorSettings(ServiceSettings):
+    """The executor's settings."""
+
+    model_config = SettingsConfigDict(env_prefix="EXECUTOR_")
+
+    tool_runner_address: str = Field(
+        default="127.0.0.1:50052", description="Where the tool-runner is, as host:port."
+    )
+    ledger_address: str = Field(
+        default="127.0.0.1:50053", description="Where the ledger is, as host:port."
+    )
+    model_provider: Literal["mock"] = Field(
+        default="mock",
+        description="Who answers model calls: `mock` is the offline, deterministic mock Claude.",
+    )
+    worker: str = Field(
+        default="",
+        max_length=128,
+        pattern=r"^[^/]*$",
+        description=(
+            "This executor's name among those that share a journal; runs that a process of this "
+            "name has left are taken over at its next start. Empty: its host and gRPC port."
+        ),
+    )
+    run_timeout_seconds: float = Field(
+        default=DEFAULT_RUN_TIMEOUT_SECONDS,
+        gt=0,
+        description="How long a run may take from its start to its end, in seconds.",
+    )
+    model_timeout_seconds: float = Field(
+        default=DEFAULT_MODEL_TIMEOUT_SECONDS,
+        gt=0,
+        description="How long one model call may take, in seconds.",
+    )
+    max_model_tries: int = Field(
+        default=DEFAULT_MAX_MODEL_TRIES,
+        ge=1,
+        description="How often one model turn is tried when its provider is busy or failing.",
+    )
+    tool_timeout_seconds: float = Field(
+        default=DEFAULT_TOOL_TIMEOUT_SECONDS,
+        gt=0,
+        description="How long one tool call may take, in seconds.",
+    )
+    max_parallel_tool_calls: int = Field(
+        default=DEFAULT_MAX_PARALLEL_TOOL_CALLS,
+        ge=1,
+        description="How many tool calls of one run go on at the same time.",
+    )
+    max_active_runs: int = Field(
+        default=DEFAULT_MAX_ACTIVE_RUNS,
+        ge=1,
+        description="How many runs are driven at the same time.",
+    )
+    max_waiting_runs: int = Field(
+        default=DEFAULT_MAX_WAITING_RUNS,
+        ge=0,
+        description="How many more runs may wait for their turn; beyond it new ones are refused.",
+    )
+    lease_seconds: float = Field(
+        default=DEFAULT_LEASE_SECONDS,
+        gt=0,
+        description="After how long without a sign of life runs are taken over, in seconds.",
+    )
+    lease_renewal_seconds: float = Field(
+        default=DEFAULT_RENEWAL_SECONDS,
+        gt=0,
+        description="How often a sign of life is given, in seconds.",
+    )
+
+    @property
+    def journal_file(self) -> Path:
+        """The database of agents, runs and events."""
+        return self.data_dir / "executor" / "journal.sqlite3"
+
+    @property
+    def encryption_key_file(self) -> Path:
+        """The key that encrypts agents' API keys."""
+        return self.data_dir / "executor" / "encryption.key"

@@ -1,0 +1,76 @@
+"""Settling a run's model calls at the ledger while the run goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from agent_executor.errors import UnavailableError
+from agent_executor.executor.ledger import Ledger, Settlement
+from agent_executor.executor.run import UnsettledCall
+from agent_executor.executor.run_event import ModelCallSettled
+from agent_executor.executor.run_log import RunLog
+from agent_executor.serving.security import SecurityContext
+
+RETRY_DELAY_SECONDS: Final = 0.25
+
+
+class Settlements:
+    """The settlements of one run.
+
+    A settlement is begun once the model's answer is durable, and it takes its place in the log
+    with the run's next commit. Its entry has the model call's id, so settling again, also by
+    another executor, counts once.
+    """
+
+    def __init__(
+        self, ledger: Ledger, log: RunLog, security: SecurityContext, agent_id: str
+    ) -> None:
+        self._ledger = ledger
+        self._log = log
+        self._security = security
+        self._agent_id = agent_id
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def begin(self) -> None:
+        """Begins to settle what the log says is unsettled."""
+        for call in self._log.state.unsettled:
+            if call.model_call_id not in self._tasks:
+                self._tasks[call.model_call_id] = asyncio.create_task(self._settle(call))
+
+    async def settle_all(self) -> None:
+        """Returns once nothing is unsettled. While the ledger is away it goes on trying."""
+        self.begin()
+        # A settlement that is under way ends by itself; one that failed raises here.
+        await asyncio.gather(*self._tasks.values())
+
+    def cancel(self) -> None:
+        """Stops what is under way. It is settled again from the log by whoever goes on."""
+        for task in self._tasks.values():
+            task.cancel()
+
+    async def _settle(self, call: UnsettledCall) -> None:
+        run = self._log.run
+        settlement = Settlement(
+            model_call_id=call.model_call_id,
+            agent_id=self._agent_id,
+            run_id=run.run_id,
+            model=run.model,
+            usage=call.usage,
+            estimated=call.estimated,
+            is_test=run.is_test,
+        )
+        while True:
+            try:
+                cost_nano_usd = await self._ledger.settle(settlement, self._security)
+                break
+            except UnavailableError:
+                await asyncio.sleep(RETRY_DELAY_SECONDS)
+        self._log.add(
+            ModelCallSettled(
+                model_call_id=call.model_call_id,
+                usage_entry_id=call.model_call_id,
+                cost_nano_usd=cost_nano_usd,
+                estimated=call.estimated,
+            )
+        )

@@ -1,0 +1,86 @@
+"""The executor's tables, for migrations. The hot path writes its SQL by hand against them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+)
+
+METADATA: Final = MetaData()
+
+AGENTS: Final = Table(
+    "agents",
+    METADATA,
+    Column("organization_id", Text, primary_key=True),
+    Column("agent_id", Text, primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("deleted", Integer, nullable=False, server_default="0"),
+    sqlite_with_rowid=False,
+)
+
+AGENT_VERSIONS: Final = Table(
+    "agent_versions",
+    METADATA,
+    Column("organization_id", Text, primary_key=True),
+    Column("agent_id", Text, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("body", LargeBinary, nullable=False, comment="AgentVersion as JSON"),
+    sqlite_with_rowid=False,
+)
+
+RUNS: Final = Table(
+    "runs",
+    METADATA,
+    Column("run_id", Text, primary_key=True),
+    Column("organization_id", Text, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("permissions", Text, nullable=False, comment="JSON list"),
+    Column("agent_id", Text, nullable=False),
+    Column("agent_version", Integer, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("input", Text, nullable=False),
+    Column("is_test", Integer, nullable=False),
+    Column("traceparent", Text, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("ended_at_ms", BigInteger, nullable=False),
+    Column("response", Text, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("tokens_used", BigInteger, nullable=False),
+    Column("cost_nano_usd", BigInteger, nullable=False),
+    Column("last_sequence", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index("runs_by_organization", RUNS.c.organization_id, RUNS.c.run_id)
+# Unfinished runs are few however many have ended, so the claim of a dead owner's reads little.
+Index("runs_unfinished", RUNS.c.owner, RUNS.c.run_id, sqlite_where=RUNS.c.ended_at_ms == 0)
+
+RUN_EVENTS: Final = Table(
+    "run_events",
+    METADATA,
+    Column("run_id", Text, primary_key=True),
+    Column("sequence", Integer, primary_key=True),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("payload", LargeBinary, nullable=False, comment="the event as JSON"),
+    sqlite_with_rowid=False,
+)
+
+EXECUTORS: Final = Table(
+    "executors",
+    METADATA,
+    Column("owner", Text, primary_key=True),
+    Column("lease_expires_at_ms", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)

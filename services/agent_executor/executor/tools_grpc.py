@@ -1,0 +1,133 @@
+"""The tool-runner over its multiplexed stream; large calls go as unary RPCs."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from typing import Final
+
+import grpc
+import msgspec
+from cachetools import TTLCache
+
+from agent_executor.api.call.v1 import grant_pb2
+from agent_executor.api.tool_runner.v1 import (
+    tool_call_service_pb2,
+    tool_service_pb2,
+    tool_service_pb2_grpc,
+)
+from agent_executor.executor.models.model import ToolSpecification
+from agent_executor.executor.tools import ToolOutcome, ToolRequest
+from agent_executor.serving.grants import GRANT_METADATA_KEY, ServiceKey
+from agent_executor.serving.multiplex import MultiplexedStream
+from agent_executor.serving.security import SecurityContext
+from agent_executor.serving.status import from_rpc_error
+
+AUDIENCE: Final = "tool-runner"
+# How long a grant outlives its call's deadline, for a repeat after a lost stream.
+GRANT_MARGIN_SECONDS: Final = 5.0
+DESCRIPTION_TTL_SECONDS: Final = 10.0
+DESCRIPTIONS_MAX: Final = 4096
+DESCRIBE_TIMEOUT_SECONDS: Final = 5.0
+
+
+class GrpcToolRunner:
+    """A ``ToolRunner`` in another process."""
+
+    def __init__(
+        self, channel: grpc.aio.Channel, stream: MultiplexedStream, service_key: ServiceKey
+    ) -> None:
+        self._stub = tool_service_pb2_grpc.ToolServiceStub(channel)
+        self._stream = stream
+        self._service_key = service_key
+        self._descriptions: TTLCache[tuple[str, tuple[str, ...]], tuple[ToolSpecification, ...]]
+        self._descriptions = TTLCache(DESCRIPTIONS_MAX, DESCRIPTION_TTL_SECONDS)
+
+    async def describe(
+        self, tool_names: Sequence[str], security: SecurityContext
+    ) -> tuple[ToolSpecification, ...]:
+        """See ``ToolRunner``. An answer is used for ``DESCRIPTION_TTL_SECONDS``."""
+        key = (security.organization_id, tuple(tool_names))
+        known = self._descriptions.get(key)
+        if known is not None:
+            return known
+        grant = self._service_key.sign_grant(
+            grant_pb2.Grant(
+                audience=AUDIENCE,
+                security_context=grant_pb2.SecurityContext(
+                    organization_id=security.organization_id,
+                    user_id=security.user_id,
+                    permissions=["tool:read"],
+                ),
+                expires_at_unix_ms=_expiry_ms(DESCRIBE_TIMEOUT_SECONDS),
+            )
+        )
+        try:
+            response = await self._stub.DescribeTools(
+                tool_service_pb2.DescribeToolsRequest(tool_names=tool_names),
+                timeout=DESCRIBE_TIMEOUT_SECONDS,
+                metadata=((GRANT_METADATA_KEY, grant.SerializeToString()),),
+            )
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error
+        specifications = tuple(
+            ToolSpecification(
+                name=tool.name,
+                description=tool.description,
+                input_schema=msgspec.json.decode(tool.input_schema_json),
+            )
+            for tool in response.tools
+            if tool.enabled
+        )
+        self._descriptions[key] = specifications
+        return specifications
+
+    async def execute(
+        self,
+        request: ToolRequest,
+        security: SecurityContext,
+        *,
+        timeout_seconds: float,
+        traceparent: str = "",
+    ) -> ToolOutcome:
+        """See ``ToolRunner``."""
+        grant = self._service_key.sign_grant(
+            grant_pb2.Grant(
+                audience=AUDIENCE,
+                security_context=grant_pb2.SecurityContext(
+                    organization_id=security.organization_id,
+                    user_id=security.user_id,
+                    permissions=security.permissions,
+                ),
+                expires_at_unix_ms=_expiry_ms(timeout_seconds),
+                tool_call_id=request.tool_call_id,
+                tool_name=request.tool_name,
+                arguments_digest=hashlib.sha256(request.arguments_json.encode()).digest(),
+            )
+        )
+        response = await self._stream.call(
+            "execute",
+            tool_call_service_pb2.ExecuteToolCallRequest(
+                tool_call_id=request.tool_call_id,
+                tool_name=request.tool_name,
+                arguments_json=request.arguments_json,
+                run_id=request.run_id,
+                agent_id=request.agent_id,
+                is_test=request.is_test,
+            ),
+            timeout_seconds=timeout_seconds,
+            traceparent=traceparent,
+            grant=grant,
+        )
+        return ToolOutcome(
+            success=response.success,
+            result_json=response.result_json,
+            error=response.error,
+            code=response.code,
+            timestamp_ms=response.timestamp.ToMilliseconds(),
+        )
+
+
+def _expiry_ms(timeout_seconds: float) -> int:
+    return int((time.time() + timeout_seconds + GRANT_MARGIN_SECONDS) * 1000)

@@ -1,0 +1,104 @@
+"""What every agent store must do, on every adapter."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from agent_executor.executor.agent import AgentVersion, CustomTool
+from agent_executor.executor.agent_store import AgentStore
+from agent_executor.executor.agent_store_memory import MemoryAgentStore
+from agent_executor.executor.agent_store_sqlite import SqliteAgentStore
+from agent_executor.executor.identifiers import new_id
+from agent_executor.executor.schema import MIGRATIONS
+from agent_executor.storage.migrations import upgrade
+from agent_executor.storage.sqlite import SqliteDatabase
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[AgentStore]:
+    """Yields each adapter, empty."""
+    if request.param == "memory":
+        yield MemoryAgentStore()
+        return
+    path = tmp_path / "journal.sqlite3"
+    upgrade(path, MIGRATIONS)
+    database = SqliteDatabase(path)
+    yield SqliteAgentStore(database)
+    await database.close()
+
+
+def new_agent(organization_id: str = "acme") -> AgentVersion:
+    """Returns the first version of an agent that uses every kind of field."""
+    return AgentVersion(
+        agent_id=new_id(),
+        organization_id=organization_id,
+        version=1,
+        name="Grüße",
+        created_at_ms=1,
+        updated_at_ms=1,
+        tools={"calculator": True, "slack": False},
+        custom_tools={"mine": CustomTool("Mine")},
+        api_key_ciphertext=b"\x00\xff",
+    )
+
+
+async def test_a_version_is_read_as_it_was_written(store: AgentStore) -> None:
+    agent = new_agent()
+    assert await store.add_version(agent)
+    assert await store.get("acme", agent.agent_id) == agent
+    assert await store.get("acme", agent.agent_id, 1) == agent
+
+
+async def test_a_change_is_a_new_version_and_the_old_one_stays(store: AgentStore) -> None:
+    agent = new_agent()
+    await store.add_version(agent)
+    changed = agent.changed({"name": "second"}, now_ms=2)
+    assert await store.add_version(changed)
+    assert await store.get("acme", agent.agent_id) == changed
+    assert await store.get("acme", agent.agent_id, 1) == agent
+    assert await store.get("acme", agent.agent_id, 3) is None
+
+
+async def test_of_two_changes_of_one_version_the_second_is_refused(store: AgentStore) -> None:
+    agent = new_agent()
+    await store.add_version(agent)
+    assert await store.add_version(agent.changed({"name": "one"}, now_ms=2))
+    assert not await store.add_version(agent.changed({"name": "two"}, now_ms=2))
+    current = await store.get("acme", agent.agent_id)
+    assert current is not None
+    assert current.name == "one"
+
+
+async def test_another_organization_sees_and_deletes_nothing(store: AgentStore) -> None:
+    agent = new_agent()
+    await store.add_version(agent)
+    assert await store.get("other", agent.agent_id) is None
+    assert await store.get("other", agent.agent_id, 1) is None
+    assert await store.list("other", 10) == []
+    assert not await store.delete("other", agent.agent_id)
+    assert await store.get("acme", agent.agent_id) == agent
+
+
+async def test_a_deleted_agent_is_gone_except_for_its_numbered_versions(
+    store: AgentStore,
+) -> None:
+    agent = new_agent()
+    await store.add_version(agent)
+    assert await store.delete("acme", agent.agent_id)
+    assert not await store.delete("acme", agent.agent_id)
+    assert await store.get("acme", agent.agent_id) is None
+    assert await store.list("acme", 10) == []
+    assert await store.get("acme", agent.agent_id, 1) == agent
+
+
+async def test_list_is_newest_agent_first_and_paged(store: AgentStore) -> None:
+    agents = [new_agent() for _ in range(5)]
+    for agent in agents:
+        await store.add_version(agent)
+    newest_first = sorted((agent.agent_id for agent in agents), reverse=True)
+    assert [agent.agent_id for agent in await store.list("acme", 10)] == newest_first
+    page = await store.list("acme", 2, before_agent_id=newest_first[1])
+    assert [agent.agent_id for agent in page] == newest_first[2:4]

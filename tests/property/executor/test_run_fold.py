@@ -1,0 +1,166 @@
+"""Runs driven by chance: whatever the model and the tools answer, the log is a proper run."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent_executor.executor.models.model import ModelUsage, TextBlock, ToolUseBlock
+from agent_executor.executor.run import (
+    FINAL_STATES,
+    CallModel,
+    Finish,
+    ResolveLostCall,
+    RunState,
+    RunTools,
+    Stop,
+    apply,
+    fold,
+    next_action,
+    tool_calls_of,
+)
+from agent_executor.executor.run_event import (
+    ModelCallCompleted,
+    ModelCallFailed,
+    ModelCallSettled,
+    ModelCallStarted,
+    Payload,
+    RunEvent,
+    RunResumed,
+    RunStarted,
+    ToolCallCompleted,
+    decode_payload,
+    encode_payload,
+)
+
+MAX_MODEL_TURNS = 4
+
+
+class Driver:
+    """Does what ``next_action`` says, with answers drawn by chance, as the engine would."""
+
+    def __init__(self, data: st.DataObject) -> None:
+        self.data = data
+        self.state = RunState()
+        self.events: list[RunEvent] = []
+        self.add(RunStarted("agent", 1, "model", "input"))
+
+    def add(self, payload: Payload) -> None:
+        event = RunEvent(self.state.last_sequence + 1, len(self.events), payload)
+        self.events.append(event)
+        self.state = apply(self.state, event)
+
+    def chance(self) -> bool:
+        return self.data.draw(st.booleans())
+
+    def run(self) -> None:
+        for _ in range(200):
+            if self.chance():
+                self.add(RunResumed(attempt=2))
+            action = next_action(self.state, MAX_MODEL_TURNS)
+            match action:
+                case CallModel():
+                    self.call_model(action)
+                case RunTools():
+                    self.run_tools(action)
+                case ResolveLostCall():
+                    self.fail(action.model_call_id, will_retry=True)
+                case Finish():
+                    for call in self.state.unsettled:
+                        self.add(ModelCallSettled(call.model_call_id, call.model_call_id, 5))
+                    self.add(action.outcome)
+                case Stop():
+                    return
+        raise AssertionError("the run did not end")
+
+    def call_model(self, action: CallModel) -> None:
+        call_id = f"run_{action.turn}_{action.attempt}"
+        self.add(ModelCallStarted(call_id, action.turn))
+        # A crash right here, at most twice, leaves the call open.
+        if action.attempt < 3 and self.chance():
+            return
+        if action.attempt < 3 and self.chance():
+            self.fail(call_id, will_retry=True)
+            return
+        blocks = self.data.draw(
+            st.lists(
+                st.one_of(
+                    st.builds(TextBlock, st.text(max_size=5)),
+                    st.builds(
+                        ToolUseBlock,
+                        st.sampled_from(["t1", "t2", "t3"]),
+                        st.just("calculator"),
+                        st.just({}),
+                    ),
+                ),
+                max_size=4,
+            )
+        )
+        asks = any(isinstance(block, ToolUseBlock) for block in blocks)
+        answer = ModelCallCompleted(
+            call_id, tuple(blocks), "tool_use" if asks else "end_turn", ModelUsage(3, 4)
+        )
+        self.add(answer)
+        for call in tool_calls_of("run", action.turn, answer):
+            self.add(call)
+
+    def run_tools(self, action: RunTools) -> None:
+        for call in self.data.draw(st.permutations(action.tool_calls)):
+            ok = self.chance()
+            self.add(
+                ToolCallCompleted(
+                    call.tool_call_id,
+                    call.tool_name,
+                    ok,
+                    "1" if ok else "null",
+                    "" if ok else "no",
+                    "" if ok else "TOOL_EXECUTION_ERROR",
+                    0,
+                )
+            )
+            # A crash between two results leaves the others pending.
+            if self.chance():
+                return
+
+    def fail(self, call_id: str, *, will_retry: bool) -> None:
+        usage = ModelUsage(1, 0) if self.chance() else None
+        self.add(ModelCallFailed(call_id, "lost", "MODEL_ERROR", will_retry, usage))
+
+
+@given(st.data())
+def test_every_run_ends_once_and_keeps_its_promises(data: st.DataObject) -> None:
+    driver = Driver(data)
+    driver.run()
+    state, events = driver.state, driver.events
+    assert state.state in FINAL_STATES
+    assert not state.unsettled
+    assert state.turn <= MAX_MODEL_TURNS
+
+    asked = [event.payload.tool_call_id for event in events if is_tool_start(event)]
+    assert len(set(asked)) == len(asked), "a tool call's id was used twice"
+    assert [result.tool_call_id for result in state.tool_results] == asked
+
+    settled = [event.payload for event in events if isinstance(event.payload, ModelCallSettled)]
+    assert len({call.model_call_id for call in settled}) == len(settled)
+    assert state.cost_nano_usd == sum(call.cost_nano_usd for call in settled)
+
+    roles = [message.role for message in state.messages]
+    assert roles == (["user", "assistant"] * len(roles))[: len(roles)]
+
+
+@given(st.data())
+def test_the_state_is_the_same_however_the_log_is_read(data: st.DataObject) -> None:
+    driver = Driver(data)
+    driver.run()
+    stored = [
+        RunEvent(event.sequence, event.created_at_ms, decode_payload(encode_payload(event.payload)))
+        for event in driver.events
+    ]
+    assert stored == driver.events
+    assert fold(stored) == driver.state
+    cut = data.draw(st.integers(0, len(stored)))
+    assert fold(stored[cut:], fold(stored[:cut])) == driver.state
+
+
+def is_tool_start(event: RunEvent) -> bool:
+    return type(event.payload).__name__ == "ToolCallStarted"

@@ -1,0 +1,260 @@
+"""Runs: starting, waiting, following, taking over, draining."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+import pytest
+from opentelemetry.trace import NoOpTracer
+
+from agent_executor.errors import (
+    AgentInactiveError,
+    AgentNotFoundError,
+    LimitExceededError,
+    PermissionDeniedError,
+    RunNotFoundError,
+    ToolNotFoundError,
+    UnavailableError,
+)
+from agent_executor.executor.agent_store_memory import MemoryAgentStore
+from agent_executor.executor.agents import Agents
+from agent_executor.executor.encryption import KEY_BYTES, Encryption
+from agent_executor.executor.engine import Engine
+from agent_executor.executor.journal_memory import MemoryJournal
+from agent_executor.executor.leases import LeaseKeeper
+from agent_executor.executor.model_turn import ModelTurn
+from agent_executor.executor.models.mock import MockClaude
+from agent_executor.executor.run_event import RunResumed
+from agent_executor.executor.runs import Runs
+from agent_executor.executor.spans import RunSpans
+from agent_executor.serving.security import SecurityContext
+from tests.unit.executor.peers import MemoryLedger, RecordingToolRunner
+
+ADA = SecurityContext("acme", "ada", frozenset({"*"}))
+EVE = SecurityContext("other", "eve", frozenset({"*"}))
+
+
+class Platform:
+    """The executor's use cases over memory adapters; two of them can share a journal."""
+
+    def __init__(
+        self,
+        *,
+        journal: MemoryJournal | None = None,
+        store: MemoryAgentStore | None = None,
+        worker: str = "w",
+        max_active_runs: int = 8,
+        max_waiting_runs: int = 8,
+    ) -> None:
+        self.now_ms = 1_000_000
+        self.journal = journal or MemoryJournal()
+        self.store = store or MemoryAgentStore()
+        self.tools = RecordingToolRunner()
+        self.ledger = MemoryLedger()
+        spans = RunSpans(NoOpTracer())
+        self.agents = Agents(self.store, Encryption(bytes(KEY_BYTES)), lambda: self.now_ms)
+        engine = Engine(
+            model_turn=ModelTurn(
+                providers={"mock": MockClaude()},
+                provider_name="mock",
+                tools=self.tools,
+                ledger=self.ledger,
+                spans=spans,
+            ),
+            tools=self.tools,
+            ledger=self.ledger,
+            spans=spans,
+            now_ms=lambda: self.now_ms,
+        )
+        self.owner = f"{worker}/1"
+        self.runs = Runs(
+            journal=self.journal,
+            agents=self.agents,
+            tools=self.tools,
+            engine=engine,
+            owner=self.owner,
+            now_ms=lambda: self.now_ms,
+            max_active_runs=max_active_runs,
+            max_waiting_runs=max_waiting_runs,
+        )
+
+    async def agent(self, **fields: object) -> str:
+        agent = await self.agents.create({"name": "Agent"} | fields, "", ADA)
+        return agent.agent_id
+
+
+CALCULATOR = {"calculator": True}
+
+
+async def test_execute_answers_the_run_that_the_journal_has() -> None:
+    platform = Platform()
+    view = await platform.runs.execute(await platform.agent(), "hello", ADA)
+    assert view.state.state == "completed"
+    stored = await platform.runs.get(view.run.run_id, ADA)
+    assert stored == view
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [({"is_active": False}, AgentInactiveError), ({"tools": {"nope": True}}, ToolNotFoundError)],
+)
+async def test_what_cannot_be_run_is_refused_and_leaves_nothing(
+    fields: dict[str, object], error: type[Exception]
+) -> None:
+    platform = Platform()
+    agent_id = await platform.agent(**fields)
+    with pytest.raises(error):
+        await platform.runs.execute(agent_id, "hello", ADA)
+    assert await platform.runs.list(ADA, 10) == []
+
+
+async def test_another_organization_finds_neither_agent_nor_run() -> None:
+    platform = Platform()
+    agent_id = await platform.agent()
+    view = await platform.runs.execute(agent_id, "hello", ADA)
+    with pytest.raises(AgentNotFoundError):
+        await platform.runs.execute(agent_id, "hello", EVE)
+    with pytest.raises(RunNotFoundError):
+        await platform.runs.get(view.run.run_id, EVE)
+    with pytest.raises(RunNotFoundError):
+        await anext(platform.runs.follow(view.run.run_id, 0, EVE))
+    assert await platform.runs.list(EVE, 10) == []
+
+
+async def test_each_permission_is_needed() -> None:
+    platform = Platform()
+    agent_id = await platform.agent()
+    nobody = SecurityContext("acme", "bob", frozenset())
+    with pytest.raises(PermissionDeniedError):
+        await platform.runs.execute(agent_id, "hello", nobody)
+    with pytest.raises(PermissionDeniedError):
+        await platform.runs.list(nobody, 1)
+    with pytest.raises(PermissionDeniedError):
+        await platform.agents.get(agent_id, nobody)
+
+
+async def test_a_caller_that_goes_away_does_not_stop_the_run() -> None:
+    platform = Platform()
+    platform.tools.gate = asyncio.Event()
+    agent_id = await platform.agent(tools=CALCULATOR)
+    waiting = asyncio.create_task(platform.runs.execute(agent_id, "What is 2 + 3?", ADA))
+    while not platform.tools.requests:
+        await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    platform.tools.gate.set()
+    await platform.runs.drain(5.0)
+    (run,) = await platform.runs.list(ADA, 10)
+    assert run.state == "completed"
+
+
+async def test_a_started_run_is_durable_before_it_is_answered() -> None:
+    platform = Platform()
+    view = await platform.runs.start(await platform.agent(), "hello", ADA)
+    assert await platform.journal.get("acme", view.run.run_id) is not None
+    await platform.runs.drain(5.0)
+    assert (await platform.runs.get(view.run.run_id, ADA)).state.state == "completed"
+
+
+async def test_followers_see_every_event_once_from_wherever_they_begin() -> None:
+    platform = Platform()
+    platform.tools.gate = asyncio.Event()
+    view = await platform.runs.start(
+        await platform.agent(tools=CALCULATOR), "What is 2 + 3?", ADA
+    )
+
+    async def follow(after: int) -> list[int]:
+        return [
+            event.sequence async for event in platform.runs.follow(view.run.run_id, after, ADA)
+        ]
+
+    followers = [asyncio.create_task(follow(after)) for after in (0, 1, 3)]
+    while not platform.tools.requests:
+        await asyncio.sleep(0)
+    platform.tools.gate.set()
+    seen = await asyncio.gather(*followers)
+    last = (await platform.runs.get(view.run.run_id, ADA)).run.last_sequence
+    assert seen == [list(range(after + 1, last + 1)) for after in (0, 1, 3)]
+
+
+async def test_runs_beyond_the_limits_are_refused_with_a_time() -> None:
+    platform = Platform(max_active_runs=1, max_waiting_runs=1)
+    platform.tools.gate = asyncio.Event()
+    agent_id = await platform.agent(tools=CALCULATOR)
+    for _ in range(2):
+        await platform.runs.start(agent_id, "What is 2 + 3?", ADA)
+    with pytest.raises(LimitExceededError) as refusal:
+        await platform.runs.start(agent_id, "What is 2 + 3?", ADA)
+    assert refusal.value.retry_after_seconds
+    assert platform.tools.running <= 1
+    platform.tools.gate.set()
+    await platform.runs.drain(5.0)
+    assert {run.state for run in await platform.runs.list(ADA, 10)} == {"completed"}
+
+
+async def test_a_run_of_a_dead_executor_is_taken_over_and_finished() -> None:
+    dead = Platform(worker="dead")
+    dead.tools.gate = asyncio.Event()
+    view = await dead.runs.start(await dead.agent(tools=CALCULATOR), "What is 2 + 3?", ADA)
+    while not dead.tools.requests:
+        await asyncio.sleep(0)
+    await dead.runs.drain(0.0)
+
+    heir = Platform(journal=dead.journal, store=dead.store, worker="heir")
+    assert await heir.runs.take_over(10) == 1
+    await heir.runs.drain(5.0)
+    stored = await heir.runs.get(view.run.run_id, ADA)
+    assert stored.state.state == "completed"
+    events = await heir.journal.events(view.run.run_id)
+    assert [event.payload for event in events if isinstance(event.payload, RunResumed)] == [
+        RunResumed(attempt=2)
+    ]
+    same_call = {dead.tools.requests[0].tool_call_id}
+    assert {request.tool_call_id for request in heir.tools.requests} == same_call
+
+
+async def test_a_run_taken_from_a_live_caller_is_reported_as_elsewhere() -> None:
+    platform = Platform()
+    platform.tools.gate = asyncio.Event()
+    agent_id = await platform.agent(tools=CALCULATOR)
+    waiting = asyncio.create_task(platform.runs.execute(agent_id, "What is 2 + 3?", ADA))
+    while not platform.tools.requests:
+        await asyncio.sleep(0)
+    assert len(await platform.journal.claim("other/1", 0, 1)) == 1
+    platform.tools.gate.set()
+    with pytest.raises(UnavailableError, match="elsewhere"):
+        await waiting
+
+
+async def test_a_run_that_kills_its_executors_is_ended() -> None:
+    platform = Platform()
+    view = await platform.runs.start(await platform.agent(), "hello", ADA)
+    await platform.runs.drain(0.0)
+    run = await platform.journal.get("acme", view.run.run_id)
+    assert run is not None
+    platform.journal._runs[run.run_id] = msgspec.structs.replace(run, attempt=10)
+    await platform.runs.take_over(1)
+    stored = await platform.runs.get(run.run_id, ADA)
+    assert (stored.state.state, stored.run.code) == ("failed", "INTERNAL")
+
+
+async def test_a_restarted_worker_claims_its_own_runs_at_once() -> None:
+    dead = Platform(worker="w")
+    await dead.journal.renew_lease(dead.owner, dead.now_ms + 60_000)
+    view = await dead.runs.start(await dead.agent(), "hello", ADA)
+    await dead.runs.drain(0.0)
+
+    reborn = Platform(journal=dead.journal, store=dead.store, worker="w")
+    keeper = LeaseKeeper(
+        journal=reborn.journal,
+        runs=reborn.runs,
+        worker="w",
+        owner="w/2",
+        now_ms=lambda: reborn.now_ms,
+    )
+    await keeper.start()
+    await reborn.runs.drain(5.0)
+    await keeper.stop()
+    assert (await reborn.runs.get(view.run.run_id, ADA)).state.state == "completed"
