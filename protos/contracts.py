@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.descriptor import (
     Descriptor,
+    EnumDescriptor,
     FieldDescriptor,
     FileDescriptor,
     MethodDescriptor,
@@ -97,6 +98,14 @@ class Contracts:
         """
         return self._pool.FindMessageTypeByName(full_name)
 
+    def enum(self, full_name: str) -> EnumDescriptor:
+        """Returns any enum, imported ones too.
+
+        Raises:
+            KeyError: There is none of that name.
+        """
+        return self._pool.FindEnumTypeByName(full_name)
+
     def bindings(self, method: MethodDescriptor) -> list[Any]:
         """Returns the ``google.api.HttpRule`` of each of the RPC's REST routes, if it has any."""
         rule = self._option(method, "google.protobuf.MethodOptions", "google.api.http")
@@ -166,6 +175,18 @@ class Contracts:
         options_class = message_factory.GetMessageClass(self.message(options_type))
         options = options_class.FromString(element.GetOptions().SerializeToString())
         return options.Extensions[extension] if options.HasExtension(extension) else None
+
+
+def messages_inside(messages: Iterable[Descriptor]) -> list[Descriptor]:
+    """Returns our own among some messages and all that they can hold, without map entries."""
+    found: dict[str, Descriptor] = {}
+    waiting = list(messages)
+    while waiting:
+        message = waiting.pop()
+        if message.full_name not in found and message.full_name.startswith(OUR_PACKAGE):
+            found[message.full_name] = message
+            waiting.extend(field.message_type for field in message.fields if field.message_type)
+    return [message for message in found.values() if not message.GetOptions().map_entry]
 
 
 def _file_comments(file: descriptor_pb2.FileDescriptorProto) -> Iterator[tuple[str, str]]:

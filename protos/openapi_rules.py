@@ -85,6 +85,8 @@ def _limits(schema: Schema, rules: Any) -> Schema:
         limits["additionalProperties"] = {**entry, **_limits(entry, values.values)}
     else:
         limits |= _choices(values)
+    if kind == "string" and values.HasField("len"):
+        limits |= {"minLength": values.len, "maxLength": values.len}
     if kind == "string" and (well_known := values.WhichOneof("well_known")) in _FORMATS:
         limits["format"] = _FORMATS[well_known]
     return limits

@@ -11,7 +11,7 @@ from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from protos.contracts import Contracts
+from protos.contracts import Contracts, messages_inside
 from protos.openapi_rules import Schema, with_rules
 
 _SCALARS: dict[int, Schema] = {
@@ -48,7 +48,7 @@ class Schemas:
 
     def __init__(self, contracts: Contracts, requests: Iterable[Descriptor]) -> None:
         self._contracts = contracts
-        self._sent = {name for message in requests for name in _reachable(message)}
+        self._sent = {message.full_name for message in messages_inside(requests)}
         self._components: dict[str, Schema] = {}
         self._owners: dict[str, str] = {}
 
@@ -127,20 +127,6 @@ class Schemas:
         if field.enum_type is not None:
             return {"type": "string", "enum": [value.name for value in field.enum_type.values]}
         return dict(_SCALARS[field.type])
-
-
-def _reachable(message: Descriptor) -> set[str]:
-    """Returns the full names of a message and of all messages inside it."""
-    found: set[str] = set()
-    waiting = [message]
-    while waiting:
-        present = waiting.pop()
-        if present.full_name not in found:
-            found.add(present.full_name)
-            waiting.extend(
-                field.message_type for field in present.fields if field.message_type is not None
-            )
-    return found
 
 
 def _refuses_zero(field: FieldDescriptor, rules: Any) -> bool:

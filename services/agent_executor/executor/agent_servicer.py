@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import grpc
-
 from agent_executor.api.executor.v1 import agent_pb2, agent_service_pb2, agent_service_pb2_grpc
 from agent_executor.errors import InvalidArgumentError
 from agent_executor.executor.agents import Agents
@@ -15,6 +13,7 @@ from agent_executor.executor.convert import (
 )
 from agent_executor.executor.paging import decode_page_token, encode_page_token, page_size_of
 from agent_executor.executor.tools import ToolRunner
+from agent_executor.serving.interceptors import Context
 from agent_executor.serving.security import current_security_context
 
 
@@ -26,7 +25,7 @@ class AgentServicer(agent_service_pb2_grpc.AgentServiceServicer):
         self._tools = tools
 
     async def CreateAgent(  # noqa: N802 -- the contract's name
-        self, request: agent_service_pb2.CreateAgentRequest, context: grpc.aio.ServicerContext
+        self, request: agent_service_pb2.CreateAgentRequest, context: Context
     ) -> agent_pb2.Agent:
         """Creates an agent."""
         del context
@@ -36,7 +35,7 @@ class AgentServicer(agent_service_pb2_grpc.AgentServiceServicer):
         return agent_to_proto(agent)
 
     async def GetAgent(  # noqa: N802 -- the contract's name
-        self, request: agent_service_pb2.GetAgentRequest, context: grpc.aio.ServicerContext
+        self, request: agent_service_pb2.GetAgentRequest, context: Context
     ) -> agent_pb2.Agent:
         """Returns an agent."""
         del context
@@ -46,12 +45,12 @@ class AgentServicer(agent_service_pb2_grpc.AgentServiceServicer):
         return agent_to_proto(agent)
 
     async def ListAgents(  # noqa: N802 -- the contract's name
-        self, request: agent_service_pb2.ListAgentsRequest, context: grpc.aio.ServicerContext
+        self, request: agent_service_pb2.ListAgentsRequest, context: Context
     ) -> agent_service_pb2.ListAgentsResponse:
         """Lists agents."""
         del context
         size = page_size_of(request.page_size)
-        agents = await self._agents.list(
+        agents = await self._agents.list_agents(
             current_security_context.get(), size + 1, decode_page_token(request.page_token)
         )
         page = agents[:size]
@@ -61,7 +60,7 @@ class AgentServicer(agent_service_pb2_grpc.AgentServiceServicer):
         )
 
     async def UpdateAgent(  # noqa: N802 -- the contract's name
-        self, request: agent_service_pb2.UpdateAgentRequest, context: grpc.aio.ServicerContext
+        self, request: agent_service_pb2.UpdateAgentRequest, context: Context
     ) -> agent_pb2.Agent:
         """Changes an agent."""
         del context
@@ -69,6 +68,9 @@ class AgentServicer(agent_service_pb2_grpc.AgentServiceServicer):
         if unknown:
             message = f"update_mask names {unknown[0]!r}, which cannot be changed"
             raise InvalidArgumentError(message, field_violations=(("update_mask", message),))
+        if "name" in request.update_mask.paths and not request.HasField("name"):
+            message = "update_mask names 'name', which cannot be left out then"
+            raise InvalidArgumentError(message, field_violations=(("name", message),))
         fields, api_key = updated_fields(request)
         agent = await self._agents.update(
             request.agent_id, fields, api_key, current_security_context.get()
@@ -76,7 +78,7 @@ class AgentServicer(agent_service_pb2_grpc.AgentServiceServicer):
         return agent_to_proto(agent)
 
     async def DeleteAgent(  # noqa: N802 -- the contract's name
-        self, request: agent_service_pb2.DeleteAgentRequest, context: grpc.aio.ServicerContext
+        self, request: agent_service_pb2.DeleteAgentRequest, context: Context
     ) -> agent_service_pb2.DeleteAgentResponse:
         """Deletes an agent."""
         del context
@@ -84,7 +86,7 @@ class AgentServicer(agent_service_pb2_grpc.AgentServiceServicer):
         return agent_service_pb2.DeleteAgentResponse()
 
     async def ListAgentTools(  # noqa: N802 -- the contract's name
-        self, request: agent_service_pb2.ListAgentToolsRequest, context: grpc.aio.ServicerContext
+        self, request: agent_service_pb2.ListAgentToolsRequest, context: Context
     ) -> agent_service_pb2.ListAgentToolsResponse:
         """Lists the tools that an agent names."""
         del context

@@ -32,7 +32,7 @@ class AgentStore(Protocol):
         """
         ...
 
-    async def list(
+    async def list_agents(
         self, organization_id: str, limit: int, before_agent_id: str = ""
     ) -> list[AgentVersion]:
         """Returns the newest versions of agents that are not deleted, newest agent first.

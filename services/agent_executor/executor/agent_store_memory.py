@@ -30,7 +30,7 @@ class MemoryAgentStore:
             return versions[version - 1] if version <= len(versions) else None
         return versions[-1] if versions and key not in self._deleted else None
 
-    async def list(
+    async def list_agents(
         self, organization_id: str, limit: int, before_agent_id: str = ""
     ) -> list[AgentVersion]:
         """See ``AgentStore``."""

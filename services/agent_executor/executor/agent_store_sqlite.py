@@ -70,7 +70,7 @@ class SqliteAgentStore:
         # the page cache; a hop to a reader thread would cost ten times that.
         return self._database.read_inline(read)
 
-    async def list(
+    async def list_agents(
         self, organization_id: str, limit: int, before_agent_id: str = ""
     ) -> list[AgentVersion]:
         """See ``AgentStore``."""

@@ -54,9 +54,7 @@ class Agents:
         await self._store.add_version(agent)
         return agent
 
-    async def get(
-        self, agent_id: str, security: SecurityContext, version: int = 0
-    ) -> AgentVersion:
+    async def get(self, agent_id: str, security: SecurityContext, version: int = 0) -> AgentVersion:
         """Returns a version of an agent, 0 meaning the newest.
 
         Raises:
@@ -79,7 +77,7 @@ class Agents:
             raise _not_found(agent_id)
         return agent
 
-    async def list(
+    async def list_agents(
         self, security: SecurityContext, limit: int, before_agent_id: str = ""
     ) -> list[AgentVersion]:
         """Returns agents, newest first.
@@ -88,7 +86,7 @@ class Agents:
             PermissionDeniedError: Without ``agent:read``.
         """
         security.require(PERMISSION_READ)
-        return await self._store.list(security.organization_id, limit, before_agent_id)
+        return await self._store.list_agents(security.organization_id, limit, before_agent_id)
 
     async def update(
         self,

@@ -24,7 +24,8 @@ from agent_executor.executor.models.model import (
     ToolResultBlock,
     ToolUseBlock,
 )
-from agent_executor.executor.run import RunState, response_text
+from agent_executor.executor.result import NANO_PER_USD, is_success
+from agent_executor.executor.run import RunState, response_text, results_of
 from agent_executor.executor.run_event import (
     ModelCallCompleted,
     ModelCallFailed,
@@ -40,7 +41,6 @@ from agent_executor.executor.run_event import (
 )
 from agent_executor.executor.runs import RunView
 
-NANO_PER_USD: Final = 1_000_000_000
 INT32_MAX: Final = 2**31 - 1
 EXACT_INTEGER_MAX: Final = 2**53
 
@@ -56,6 +56,12 @@ _PLAIN_FIELDS: Final = (
     "max_output_tokens",
 )
 _MAP_FIELDS: Final = ("tools", "custom_tools")
+# What a field becomes that a mask names and the request leaves out. A name has no default.
+_DEFAULTS: Final = {
+    field.name: field.default
+    for field in msgspec.structs.fields(AgentVersion)
+    if field.name in _PLAIN_FIELDS and not field.required
+}
 UPDATABLE_FIELDS: Final = frozenset({*_PLAIN_FIELDS, *_MAP_FIELDS, "api_key"})
 
 
@@ -79,7 +85,11 @@ def updated_fields(
     else:
         named = {name for name in (*_PLAIN_FIELDS, "api_key") if request.HasField(name)}
         named |= {name for name in _MAP_FIELDS if getattr(request, name)}
-    fields = {name: getattr(request, name) for name in _PLAIN_FIELDS if name in named}
+    fields: dict[str, Any] = {
+        name: getattr(request, name) if request.HasField(name) else _DEFAULTS[name]
+        for name in _PLAIN_FIELDS
+        if name in named
+    }
     fields |= _maps_of(request, [name for name in _MAP_FIELDS if name in named])
     return fields, request.api_key if "api_key" in named else None
 
@@ -109,7 +119,7 @@ def agent_to_proto(agent: AgentVersion) -> agent_pb2.Agent:
 
 
 def execution_to_proto(view: RunView) -> run_service_pb2.ExecuteAgentResponse:
-    """Returns a run in the shape of the seed's execute answer."""
+    """Returns a run in the shape of the answer of the execute route."""
     run, state = view.run, view.state
     finished = state.finished or RunFinished(state=state.state)
     return run_service_pb2.ExecuteAgentResponse(
@@ -129,7 +139,7 @@ def execution_to_proto(view: RunView) -> run_service_pb2.ExecuteAgentResponse:
 
 
 def agent_test_to_proto(view: RunView) -> run_service_pb2.TestAgentResponse:
-    """Returns a test run in the shape of the seed's test answer."""
+    """Returns a test run in the shape of the answer of the test route."""
     run, state = view.run, view.state
     finished = state.finished or RunFinished(state=state.state)
     output = output_to_proto(state)
@@ -138,10 +148,11 @@ def agent_test_to_proto(view: RunView) -> run_service_pb2.TestAgentResponse:
         model=run.model,
         test_input=run.input,
         test_output=output,
-        success=state.state == "completed" and all(result.success for result in results_of(state)),
+        success=is_success(state),
         timestamp=timestamp(run.ended_at_ms),
         tokens_used=_int32(state.tokens_used),
         cost_usd=usd(state.cost_nano_usd),
+        cost_nano_usd=state.cost_nano_usd,
         conversation_history=output.conversation_history,
         task_id=run.run_id,
         error=finished.error or None,
@@ -158,6 +169,7 @@ def run_to_proto(run: RunRecord, state: RunState | None = None) -> run_pb2.Run:
             response=run.response,
             tokens_used=_int32(run.tokens_used),
             cost_usd=usd(run.cost_nano_usd),
+            cost_nano_usd=run.cost_nano_usd,
             state=run.state,
         )
     )
@@ -190,13 +202,9 @@ def output_to_proto(state: RunState) -> run_pb2.RunOutput:
         conversation_history=[_message_to_proto(message) for message in state.messages],
         tokens_used=_int32(state.tokens_used),
         cost_usd=usd(state.cost_nano_usd),
+        cost_nano_usd=state.cost_nano_usd,
         state=state.state,
     )
-
-
-def results_of(state: RunState) -> tuple[ToolCallCompleted, ...]:
-    """Returns every tool result of a run, those of an unfinished turn included."""
-    return (*state.tool_results, *state.turn_results)
 
 
 def event_to_proto(run_id: str, event: RunEvent) -> run_event_pb2.RunEvent:
@@ -207,7 +215,7 @@ def event_to_proto(run_id: str, event: RunEvent) -> run_event_pb2.RunEvent:
         sequence=event.sequence,
         type=name,
         created_at=timestamp(event.created_at_ms),
-        **{name: _payload_to_proto(event.payload)},  # type: ignore[arg-type]  # the oneof's field is named by the payload
+        **{name: _payload_to_proto(event.payload)},
     )
 
 
@@ -222,7 +230,7 @@ def usd(nano_usd: int) -> float:
     return nano_usd / NANO_PER_USD
 
 
-def _payload_to_proto(payload: Any) -> Any:  # noqa: PLR0911 -- one return for each event
+def _payload_to_proto(payload: Any) -> Any:
     match payload:
         case RunStarted() | RunResumed() | ModelCallStarted() | ToolCallStarted():
             return _same_fields(payload)
@@ -332,8 +340,9 @@ def json_struct(value: dict[str, Any]) -> struct_pb2.Struct:
 
 
 def _custom_tool_to_proto(custom: CustomTool) -> agent_pb2.CustomTool:
-    # The field is the seed's own word, which Python cannot take as a keyword argument.
-    return agent_pb2.CustomTool(**{"class": custom.class_name, "enabled": custom.enabled})
+    # The field is a word, which Python cannot take as a keyword argument.
+    fields: dict[str, Any] = {"class": custom.class_name, "enabled": custom.enabled}
+    return agent_pb2.CustomTool(**fields)
 
 
 def _maps_of(

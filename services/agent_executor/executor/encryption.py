@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -25,16 +27,15 @@ class Encryption:
         The file is readable by its owner alone. Losing it loses what was encrypted.
         """
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        try:
-            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        except FileExistsError:
-            return cls(path.read_bytes())
-        with os.fdopen(descriptor, "wb") as file:
-            key = os.urandom(KEY_BYTES)
-            file.write(key)
-            file.flush()
-            os.fsync(file.fileno())
-        return cls(key)
+        if not path.exists():
+            # Linked when it is whole, so that executors that start together use one key.
+            with tempfile.NamedTemporaryFile(dir=path.parent) as file:
+                file.write(os.urandom(KEY_BYTES))
+                file.flush()
+                os.fsync(file.fileno())
+                with contextlib.suppress(FileExistsError):
+                    os.link(file.name, path)
+        return cls(path.read_bytes())
 
     def encrypt(self, secret: str, resource_id: str) -> bytes:
         """Returns the ciphertext of a secret; empty for the empty secret."""

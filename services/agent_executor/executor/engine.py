@@ -26,8 +26,8 @@ from agent_executor.executor.run_event import (
     ToolCallStarted,
 )
 from agent_executor.executor.run_log import RunLog
+from agent_executor.executor.run_telemetry import RunTelemetry
 from agent_executor.executor.settlements import Settlements
-from agent_executor.executor.spans import RunSpans
 from agent_executor.executor.tools import ToolOutcome, ToolRequest, ToolRunner
 from agent_executor.serving.security import SecurityContext
 
@@ -60,14 +60,14 @@ class Engine:
         model_turn: ModelTurn,
         tools: ToolRunner,
         ledger: Ledger,
-        spans: RunSpans,
+        telemetry: RunTelemetry,
         now_ms: Callable[[], int],
         limits: EngineLimits | None = None,
     ) -> None:
         self._model_turn = model_turn
         self._tools = tools
         self._ledger = ledger
-        self._spans = spans
+        self._telemetry = telemetry
         self._now_ms = now_ms
         self._limits = limits or EngineLimits()
 
@@ -85,7 +85,7 @@ class Engine:
         ends_in_seconds = (
             run.created_at_ms / 1000 + self._limits.run_timeout_seconds - self._now_ms() / 1000
         )
-        with self._spans.invoke_agent(run, agent, log) as traceparent:
+        with self._telemetry.invoke_agent(run, agent, log) as traceparent:
             try:
                 outcome = await self._steps(
                     log, agent, security, settlements, traceparent, ends_in_seconds
@@ -106,8 +106,9 @@ class Engine:
         ends_in_seconds: float,
     ) -> RunFinished:
         """Takes steps until the run is to end, and returns how. It ends in time."""
+        timeout = asyncio.timeout(ends_in_seconds)
         try:
-            async with asyncio.timeout(ends_in_seconds):
+            async with timeout:
                 while True:
                     action = next_action(log.state, agent.max_model_turns)
                     match action:
@@ -125,6 +126,8 @@ class Engine:
                         case _:
                             assert_never(action)
         except TimeoutError:
+            if not timeout.expired():
+                raise
             self._model_turn.abandon(log, agent)
             error = DeadlineExceededError(
                 f"the run did not end within {self._limits.run_timeout_seconds:g} seconds"
@@ -161,7 +164,7 @@ class Engine:
         self,
         run: RunRecord,
         call: ToolCallStarted,
-        is_test: bool,  # noqa: FBT001 -- passed on from the run's own field
+        is_test: bool,
         security: SecurityContext,
         traceparent: str,
     ) -> ToolCallCompleted:

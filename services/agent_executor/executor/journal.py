@@ -74,7 +74,7 @@ class Journal(Protocol):
         """Returns a run, or None if the organization has none of this id."""
         ...
 
-    async def list(
+    async def list_runs(
         self,
         organization_id: str,
         limit: int,

@@ -38,7 +38,7 @@ class MemoryJournal:
         run = self._runs.get(run_id)
         return run if run is not None and run.organization_id == organization_id else None
 
-    async def list(
+    async def list_runs(
         self,
         organization_id: str,
         limit: int,
@@ -73,7 +73,7 @@ class MemoryJournal:
 
     async def claim(self, owner: str, now_ms: int, limit: int) -> list[RunRecord]:
         """See ``Journal``."""
-        claimed = []
+        claimed: list[RunRecord] = []
         for run in sorted(self._runs.values(), key=lambda run: run.run_id):
             if len(claimed) == limit:
                 break

@@ -15,15 +15,19 @@ from agent_executor.storage.sqlite import SqliteDatabase
 
 _FIELDS: Final = RunRecord.__struct_fields__
 _COLUMNS: Final = ", ".join(_FIELDS)
-_INSERT_RUN: Final = (
-    f"INSERT INTO runs ({_COLUMNS}) VALUES ({', '.join('?' * len(_FIELDS))})"  # noqa: S608 -- fixed column names, no input
-)
+_INSERT_RUN: Final = f"INSERT INTO runs ({_COLUMNS}) VALUES ({', '.join('?' * len(_FIELDS))})"  # noqa: S608 -- fixed column names, no input
 _INSERT_EVENT: Final = "INSERT INTO run_events VALUES (?, ?, ?, ?)"
 # The attempt fences a former owner; the sequence makes a gap or a repeat impossible.
 _UPDATE_RUN: Final = (
     "UPDATE runs SET state = ?, ended_at_ms = ?, response = ?, error = ?, code = ?,"
     " tokens_used = ?, cost_nano_usd = ?, last_sequence = ?"
     " WHERE run_id = ? AND attempt = ? AND last_sequence = ?"
+)
+_CLAIM_RUNS: Final = (
+    "UPDATE runs SET owner = ?1, attempt = attempt + 1 WHERE run_id IN ("  # noqa: S608 -- fixed column names, no input
+    " SELECT run_id FROM runs WHERE ended_at_ms = 0 AND owner NOT IN ("
+    "  SELECT owner FROM executors WHERE lease_expires_at_ms > ?2)"
+    " ORDER BY run_id LIMIT ?3) RETURNING " + _COLUMNS
 )
 
 
@@ -82,7 +86,7 @@ class SqliteJournal:
 
         return await self._database.read(read)
 
-    async def list(
+    async def list_runs(
         self,
         organization_id: str,
         limit: int,
@@ -143,13 +147,7 @@ class SqliteJournal:
         """See ``Journal``."""
 
         def write(connection: sqlite3.Connection) -> list[RunRecord]:
-            rows = connection.execute(
-                "UPDATE runs SET owner = ?1, attempt = attempt + 1 WHERE run_id IN ("
-                " SELECT run_id FROM runs WHERE ended_at_ms = 0 AND owner NOT IN ("
-                "  SELECT owner FROM executors WHERE lease_expires_at_ms > ?2)"
-                f" ORDER BY run_id LIMIT ?3) RETURNING {_COLUMNS}",  # noqa: S608 -- fixed column names, no input
-                (owner, now_ms, limit),
-            ).fetchall()
+            rows = connection.execute(_CLAIM_RUNS, (owner, now_ms, limit)).fetchall()
             return sorted((_record_of(row) for row in rows), key=lambda run: run.run_id)
 
         return await self._database.writer.submit(write)
@@ -171,9 +169,7 @@ def _record_of(row: tuple[object, ...]) -> RunRecord:
     return msgspec.convert(values, RunRecord, strict=False)
 
 
-def _event_rows(
-    run_id: str, events: Sequence[RunEvent]
-) -> list[tuple[str, int, int, bytes]]:
+def _event_rows(run_id: str, events: Sequence[RunEvent]) -> list[tuple[str, int, int, bytes]]:
     return [
         (run_id, event.sequence, event.created_at_ms, encode_payload(event.payload))
         for event in events

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Final
-
-import structlog
 
 from agent_executor.errors import AgentExecutorError
 from agent_executor.executor.journal import Journal
@@ -16,7 +15,7 @@ DEFAULT_LEASE_SECONDS: Final = 3.0
 DEFAULT_RENEWAL_SECONDS: Final = 1.0
 MAX_CLAIMED_AT_ONCE: Final = 64
 
-_LOGGER = structlog.get_logger(__name__)
+_LOGGER = logging.getLogger(__name__)
 
 
 class LeaseKeeper:
@@ -73,4 +72,4 @@ class LeaseKeeper:
                 await self._renew()
                 await self._runs.take_over(MAX_CLAIMED_AT_ONCE)
             except AgentExecutorError as error:
-                _LOGGER.warning("lease_not_renewed", error=error.message)
+                _LOGGER.warning("The lease could not be renewed: %s", error.message)

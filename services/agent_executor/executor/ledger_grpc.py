@@ -12,7 +12,7 @@ from agent_executor.api.ledger.v1 import usage_pb2, usage_service_pb2
 from agent_executor.errors import ReservationNotFoundError
 from agent_executor.executor.ledger import Hold, Settlement
 from agent_executor.serving.grants import ServiceKey
-from agent_executor.serving.multiplex import MultiplexedStream
+from agent_executor.serving.multiplex_client import MultiplexedStream
 from agent_executor.serving.security import SecurityContext
 
 AUDIENCE: Final = "ledger"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from agent_executor.executor.models.model import (
     ModelRequest,
     ModelResponse,
     ModelUsage,
+    ToolSpecification,
 )
 from agent_executor.executor.run import CallModel, ResolveLostCall, tool_calls_of
 from agent_executor.executor.run_event import (
@@ -32,7 +34,7 @@ from agent_executor.executor.run_event import (
     ModelCallStarted,
 )
 from agent_executor.executor.run_log import RunLog
-from agent_executor.executor.spans import RunSpans
+from agent_executor.executor.run_telemetry import RunTelemetry
 from agent_executor.executor.tools import ToolRunner
 from agent_executor.serving.security import SecurityContext
 
@@ -76,14 +78,14 @@ class ModelTurn:
         provider_name: str,
         tools: ToolRunner,
         ledger: Ledger,
-        spans: RunSpans,
+        telemetry: RunTelemetry,
         limits: ModelLimits | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._provider = providers[provider_name]
         self._tools = tools
         self._ledger = ledger
-        self._spans = spans
+        self._telemetry = telemetry
         self._limits = limits or ModelLimits()
         self._jitter = jitter
 
@@ -122,13 +124,8 @@ class ModelTurn:
         Raises:
             LeaseLostError: Another executor drives the run now.
         """
-        while True:
-            try:
-                was_reserved = await self._ledger.is_reserved(action.model_call_id, security)
-                break
-            except UnavailableError:
-                await asyncio.sleep(self._limits.retry_delay_seconds)
-        usage = _estimated_usage(self._request(log, agent, ())) if was_reserved else None
+        was_reserved = await self._was_reserved(action.model_call_id, security)
+        usage = _estimated_usage(self._request(log, agent)) if was_reserved else None
         log.add(
             ModelCallFailed(
                 model_call_id=action.model_call_id,
@@ -149,9 +146,17 @@ class ModelTurn:
                     error="the run's deadline passed during the model call",
                     code=DeadlineExceededError.reason,
                     will_retry=False,
-                    usage=_estimated_usage(self._request(log, agent, ())),
+                    usage=_estimated_usage(self._request(log, agent)),
                 )
             )
+
+    async def _was_reserved(self, model_call_id: str, security: SecurityContext) -> bool:
+        """Asks the ledger, for as long as it takes it to be back."""
+        while True:
+            try:
+                return await self._ledger.is_reserved(model_call_id, security)
+            except (UnavailableError, DeadlineExceededError):
+                await asyncio.sleep(self._limits.retry_delay_seconds)
 
     async def _prepare(
         self, log: RunLog, agent: AgentVersion, security: SecurityContext
@@ -163,7 +168,7 @@ class ModelTurn:
         if missing:
             name = min(missing)
             raise ToolNotFoundError(f"tool {name!r} is not registered", tool_name=name)
-        return msgspec.structs.replace(self._request(log, agent, ()), tools=specifications)
+        return self._request(log, agent, specifications)
 
     async def _hold(
         self, log: RunLog, model_call_id: str, request: ModelRequest, security: SecurityContext
@@ -192,11 +197,12 @@ class ModelTurn:
         request: ModelRequest,
         security: SecurityContext,
     ) -> None:
+        timeout = asyncio.timeout(self._limits.timeout_seconds)
         try:
-            with self._spans.chat(log.run, request, self._provider.name) as span:
-                async with asyncio.timeout(self._limits.timeout_seconds) as timeout:
+            with self._telemetry.chat(log.run, request, self._provider.name) as record:
+                async with timeout:
                     response = await self._provider.generate(request)
-                span.answered(response)
+                record.answered(response)
         except AgentExecutorError as error:
             await self._model_failed(log, action, model_call_id, error, security)
             return
@@ -244,11 +250,9 @@ class ModelTurn:
         )
         log.add(_failed(model_call_id, error, will_retry=is_retried))
         await log.commit()
-        try:
+        # A hold that cannot be freed now ends by itself at its expiry.
+        with contextlib.suppress(AgentExecutorError):
             await self._ledger.void(model_call_id, security)
-        except AgentExecutorError:
-            # The hold then ends by itself at its expiry; the run need not wait for that.
-            pass
         if is_retried:
             backoff = self._limits.retry_delay_seconds * 2.0 ** (action.attempt - 1)
             asked_for = error.retry_after_seconds or 0.0
@@ -256,7 +260,7 @@ class ModelTurn:
             await asyncio.sleep(delay * (1.0 + self._jitter() / 4))
 
     def _request(
-        self, log: RunLog, agent: AgentVersion, tools: tuple[()]
+        self, log: RunLog, agent: AgentVersion, tools: tuple[ToolSpecification, ...] = ()
     ) -> ModelRequest:
         return ModelRequest(
             model=log.run.model,

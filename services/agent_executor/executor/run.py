@@ -23,6 +23,7 @@ from agent_executor.executor.run_event import (
     ModelCallFailed,
     ModelCallSettled,
     ModelCallStarted,
+    Payload,
     RunEvent,
     RunFinished,
     RunResumed,
@@ -134,43 +135,7 @@ def apply(state: RunState, event: RunEvent) -> RunState:
     """
     if event.sequence != state.last_sequence + 1:
         raise ValueError(f"event {event.sequence} does not follow event {state.last_sequence}")
-    payload = event.payload
-    match payload:
-        case ModelCallCompleted():
-            changed = _model_answered(state, payload)
-        case ToolCallCompleted():
-            changed = _tool_answered(state, payload)
-        case ModelCallSettled():
-            changed = msgspec.structs.replace(
-                state,
-                cost_nano_usd=state.cost_nano_usd + payload.cost_nano_usd,
-                unsettled=tuple(
-                    call for call in state.unsettled if call.model_call_id != payload.model_call_id
-                ),
-            )
-        case ModelCallStarted():
-            changed = msgspec.structs.replace(state, open_model_call=payload.model_call_id)
-        case ModelCallFailed():
-            changed = _model_failed(state, payload)
-        case RunStarted():
-            changed = msgspec.structs.replace(
-                state,
-                state="running",
-                model=payload.model,
-                input=payload.input,
-                is_test=payload.is_test,
-                messages=(Message(role="user", content=(TextBlock(text=payload.input),)),),
-            )
-        case RunFinished():
-            changed = msgspec.structs.replace(state, state=payload.state, finished=payload)
-        case RunResumed():
-            changed = state
-        case ToolCallStarted():
-            changed = msgspec.structs.replace(
-                state,
-                pending_tool_calls=(*state.pending_tool_calls, payload),
-                turn_calls=(*state.turn_calls, payload),
-            )
+    changed = _changed(state, event.payload)
     return msgspec.structs.replace(changed, last_sequence=event.sequence)
 
 
@@ -233,6 +198,54 @@ def response_text(messages: tuple[Message, ...]) -> str:
     return "".join(block.text for block in messages[-1].content if isinstance(block, TextBlock))
 
 
+def results_of(state: RunState) -> tuple[ToolCallCompleted, ...]:
+    """Returns every tool result of a run, those of an unfinished turn included."""
+    return (*state.tool_results, *state.turn_results)
+
+
+def _changed(state: RunState, payload: Payload) -> RunState:
+    match payload:
+        case RunStarted():
+            return msgspec.structs.replace(
+                state,
+                state="running",
+                model=payload.model,
+                input=payload.input,
+                is_test=payload.is_test,
+                messages=(Message(role="user", content=(TextBlock(text=payload.input),)),),
+            )
+        case RunResumed():
+            return state
+        case ModelCallStarted():
+            return msgspec.structs.replace(state, open_model_call=payload.model_call_id)
+        case ModelCallCompleted():
+            return _model_answered(state, payload)
+        case ModelCallFailed():
+            return _model_failed(state, payload)
+        case ModelCallSettled():
+            return _settled(state, payload)
+        case ToolCallStarted():
+            return msgspec.structs.replace(
+                state,
+                pending_tool_calls=(*state.pending_tool_calls, payload),
+                turn_calls=(*state.turn_calls, payload),
+            )
+        case ToolCallCompleted():
+            return _tool_answered(state, payload)
+        case RunFinished():
+            return msgspec.structs.replace(state, state=payload.state, finished=payload)
+
+
+def _settled(state: RunState, settled: ModelCallSettled) -> RunState:
+    return msgspec.structs.replace(
+        state,
+        cost_nano_usd=state.cost_nano_usd + settled.cost_nano_usd,
+        unsettled=tuple(
+            call for call in state.unsettled if call.model_call_id != settled.model_call_id
+        ),
+    )
+
+
 def _model_answered(state: RunState, answer: ModelCallCompleted) -> RunState:
     return msgspec.structs.replace(
         state,
@@ -273,9 +286,7 @@ def _tool_answered(state: RunState, result: ToolCallCompleted) -> RunState:
         call for call in state.pending_tool_calls if call.tool_call_id != result.tool_call_id
     )
     if pending:
-        return msgspec.structs.replace(
-            state, pending_tool_calls=pending, turn_results=turn_results
-        )
+        return msgspec.structs.replace(state, pending_tool_calls=pending, turn_results=turn_results)
     by_id = {done.tool_call_id: done for done in turn_results}
     ordered = tuple(by_id[call.tool_call_id] for call in state.turn_calls)
     blocks = tuple(

@@ -125,7 +125,7 @@ class RunEvent(msgspec.Struct, frozen=True):
 
 
 _ENCODER: Final = msgspec.json.Encoder()
-_DECODER: Final = msgspec.json.Decoder(Payload)
+_DECODER: Final[msgspec.json.Decoder[Payload]] = msgspec.json.Decoder(Payload)
 
 
 def encode_payload(payload: Payload) -> bytes:

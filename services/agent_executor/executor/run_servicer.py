@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-import grpc
 from opentelemetry.trace import get_current_span
 
 from agent_executor.api.executor.v1 import (
@@ -21,6 +20,7 @@ from agent_executor.executor.convert import (
 )
 from agent_executor.executor.paging import decode_page_token, encode_page_token, page_size_of
 from agent_executor.executor.runs import Runs
+from agent_executor.serving.interceptors import Context
 from agent_executor.serving.security import current_security_context
 from agent_executor.serving.telemetry import traceparent_of
 
@@ -32,7 +32,7 @@ class RunServicer(run_service_pb2_grpc.RunServiceServicer):
         self._runs = runs
 
     async def ExecuteAgent(  # noqa: N802 -- the contract's name
-        self, request: run_service_pb2.ExecuteAgentRequest, context: grpc.aio.ServicerContext
+        self, request: run_service_pb2.ExecuteAgentRequest, context: Context
     ) -> run_service_pb2.ExecuteAgentResponse:
         """Executes an agent and waits for the end."""
         del context
@@ -45,7 +45,7 @@ class RunServicer(run_service_pb2_grpc.RunServiceServicer):
         return execution_to_proto(view)
 
     async def TestAgent(  # noqa: N802 -- the contract's name
-        self, request: run_service_pb2.TestAgentRequest, context: grpc.aio.ServicerContext
+        self, request: run_service_pb2.TestAgentRequest, context: Context
     ) -> run_service_pb2.TestAgentResponse:
         """Executes an agent with sample input, as a test."""
         del context
@@ -59,7 +59,7 @@ class RunServicer(run_service_pb2_grpc.RunServiceServicer):
         return agent_test_to_proto(view)
 
     async def StartRun(  # noqa: N802 -- the contract's name
-        self, request: run_service_pb2.StartRunRequest, context: grpc.aio.ServicerContext
+        self, request: run_service_pb2.StartRunRequest, context: Context
     ) -> run_pb2.Run:
         """Starts a run in the background."""
         del context
@@ -72,7 +72,7 @@ class RunServicer(run_service_pb2_grpc.RunServiceServicer):
         return run_to_proto(view.run, view.state)
 
     async def GetRun(  # noqa: N802 -- the contract's name
-        self, request: run_service_pb2.GetRunRequest, context: grpc.aio.ServicerContext
+        self, request: run_service_pb2.GetRunRequest, context: Context
     ) -> run_pb2.Run:
         """Returns a run."""
         del context
@@ -80,12 +80,12 @@ class RunServicer(run_service_pb2_grpc.RunServiceServicer):
         return run_to_proto(view.run, view.state)
 
     async def ListRuns(  # noqa: N802 -- the contract's name
-        self, request: run_service_pb2.ListRunsRequest, context: grpc.aio.ServicerContext
+        self, request: run_service_pb2.ListRunsRequest, context: Context
     ) -> run_service_pb2.ListRunsResponse:
         """Lists runs."""
         del context
         size = page_size_of(request.page_size)
-        runs = await self._runs.list(
+        runs = await self._runs.list_runs(
             current_security_context.get(),
             size + 1,
             before_run_id=decode_page_token(request.page_token),
@@ -99,7 +99,7 @@ class RunServicer(run_service_pb2_grpc.RunServiceServicer):
         )
 
     async def StreamRunEvents(  # noqa: N802 -- the contract's name
-        self, request: run_service_pb2.StreamRunEventsRequest, context: grpc.aio.ServicerContext
+        self, request: run_service_pb2.StreamRunEventsRequest, context: Context
     ) -> AsyncIterator[run_event_pb2.RunEvent]:
         """Sends a run's events until its last one."""
         del context

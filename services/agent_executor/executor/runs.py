@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Final
-
-import structlog
 
 from agent_executor.errors import (
     AgentExecutorError,
@@ -37,7 +36,7 @@ DEFAULT_MAX_ACTIVE_RUNS: Final = 512
 DEFAULT_MAX_WAITING_RUNS: Final = 10_000
 MAX_ATTEMPTS: Final = 10
 
-_LOGGER = structlog.get_logger(__name__)
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +131,7 @@ class Runs:
         run = await self._find(run_id, security)
         return RunView(run, fold(await self._journal.events(run_id)))
 
-    async def list(
+    async def list_runs(
         self,
         security: SecurityContext,
         limit: int,
@@ -147,7 +146,7 @@ class Runs:
             PermissionDeniedError: Without ``run:read``.
         """
         security.require(PERMISSION_READ)
-        return await self._journal.list(
+        return await self._journal.list_runs(
             security.organization_id,
             limit,
             before_run_id=before_run_id,
@@ -164,9 +163,11 @@ class Runs:
             PermissionDeniedError: Without ``run:read``.
             RunNotFoundError: There is none in the organization.
         """
-        await self._find(run_id, security)
-        async for event in self.feed.follow(run_id, after_sequence):
-            yield event
+        run = await self._find(run_id, security)
+        # The last event is read in any case: it may be the end, which the caller has seen already.
+        async for event in self.feed.follow(run_id, min(after_sequence, run.last_sequence - 1)):
+            if event.sequence > after_sequence:
+                yield event
 
     async def take_over(self, limit: int) -> int:
         """Claims runs of owners that are gone, goes on with them, and returns how many."""
@@ -258,11 +259,11 @@ class Runs:
             try:
                 await self._engine.drive(log, agent)
             except LeaseLostError:
-                _LOGGER.warning("run_taken_over_by_another_executor", run_id=log.run.run_id)
+                _LOGGER.warning("Run %s is driven by another executor now.", log.run.run_id)
             except AgentExecutorError as error:
                 await self._fail(log, error.message, error.reason)
             except Exception:
-                _LOGGER.exception("run_failed_inside", run_id=log.run.run_id)
+                _LOGGER.exception("Run %s failed inside the executor.", log.run.run_id)
                 await self._fail(log, "the run failed inside the executor", "INTERNAL")
 
     async def _fail(self, log: RunLog, error: str, code: str) -> None:
@@ -271,13 +272,13 @@ class Runs:
             log.add(RunFinished(state="failed", error=error, code=code))
             await log.commit()
         except Exception:
-            _LOGGER.exception("run_could_not_be_ended", run_id=log.run.run_id)
+            _LOGGER.exception("Run %s could not be ended.", log.run.run_id)
 
     async def _resume(self, run: RunRecord) -> None:
         """Goes on with a run that was claimed."""
         security = SecurityContext(run.organization_id, run.user_id, frozenset(run.permissions))
         log = self._log(run, fold(await self._journal.events(run.run_id)))
-        _LOGGER.info("run_resumed", run_id=run.run_id, attempt=run.attempt)
+        _LOGGER.info("Run %s is taken over, attempt %d.", run.run_id, run.attempt)
         try:
             agent = await self._agents.load(run.agent_id, security, run.agent_version)
             log.add(RunResumed(attempt=run.attempt))

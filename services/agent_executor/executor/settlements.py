@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from agent_executor.errors import UnavailableError
+from agent_executor.errors import DeadlineExceededError, UnavailableError
 from agent_executor.executor.ledger import Ledger, Settlement
 from agent_executor.executor.run import UnsettledCall
 from agent_executor.executor.run_event import ModelCallSettled
@@ -60,17 +60,19 @@ class Settlements:
             estimated=call.estimated,
             is_test=run.is_test,
         )
-        while True:
-            try:
-                cost_nano_usd = await self._ledger.settle(settlement, self._security)
-                break
-            except UnavailableError:
-                await asyncio.sleep(RETRY_DELAY_SECONDS)
         self._log.add(
             ModelCallSettled(
                 model_call_id=call.model_call_id,
                 usage_entry_id=call.model_call_id,
-                cost_nano_usd=cost_nano_usd,
+                cost_nano_usd=await self._settle_until_heard(settlement),
                 estimated=call.estimated,
             )
         )
+
+    async def _settle_until_heard(self, settlement: Settlement) -> int:
+        """Returns the cost. While the ledger is away, the settlement waits here and in the log."""
+        while True:
+            try:
+                return await self._ledger.settle(settlement, self._security)
+            except (UnavailableError, DeadlineExceededError):
+                await asyncio.sleep(RETRY_DELAY_SECONDS)

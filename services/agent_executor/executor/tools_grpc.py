@@ -1,4 +1,4 @@
-"""The tool-runner over its multiplexed stream; large calls go as unary RPCs."""
+"""The tool-runner: calls over its multiplexed stream, descriptions as unary RPCs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from agent_executor.api.tool_runner.v1 import (
 from agent_executor.executor.models.model import ToolSpecification
 from agent_executor.executor.tools import ToolOutcome, ToolRequest
 from agent_executor.serving.grants import GRANT_METADATA_KEY, ServiceKey
-from agent_executor.serving.multiplex import MultiplexedStream
+from agent_executor.serving.multiplex_client import MultiplexedStream
 from agent_executor.serving.security import SecurityContext
 from agent_executor.serving.status import from_rpc_error
 

@@ -77,7 +77,7 @@ async def test_another_organization_sees_and_deletes_nothing(store: AgentStore) 
     await store.add_version(agent)
     assert await store.get("other", agent.agent_id) is None
     assert await store.get("other", agent.agent_id, 1) is None
-    assert await store.list("other", 10) == []
+    assert await store.list_agents("other", 10) == []
     assert not await store.delete("other", agent.agent_id)
     assert await store.get("acme", agent.agent_id) == agent
 
@@ -90,7 +90,7 @@ async def test_a_deleted_agent_is_gone_except_for_its_numbered_versions(
     assert await store.delete("acme", agent.agent_id)
     assert not await store.delete("acme", agent.agent_id)
     assert await store.get("acme", agent.agent_id) is None
-    assert await store.list("acme", 10) == []
+    assert await store.list_agents("acme", 10) == []
     assert await store.get("acme", agent.agent_id, 1) == agent
 
 
@@ -99,6 +99,6 @@ async def test_list_is_newest_agent_first_and_paged(store: AgentStore) -> None:
     for agent in agents:
         await store.add_version(agent)
     newest_first = sorted((agent.agent_id for agent in agents), reverse=True)
-    assert [agent.agent_id for agent in await store.list("acme", 10)] == newest_first
-    page = await store.list("acme", 2, before_agent_id=newest_first[1])
+    assert [agent.agent_id for agent in await store.list_agents("acme", 10)] == newest_first
+    page = await store.list_agents("acme", 2, before_agent_id=newest_first[1])
     assert [agent.agent_id for agent in page] == newest_first[2:4]

@@ -70,7 +70,7 @@ async def test_another_organization_sees_nothing(journal: Journal) -> None:
     run = new_run()
     await journal.create(run, [FIRST])
     assert await journal.get("other", run.run_id) is None
-    assert await journal.list("other", 10) == []
+    assert await journal.list_runs("other", 10) == []
 
 
 async def test_unknown_run_is_none(journal: Journal) -> None:
@@ -104,13 +104,13 @@ async def test_list_is_newest_first_filtered_and_paged(journal: Journal) -> None
     runs = [new_run(agent_id="odd" if number % 2 else "even") for number in range(6)]
     for run in runs:
         await journal.create(run, [FIRST])
-    newest_first = [run.run_id for run in reversed(sorted(runs, key=lambda run: run.run_id))]
-    listed = await journal.list("acme", 10)
+    newest_first = sorted((run.run_id for run in runs), reverse=True)
+    listed = await journal.list_runs("acme", 10)
     assert [run.run_id for run in listed] == newest_first
-    page = await journal.list("acme", 2, before_run_id=newest_first[1])
+    page = await journal.list_runs("acme", 2, before_run_id=newest_first[1])
     assert [run.run_id for run in page] == newest_first[2:4]
-    assert {run.agent_id for run in await journal.list("acme", 10, agent_id="odd")} == {"odd"}
-    assert await journal.list("acme", 10, state="completed") == []
+    assert {run.agent_id for run in await journal.list_runs("acme", 10, agent_id="odd")} == {"odd"}
+    assert await journal.list_runs("acme", 10, state="completed") == []
 
 
 async def test_claim_takes_only_unfinished_runs_of_owners_without_a_lease(

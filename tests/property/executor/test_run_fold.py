@@ -29,6 +29,7 @@ from agent_executor.executor.run_event import (
     RunResumed,
     RunStarted,
     ToolCallCompleted,
+    ToolCallStarted,
     decode_payload,
     encode_payload,
 )
@@ -136,7 +137,9 @@ def test_every_run_ends_once_and_keeps_its_promises(data: st.DataObject) -> None
     assert not state.unsettled
     assert state.turn <= MAX_MODEL_TURNS
 
-    asked = [event.payload.tool_call_id for event in events if is_tool_start(event)]
+    asked = [
+        event.payload.tool_call_id for event in events if isinstance(event.payload, ToolCallStarted)
+    ]
     assert len(set(asked)) == len(asked), "a tool call's id was used twice"
     assert [result.tool_call_id for result in state.tool_results] == asked
 
@@ -160,7 +163,3 @@ def test_the_state_is_the_same_however_the_log_is_read(data: st.DataObject) -> N
     assert fold(stored) == driver.state
     cut = data.draw(st.integers(0, len(stored)))
     assert fold(stored[cut:], fold(stored[:cut])) == driver.state
-
-
-def is_tool_start(event: RunEvent) -> bool:
-    return type(event.payload).__name__ == "ToolCallStarted"

@@ -17,9 +17,7 @@ COST_NANO_USD_PER_TOKEN = 3
 
 def answer(result_json: str = "42") -> ToolOutcome:
     """Returns the outcome of a tool that worked."""
-    return ToolOutcome(
-        success=True, result_json=result_json, error="", code="", timestamp_ms=1_000
-    )
+    return ToolOutcome(success=True, result_json=result_json, error="", code="", timestamp_ms=1_000)
 
 
 @dataclass
@@ -30,6 +28,7 @@ class RecordingToolRunner:
     run: Callable[[ToolRequest], ToolOutcome] = lambda request: answer()
     requests: list[ToolRequest] = field(default_factory=list)
     gate: asyncio.Event | None = None
+    asked: asyncio.Condition = field(default_factory=asyncio.Condition)
     running: int = 0
     running_max: int = 0
 
@@ -54,7 +53,9 @@ class RecordingToolRunner:
     ) -> ToolOutcome:
         """See ``ToolRunner``."""
         del security, timeout_seconds, traceparent
-        self.requests.append(request)
+        async with self.asked:
+            self.requests.append(request)
+            self.asked.notify_all()
         self.running += 1
         self.running_max = max(self.running_max, self.running)
         try:
@@ -63,6 +64,11 @@ class RecordingToolRunner:
             return self.run(request)
         finally:
             self.running -= 1
+
+    async def wait_until_asked(self, times: int = 1) -> None:
+        """Returns once ``execute`` was called so often."""
+        async with self.asked:
+            await self.asked.wait_for(lambda: len(self.requests) >= times)
 
 
 @dataclass

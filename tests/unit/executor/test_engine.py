@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 from opentelemetry.trace import NoOpTracer
+from prometheus_client import CollectorRegistry
 
 from agent_executor.errors import (
     AgentExecutorError,
@@ -26,13 +27,15 @@ from agent_executor.executor.models.model import (
     ModelUsage,
     ResponseBlock,
     TextBlock,
+    ToolResultBlock,
     ToolUseBlock,
 )
 from agent_executor.executor.run import RunState, fold
 from agent_executor.executor.run_event import ModelCallStarted, RunStarted, payload_type
 from agent_executor.executor.run_log import RunLog
-from agent_executor.executor.spans import RunSpans
+from agent_executor.executor.run_telemetry import RunTelemetry
 from agent_executor.executor.tools import ToolOutcome, ToolRequest
+from agent_executor.serving.metrics import Metrics
 from tests.unit.executor.peers import MemoryLedger, RecordingToolRunner, answer
 
 USAGE = ModelUsage(10, 5)
@@ -83,7 +86,7 @@ class World:
         self.tools = RecordingToolRunner()
         self.ledger = MemoryLedger()
         self.journal = MemoryJournal()
-        spans = RunSpans(NoOpTracer())
+        telemetry = RunTelemetry(NoOpTracer(), Metrics(CollectorRegistry()))
         self.now_ms = 1_000
         self.agent = AgentVersion(
             "agent",
@@ -101,12 +104,12 @@ class World:
                 provider_name="it",
                 tools=self.tools,
                 ledger=self.ledger,
-                spans=spans,
+                telemetry=telemetry,
                 limits=ModelLimits(retry_delay_seconds=0.0),
             ),
             tools=self.tools,
             ledger=self.ledger,
-            spans=spans,
+            telemetry=telemetry,
             now_ms=lambda: self.now_ms,
             limits=limits,
         )
@@ -128,6 +131,12 @@ class World:
 
     async def event_types(self) -> list[str]:
         return [payload_type(event.payload) for event in await self.journal.events("run")]
+
+    def tool_result_seen_by_the_model(self) -> ToolResultBlock:
+        assert isinstance(self.model, ScriptedModel)
+        block = self.model.requests[1].messages[-1].content[0]
+        assert isinstance(block, ToolResultBlock)
+        return block
 
 
 def use(number: int = 1) -> ToolUseBlock:
@@ -153,7 +162,7 @@ async def test_a_tool_call_is_run_and_its_result_is_seen_by_the_model() -> None:
     world = World(ScriptedModel([[TextBlock("let me"), use()], [TextBlock("42")]]))
     state = await world.drive()
     assert [request.tool_call_id for request in world.tools.requests] == ["run_1_0"]
-    seen = world.model.requests[1].messages[-1].content[0]  # type: ignore[union-attr]  # scripted
+    seen = world.tool_result_seen_by_the_model()
     assert (seen.tool_use_id, seen.content, seen.is_error) == ("toolu_1", "42", False)
     assert state.state == "completed"
     assert set(world.ledger.settled) == {"run_1_1", "run_2_1"}
@@ -167,8 +176,7 @@ async def test_tool_calls_of_a_turn_run_in_parallel_within_the_bound() -> None:
     )
     world.tools.gate = asyncio.Event()
     driving = asyncio.create_task(world.drive())
-    while len(world.tools.requests) < 3:
-        await asyncio.sleep(0)
+    await world.tools.wait_until_asked(times=3)
     world.tools.gate.set()
     state = await driving
     assert world.tools.running_max == 3
@@ -180,6 +188,10 @@ async def test_tool_calls_of_a_turn_run_in_parallel_within_the_bound() -> None:
 async def test_a_result_is_durable_while_its_siblings_still_run() -> None:
     world = World(ScriptedModel([[use(1), use(2)], [TextBlock("done")]]))
     gate = asyncio.Event()
+    first_is_durable = asyncio.Event()
+    world.log._on_commit = lambda run_id: (
+        first_is_durable.set() if world.log.state.turn_results else None
+    )
 
     class FirstIsQuick(RecordingToolRunner):
         async def execute(self, request: ToolRequest, *args: object, **kw: object) -> ToolOutcome:
@@ -189,8 +201,7 @@ async def test_a_result_is_durable_while_its_siblings_still_run() -> None:
 
     world.engine._tools = FirstIsQuick()
     driving = asyncio.create_task(world.drive())
-    while len((await world.stored()).turn_results) < 1:
-        await asyncio.sleep(0)
+    await first_is_durable.wait()
     assert len((await world.stored()).pending_tool_calls) == 1
     gate.set()
     assert (await driving).state == "completed"
@@ -200,7 +211,7 @@ async def test_a_failed_tool_is_an_error_result_and_the_run_goes_on() -> None:
     world = World(ScriptedModel([[use()], [TextBlock("sorry")]]))
     world.tools.run = lambda request: ToolOutcome(False, "null", "no", "TOOL_EXECUTION_ERROR", 1)
     state = await world.drive()
-    seen = world.model.requests[1].messages[-1].content[0]  # type: ignore[union-attr]  # scripted
+    seen = world.tool_result_seen_by_the_model()
     assert seen.is_error
     assert '"code":"TOOL_EXECUTION_ERROR"' in seen.content
     assert state.state == "completed"
@@ -256,7 +267,7 @@ async def test_settling_is_tried_until_the_ledger_is_back(
         await original(*args)  # type: ignore[arg-type]  # passed on
         world.ledger.unavailable_times = 3
 
-    world.ledger.reserve = reserve_then_go_away  # type: ignore[method-assign]  # a test's own
+    world.ledger.reserve = reserve_then_go_away  # type: ignore[assignment, method-assign]  # a test's own
     state = await world.drive()
     assert (state.state, state.cost_nano_usd) == ("completed", 45)
 
@@ -317,8 +328,7 @@ async def test_a_recorded_answer_is_not_paid_again_after_a_crash() -> None:
     world = World(ScriptedModel([[use()]]))
     world.tools.gate = asyncio.Event()
     driving = asyncio.create_task(world.drive())
-    while not world.tools.requests:
-        await asyncio.sleep(0)
+    await world.tools.wait_until_asked()
     driving.cancel()
     await asyncio.gather(driving, return_exceptions=True)
 
@@ -348,8 +358,7 @@ async def test_a_driver_that_lost_its_lease_stops_without_a_word() -> None:
     world = World(ScriptedModel([[use()], [TextBlock("42")]]))
     world.tools.gate = asyncio.Event()
     driving = asyncio.create_task(world.drive())
-    while not world.tools.requests:
-        await asyncio.sleep(0)
+    await world.tools.wait_until_asked()
     (claimed,) = await world.journal.claim("other/1", 0, 1)
     before = await world.event_types()
     world.tools.gate.set()

@@ -7,6 +7,7 @@ import asyncio
 import msgspec
 import pytest
 from opentelemetry.trace import NoOpTracer
+from prometheus_client import CollectorRegistry
 
 from agent_executor.errors import (
     AgentInactiveError,
@@ -26,8 +27,9 @@ from agent_executor.executor.leases import LeaseKeeper
 from agent_executor.executor.model_turn import ModelTurn
 from agent_executor.executor.models.mock import MockClaude
 from agent_executor.executor.run_event import RunResumed
+from agent_executor.executor.run_telemetry import RunTelemetry
 from agent_executor.executor.runs import Runs
-from agent_executor.executor.spans import RunSpans
+from agent_executor.serving.metrics import Metrics
 from agent_executor.serving.security import SecurityContext
 from tests.unit.executor.peers import MemoryLedger, RecordingToolRunner
 
@@ -52,7 +54,7 @@ class Platform:
         self.store = store or MemoryAgentStore()
         self.tools = RecordingToolRunner()
         self.ledger = MemoryLedger()
-        spans = RunSpans(NoOpTracer())
+        telemetry = RunTelemetry(NoOpTracer(), Metrics(CollectorRegistry()))
         self.agents = Agents(self.store, Encryption(bytes(KEY_BYTES)), lambda: self.now_ms)
         engine = Engine(
             model_turn=ModelTurn(
@@ -60,11 +62,11 @@ class Platform:
                 provider_name="mock",
                 tools=self.tools,
                 ledger=self.ledger,
-                spans=spans,
+                telemetry=telemetry,
             ),
             tools=self.tools,
             ledger=self.ledger,
-            spans=spans,
+            telemetry=telemetry,
             now_ms=lambda: self.now_ms,
         )
         self.owner = f"{worker}/1"
@@ -106,7 +108,7 @@ async def test_what_cannot_be_run_is_refused_and_leaves_nothing(
     agent_id = await platform.agent(**fields)
     with pytest.raises(error):
         await platform.runs.execute(agent_id, "hello", ADA)
-    assert await platform.runs.list(ADA, 10) == []
+    assert await platform.runs.list_runs(ADA, 10) == []
 
 
 async def test_another_organization_finds_neither_agent_nor_run() -> None:
@@ -119,7 +121,7 @@ async def test_another_organization_finds_neither_agent_nor_run() -> None:
         await platform.runs.get(view.run.run_id, EVE)
     with pytest.raises(RunNotFoundError):
         await anext(platform.runs.follow(view.run.run_id, 0, EVE))
-    assert await platform.runs.list(EVE, 10) == []
+    assert await platform.runs.list_runs(EVE, 10) == []
 
 
 async def test_each_permission_is_needed() -> None:
@@ -129,7 +131,7 @@ async def test_each_permission_is_needed() -> None:
     with pytest.raises(PermissionDeniedError):
         await platform.runs.execute(agent_id, "hello", nobody)
     with pytest.raises(PermissionDeniedError):
-        await platform.runs.list(nobody, 1)
+        await platform.runs.list_runs(nobody, 1)
     with pytest.raises(PermissionDeniedError):
         await platform.agents.get(agent_id, nobody)
 
@@ -139,14 +141,13 @@ async def test_a_caller_that_goes_away_does_not_stop_the_run() -> None:
     platform.tools.gate = asyncio.Event()
     agent_id = await platform.agent(tools=CALCULATOR)
     waiting = asyncio.create_task(platform.runs.execute(agent_id, "What is 2 + 3?", ADA))
-    while not platform.tools.requests:
-        await asyncio.sleep(0)
+    await platform.tools.wait_until_asked()
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
     platform.tools.gate.set()
     await platform.runs.drain(5.0)
-    (run,) = await platform.runs.list(ADA, 10)
+    (run,) = await platform.runs.list_runs(ADA, 10)
     assert run.state == "completed"
 
 
@@ -161,18 +162,13 @@ async def test_a_started_run_is_durable_before_it_is_answered() -> None:
 async def test_followers_see_every_event_once_from_wherever_they_begin() -> None:
     platform = Platform()
     platform.tools.gate = asyncio.Event()
-    view = await platform.runs.start(
-        await platform.agent(tools=CALCULATOR), "What is 2 + 3?", ADA
-    )
+    view = await platform.runs.start(await platform.agent(tools=CALCULATOR), "What is 2 + 3?", ADA)
 
     async def follow(after: int) -> list[int]:
-        return [
-            event.sequence async for event in platform.runs.follow(view.run.run_id, after, ADA)
-        ]
+        return [event.sequence async for event in platform.runs.follow(view.run.run_id, after, ADA)]
 
     followers = [asyncio.create_task(follow(after)) for after in (0, 1, 3)]
-    while not platform.tools.requests:
-        await asyncio.sleep(0)
+    await platform.tools.wait_until_asked()
     platform.tools.gate.set()
     seen = await asyncio.gather(*followers)
     last = (await platform.runs.get(view.run.run_id, ADA)).run.last_sequence
@@ -191,15 +187,14 @@ async def test_runs_beyond_the_limits_are_refused_with_a_time() -> None:
     assert platform.tools.running <= 1
     platform.tools.gate.set()
     await platform.runs.drain(5.0)
-    assert {run.state for run in await platform.runs.list(ADA, 10)} == {"completed"}
+    assert {run.state for run in await platform.runs.list_runs(ADA, 10)} == {"completed"}
 
 
 async def test_a_run_of_a_dead_executor_is_taken_over_and_finished() -> None:
     dead = Platform(worker="dead")
     dead.tools.gate = asyncio.Event()
     view = await dead.runs.start(await dead.agent(tools=CALCULATOR), "What is 2 + 3?", ADA)
-    while not dead.tools.requests:
-        await asyncio.sleep(0)
+    await dead.tools.wait_until_asked()
     await dead.runs.drain(0.0)
 
     heir = Platform(journal=dead.journal, store=dead.store, worker="heir")
@@ -220,8 +215,7 @@ async def test_a_run_taken_from_a_live_caller_is_reported_as_elsewhere() -> None
     platform.tools.gate = asyncio.Event()
     agent_id = await platform.agent(tools=CALCULATOR)
     waiting = asyncio.create_task(platform.runs.execute(agent_id, "What is 2 + 3?", ADA))
-    while not platform.tools.requests:
-        await asyncio.sleep(0)
+    await platform.tools.wait_until_asked()
     assert len(await platform.journal.claim("other/1", 0, 1)) == 1
     platform.tools.gate.set()
     with pytest.raises(UnavailableError, match="elsewhere"):

@@ -1,75 +1,29 @@
 """Finds the calculations that a text asks for, in words or in symbols.
 
-One linear pass makes tokens, one recursive-descent pass makes expressions. Texts are cut to
-``TOKENS_MAX`` and expressions to ``OPERATIONS_MAX`` and ``DEPTH_MAX``, so the work is bounded
-whatever is typed.
+One recursive-descent pass over the tokens makes expressions. Their number is bounded, and an
+expression is refused beyond ``OPERATIONS_MAX`` and ``DEPTH_MAX``, so the work is bounded whatever
+is typed.
 """
 
 from __future__ import annotations
 
-import itertools
-import re
+import functools
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import TypeAlias
 
 from agent_executor.executor.models.mock_expression import Expression, Operation
-from agent_executor.executor.models.mock_numerals import NUMERAL_WORDS, combine_numerals
+from agent_executor.executor.models.mock_tokens import LOOSE_MINUS, STOP, Token, tokenize
 
-TOKENS_MAX = 2_048
 OPERATIONS_MAX = 100
 DEPTH_MAX = 40
 
-Token: TypeAlias = Decimal | str
-
 _END = ""
-_STOP = "."
-_OPERATOR_PHRASES = {
-    "raised to the power of": "^",
-    "to the power of": "^",
-    "raised to": "^",
-    "multiplied by": "*",
-    "divided by": "/",
-    "square root of": "√",
-    "square root": "√",
-    "sqrt": "√",
-    "per cent": "%",
-    "percent": "%",
-    "added to": "+",
-    "plus": "+",
-    "minus": "-",
-    "times": "*",
-    "over": "/",
-    "squared": "²",
-    "cubed": "³",
-}
-_SYMBOLS = {"**": "^", "×": "*", "·": "*", "÷": "/", "−": "-", "?": _STOP, "!": _STOP}
-_SYMBOLS |= {"\n": _STOP, ";": _STOP, "-": "- "}
-
-# Each alternative begins differently or ends in a possessive run, so no input makes the
-# expression go back over more than a few characters.
-_TOKEN = re.compile(
-    r"""
-      (?P<opaque> [0-9]{4}-[0-9]{2}-[0-9]{2} (?![0-9]) | [0-9]++ (?: \.[0-9]++ ){2,}+ )
-    | (?P<number>
-        (?: [0-9]{1,3} (?: ,[0-9]{3} )++ (?![0-9]) | [0-9]++ ) (?: \.[0-9]++ )?+
-        (?: e[+-]?[0-9]{1,3} (?![0-9a-z]) )?+
-      | \.[0-9]++ )
-    | (?P<phrase> (?: PHRASES ) (?! [^\W_] ) )
-    | (?P<word> [^\W\d_]++ )
-    | (?P<hyphen> (?<=[a-z]) - (?=[a-z]) )
-    | (?P<sign> (?<![^\W\d_]) - (?=[0-9.(√]) )
-    | (?P<symbol> \*\* | [-+*/^%()=,×·÷−√²³.?!;\n] )
-    """.replace("PHRASES", "|".join(p.replace(" ", "[ ]{1,3}") for p in _OPERATOR_PHRASES)),
-    re.VERBOSE,
-)
-_LOOSE_MINUS = "- "  # A minus with a space after it: never a sign at the start of a sentence.
-
 # Binary operators: the calculator's word, the rank, and the least rank on the right-hand side.
 _BINARY = {
     "+": ("add", 1, 2),
     "-": ("subtract", 1, 2),
-    _LOOSE_MINUS: ("subtract", 1, 2),
+    LOOSE_MINUS: ("subtract", 1, 2),
     "*": ("multiply", 2, 3),
     "x": ("multiply", 2, 3),
     "/": ("divide", 2, 3),
@@ -89,7 +43,9 @@ class TooComplexError(Exception):
     """An expression is longer or more deeply nested than the mock reads."""
 
 
-def find_expressions(text: str, previous: Decimal | None = None) -> list[Expression]:
+# Every turn of a run reads the run's task again; the second time it is free.
+@functools.lru_cache(maxsize=128)
+def find_expressions(text: str, previous: Decimal | None = None) -> tuple[Expression, ...]:
     """The calculations that the text asks for, in its order; a mere number is none.
 
     Args:
@@ -99,34 +55,7 @@ def find_expressions(text: str, previous: Decimal | None = None) -> list[Express
     Raises:
         TooComplexError: An expression passes ``OPERATIONS_MAX`` or ``DEPTH_MAX``.
     """
-    return _Reader(tokenize(text), previous).read()
-
-
-def tokenize(text: str) -> list[Token]:
-    """Numbers as decimals; words, phrases and symbols as their shortest lower-case form."""
-    tokens: list[Token] = []
-    numerals: list[Token] = []
-    for match in itertools.islice(_TOKEN.finditer(text.lower()), TOKENS_MAX):
-        kind = match.lastgroup
-        text_of_token = match[0]
-        token: Token = text_of_token
-        if kind == "number":
-            token = Decimal(text_of_token.replace(",", ""))
-        elif kind == "phrase":
-            token = _OPERATOR_PHRASES[" ".join(text_of_token.split())]
-        elif kind == "symbol":
-            token = _SYMBOLS.get(text_of_token, text_of_token)
-        elif kind == "hyphen":
-            continue
-        if kind == "number" or token in NUMERAL_WORDS:
-            numerals.append(token)
-            continue
-        if numerals:
-            tokens += combine_numerals(numerals)
-            numerals.clear()
-        tokens.append(token)
-    tokens += combine_numerals(numerals)
-    return tokens
+    return tuple(_Reader(tokenize(text), previous).read())
 
 
 class _Reader:
@@ -144,8 +73,8 @@ class _Reader:
     def read(self) -> list[Expression]:
         is_linked = False
         while (token := self._tokens[self._position]) != _END:
-            if token == _STOP or token in _LINKS:
-                is_linked = token != _STOP
+            if token == STOP or token in _LINKS:
+                is_linked = token != STOP
                 self._position += 1
                 continue
             start = self._position
@@ -178,7 +107,7 @@ class _Reader:
             self._used_previous = True
             return self._continue(self._previous, 0)
         # A list's "- " is a bullet, not a sign; "that" is an operand only with an operator.
-        if token == _LOOSE_MINUS or (
+        if token == LOOSE_MINUS or (
             token in _PRONOUNS and self._tokens[self._position + 1] not in _BINARY
         ):
             return None
@@ -225,7 +154,7 @@ class _Reader:
             # A missing ")" is forgiven: a person would understand.
             self._position += self._tokens[self._position] == ")"
             return self._postfix(inner)
-        if token in ("-", _LOOSE_MINUS):
+        if token in ("-", LOOSE_MINUS):
             return self._negative()
         if token == "+":
             return self._expression(_SIGN_RANK)
@@ -328,8 +257,8 @@ class _Reader:
 
     def average(self, _is_linked: bool) -> Expression | None:
         operands = self._list()
-        if len(operands) < 2:
-            return operands[0] if operands else None
+        if not operands:
+            return None
         total = operands[0]
         for operand in operands[1:]:
             total = self._operation("add", total, operand)

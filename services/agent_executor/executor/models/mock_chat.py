@@ -10,7 +10,7 @@ from agent_executor.executor.models.model import ToolSpecification
 _PERSONA_CHARACTERS = 80
 _QUOTE_CHARACTERS = 80
 _SYSTEM_CHARACTERS = 2_000
-_PERSONA = re.compile(r"\b(?:You are|I am)\s{1,3}([^.,;:!?\n]{1,200}+)", re.IGNORECASE)
+_PERSONA = re.compile(r"\b(?:You are|I am)\s{1,3}([^.;:!?\n]{1,200}+)", re.IGNORECASE)
 _WORD = re.compile(r"[a-z']++")
 _GREETINGS = {"hello", "hi", "hey", "greetings", "morning", "afternoon", "evening"}
 _THANKS = {"thanks", "thank", "thx", "cheers"}
@@ -43,7 +43,7 @@ def chat(text: str, system: str, tools: Sequence[ToolSpecification]) -> str:
 
 
 def _persona(system: str) -> str:
-    """Who the system prompt says the model is, such as "a math expert"."""
+    """Who the system prompt says the model is, such as "Ada, a math expert"."""
     match = _PERSONA.search(system, 0, _SYSTEM_CHARACTERS)
     return match[1].strip()[:_PERSONA_CHARACTERS] if match else "an assistant"
 

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import msgspec
 
 from agent_executor.errors import ModelError
-from agent_executor.executor.models.mock_arithmetic import tokenize
 from agent_executor.executor.models.mock_goals import Outcome, call_key
+from agent_executor.executor.models.mock_tokens import tokenize
 from agent_executor.executor.models.model import (
     Message,
     ModelRequest,
@@ -105,7 +105,7 @@ def _validate(request: ModelRequest) -> None:
     for message in messages:
         is_user = message.role == "user"
         if unanswered and not is_user:
-            raise _invalid("messages: tool_use without a tool_result right after it")
+            break
         for block in message.content:
             if isinstance(block, ToolUseBlock):
                 if is_user:
@@ -116,7 +116,9 @@ def _validate(request: ModelRequest) -> None:
                     raise _invalid("messages: tool_result without its tool_use right before it")
                 unanswered.discard(block.tool_use_id)
         if unanswered and is_user:
-            raise _invalid("messages: tool_use without a tool_result right after it")
+            break
+    if unanswered:
+        raise _invalid("messages: tool_use without a tool_result right after it")
 
 
 def _invalid(message: str) -> ModelError:

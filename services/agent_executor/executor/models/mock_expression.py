@@ -42,6 +42,7 @@ _HEAD = decimal.Context(
 )
 _HEAD_DECIMAL_PLACES = 10
 _HEAD_ROUNDING = Decimal("1E-10")
+_ROUNDED_DIGITS_MAX = 39  # With the decimal places, what the precision has room for.
 _PLAIN_DIGITS_MAX = 400
 
 _SYMBOLS = {"add": " + ", "subtract": " - ", "multiply": " * ", "divide": " / ", "power": "^"}
@@ -64,7 +65,11 @@ def evaluate(expression: Expression) -> Decimal:
     except decimal.InvalidOperation:
         raise CalculationError("it is not defined") from None
     exponent = value.as_tuple().exponent
-    if isinstance(exponent, int) and exponent < -_HEAD_DECIMAL_PLACES and value.adjusted() < 39:
+    if (
+        isinstance(exponent, int)
+        and exponent < -_HEAD_DECIMAL_PLACES
+        and value.adjusted() < _ROUNDED_DIGITS_MAX
+    ):
         return _HEAD.quantize(value, _HEAD_ROUNDING)
     return value
 

@@ -46,7 +46,9 @@ _TOOL_VERB = re.compile(_VERB, re.IGNORECASE)
 _NAMED_TOOL = re.compile(
     _VERB + r"\s{1,3}(?:(?:the|your|my)\s{1,3})?([\w-]{1,64}+)\s{1,3}tool\b", re.IGNORECASE
 )
-_ALL_TOOLS = re.compile(r"\b(?:all|every|each|your|the)\b[a-z ]{0,20}\btools?\b", re.IGNORECASE)
+_ALL_TOOLS = re.compile(
+    r"\b(?:all|every|each|your|the)\s{1,3}(?:(?:of|the|your)\s{1,3}){0,2}tools?\b"
+)
 _ARGUMENTS_CHARACTERS = 40  # How far after a tool's name its arguments may begin.
 
 
@@ -127,9 +129,9 @@ def _find_calculations(text: str, has_calculator: bool, previous: Decimal | None
 
 def _find_requests(text: str, names: set[str]) -> Iterator[_Found]:
     addresses = list(_URL.finditer(text))[:CALLS_MAX]
-    ends = [address.start() for address in addresses[1:]] + [len(text)]
+    starts = [*(address.start() for address in addresses), len(text)]
     start = 0
-    for address, until in zip(addresses, ends, strict=True):
+    for address, until in zip(addresses, starts[1:], strict=True):
         url = address[0].rstrip(".,;:!?)]")
         methods = _METHOD.findall(
             text, max(start, address.start() - _METHOD_CHARACTERS), address.start()

@@ -5,20 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
-_UNITS = {
-    word: number
-    for number, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-        "fifteen sixteen seventeen eighteen nineteen".split()
-    )
-}
-_TENS = {
-    word: 10 * number
-    for number, word in enumerate(
-        "twenty thirty forty fifty sixty seventy eighty ninety".split(), start=2
-    )
-}
+_UNIT_WORDS = (
+    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
+    *("eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen"),
+    *("eighteen", "nineteen"),
+)
+_TEN_WORDS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+_UNITS = {word: number for number, word in enumerate(_UNIT_WORDS)}
+_TENS = {word: 10 * number for number, word in enumerate(_TEN_WORDS, start=2)}
 _SMALL = _UNITS | _TENS
+_DIGITS = frozenset(_UNIT_WORDS[:10])
 _SCALE_DIGITS = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 NUMERAL_WORDS = frozenset({*_SMALL, *_SCALE_DIGITS})
 
@@ -53,7 +49,7 @@ def _read_words(words: Sequence[str]) -> list[Decimal]:
         if word in _SMALL:
             value = _SMALL[word]
             # "forty two" is one number, "two two" are two.
-            if group % (100 if value >= 10 else 10) or (group and not value):
+            if group % (10 if word in _DIGITS else 100) or (group and not value):
                 numbers.append(Decimal(total + group))
                 total = group = 0
             group += value

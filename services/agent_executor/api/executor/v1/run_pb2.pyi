@@ -49,20 +49,22 @@ class Run(_message.Message):
     def __init__(self, id: _Optional[str] = ..., agent_id: _Optional[str] = ..., agent_version: _Optional[int] = ..., model: _Optional[str] = ..., input: _Optional[str] = ..., state: _Optional[str] = ..., output: _Optional[_Union[RunOutput, _Mapping]] = ..., error: _Optional[str] = ..., code: _Optional[str] = ..., tokens_used: _Optional[int] = ..., cost_usd: _Optional[float] = ..., cost_nano_usd: _Optional[int] = ..., is_test: _Optional[bool] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., user_id: _Optional[str] = ..., last_sequence: _Optional[int] = ...) -> None: ...
 
 class RunOutput(_message.Message):
-    __slots__ = ("response", "tool_results", "conversation_history", "tokens_used", "cost_usd", "state")
+    __slots__ = ("response", "tool_results", "conversation_history", "tokens_used", "cost_usd", "state", "cost_nano_usd")
     RESPONSE_FIELD_NUMBER: _ClassVar[int]
     TOOL_RESULTS_FIELD_NUMBER: _ClassVar[int]
     CONVERSATION_HISTORY_FIELD_NUMBER: _ClassVar[int]
     TOKENS_USED_FIELD_NUMBER: _ClassVar[int]
     COST_USD_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
+    COST_NANO_USD_FIELD_NUMBER: _ClassVar[int]
     response: str
     tool_results: _containers.RepeatedCompositeFieldContainer[ToolResult]
     conversation_history: _containers.RepeatedCompositeFieldContainer[ConversationMessage]
     tokens_used: int
     cost_usd: float
     state: str
-    def __init__(self, response: _Optional[str] = ..., tool_results: _Optional[_Iterable[_Union[ToolResult, _Mapping]]] = ..., conversation_history: _Optional[_Iterable[_Union[ConversationMessage, _Mapping]]] = ..., tokens_used: _Optional[int] = ..., cost_usd: _Optional[float] = ..., state: _Optional[str] = ...) -> None: ...
+    cost_nano_usd: int
+    def __init__(self, response: _Optional[str] = ..., tool_results: _Optional[_Iterable[_Union[ToolResult, _Mapping]]] = ..., conversation_history: _Optional[_Iterable[_Union[ConversationMessage, _Mapping]]] = ..., tokens_used: _Optional[int] = ..., cost_usd: _Optional[float] = ..., state: _Optional[str] = ..., cost_nano_usd: _Optional[int] = ...) -> None: ...
 
 class ToolResult(_message.Message):
     __slots__ = ("tool_call_id", "tool_name", "success", "result", "error", "code", "timestamp")

@@ -58,7 +58,7 @@ class TestAgentRequest(_message.Message):
     def __init__(self, agent_id: _Optional[str] = ..., input: _Optional[str] = ...) -> None: ...
 
 class TestAgentResponse(_message.Message):
-    __slots__ = ("agent_id", "model", "test_input", "test_output", "success", "timestamp", "tokens_used", "cost_usd", "conversation_history", "task_id", "error", "code")
+    __slots__ = ("agent_id", "model", "test_input", "test_output", "success", "timestamp", "tokens_used", "cost_usd", "conversation_history", "task_id", "cost_nano_usd", "error", "code")
     AGENT_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     TEST_INPUT_FIELD_NUMBER: _ClassVar[int]
@@ -69,6 +69,7 @@ class TestAgentResponse(_message.Message):
     COST_USD_FIELD_NUMBER: _ClassVar[int]
     CONVERSATION_HISTORY_FIELD_NUMBER: _ClassVar[int]
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
+    COST_NANO_USD_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     CODE_FIELD_NUMBER: _ClassVar[int]
     agent_id: str
@@ -81,9 +82,10 @@ class TestAgentResponse(_message.Message):
     cost_usd: float
     conversation_history: _containers.RepeatedCompositeFieldContainer[_run_pb2.ConversationMessage]
     task_id: str
+    cost_nano_usd: int
     error: str
     code: str
-    def __init__(self, agent_id: _Optional[str] = ..., model: _Optional[str] = ..., test_input: _Optional[str] = ..., test_output: _Optional[_Union[_run_pb2.RunOutput, _Mapping]] = ..., success: _Optional[bool] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., tokens_used: _Optional[int] = ..., cost_usd: _Optional[float] = ..., conversation_history: _Optional[_Iterable[_Union[_run_pb2.ConversationMessage, _Mapping]]] = ..., task_id: _Optional[str] = ..., error: _Optional[str] = ..., code: _Optional[str] = ...) -> None: ...
+    def __init__(self, agent_id: _Optional[str] = ..., model: _Optional[str] = ..., test_input: _Optional[str] = ..., test_output: _Optional[_Union[_run_pb2.RunOutput, _Mapping]] = ..., success: _Optional[bool] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., tokens_used: _Optional[int] = ..., cost_usd: _Optional[float] = ..., conversation_history: _Optional[_Iterable[_Union[_run_pb2.ConversationMessage, _Mapping]]] = ..., task_id: _Optional[str] = ..., cost_nano_usd: _Optional[int] = ..., error: _Optional[str] = ..., code: _Optional[str] = ...) -> None: ...
 
 class StartRunRequest(_message.Message):
     __slots__ = ("agent_id", "input")

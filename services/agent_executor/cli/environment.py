@@ -1,0 +1,32 @@
+"""What the command line reads from the environment it was started in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+DOTENV_FILE = Path(".env")
+_SERVICE_PREFIXES = ("EXECUTOR_", "TOOL_RUNNER_", "LEDGER_")
+
+
+def inherited_environment(
+    dotenv_file: Path | None = DOTENV_FILE, *, for_people: bool = False
+) -> dict[str, str]:
+    """Returns the variables that the platform's processes inherit.
+
+    Args:
+        dotenv_file: Further variables; those of the environment win. It need not exist.
+        for_people: Whether logs are written for people where no format is set.
+    """
+    environment = dict(_log_formats()) if for_people else {}
+    if dotenv_file is not None:
+        values = dotenv_values(dotenv_file)
+        environment |= {name: value for name, value in values.items() if value is not None}
+    return environment | dict(os.environ)  # noqa: TID251 -- the children inherit it, as from a shell
+
+
+def _log_formats() -> Mapping[str, str]:
+    return {f"{prefix}LOG_FORMAT": "console" for prefix in _SERVICE_PREFIXES}

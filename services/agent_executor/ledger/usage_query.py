@@ -1,0 +1,67 @@
+"""Which entries are asked about, and what an answer about them looks like."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from agent_executor.ledger.money import NanoUsd
+
+Dimension: TypeAlias = Literal["user", "agent", "model", "run", "day"]
+"""What entries are grouped by; ``day`` is in UTC."""
+
+
+class EntryFilter(msgspec.Struct, frozen=True):
+    """Which entries are meant. What is set must all match.
+
+    Attributes:
+        start_ms: Recorded at or after it, in milliseconds since 1970-01-01 UTC; None: any time.
+        end_ms: Recorded before it; None: any time.
+    """
+
+    run_id: str = ""
+    agent_id: str = ""
+    user_id: str = ""
+    model: str = ""
+    start_ms: int | None = None
+    end_ms: int | None = None
+
+
+class UsageSummary(msgspec.Struct, frozen=True):
+    """Sums over a group of entries. A dimension that is not grouped by is empty.
+
+    Attributes:
+        day: YYYY-MM-DD.
+    """
+
+    entry_count: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_input_tokens: int = 0
+    cache_creation_input_tokens_5m: int = 0
+    cache_creation_input_tokens_1h: int = 0
+    cost_nano_usd: NanoUsd = NanoUsd(0)
+    user: str = ""
+    agent: str = ""
+    model: str = ""
+    run: str = ""
+    day: str = ""
+
+    @property
+    def tokens_used(self) -> int:
+        """The sum of all token classes."""
+        return (
+            self.input_tokens
+            + self.output_tokens
+            + self.cache_read_input_tokens
+            + self.cache_creation_input_tokens_5m
+            + self.cache_creation_input_tokens_1h
+        )
+
+
+class SummaryRows(msgspec.Struct, frozen=True):
+    """Groups by cost, highest first, and the sum over all groups, not over these rows alone."""
+
+    rows: tuple[UsageSummary, ...]
+    total: UsageSummary

@@ -1,0 +1,250 @@
+"""Every Prometheus metric of the platform: its name, unit, labels and help, in one place.
+
+A metric appears on a service's ``/metrics`` page once the service has used it. Histograms carry
+the trace id of a sampled call as an exemplar, which the OpenMetrics format shows.
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+
+from opentelemetry.trace import SpanContext
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    start_http_server,
+)
+
+from agent_executor.serving.startup import StartupError
+
+# From a millisecond, which a call between services takes, to minutes, which a run may take.
+_DURATION_BUCKETS_SECONDS: Final = (
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0),
+)
+
+
+FamilyT = TypeVar("FamilyT", Counter, Gauge, Histogram)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Definition(ABC, Generic[FamilyT]):
+    """What a metric is called and what it tells.
+
+    Attributes:
+        name: Its name, with the unit last.
+        help: What it tells, in a sentence.
+        labels: The names of its labels.
+    """
+
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+
+    @abstractmethod
+    def family(self, registry: CollectorRegistry) -> FamilyT:
+        """Makes the metric in the registry."""
+
+
+class CounterDefinition(Definition[Counter]):
+    """A count that only grows. Prometheus appends ``_total`` to its name."""
+
+    __slots__ = ()
+
+    def family(self, registry: CollectorRegistry) -> Counter:
+        """Makes the counter."""
+        return Counter(self.name, self.help, self.labels, registry=registry)
+
+
+class GaugeDefinition(Definition[Gauge]):
+    """A figure that rises and falls."""
+
+    __slots__ = ()
+
+    def family(self, registry: CollectorRegistry) -> Gauge:
+        """Makes the gauge."""
+        return Gauge(self.name, self.help, self.labels, registry=registry)
+
+
+class DurationDefinition(Definition[Histogram]):
+    """A distribution of durations in seconds."""
+
+    __slots__ = ()
+
+    def family(self, registry: CollectorRegistry) -> Histogram:
+        """Makes the histogram."""
+        buckets = _DURATION_BUCKETS_SECONDS
+        return Histogram(self.name, self.help, self.labels, registry=registry, buckets=buckets)
+
+
+RPC_REQUESTS: Final = CounterDefinition(
+    "agent_executor_rpc_requests",
+    "Calls that ended, refused ones included, by gRPC method and status code.",
+    ("method", "code"),
+)
+RPC_DURATION: Final = DurationDefinition(
+    "agent_executor_rpc_duration_seconds",
+    "How long calls took in the service, in seconds.",
+    ("method",),
+)
+RUNS: Final = CounterDefinition(
+    "agent_executor_runs", "Runs that ended, by the state they ended in.", ("state",)
+)
+RUN_DURATION: Final = DurationDefinition(
+    "agent_executor_run_duration_seconds",
+    "How long runs took from their creation to their end, in seconds.",
+    ("state",),
+)
+RUNS_ACTIVE: Final = GaugeDefinition(
+    "agent_executor_runs_active", "Runs that this executor drives at present."
+)
+MODEL_CALLS: Final = CounterDefinition(
+    "agent_executor_model_calls",
+    'Model calls that ended, by provider, model and error reason, which is "OK" for an answer.',
+    ("provider", "model", "code"),
+)
+MODEL_CALL_DURATION: Final = DurationDefinition(
+    "agent_executor_model_call_duration_seconds",
+    "How long model calls took, in seconds.",
+    ("provider", "model"),
+)
+MODEL_TOKENS: Final = CounterDefinition(
+    "agent_executor_model_tokens",
+    "Tokens of model calls, by model and kind as the usage entry names it.",
+    ("model", "kind"),
+)
+TOOL_CALLS: Final = CounterDefinition(
+    "agent_executor_tool_calls",
+    'Tool calls that ended, by tool and error reason, which is "OK" for a result.',
+    ("tool", "code"),
+)
+TOOL_CALL_DURATION: Final = DurationDefinition(
+    "agent_executor_tool_call_duration_seconds",
+    "How long dispatched tool calls took, in seconds.",
+    ("tool",),
+)
+RESERVATIONS: Final = CounterDefinition(
+    "agent_executor_reservations",
+    'Requests to hold money, by outcome: "admitted" or "refused".',
+    ("outcome",),
+)
+USAGE_COST: Final = CounterDefinition(
+    "agent_executor_usage_cost_nano_usd",
+    "Cost of the usage entries recorded, in nano-US-dollars, by model.",
+    ("model",),
+)
+USAGE_ENTRIES: Final = CounterDefinition(
+    "agent_executor_usage_entries",
+    'Usage entries recorded, by model and by how they found their reservation: "open", or late.',
+    ("model", "reservation"),
+)
+USAGE_TOKENS: Final = CounterDefinition(
+    "agent_executor_usage_tokens",
+    "Tokens of the usage entries recorded, by model and kind as the entry names it.",
+    ("model", "kind"),
+)
+BUDGET_OVERRUNS: Final = CounterDefinition(
+    "agent_executor_budget_overruns",
+    "Times a budget was left over its limit, by a late or underestimated call or a lower limit.",
+)
+DATABASE_COMMITS: Final = CounterDefinition(
+    "agent_executor_database_commits", "Transactions that the group-commit writer ended."
+)
+DATABASE_OPERATIONS: Final = CounterDefinition(
+    "agent_executor_database_operations", "Operations in those transactions."
+)
+
+
+class Metrics:
+    """The metrics of one service, each made when it is first used.
+
+    Label values are given in the order of the definition's labels. Their number must be bounded:
+    ids never are labels.
+
+    Args:
+        registry: What ``/metrics`` shows. Default: a new one with figures on the process.
+    """
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        if registry is None:
+            registry = CollectorRegistry()
+            ProcessCollector(registry=registry)
+            PlatformCollector(registry=registry)
+        self.registry: Final = registry
+        # Kept here, since prometheus_client's own lookup of a child takes longer than counting.
+        self._children: dict[tuple[Definition[Any] | str, ...], Any] = {}
+        self._families: dict[Definition[Any], Any] = {}
+        self._making = threading.Lock()
+
+    def increment(self, definition: CounterDefinition, *labels: str, by: float = 1) -> None:
+        """Counts one more, or ``by`` more."""
+        self._child(definition, labels).inc(by)
+
+    def set_gauge(self, definition: GaugeDefinition, value: float, *labels: str) -> None:
+        """Sets the figure."""
+        self._child(definition, labels).set(value)
+
+    def observe(
+        self,
+        definition: DurationDefinition,
+        seconds: float,
+        *labels: str,
+        span_context: SpanContext | None = None,
+    ) -> None:
+        """Adds a duration to the distribution, with its trace as an example if that is sampled."""
+        child = self._child(definition, labels)
+        if span_context is None or not span_context.trace_flags.sampled:
+            child.observe(seconds)
+            return
+        trace_id, span_id = f"{span_context.trace_id:032x}", f"{span_context.span_id:016x}"
+        child.observe(seconds, {"trace_id": trace_id, "span_id": span_id})
+
+    def _child(self, definition: Definition[FamilyT], labels: tuple[str, ...]) -> FamilyT:
+        child: FamilyT | None = self._children.get((definition, *labels))
+        if child is None:
+            child = self._make_child(definition, labels)
+            self._children[(definition, *labels)] = child
+        return child
+
+    def _make_child(self, definition: Definition[FamilyT], labels: tuple[str, ...]) -> FamilyT:
+        # Writer threads count too, and a family may be registered only once.
+        with self._making:
+            family: FamilyT | None = self._families.get(definition)
+            if family is None:
+                family = self._families[definition] = definition.family(self.registry)
+        return family.labels(*labels) if definition.labels else family
+
+
+@contextmanager
+def metrics_served(metrics: Metrics, host: str, port: int) -> Iterator[int]:
+    """Serves ``/metrics`` from a thread, in either Prometheus format, and yields the port.
+
+    Args:
+        metrics: What is shown.
+        host: The address to listen on.
+        port: The port to listen on; 0 for any that is free.
+
+    Raises:
+        StartupError: The port is taken or may not be used.
+    """
+    try:
+        server, thread = start_http_server(port, host, metrics.registry)
+    except OSError as error:
+        raise StartupError(
+            f"The metrics cannot be served on {host}:{port}: {error.strerror}."
+        ) from error
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,153 @@
+"""The settings that every service has, each from one environment variable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+LOCAL_ISSUER: Final = "agent-executor"
+"""The ``iss`` of the tokens that ``agent-executor token`` prints."""
+
+TOKEN_AUDIENCE: Final = "agent-executor"
+"""The ``aud`` of every token that is meant for this platform."""
+
+MEBIBYTE: Final = 1024 * 1024
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class IssuerSettings(BaseModel):
+    """A further issuer whose tokens are trusted, with its keys in a file or behind a URI."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    issuer: str = Field(min_length=1, description="The `iss` of its tokens.")
+    jwks_file: Path | None = Field(
+        default=None, description="A file with its public keys, as a JSON Web Key Set."
+    )
+    jwks_uri: str = Field(
+        default="",
+        pattern="^(https?://.+)?$",
+        description="Where its public keys are fetched from, `https` or `http`.",
+    )
+
+    @model_validator(mode="after")
+    def _keys_come_from_one_place(self) -> IssuerSettings:
+        if (self.jwks_file is None) == (not self.jwks_uri):
+            raise ValueError("an issuer needs either jwks_file or jwks_uri")
+        if self.issuer == LOCAL_ISSUER:
+            raise ValueError(f"the issuer {LOCAL_ISSUER!r} is the local one")
+        return self
+
+
+class ServiceSettings(BaseSettings):
+    """What every service can be told; a service's own settings extend it with its prefix.
+
+    A field's variable is the prefix and the field's name in upper case; the variables that all
+    services share have no prefix and are named in their field.
+    """
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True
+    )
+
+    data_dir: Path = Field(
+        default=Path(".agent-executor"),
+        description="The platform's data folder, in which each service has its own.",
+    )
+    host: str = Field(
+        default="127.0.0.1",
+        min_length=1,
+        description="The address that gRPC and the metrics are served on.",
+    )
+    grpc_port: Port = Field(
+        default=0, description="The port that gRPC is served on; 0 for any that is free."
+    )
+    metrics_port: Port = Field(
+        default=0, description="The port that metrics are served on; 0 for any that is free."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least severe level that is logged."
+    )
+    log_format: Literal["json", "console"] = Field(
+        default="json", description="`json`, one object per line, or `console`, for people."
+    )
+    debug: bool = Field(
+        default=False,
+        validation_alias="DEBUG",
+        description="Log everything from level `debug` on, in the console format.",
+    )
+    auth_issuers: tuple[IssuerSettings, ...] = Field(
+        default=(),
+        description=(
+            "Further issuers whose tokens are trusted, as a JSON list of "
+            '{"issuer": ..., "jwks_file": ...} or {"issuer": ..., "jwks_uri": ...}.'
+        ),
+    )
+    auth_clock_skew_seconds: float = Field(
+        default=30, ge=0, le=600, description="How far an issuer's clock may be off, in seconds."
+    )
+    drain_seconds: float = Field(
+        default=0.5,
+        ge=0,
+        le=600,
+        description=(
+            "How long the service goes on accepting calls after it was told to stop, in seconds, "
+            "so that load balancers see it leave."
+        ),
+    )
+    shutdown_grace_seconds: float = Field(
+        default=10,
+        ge=0,
+        le=3600,
+        description="How long calls in flight may go on when the service stops, in seconds.",
+    )
+    max_message_bytes: int = Field(
+        default=8 * MEBIBYTE,
+        ge=4 * MEBIBYTE,
+        le=256 * MEBIBYTE,
+        description="The largest gRPC message that is received or sent, in bytes.",
+    )
+    reflection: bool = Field(
+        default=True, description="Whether gRPC reflection tells clients the contracts."
+    )
+    otel_exporter_otlp_endpoint: str = Field(
+        default="",
+        validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT",
+        description="Where spans go, over OTLP/gRPC, as http://host:port; empty for nowhere.",
+    )
+    trace_sample_ratio: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        validation_alias="OTEL_TRACES_SAMPLER_ARG",
+        description=(
+            "The share of the traces begun here that is recorded, 0 to 1; "
+            "a caller's own decision is followed."
+        ),
+    )
+    span_export_delay_ms: int = Field(
+        default=1_000,
+        ge=1,
+        validation_alias="OTEL_BSP_SCHEDULE_DELAY",
+        description="How long spans wait to be exported together, in milliseconds.",
+    )
+    span_queue_size: int = Field(
+        default=8_192,
+        ge=1,
+        validation_alias="OTEL_BSP_MAX_QUEUE_SIZE",
+        description="How many spans may wait; those beyond it are dropped.",
+    )
+
+    @property
+    def service_key_file(self) -> Path:
+        """The key by which the services sign grants to each other."""
+        return self.data_dir / "keys" / "service.key"
+
+    @property
+    def jwks_file(self) -> Path:
+        """The public keys of the local issuer."""
+        return self.data_dir / "keys" / "jwks.json"

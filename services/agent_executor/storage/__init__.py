@@ -1,0 +1,1 @@
+"""Durable storage under every service's stores: group commit, SQLite and migrations."""

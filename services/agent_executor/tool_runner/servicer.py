@@ -1,0 +1,136 @@
+"""The tool-runner over gRPC: proto in, proto out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+
+from google.protobuf.message import Message
+
+from agent_executor.api.tool_runner.v1 import (
+    audit_service_pb2,
+    audit_service_pb2_grpc,
+    tool_call_service_pb2,
+    tool_call_service_pb2_grpc,
+    tool_pb2,
+    tool_service_pb2,
+    tool_service_pb2_grpc,
+)
+from agent_executor.serving.interceptors import Context
+from agent_executor.serving.multiplex_server import MultiplexedServer
+from agent_executor.serving.pipeline import CallPipeline, remaining_seconds
+from agent_executor.serving.security import current_security_context
+from agent_executor.tool_runner.audit import AuditReports
+from agent_executor.tool_runner.calls import ToolCalls
+from agent_executor.tool_runner.catalog import ToolCatalog
+from agent_executor.tool_runner.convert import (
+    audit_event_to_proto,
+    call_from_proto,
+    result_to_proto,
+    specification_to_proto,
+    tool_to_proto,
+)
+
+
+class ToolCallServicer(tool_call_service_pb2_grpc.ToolCallServiceServicer):
+    """See ``protos/agent_executor/api/tool_runner/v1/tool_call_service.proto``.
+
+    Attributes:
+        streams: Serves the frames of ``StreamToolCalls``; to be drained before the server stops.
+    """
+
+    def __init__(self, calls: ToolCalls, pipeline: CallPipeline) -> None:
+        self._calls = calls
+        self.streams = MultiplexedServer(
+            tool_call_service_pb2.StreamToolCallsRequest,
+            tool_call_service_pb2.StreamToolCallsResponse,
+            {"execute": self._execute},
+            pipeline,
+        )
+
+    async def ExecuteToolCall(  # noqa: N802 -- the contract's name
+        self, request: tool_call_service_pb2.ExecuteToolCallRequest, context: Context
+    ) -> tool_call_service_pb2.ExecuteToolCallResponse:
+        """Runs one tool call."""
+        del context
+        return await self._execute(request)
+
+    def StreamToolCalls(  # type: ignore[override]  # noqa: N802 -- its messages are the contract's, as is its name
+        self,
+        request_iterator: AsyncIterator[tool_call_service_pb2.StreamToolCallsRequest],
+        context: Context,
+    ) -> AsyncGenerator[Message, None]:
+        """Runs the tool calls of one executor."""
+        del context
+        return self.streams.serve(request_iterator)
+
+    async def _execute(
+        self, request: tool_call_service_pb2.ExecuteToolCallRequest
+    ) -> tool_call_service_pb2.ExecuteToolCallResponse:
+        call = call_from_proto(request, remaining_seconds())
+        return result_to_proto(await self._calls.execute(call, current_security_context.get()))
+
+
+class ToolServicer(tool_service_pb2_grpc.ToolServiceServicer):
+    """See ``protos/agent_executor/api/tool_runner/v1/tool_service.proto``."""
+
+    def __init__(self, catalog: ToolCatalog) -> None:
+        self._catalog = catalog
+
+    async def ListTools(  # noqa: N802 -- the contract's name
+        self, request: tool_service_pb2.ListToolsRequest, context: Context
+    ) -> tool_service_pb2.ListToolsResponse:
+        """Lists the tools."""
+        del context
+        page = self._catalog.list_tools(
+            current_security_context.get(),
+            page_size=request.page_size,
+            page_token=request.page_token,
+        )
+        return tool_service_pb2.ListToolsResponse(
+            tools=[tool_to_proto(tool) for tool in page.tools],
+            next_page_token=page.next_page_token,
+        )
+
+    async def GetTool(  # noqa: N802 -- the contract's name
+        self, request: tool_service_pb2.GetToolRequest, context: Context
+    ) -> tool_pb2.Tool:
+        """Returns one tool."""
+        del context
+        tool = self._catalog.get_tool(request.tool_name, current_security_context.get())
+        return tool_to_proto(tool)
+
+    async def DescribeTools(  # noqa: N802 -- the contract's name
+        self, request: tool_service_pb2.DescribeToolsRequest, context: Context
+    ) -> tool_service_pb2.DescribeToolsResponse:
+        """Returns the tools that are registered, of those named."""
+        del context
+        tools = self._catalog.describe_tools(
+            list(request.tool_names), current_security_context.get()
+        )
+        return tool_service_pb2.DescribeToolsResponse(
+            tools=[specification_to_proto(tool) for tool in tools]
+        )
+
+
+class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
+    """See ``protos/agent_executor/api/tool_runner/v1/audit_service.proto``."""
+
+    def __init__(self, reports: AuditReports) -> None:
+        self._reports = reports
+
+    async def ListAuditEvents(  # noqa: N802 -- the contract's name
+        self, request: audit_service_pb2.ListAuditEventsRequest, context: Context
+    ) -> audit_service_pb2.ListAuditEventsResponse:
+        """Lists audit events."""
+        del context
+        page = await self._reports.list(
+            current_security_context.get(),
+            page_size=request.page_size,
+            page_token=request.page_token,
+            run_id=request.run_id,
+            tool_name=request.tool_name,
+        )
+        return audit_service_pb2.ListAuditEventsResponse(
+            audit_events=[audit_event_to_proto(record) for record in page.records],
+            next_page_token=page.next_page_token,
+        )

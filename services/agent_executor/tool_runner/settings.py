@@ -1,0 +1,79 @@
+"""What the tool-runner can be told, by environment variables with the prefix ``TOOL_RUNNER_``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from agent_executor.serving.settings import ServiceSettings
+from agent_executor.tool_runner.arguments import DEFAULT_ARGUMENTS_BYTES_MAX
+from agent_executor.tool_runner.calls import (
+    DEFAULT_CONCURRENT_CALLS_MAX,
+    DEFAULT_TIMEOUT_SECONDS,
+)
+from agent_executor.tool_runner.dispatch import (
+    DEFAULT_BLOCKING_CALLS_MAX,
+    DEFAULT_RESULT_BYTES_MAX,
+)
+from agent_executor.tool_runner.rate_limit import CALLS_MAX
+
+
+class ToolRunnerSettings(ServiceSettings):
+    """The tool-runner's settings."""
+
+    model_config = SettingsConfigDict(env_prefix="TOOL_RUNNER_")
+
+    call_timeout_seconds: float = Field(
+        default=DEFAULT_TIMEOUT_SECONDS,
+        gt=0,
+        description="How long a tool may run, in seconds; a caller may ask for less.",
+    )
+    max_concurrent_calls: int = Field(
+        default=DEFAULT_CONCURRENT_CALLS_MAX,
+        ge=1,
+        description="How many tool calls may run at the same time; beyond it they are refused.",
+    )
+    max_blocking_calls: int = Field(
+        default=DEFAULT_BLOCKING_CALLS_MAX,
+        ge=1,
+        description="How many of them may run in threads at the same time; beyond it they wait.",
+    )
+    max_arguments_bytes: int = Field(
+        default=DEFAULT_ARGUMENTS_BYTES_MAX,
+        ge=1,
+        le=DEFAULT_ARGUMENTS_BYTES_MAX,
+        description="The largest arguments of a call, in bytes of JSON text.",
+    )
+    max_result_bytes: int = Field(
+        default=DEFAULT_RESULT_BYTES_MAX,
+        ge=1,
+        le=DEFAULT_RESULT_BYTES_MAX,
+        description="The largest result of a call, in bytes of JSON text.",
+    )
+    user_calls_per_minute: int = Field(
+        default=0,
+        ge=0,
+        le=CALLS_MAX,
+        description="How many calls of one tool each user may make per minute; 0 for no limit.",
+    )
+    organization_calls_per_minute: int = Field(
+        default=0,
+        ge=0,
+        le=CALLS_MAX,
+        description=(
+            "How many calls of one tool each organization may make per minute; 0 for no limit."
+        ),
+    )
+    tool_calls_per_minute: int = Field(
+        default=0,
+        ge=0,
+        le=CALLS_MAX,
+        description="How many calls of one tool may be made per minute; 0 for no limit.",
+    )
+
+    @property
+    def database_file(self) -> Path:
+        """The database of tool calls and audit events."""
+        return self.data_dir / "tool_runner" / "tool_runner.sqlite3"

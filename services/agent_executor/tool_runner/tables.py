@@ -1,0 +1,68 @@
+"""The tool-runner's tables, for migrations. The hot path writes its SQL by hand against them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, Text, text
+
+METADATA: Final = MetaData()
+
+TOOL_CALLS: Final = Table(
+    "tool_calls",
+    METADATA,
+    Column("organization_id", Text, primary_key=True),
+    Column("tool_call_id", Text, primary_key=True),
+    Column("user_id", Text, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("agent_id", Text, nullable=False),
+    Column("tool_name", Text, nullable=False),
+    Column("arguments_sha256", Text, nullable=False, comment="hexadecimal"),
+    Column("effect", Text, nullable=False),
+    Column("trace_id", Text, nullable=False, comment="hexadecimal"),
+    Column("started_at_ms", BigInteger, nullable=False),
+    # All of these are null in an intent: a call that was dispatched and has no result.
+    Column("success", Integer),
+    Column("result_json", Text),
+    Column("error", Text),
+    Column("code", Text),
+    Column("finished_at_ms", BigInteger),
+    Column("duration_ms", Integer),
+    sqlite_with_rowid=False,
+)
+
+Index(
+    "tool_calls_intents",
+    TOOL_CALLS.c.started_at_ms,
+    sqlite_where=text("success IS NULL"),
+)
+
+AUDIT_EVENTS: Final = Table(
+    "audit_events",
+    METADATA,
+    Column("organization_id", Text, primary_key=True),
+    Column("sequence", BigInteger, primary_key=True, comment="from 1 without a gap"),
+    Column("user_id", Text, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("agent_id", Text, nullable=False),
+    Column("tool_call_id", Text, nullable=False),
+    Column("tool_name", Text, nullable=False),
+    Column("arguments_sha256", Text, nullable=False, comment="hexadecimal"),
+    Column("decision", Text, nullable=False),
+    Column("rule", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("result_sha256", Text, nullable=False, comment="hexadecimal"),
+    Column("duration_ms", Integer, nullable=False),
+    Column("trace_id", Text, nullable=False, comment="hexadecimal"),
+    Column("created_at_ms", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+Index(
+    "audit_events_by_run",
+    AUDIT_EVENTS.c.organization_id,
+    AUDIT_EVENTS.c.run_id,
+    AUDIT_EVENTS.c.sequence,
+    sqlite_where=text("run_id <> ''"),
+)

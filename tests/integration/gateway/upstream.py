@@ -1,0 +1,144 @@
+"""A gRPC service behind the gateway whose answers are chosen by the ids in the request.
+
+It is a process of its own (`python -m tests.integration.gateway.upstream PORT`), so that a test can
+kill it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+
+import grpc
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+from google.rpc import error_details_pb2, status_pb2
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from grpc_status import rpc_status
+
+from agent_executor.api.error.v1 import error_pb2
+from agent_executor.api.executor.v1 import (
+    agent_pb2,
+    agent_service_pb2,
+    agent_service_pb2_grpc,
+    run_event_pb2,
+    run_service_pb2,
+    run_service_pb2_grpc,
+)
+
+HARD_MESSAGE = 'rate limit of "calculator" } {"@type": \\ é'
+
+
+def rich_status(message: str = HARD_MESSAGE, *, body: bool = True) -> grpc.Status:
+    """RESOURCE_EXHAUSTED as the services send it, with or without an ErrorBody."""
+    status = status_pb2.Status(code=8, message=message)
+    info = error_details_pb2.ErrorInfo(
+        reason="RATE_LIMIT_EXCEEDED", domain="agent-executor", metadata={"message": '"}'}
+    )
+    status.details.add().Pack(info)
+    status.details.add().Pack(
+        error_details_pb2.RetryInfo(retry_delay=Duration(seconds=6, nanos=200_000_000))
+    )
+    if body:
+        status.details.add().Pack(
+            error_pb2.ErrorBody(
+                error=message,
+                tool_name="calculator",
+                code="RATE_LIMIT_EXCEEDED",
+                timestamp=Timestamp(seconds=1_771_840_800),
+            )
+        )
+    to_send: grpc.Status = rpc_status.to_status(status)
+    return to_send
+
+
+class Agents(agent_service_pb2_grpc.AgentServiceServicer):
+    async def GetAgent(  # noqa: N802 -- the contract's name
+        self,
+        request: agent_service_pb2.GetAgentRequest,
+        context: grpc.aio.ServicerContext[agent_service_pb2.GetAgentRequest, agent_pb2.Agent],
+    ) -> agent_pb2.Agent:
+        kind, _, argument = request.agent_id.partition("-")
+        if kind == "say":
+            await context.abort_with_status(rich_status(bytes.fromhex(argument).decode()))
+        match request.agent_id:
+            case "rich":
+                await context.abort_with_status(rich_status())
+            case "rich-after-headers":
+                await context.send_initial_metadata(())
+                await context.abort_with_status(rich_status())
+            case "no-body":
+                await context.abort_with_status(rich_status(body=False))
+            case "bare":
+                await context.abort(grpc.StatusCode.NOT_FOUND, 'no "bare"')
+            case "bug":
+                msg = "the secret of the stack trace"
+                raise RuntimeError(msg)
+            case "slow":
+                await asyncio.sleep(60)
+            case "large":
+                return agent_pb2.Agent(description="x" * 3_000_000)
+            case "metadata":
+                metadata = {key: str(value) for key, value in context.invocation_metadata() or ()}
+                metadata["time-remaining"] = str(context.time_remaining())
+                return agent_pb2.Agent(description=json.dumps(metadata))
+        return agent_pb2.Agent(id=request.agent_id, version=request.version)
+
+    async def CreateAgent(  # noqa: N802 -- the contract's name
+        self,
+        request: agent_service_pb2.CreateAgentRequest,
+        context: grpc.aio.ServicerContext[agent_service_pb2.CreateAgentRequest, agent_pb2.Agent],
+    ) -> agent_pb2.Agent:
+        del context
+        return agent_pb2.Agent(name=request.name, instructions=request.instructions)
+
+
+class Runs(run_service_pb2_grpc.RunServiceServicer):
+    async def ExecuteAgent(  # noqa: N802 -- the contract's name
+        self,
+        request: run_service_pb2.ExecuteAgentRequest,
+        context: grpc.aio.ServicerContext[
+            run_service_pb2.ExecuteAgentRequest, run_service_pb2.ExecuteAgentResponse
+        ],
+    ) -> run_service_pb2.ExecuteAgentResponse:
+        match request.input:
+            case "wait":
+                await asyncio.sleep(60)
+            case "die":
+                os._exit(1)
+        return run_service_pb2.ExecuteAgentResponse(
+            agent_id=request.agent_id, input=str(context.time_remaining()), tokens_used=7
+        )
+
+    async def StreamRunEvents(  # noqa: N802 -- the contract's name
+        self,
+        request: run_service_pb2.StreamRunEventsRequest,
+        context: grpc.aio.ServicerContext[
+            run_service_pb2.StreamRunEventsRequest, run_event_pb2.RunEvent
+        ],
+    ) -> AsyncIterator[run_event_pb2.RunEvent]:
+        if request.run_id == "rich":
+            await context.abort_with_status(rich_status())
+        for sequence in (1, 2):
+            yield run_event_pb2.RunEvent(run_id=request.run_id, sequence=sequence)
+
+
+async def serve(port: int) -> None:
+    server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
+    agent_service_pb2_grpc.add_AgentServiceServicer_to_server(Agents(), server)
+    run_service_pb2_grpc.add_RunServiceServicer_to_server(Runs(), server)
+    checks = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    reflection.enable_server_reflection([reflection.SERVICE_NAME], server)
+    server.add_insecure_port(f"127.0.0.1:{port}")
+    await server.start()
+    await checks.set("", health_pb2.HealthCheckResponse.SERVING)
+    await server.wait_for_termination()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(int(sys.argv[1])))

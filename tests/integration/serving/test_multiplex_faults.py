@@ -1,0 +1,188 @@
+"""What becomes of calls when the stream, the server or its process is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from agent_executor.errors import DeadlineExceededError, UnavailableError
+from agent_executor.serving.multiplex_frames import RECONNECT_SECONDS_MIN
+from tests.integration.serving.multiplex_peer import (
+    TIMEOUT_SECONDS,
+    RunningPeer,
+    connected_to,
+    find_free_port,
+    running_peer,
+    until,
+)
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+async def test_a_peer_that_is_not_there_is_unavailable() -> None:
+    async with connected_to(find_free_port()) as connection:
+        started = time.monotonic()
+        with pytest.raises(UnavailableError, match="cannot be reached"):
+            await connection.reserve("call-1", timeout_seconds=0.3)
+        assert time.monotonic() - started >= 0.3
+        assert not connection.stream.connected
+        assert connection.connections == []
+
+
+async def test_calls_wait_for_a_peer_that_is_late() -> None:
+    running = RunningPeer()
+    running.port = find_free_port()
+    async with connected_to(running.port) as connection:
+        calls = [asyncio.create_task(connection.reserve(f"call-{number}")) for number in range(9)]
+        with pytest.raises(UnavailableError):
+            await connection.reserve("call-9", timeout_seconds=0.2)
+        await running.start()
+        assert [(await call).id for call in calls] == [f"call-{number}" for number in range(9)]
+        assert Counter(running.peer.begun) == Counter(f"call-{number}" for number in range(9))
+        await running.stop()
+
+
+async def test_a_peer_that_says_nothing_is_bounded_by_the_deadline() -> None:
+    # The kernel completes the connection, and then nobody reads.
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        async with connected_to(listener.getsockname()[1]) as connection:
+            with pytest.raises(UnavailableError):
+                await connection.reserve("call-1", timeout_seconds=0.3)
+
+
+async def test_pending_calls_are_sent_again_after_a_restart_and_answered_once() -> None:
+    async with running_peer() as running, connected_to(running.port) as connection:
+        await connection.reserve("call-0")
+        ids = [f"hang-{number}" for number in range(20)]
+        calls = [asyncio.create_task(connection.reserve(each)) for each in ids]
+        await until(lambda: len(running.peer.begun) == 21)
+        first = running.peer
+        await running.stop()
+        await until(lambda: sorted(first.cancelled) == sorted(ids))
+        await until(lambda: not connection.stream.connected)
+        new = asyncio.create_task(connection.reserve("call-1"))
+
+        await running.start()
+        running.peer.release.set()
+        assert [(await call).id for call in calls] == ids
+        assert (await new).id == "call-1"
+        assert Counter(running.peer.begun) == Counter([*ids, "call-1"])
+        assert connection.connections == [True, False, True]
+
+
+async def test_the_deadline_of_a_call_that_was_sent_passes_while_the_peer_is_away() -> None:
+    async with running_peer() as running, connected_to(running.port) as connection:
+        call = asyncio.create_task(connection.reserve("hang-1", timeout_seconds=0.5))
+        await until(lambda: running.peer.begun == ["hang-1"])
+        await running.stop()
+        # It may have been made, so it is not "unavailable".
+        with pytest.raises(DeadlineExceededError):
+            await call
+        await running.start()
+        await connection.reserve("call-1")
+        assert running.peer.begun == ["call-1"]
+
+
+async def test_a_call_that_is_cancelled_while_the_peer_is_away_is_not_sent_again() -> None:
+    async with running_peer() as running, connected_to(running.port) as connection:
+        call = asyncio.create_task(connection.reserve("hang-1"))
+        await until(lambda: running.peer.begun == ["hang-1"])
+        await running.stop()
+        await until(lambda: not connection.stream.connected)
+        call.cancel()
+        await asyncio.wait([call])
+        await running.start()
+        await connection.reserve("call-1")
+        assert running.peer.begun == ["call-1"]
+
+
+async def test_a_draining_server_answers_its_running_calls_and_ends_the_stream() -> None:
+    async with running_peer() as running, connected_to(running.port) as connection:
+        running_call = asyncio.create_task(connection.reserve("hang-1"))
+        abandoned = asyncio.create_task(connection.reserve("hang-2"))
+        await until(lambda: running.peer.begun == ["hang-1", "hang-2"])
+        running.peer.multiplexed.drain()
+        refused = asyncio.create_task(connection.reserve("call-1"))
+        abandoned.cancel()
+        await until(lambda: running.peer.cancelled == ["hang-2"])
+        stopping = asyncio.create_task(running.server.stop(TIMEOUT_SECONDS))
+        assert not refused.done()
+        running.peer.release.set()
+        assert (await running_call).id == "hang-1"
+        # Without the drain the stream would last as long as the grace.
+        async with asyncio.timeout(TIMEOUT_SECONDS / 2):
+            await stopping
+        assert running.peer.begun == ["hang-1", "hang-2"]
+
+        await running.start()
+        assert (await refused).id == "call-1"
+
+
+async def test_a_stream_that_is_refused_is_not_opened_without_pause() -> None:
+    async with running_peer() as running, connected_to(running.port) as connection:
+        running.peer.multiplexed.drain()
+        with pytest.raises((DeadlineExceededError, UnavailableError)):
+            await connection.reserve("call-1", timeout_seconds=0.6)
+        # At 50 ms each there would be twelve; the pauses grow.
+        assert 1 <= connection.connections.count(True) <= 0.6 / RECONNECT_SECONDS_MIN
+
+
+@contextlib.asynccontextmanager
+async def peer_process(port: int, behaviour: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tests.integration.serving.peer_process",
+        str(port),
+        behaviour,
+        stdout=asyncio.subprocess.PIPE,
+        cwd=REPOSITORY,
+    )
+    try:
+        assert await read_line(process) == "ready"
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+async def read_line(process: asyncio.subprocess.Process) -> str:
+    assert process.stdout is not None
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        return (await process.stdout.readline()).decode().strip()
+
+
+async def test_calls_survive_a_killed_process() -> None:
+    port = find_free_port()
+    ids = [f"hang-{number}" for number in range(10)]
+    async with connected_to(port) as connection:
+        async with peer_process(port, "hangs") as process:
+            calls = [asyncio.create_task(connection.reserve(each)) for each in ids]
+            assert sorted([await read_line(process) for _ in ids]) == ids
+            process.kill()
+            await process.wait()
+        await until(lambda: not connection.stream.connected)
+        async with peer_process(port, "answers") as process:
+            assert [(await call).id for call in calls] == ids
+            assert sorted([await read_line(process) for _ in ids]) == ids
+
+
+async def test_a_stopped_process_costs_a_call_no_more_than_its_deadline() -> None:
+    port = find_free_port()
+    async with connected_to(port) as connection, peer_process(port, "answers") as process:
+        await connection.reserve("call-1")
+        process.send_signal(signal.SIGSTOP)
+        with pytest.raises(DeadlineExceededError):
+            await connection.reserve("call-2", timeout_seconds=0.3)
+        process.send_signal(signal.SIGCONT)
+        assert (await connection.reserve("call-3")).id == "call-3"

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+from pydantic_settings import SettingsConfigDict
+
+from agent_executor.serving.settings import IssuerSettings, ServiceSettings
+
+
+class SampleSettings(ServiceSettings):
+    """The settings of a service for tests."""
+
+    model_config = SettingsConfigDict(env_prefix="SAMPLE_")
+
+
+def test_a_laptop_needs_no_setting() -> None:
+    settings = SampleSettings()
+    assert settings.host == "127.0.0.1"
+    assert settings.otel_exporter_otlp_endpoint == ""
+    assert settings.service_key_file == Path(".agent-executor/keys/service.key")
+    assert settings.jwks_file == Path(".agent-executor/keys/jwks.json")
+
+
+def test_a_services_variables_have_its_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAMPLE_GRPC_PORT", "50052")
+    monkeypatch.setenv("SAMPLE_DATA_DIR", "/data")
+    monkeypatch.setenv("SAMPLE_LOG_FORMAT", "console")
+    monkeypatch.setenv("GRPC_PORT", "1")
+    settings = SampleSettings()
+    assert (settings.grpc_port, settings.data_dir) == (50052, Path("/data"))
+    assert settings.log_format == "console"
+
+
+def test_shared_variables_have_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4317")
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.25")
+    monkeypatch.setenv("DEBUG", "true")
+    settings = SampleSettings()
+    assert settings.otel_exporter_otlp_endpoint == "http://127.0.0.1:4317"
+    assert settings.trace_sample_ratio == 0.25
+    assert settings.debug
+
+
+def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAMPLE_GRPC_PORT", "")
+    monkeypatch.setenv("DEBUG", "")
+    assert SampleSettings().grpc_port == 0
+
+
+def test_issuers_are_a_json_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(
+        "SAMPLE_AUTH_ISSUERS",
+        '[{"issuer": "https://a.example", "jwks_uri": "https://a.example/keys"},'
+        ' {"issuer": "https://b.example", "jwks_file": "/etc/b.json"}]',
+    )
+    assert SampleSettings().auth_issuers == (
+        IssuerSettings(issuer="https://a.example", jwks_uri="https://a.example/keys"),
+        IssuerSettings(issuer="https://b.example", jwks_file=Path("/etc/b.json")),
+    )
+
+
+@pytest.mark.parametrize(
+    "issuer",
+    [
+        {"issuer": "https://a.example"},
+        {"issuer": "https://a.example", "jwks_uri": "https://a", "jwks_file": "/etc/b.json"},
+        {"issuer": "https://a.example", "jwks_uri": "file:///etc/b.json"},
+        {"issuer": "", "jwks_file": "/etc/b.json"},
+        {"issuer": "agent-executor", "jwks_file": "/etc/b.json"},
+        {"issuer": "https://a.example", "jwks_file": "/etc/b.json", "algorithm": "none"},
+    ],
+)
+def test_an_issuer_needs_a_name_and_one_source_of_keys(issuer: dict[str, str]) -> None:
+    with pytest.raises(ValidationError):
+        IssuerSettings.model_validate(issuer)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("GRPC_PORT", "65536"),
+        ("METRICS_PORT", "-1"),
+        ("LOG_LEVEL", "loud"),
+        ("DRAIN_SECONDS", "-1"),
+        ("MAX_MESSAGE_BYTES", "1000"),
+    ],
+)
+def test_what_cannot_be_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(f"SAMPLE_{name}", value)
+    with pytest.raises(ValidationError):
+        SampleSettings()
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValidationError):
+        SampleSettings().grpc_port = 1  # type: ignore[misc]  # the very thing that must fail
+
+
+def test_every_field_says_what_it_is_and_in_which_unit() -> None:
+    for name, field in ServiceSettings.model_fields.items():
+        assert field.description, name
+        assert field.description.endswith("."), name
+        for suffix, unit in (("_seconds", "seconds"), ("_ms", "milliseconds"), ("_bytes", "bytes")):
+            assert not name.endswith(suffix) or unit in field.description, name
