@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from agent_executor.cli.otlp_receiver import ReceivedSpan
 from agent_executor.cli.timeline import timeline
@@ -32,13 +33,12 @@ class Demonstration:
 def show(demonstration: Demonstration, console: Console) -> None:
     """Prints the answer, the tool calls, the cost, the timeline and the ledger entries."""
     run = demonstration.run
-    console.print(f"[bold]input[/]   {run['input']}", highlight=False)
-    console.print(f"[bold]answer[/]  {run['output']['response']}", highlight=False)
-    console.print(
-        f"[bold]state[/]   {run['state']}, {run['tokens_used']} tokens, "
-        f"${run['cost_usd']:.6f}, {run['model']}",
-        highlight=False,
-    )
+    summary = Table.grid(padding=(0, 2))
+    summary.add_row("[bold]input[/]", Text(run["input"]))
+    summary.add_row("[bold]answer[/]", Text(run["output"]["response"]))
+    cost = f"{run['tokens_used']} tokens, ${run['cost_usd']:.6f}"
+    summary.add_row("[bold]state[/]", Text(f"{run['state']}, {cost}, {run['model']}"))
+    console.print(summary)
     _section(console, "tool calls", _tool_calls(run["output"]["tool_results"]))
     _section(console, "timeline", timeline(demonstration.spans))
     _section(console, "ledger entries", _entries(demonstration.entries))
@@ -56,7 +56,8 @@ def _tool_calls(results: Sequence[Mapping[str, Any]]) -> Table:
         table.add_column(column, no_wrap=True)
     for result in results:
         outcome = json.dumps(result["result"]) if result["success"] else result["error"]
-        table.add_row(result["tool_name"], outcome, result["tool_call_id"])
+        cells = (result["tool_name"], outcome, result["tool_call_id"])
+        table.add_row(*(Text(cell) for cell in cells))
     return table
 
 

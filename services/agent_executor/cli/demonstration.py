@@ -56,7 +56,13 @@ async def _run() -> int:
             demonstration = await _demonstrate(Path(folder), receiver, progress)
         except (CrashLoopError, PlatformError, PortError, RestError, OSError) as error:
             progress.close()
-            messages.print(f"agent-executor: {error}", style="red", markup=False, highlight=False)
+            messages.print(
+                f"agent-executor: {error}",
+                style="red",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
+            )
             return 1
         finally:
             progress.close()

@@ -51,7 +51,9 @@ async def _run(options: PlatformOptions, console: Console) -> int:
         await platform.run(signals.stop, on_ready)
     except (CrashLoopError, PlatformError, PortError, ValueError) as error:
         progress.close()
-        console.print(f"agent-executor: {error}", style="red", markup=False, highlight=False)
+        console.print(
+            f"agent-executor: {error}", style="red", markup=False, highlight=False, soft_wrap=True
+        )
         return 1
     finally:
         progress.close()

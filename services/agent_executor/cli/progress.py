@@ -6,6 +6,7 @@ import time
 
 from rich.console import Console
 from rich.status import Status
+from rich.text import Text
 
 from agent_executor.cli.supervisor import ChildEvent, ChildState
 
@@ -68,4 +69,5 @@ class Progress:
     def _tell(self, message: str) -> None:
         self._last_told = time.monotonic()
         seconds = self._last_told - self._started
-        self._console.print(f"[dim]{seconds:6.1f} s[/]  {message}", highlight=False, soft_wrap=True)
+        line = Text.assemble((f"{seconds:6.1f} s", "dim"), "  ", message)
+        self._console.print(line, soft_wrap=True)

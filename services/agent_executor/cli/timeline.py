@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from rich.table import Table
+from rich.text import Text
 
 from agent_executor.cli.otlp_receiver import ReceivedSpan
 
@@ -49,7 +50,7 @@ def timeline(spans: Sequence[ReceivedSpan]) -> Table:
     for depth, span in in_tree_order(spans):
         table.add_row(
             span.service,
-            "  " * depth + span.name.removeprefix("gateway ").rpartition("/")[2],
+            Text("  " * depth + _short(span.name)),
             _milliseconds(span.start_unix_nanos - start),
             _milliseconds(span.end_unix_nanos - span.start_unix_nanos),
             bar(span.start_unix_nanos - start, span.end_unix_nanos - start, end - start),
@@ -63,6 +64,11 @@ def bar(start: int, end: int, total: int) -> str:
     first = min(int(start * scale), BAR_WIDTH - 1)
     length = max(1, min(round((end - start) * scale), BAR_WIDTH - first))
     return (" " * first + "━" * length).ljust(BAR_WIDTH)
+
+
+def _short(name: str) -> str:
+    """Leaves only the method of what is named by its full gRPC path."""
+    return name.rpartition("/")[2] if "agent_executor.api." in name else name
 
 
 def _milliseconds(nanoseconds: int) -> str:

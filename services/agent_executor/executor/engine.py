@@ -9,7 +9,6 @@ from typing import Final, assert_never
 
 from agent_executor.errors import AgentExecutorError, DeadlineExceededError
 from agent_executor.executor.agent import AgentVersion
-from agent_executor.executor.journal import RunRecord
 from agent_executor.executor.ledger import Ledger
 from agent_executor.executor.model_turn import ModelTurn
 from agent_executor.executor.run import (
@@ -51,6 +50,18 @@ class EngineLimits:
     max_parallel_tool_calls: int = DEFAULT_MAX_PARALLEL_TOOL_CALLS
 
 
+@dataclass(frozen=True, slots=True)
+class _Driver:
+    """What the steps of one run share."""
+
+    log: RunLog
+    agent: AgentVersion
+    security: SecurityContext
+    settlements: Settlements
+    traceparent: str
+    deadline_ms: int
+
+
 class Engine:
     """Drives runs to their end. It holds no run itself: all it knows of one is in its log."""
 
@@ -82,74 +93,60 @@ class Engine:
         run = log.run
         security = SecurityContext(run.organization_id, run.user_id, frozenset(run.permissions))
         settlements = Settlements(self._ledger, log, security, agent.agent_id)
-        ends_in_seconds = (
-            run.created_at_ms / 1000 + self._limits.run_timeout_seconds - self._now_ms() / 1000
-        )
+        deadline_ms = run.created_at_ms + int(self._limits.run_timeout_seconds * 1000)
         with self._telemetry.invoke_agent(run, agent, log) as traceparent:
+            driver = _Driver(log, agent, security, settlements, traceparent, deadline_ms)
             try:
-                outcome = await self._steps(
-                    log, agent, security, settlements, traceparent, ends_in_seconds
-                )
+                outcome = await self._steps(driver)
                 await settlements.settle_all()
                 log.add(outcome)
                 await log.commit()
             finally:
                 settlements.cancel()
 
-    async def _steps(
-        self,
-        log: RunLog,
-        agent: AgentVersion,
-        security: SecurityContext,
-        settlements: Settlements,
-        traceparent: str,
-        ends_in_seconds: float,
-    ) -> RunFinished:
-        """Takes steps until the run is to end, and returns how. It ends in time."""
-        timeout = asyncio.timeout(ends_in_seconds)
-        try:
-            async with timeout:
-                while True:
-                    action = next_action(log.state, agent.max_model_turns)
-                    match action:
-                        case CallModel():
-                            await self._model_turn.take(log, agent, action, security)
-                            settlements.begin()
-                        case RunTools():
-                            await self._run_tools(log, action, security, traceparent)
-                        case ResolveLostCall():
-                            await self._model_turn.resolve_lost(log, agent, action, security)
-                        case Finish():
-                            return action.outcome
-                        case Stop():
-                            raise AssertionError("a run that has ended is not driven")
-                        case _:
-                            assert_never(action)
-        except TimeoutError:
-            if not timeout.expired():
-                raise
-            self._model_turn.abandon(log, agent)
-            error = DeadlineExceededError(
-                f"the run did not end within {self._limits.run_timeout_seconds:g} seconds"
-            )
-            return RunFinished(state="failed", error=error.message, code=error.reason)
+    async def _steps(self, driver: _Driver) -> RunFinished:
+        """Takes steps until the run is to end, and returns how.
 
-    async def _run_tools(
-        self, log: RunLog, action: RunTools, security: SecurityContext, traceparent: str
-    ) -> None:
+        The run's deadline bounds every wait, rather than cutting a step anywhere: so a step's
+        events are always written or not, and never in doubt.
+        """
+        log, agent, security = driver.log, driver.agent, driver.security
+        while True:
+            action = next_action(log.state, agent.max_model_turns)
+            remaining_seconds = (driver.deadline_ms - self._now_ms()) / 1000
+            match action:
+                case Finish():
+                    return action.outcome
+                case ResolveLostCall():
+                    await self._model_turn.resolve_lost(log, agent, action, security)
+                case CallModel() | RunTools() if remaining_seconds <= 0:
+                    return self._too_late()
+                case CallModel():
+                    await self._model_turn.take(log, agent, action, security, remaining_seconds)
+                    driver.settlements.begin()
+                case RunTools():
+                    await self._run_tools(driver, action, remaining_seconds)
+                case Stop():
+                    raise AssertionError("a run that has ended is not driven")
+                case _:
+                    assert_never(action)
+
+    def _too_late(self) -> RunFinished:
+        error = f"the run did not end within {self._limits.run_timeout_seconds:g} seconds"
+        return RunFinished(state="failed", error=error, code=DeadlineExceededError.reason)
+
+    async def _run_tools(self, driver: _Driver, action: RunTools, remaining_seconds: float) -> None:
         """Runs the pending tool calls in parallel and logs each result as it comes."""
+        log = driver.log
         if len(action.tool_calls) == 1:
-            call = action.tool_calls[0]
-            log.add(await self._run_tool(log.run, call, log.state.is_test, security, traceparent))
+            log.add(await self._run_tool(driver, action.tool_calls[0], remaining_seconds))
             return
         places = asyncio.Semaphore(self._limits.max_parallel_tool_calls)
         committing = asyncio.Lock()
 
         async def run_one(call: ToolCallStarted) -> None:
             async with places:
-                result = await self._run_tool(
-                    log.run, call, log.state.is_test, security, traceparent
-                )
+                result = await self._run_tool(driver, call, remaining_seconds)
             log.add(result)
             # The last result shares the commit of what follows it; the others are seen at once.
             if log.state.pending_tool_calls:
@@ -161,27 +158,23 @@ class Engine:
                 group.create_task(run_one(call))
 
     async def _run_tool(
-        self,
-        run: RunRecord,
-        call: ToolCallStarted,
-        is_test: bool,
-        security: SecurityContext,
-        traceparent: str,
+        self, driver: _Driver, call: ToolCallStarted, remaining_seconds: float
     ) -> ToolCallCompleted:
+        run = driver.log.run
         request = ToolRequest(
             tool_call_id=call.tool_call_id,
             tool_name=call.tool_name,
             arguments_json=call.arguments_json,
             run_id=run.run_id,
             agent_id=run.agent_id,
-            is_test=is_test,
+            is_test=run.is_test,
         )
         try:
             outcome = await self._tools.execute(
                 request,
-                security,
-                timeout_seconds=self._limits.tool_timeout_seconds,
-                traceparent=traceparent,
+                driver.security,
+                timeout_seconds=min(self._limits.tool_timeout_seconds, remaining_seconds),
+                traceparent=driver.traceparent,
             )
         except AgentExecutorError as error:
             outcome = ToolOutcome(

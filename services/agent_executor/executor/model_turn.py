@@ -90,11 +90,17 @@ class ModelTurn:
         self._jitter = jitter
 
     async def take(
-        self, log: RunLog, agent: AgentVersion, action: CallModel, security: SecurityContext
+        self,
+        log: RunLog,
+        agent: AgentVersion,
+        action: CallModel,
+        security: SecurityContext,
+        remaining_seconds: float,
     ) -> None:
         """Makes one try of a turn. Its answer, and the tool calls in it, are durable on return.
 
-        Every failure that is not the log's own is an event.
+        Every failure that is not the log's own is an event. No wait goes on for longer than the
+        run's ``remaining_seconds``.
 
         Raises:
             LeaseLostError: Another executor drives the run now.
@@ -108,7 +114,7 @@ class ModelTurn:
             log.add(_failed(model_call_id, error, will_retry=False))
             await log.commit()
             return
-        await self._call(log, action, model_call_id, request, security)
+        await self._call(log, action, model_call_id, request, security, remaining_seconds)
 
     async def resolve_lost(
         self,
@@ -136,19 +142,6 @@ class ModelTurn:
             )
         )
         await log.commit()
-
-    def abandon(self, log: RunLog, agent: AgentVersion) -> None:
-        """Adds the failure of a model call that the run's deadline has cut."""
-        if log.state.open_model_call:
-            log.add(
-                ModelCallFailed(
-                    model_call_id=log.state.open_model_call,
-                    error="the run's deadline passed during the model call",
-                    code=DeadlineExceededError.reason,
-                    will_retry=False,
-                    usage=_estimated_usage(self._request(log, agent)),
-                )
-            )
 
     async def _was_reserved(self, model_call_id: str, security: SecurityContext) -> bool:
         """Asks the ledger, for as long as it takes it to be back."""
@@ -196,21 +189,23 @@ class ModelTurn:
         model_call_id: str,
         request: ModelRequest,
         security: SecurityContext,
+        remaining_seconds: float,
     ) -> None:
-        timeout = asyncio.timeout(self._limits.timeout_seconds)
+        timeout_seconds = min(self._limits.timeout_seconds, remaining_seconds)
+        timeout = asyncio.timeout(timeout_seconds)
         try:
             with self._telemetry.chat(log.run, request, self._provider.name) as record:
                 async with timeout:
                     response = await self._provider.generate(request)
                 record.answered(response)
         except AgentExecutorError as error:
-            await self._model_failed(log, action, model_call_id, error, security)
+            await self._model_failed(log, action, model_call_id, error, security, remaining_seconds)
             return
         except TimeoutError:
             if not timeout.expired():
                 raise
             late = DeadlineExceededError(
-                f"the model did not answer within {self._limits.timeout_seconds:g} seconds"
+                f"the model did not answer within {timeout_seconds:g} seconds"
             )
             usage = _estimated_usage(request)
             log.add(_failed(model_call_id, late, will_retry=False, usage=usage))
@@ -241,12 +236,15 @@ class ModelTurn:
         model_call_id: str,
         error: AgentExecutorError,
         security: SecurityContext,
+        remaining_seconds: float,
     ) -> None:
         """Logs a refused model call, frees its hold, and waits if it is to be tried again."""
+        delay_seconds = self._delay_seconds(action.attempt, error)
         is_retried = (
             isinstance(error, ModelError)
             and error.retry_after_seconds is not None
             and action.attempt < self._limits.max_tries
+            and delay_seconds < remaining_seconds
         )
         log.add(_failed(model_call_id, error, will_retry=is_retried))
         await log.commit()
@@ -254,10 +252,13 @@ class ModelTurn:
         with contextlib.suppress(AgentExecutorError):
             await self._ledger.void(model_call_id, security)
         if is_retried:
-            backoff = self._limits.retry_delay_seconds * 2.0 ** (action.attempt - 1)
-            asked_for = error.retry_after_seconds or 0.0
-            delay = max(asked_for, min(backoff, MAX_RETRY_DELAY_SECONDS))
-            await asyncio.sleep(delay * (1.0 + self._jitter() / 4))
+            await asyncio.sleep(delay_seconds)
+
+    def _delay_seconds(self, attempt: int, error: AgentExecutorError) -> float:
+        backoff = self._limits.retry_delay_seconds * 2.0 ** (attempt - 1)
+        asked_for = error.retry_after_seconds or 0.0
+        delay = max(asked_for, min(backoff, MAX_RETRY_DELAY_SECONDS))
+        return delay * (1.0 + self._jitter() / 4)
 
     def _request(
         self, log: RunLog, agent: AgentVersion, tools: tuple[ToolSpecification, ...] = ()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from agent_executor.errors import LeaseLostError, UnavailableError
 from agent_executor.executor.journal import Journal, RunRecord
 from agent_executor.executor.run import FINAL_STATES, RunState, apply, response_text
 from agent_executor.executor.run_event import Payload, RunEvent
@@ -49,16 +50,24 @@ class RunLog:
 
         Raises:
             LeaseLostError: Another executor drives the run now.
+            UnavailableError: The storage failed; the events still wait.
         """
         if not self._waiting:
             return
         events, self._waiting = self._waiting, []
         run = summarized(self.run, self.state, events[-1].created_at_ms)
-        if self._is_created:
-            await self._journal.append(run, events)
-        else:
-            self._is_created = True
-            await self._journal.create(run, events)
+        try:
+            if self._is_created:
+                await self._journal.append(run, events)
+            else:
+                await self._journal.create(run, events)
+        except LeaseLostError:
+            raise
+        except UnavailableError:
+            # Nothing was written, so the next commit has to write these too.
+            self._waiting[:0] = events
+            raise
+        self._is_created = True
         self.run = run
         self._on_commit(run.run_id)
 

@@ -128,10 +128,14 @@ class Overrun(msgspec.Struct, frozen=True):
 
 def refuse(statuses: Iterable[BudgetStatus], worst_case_nano_usd: NanoUsd) -> Refusal | None:
     """Returns why a hold does not fit all of these budgets, or None if it does."""
-    tightest = min(statuses, key=lambda status: status.left_nano_usd, default=None)
+    tightest = min(statuses, key=_tightness, default=None)
     if tightest is None or worst_case_nano_usd <= tightest.left_nano_usd:
         return None
     return Refusal(tightest, worst_case_nano_usd)
+
+
+def _tightness(status: BudgetStatus) -> tuple[int, str]:
+    return status.left_nano_usd, status.budget.id
 
 
 def window_start_ms(window: Window, now_ms: int) -> int:

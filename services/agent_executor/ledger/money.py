@@ -20,7 +20,7 @@ PicoUsdPerToken = NewType("PicoUsdPerToken", int)
 PICO_USD_PER_NANO_USD: Final = 1_000
 NANO_USD_PER_USD: Final = 1_000_000_000
 
-# Up to here a double tells every nano-dollar from the next one (2**53 of them).
+# Below 2**23 dollars a double tells every nano-dollar from the next one, here nearly so.
 MAX_LIMIT_NANO_USD: Final = NanoUsd(9_000_000 * NANO_USD_PER_USD)
 
 

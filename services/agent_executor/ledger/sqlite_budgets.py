@@ -16,7 +16,9 @@ from agent_executor.ledger.budget import (
 )
 from agent_executor.ledger.money import NanoUsd
 
-# Eight look-ups in the index budgets_by_scope, however many budgets an organization has.
+# Eight look-ups in the index, however many budgets an organization has. It has to be named: the
+# planner, which knows of no statistics, would walk through all of them.
+_BY_SCOPE: Final = "budgets INDEXED BY budgets_by_scope"
 _APPLIES: Final = """
     organization_id = :organization_id AND user_id IN ('', :user_id)
     AND agent_id IN ('', :agent_id) AND run_id IN ('', :run_id)
@@ -33,20 +35,22 @@ _STATUS: Final = f"""
             WHERE organization_id = budgets.organization_id AND budget_id = budgets.id
                 AND window_start_ms = {_WINDOW_START}
         ), 0)
-    FROM budgets
 """  # noqa: S608 -- made of constants
-_STATUSES_THAT_APPLY: Final = f"{_STATUS} WHERE {_APPLIES}"
-_STATUS_BY_ID: Final = f"{_STATUS} WHERE organization_id = :organization_id AND id = :id"
-_STATUSES_AFTER_ID: Final = (
-    f"{_STATUS} WHERE organization_id = :organization_id AND id > :id ORDER BY id LIMIT :limit"
+_STATUSES_THAT_APPLY: Final = f"{_STATUS} FROM {_BY_SCOPE} WHERE {_APPLIES}"
+_STATUS_BY_ID: Final = (
+    f"{_STATUS} FROM budgets WHERE organization_id = :organization_id AND id = :id"
 )
+_STATUSES_AFTER_ID: Final = f"""
+    {_STATUS} FROM budgets WHERE organization_id = :organization_id AND id > :id
+    ORDER BY id LIMIT :limit
+"""
 _ANY_BUDGET: Final = "SELECT 1 FROM budgets WHERE organization_id = ? LIMIT 1"
 _CHANGE_RESERVED: Final = f"""
-    UPDATE budgets SET reserved_nano_usd = reserved_nano_usd + :change WHERE {_APPLIES}
+    UPDATE {_BY_SCOPE} SET reserved_nano_usd = reserved_nano_usd + :change WHERE {_APPLIES}
 """  # noqa: S608 -- made of constants
 _ADD_SETTLED: Final = f"""
     INSERT INTO budget_balances (organization_id, budget_id, window_start_ms, settled_nano_usd)
-    SELECT organization_id, id, {_WINDOW_START}, :cost FROM budgets WHERE {_APPLIES}
+    SELECT organization_id, id, {_WINDOW_START}, :cost FROM {_BY_SCOPE} WHERE {_APPLIES}
     ON CONFLICT DO UPDATE SET settled_nano_usd = settled_nano_usd + excluded.settled_nano_usd
 """  # noqa: S608 -- made of constants
 _FREE_EXPIRED: Final = """
@@ -108,9 +112,9 @@ def has_budgets(connection: sqlite3.Connection, organization_id: str) -> bool:
 
 
 def statuses_that_apply(connection: sqlite3.Connection, scope: Scope) -> list[BudgetStatus]:
-    """Returns the budgets that spending of this scope counts against."""
-    rows = connection.execute(_STATUSES_THAT_APPLY, scope.parameters)
-    return [_status(row, scope.now_ms) for row in rows]
+    """Returns the budgets that spending of this scope counts against, by id."""
+    rows = connection.execute(_STATUSES_THAT_APPLY, scope.parameters).fetchall()
+    return [_status(row, scope.now_ms) for row in sorted(rows)]
 
 
 def change_reserved(connection: sqlite3.Connection, scope: Scope, change_nano_usd: int) -> None:

@@ -147,6 +147,7 @@ def _charge(
     add_settled(connection, scope, entry.cost_nano_usd)
     if entry.cost_nano_usd <= freed_nano_usd:
         return ()
+    free_expired(connection, entry.organization_id, now_ms)
     return tuple(
         record_overrun(connection, status, entry.id, now_ms)
         for status in statuses_that_apply(connection, scope)

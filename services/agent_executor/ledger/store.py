@@ -25,7 +25,7 @@ class Settled(msgspec.Struct, frozen=True):
     Attributes:
         entry: The entry of this id.
         is_new: Whether this call wrote it.
-        overruns: The budgets that this call left over their limit, or further over it.
+        overruns: The budgets that this call left over their limit, or further over it, by id.
     """
 
     entry: UsageEntry

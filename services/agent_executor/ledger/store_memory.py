@@ -74,7 +74,7 @@ class _Organization:
     ) -> list[BudgetStatus]:
         return [
             self.status(budget, now_ms)
-            for budget in self.budgets.values()
+            for _, budget in sorted(self.budgets.items())
             if budget.applies_to(user_id, agent_id, run_id)
         ]
 

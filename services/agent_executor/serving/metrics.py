@@ -6,10 +6,11 @@ the trace id of a sampled call as an exemplar, which the OpenMetrics format show
 
 from __future__ import annotations
 
+import socket
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
@@ -245,6 +246,11 @@ def metrics_served(metrics: Metrics, host: str, port: int) -> Iterator[int]:
     try:
         yield server.server_port
     finally:
-        server.shutdown()
+        stopping = threading.Thread(target=server.shutdown)
+        stopping.start()
+        # The server looks up every half second, or when someone comes.
+        with suppress(OSError), socket.create_connection((host, server.server_port), timeout=1):
+            pass
+        stopping.join()
         server.server_close()
         thread.join()

@@ -51,7 +51,7 @@ CHANNEL_OPTIONS: Final = (
 
 # For the server of a stream: it has to allow the pings of the channel.
 SERVER_OPTIONS: Final = (
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", KEEPALIVE_SECONDS * 500),
+    ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_SECONDS * 500),
     ("grpc.keepalive_time_ms", KEEPALIVE_SECONDS * 1000),
     ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_SECONDS * 1000),
     ("grpc.max_send_message_length", GRPC_MESSAGE_BYTES_MAX),

@@ -108,26 +108,35 @@ class SqliteCallStore:
         tool_name: str = "",
     ) -> list[AuditRecord]:
         """See ``AuditLog``."""
-        conditions = ["organization_id = ?"]
-        values: list[object] = [organization_id]
-        for condition, value in (
-            ("sequence < ?", before_sequence),
-            # The second half is what the index by run is for.
-            ("run_id = ? AND run_id <> ''", run_id or None),
-            ("tool_name = ?", tool_name or None),
-        ):
-            if value is not None:
-                conditions.append(condition)
-                values.append(value)
-        statement = (
-            f"SELECT {_AUDIT_COLUMNS} FROM audit_events WHERE {' AND '.join(conditions)}"  # noqa: S608 -- fixed conditions, values are bound
-            " ORDER BY sequence DESC LIMIT ?"
-        )
+        statement, values = audit_query(organization_id, limit, before_sequence, run_id, tool_name)
         rows = await self._database.read(
-            lambda connection: connection.execute(statement, (*values, limit)).fetchall()
+            lambda connection: connection.execute(statement, values).fetchall()
         )
         fields = AuditRecord.__struct_fields__
         return [AuditRecord(**dict(zip(fields, row, strict=True))) for row in rows]
+
+
+def audit_query(
+    organization_id: str, limit: int, before_sequence: int | None, run_id: str, tool_name: str
+) -> tuple[str, list[object]]:
+    """Returns the statement of ``list_audit_records`` and its values."""
+    conditions = ["organization_id = ?"]
+    values: list[object] = [organization_id]
+    for condition, value in (
+        ("sequence < ?", before_sequence),
+        ("run_id = ?", run_id or None),
+        ("tool_name = ?", tool_name or None),
+    ):
+        if value is not None:
+            conditions.append(condition)
+            values.append(value)
+    # Left to itself, SQLite walks through the whole organization.
+    index = "INDEXED BY audit_events_by_run" if run_id else ""
+    statement = (
+        f"SELECT {_AUDIT_COLUMNS} FROM audit_events {index}"  # noqa: S608 -- fixed names and conditions; values are bound
+        f" WHERE {' AND '.join(conditions)} ORDER BY sequence DESC LIMIT ?"
+    )
+    return statement, [*values, limit]
 
 
 def _row_of(record: CallRecord) -> tuple[object, ...]:

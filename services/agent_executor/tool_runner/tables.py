@@ -64,5 +64,4 @@ Index(
     AUDIT_EVENTS.c.organization_id,
     AUDIT_EVENTS.c.run_id,
     AUDIT_EVENTS.c.sequence,
-    sqlite_where=text("run_id <> ''"),
 )

@@ -13,6 +13,7 @@ import grpc
 import pytest
 
 from agent_executor.api.executor.v1 import agent_service_pb2, agent_service_pb2_grpc
+from agent_executor.cli.probes import drain_gateway
 from tests.integration.gateway.running_gateway import RunningGateway, running_gateway, until
 from tests.integration.gateway.test_error_shape import assert_is_error
 
@@ -110,3 +111,25 @@ def test_a_caller_that_leaves_ends_its_call(gateway: RunningGateway) -> None:
         call.cancel()
         until(lambda: requests_under_way(gateway) == 0)
         assert done.wait(20)
+
+
+async def test_draining_lets_calls_end_and_takes_no_new_ones(tmp_path: Path) -> None:
+    with running_gateway(tmp_path) as gateway, ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(gateway.call, "POST", EXECUTE, {"input": "nap"})
+        until(lambda: requests_under_way(gateway) == 1)
+        await drain_gateway(gateway.admin_port, timeout_seconds=20)
+        answer = waiting.result(timeout=0)
+        assert answer.status == 200
+        assert answer.headers["connection"] == "close"
+        with pytest.raises(ConnectionError):
+            gateway.call("GET", "/api/v1/agents/a")
+
+
+async def test_draining_has_an_end(tmp_path: Path) -> None:
+    with running_gateway(tmp_path) as gateway, ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(gateway.call, "POST", EXECUTE, {"input": "wait"})
+        until(lambda: requests_under_way(gateway) == 1)
+        await drain_gateway(gateway.admin_port, timeout_seconds=0.1)
+        assert not waiting.done()
+        gateway.kill_upstreams()
+        assert waiting.result(timeout=20).status == 503

@@ -108,6 +108,8 @@ class Runs(run_service_pb2_grpc.RunServiceServicer):
         match request.input:
             case "wait":
                 await asyncio.sleep(60)
+            case "nap":
+                await asyncio.sleep(0.5)
             case "die":
                 os._exit(1)
         return run_service_pb2.ExecuteAgentResponse(

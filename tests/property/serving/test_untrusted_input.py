@@ -12,6 +12,7 @@ from opentelemetry.trace import SpanContext, TraceFlags
 from agent_executor.api.call.v1 import grant_pb2
 from agent_executor.errors import UnauthenticatedError
 from agent_executor.serving.authentication import TokenVerifier
+from agent_executor.serving.grants import ServiceKey
 from agent_executor.serving.settings import LOCAL_ISSUER
 from agent_executor.serving.telemetry import format_traceparent, parse_traceparent
 from tests.unit.serving.grant_factory import AUDIENCE, NOW, bound_grant, service_key
@@ -55,8 +56,7 @@ def test_nothing_can_be_appended_to_a_grant(suffix: bytes) -> None:
 @given(secret=st.binary(min_size=32, max_size=32))
 def test_only_the_platforms_own_key_signs(secret: bytes) -> None:
     assume(secret != b"k" * 32)
-    forged = service_key(secret[:1]).sign_grant(bound_grant()) if secret[:1] != b"k" else None
-    assume(forged is not None)
+    forged = ServiceKey(secret).sign_grant(bound_grant())
     with pytest.raises(UnauthenticatedError):
         service_key().verify_grant(forged, AUDIENCE, NOW)
 
@@ -73,7 +73,9 @@ def test_a_grant_holds_until_its_expiry_and_no_longer(expires_in_seconds: float)
             service_key().verify_grant(signed, AUDIENCE, NOW)
 
 
-@given(authorization=st.text(max_size=200) | st.text(max_size=200).map(lambda text: f"Bearer {text}"))
+@given(
+    authorization=st.text(max_size=200) | st.text(max_size=200).map(lambda text: f"Bearer {text}")
+)
 def test_any_text_as_a_token_is_refused_and_breaks_nothing(authorization: str) -> None:
     with pytest.raises(UnauthenticatedError):
         verify_token(authorization)

@@ -354,6 +354,46 @@ async def test_the_deadline_of_the_run_books_the_cut_model_call_as_an_estimate()
     assert world.ledger.settled["run_1_1"].estimated
 
 
+async def test_a_run_whose_time_is_over_makes_no_further_call() -> None:
+    world = World(ScriptedModel([[use()]]), limits=EngineLimits(run_timeout_seconds=1.0))
+
+    def late(request: ToolRequest) -> ToolOutcome:
+        world.now_ms += 1_000
+        return answer()
+
+    world.tools.run = late
+    state = await world.drive()
+    assert (state.state, state.finished and state.finished.code) == (
+        "failed",
+        "DEADLINE_EXCEEDED",
+    )
+    assert [result.success for result in state.tool_results] == [True]
+
+
+async def test_a_retry_that_would_come_too_late_is_not_waited_for() -> None:
+    busy = ModelError("overloaded", retry_after_seconds=60.0)
+    world = World(ScriptedModel([busy]), limits=EngineLimits(run_timeout_seconds=30.0))
+    state = await world.drive()
+    assert (state.state, state.finished and state.finished.code) == ("failed", "MODEL_ERROR")
+
+
+async def test_events_that_could_not_be_written_are_written_by_the_next_commit() -> None:
+    world = World(ScriptedModel([[TextBlock("hi")]]))
+    append = world.journal.append
+    failures = [UnavailableError("disk full")]
+
+    async def append_or_fail(*args: object) -> None:
+        if failures:
+            raise failures.pop()
+        await append(*args)  # type: ignore[arg-type]  # passed on
+
+    world.journal.append = append_or_fail  # type: ignore[assignment, method-assign]  # a test's own
+    with pytest.raises(UnavailableError):
+        await world.drive()
+    await world.log.commit()
+    assert await world.stored() == world.log.state
+
+
 async def test_a_driver_that_lost_its_lease_stops_without_a_word() -> None:
     world = World(ScriptedModel([[use()], [TextBlock("42")]]))
     world.tools.gate = asyncio.Event()

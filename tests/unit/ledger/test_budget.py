@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -60,7 +61,7 @@ def test_the_total_has_no_end() -> None:
     ],
 )
 def test_a_budget_applies_if_all_that_it_names_matches(
-    scope: dict[str, str], applies: bool
+    scope: dict[str, Any], applies: bool
 ) -> None:
     assert budget(**scope).applies_to("ada", "agent", "run") is applies
 

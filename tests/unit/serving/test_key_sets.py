@@ -175,8 +175,8 @@ class TestFetching:
                 self.end_headers()
                 self.wfile.write(document)
 
-            def log_message(self, format: str, *args: object) -> None:
-                pass
+            def log_request(self, code: object = "-", size: object = "-") -> None:
+                del code, size
 
         with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
             thread = threading.Thread(target=server.serve_forever, args=(0.01,))

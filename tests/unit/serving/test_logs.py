@@ -25,7 +25,9 @@ class Log:
         self._stream = io.StringIO()
         self._handler = logging.StreamHandler(self._stream)
         self._handler.setFormatter(formatter("ledger", is_console=is_console))
-        self.logger = logging.Logger("agent_executor.sample", logging.DEBUG)
+        self.logger = logging.getLogger("agent_executor.sample").getChild(str(id(self)))
+        self.logger.propagate = False
+        self.logger.setLevel(logging.DEBUG)
         self.logger.addHandler(self._handler)
 
     @property
@@ -66,7 +68,7 @@ def test_an_event_is_one_line_of_json(log: Log) -> None:
     event = log.event
     assert event["event"] == "the budget b-1 is over"
     assert event["level"] == "warning"
-    assert event["logger"] == "agent_executor.sample"
+    assert event["logger"].startswith("agent_executor.sample.")
     assert event["service"] == "ledger"
     assert event["excess_nano_usd"] == 5
     assert event["timestamp"].endswith("Z")
@@ -123,7 +125,7 @@ def test_a_credential_inside_of_a_text_is_hidden(log: Log, console: Log, secret:
     for each in (log, console):
         each.logger.error("the header was '%s'", secret)
         assert REDACTED in each.text
-        assert secret.split(" ")[-1] not in each.text
+        assert secret.rsplit(" ", maxsplit=1)[-1] not in each.text
 
 
 def test_a_secret_setting_is_hidden(log: Log) -> None:
@@ -141,7 +143,7 @@ def test_an_exception_is_logged_with_its_traceback_and_without_variables(
             each.logger.exception("login failed")
         assert "fail_with_a_secret_in_reach" in each.text
         assert "cannot log in, 13 characters" in each.text
-        assert "correct horse" not in each.text.replace('password = "correct horse"', "")
+        assert "correct horse" not in each.text
     assert "Traceback" in log.event["exception"]
 
 

@@ -4,6 +4,7 @@ import re
 import socket
 import threading
 import urllib.request
+from typing import Any
 
 import pytest
 from opentelemetry.trace import SpanContext, TraceFlags
@@ -22,15 +23,19 @@ from agent_executor.serving.metrics import (
 )
 from agent_executor.serving.startup import StartupError
 
-DEFINITIONS = [
-    value for value in vars(metrics_module).values() if isinstance(value, Definition)
-]
+DEFINITIONS = [value for value in vars(metrics_module).values() if isinstance(value, Definition)]
 SAMPLED = SpanContext(0xABC, 0xDEF, is_remote=False, trace_flags=TraceFlags(1))
 UNSAMPLED = SpanContext(0xABC, 0xDEF, is_remote=False, trace_flags=TraceFlags(0))
 
 
 def page(metrics: Metrics) -> str:
-    return generate_latest(metrics.registry).decode()
+    text: bytes = generate_latest(metrics.registry)
+    return text.decode()
+
+
+def openmetrics_page(metrics: Metrics) -> str:
+    text: bytes = openmetrics.generate_latest(metrics.registry)  # type: ignore[no-untyped-call]  # has no types
+    return text.decode()
 
 
 def test_counts_gauges_and_durations_are_shown_by_their_labels() -> None:
@@ -65,9 +70,9 @@ def test_two_services_in_one_process_count_apart() -> None:
 def test_only_a_sampled_trace_becomes_an_exemplar() -> None:
     metrics = Metrics()
     metrics.observe(RPC_DURATION, 0.002, "/a.B/C", span_context=UNSAMPLED)
-    assert b"trace_id" not in openmetrics.generate_latest(metrics.registry)
+    assert "trace_id" not in openmetrics_page(metrics)
     metrics.observe(RPC_DURATION, 0.2, "/a.B/C", span_context=SAMPLED)
-    shown = openmetrics.generate_latest(metrics.registry).decode()
+    shown = openmetrics_page(metrics)
     assert f'# {{span_id="{0xDEF:016x}",trace_id="{0xABC:032x}"}} 0.2' in shown
 
 
@@ -89,7 +94,7 @@ def test_threads_that_count_at_once_make_one_metric() -> None:
 
 
 @pytest.mark.parametrize("definition", DEFINITIONS, ids=lambda definition: definition.name)
-def test_every_definition_is_named_and_explained(definition: Definition[object]) -> None:
+def test_every_definition_is_named_and_explained(definition: Definition[Any]) -> None:
     assert re.fullmatch(r"agent_executor_[a-z0-9_]+", definition.name)
     assert not definition.name.endswith("_total")
     assert definition.name.endswith("_seconds") == isinstance(definition, DurationDefinition)
@@ -124,7 +129,9 @@ class TestServing:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
             with (
-                pytest.raises(StartupError, match=rf"127\.0\.0\.1:{port}: Address already in use\.$"),
+                pytest.raises(
+                    StartupError, match=rf"127\.0\.0\.1:{port}: Address already in use\.$"
+                ),
                 metrics_served(Metrics(), "127.0.0.1", port),
             ):
                 pass

@@ -87,9 +87,7 @@ def test_an_issuer_needs_a_name_and_one_source_of_keys(issuer: dict[str, str]) -
         ("MAX_MESSAGE_BYTES", "1000"),
     ],
 )
-def test_what_cannot_be_is_refused(
-    monkeypatch: pytest.MonkeyPatch, name: str, value: str
-) -> None:
+def test_what_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"SAMPLE_{name}", value)
     with pytest.raises(ValidationError):
         SampleSettings()

@@ -30,7 +30,9 @@ def detail(status: status_pb2.Status, empty: error_pb2.ErrorBody) -> error_pb2.E
     return empty
 
 
-def rpc_error(code: grpc.StatusCode, details: str, *trailing: tuple[str, bytes]) -> grpc.aio.AioRpcError:
+def rpc_error(
+    code: grpc.StatusCode, details: str, *trailing: tuple[str, bytes]
+) -> grpc.aio.AioRpcError:
     return grpc.aio.AioRpcError(
         code, grpc.aio.Metadata(), grpc.aio.Metadata(*trailing), details=details
     )
@@ -38,9 +40,7 @@ def rpc_error(code: grpc.StatusCode, details: str, *trailing: tuple[str, bytes])
 
 @pytest.mark.parametrize("error_class", list(error_classes(AgentExecutorError)))
 def test_every_error_comes_back_as_itself(error_class: type[AgentExecutorError]) -> None:
-    original = error_class(
-        "Größer geht nicht.", metadata={"limit": "100"}, tool_name="calculator"
-    )
+    original = error_class("Größer geht nicht.", metadata={"limit": "100"}, tool_name="calculator")
     status = status_pb2.Status.FromString(to_status(original).SerializeToString())
     returned = from_status(status)
     assert type(returned) is error_class
@@ -53,7 +53,10 @@ def test_every_error_comes_back_as_itself(error_class: type[AgentExecutorError])
 
 def test_reasons_are_those_of_the_contract() -> None:
     reasons = {error_class.reason for error_class in error_classes(AgentExecutorError)}
-    names = {name.removeprefix("ERROR_REASON_") for name in error_pb2.ErrorReason.keys()}
+    names = {
+        name.removeprefix("ERROR_REASON_")
+        for name in error_pb2.ErrorReason.DESCRIPTOR.values_by_name
+    }
     assert reasons == names - {"UNSPECIFIED"}
 
 

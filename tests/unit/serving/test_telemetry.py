@@ -128,7 +128,6 @@ class TestWithAnExporter:
         assert [span.name for span in exporter.get_finished_spans()] == ["execute_tool"]
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_collector_that_is_away_holds_nothing_up() -> None:
     endpoint = "http://127.0.0.1:9"
     telemetry = configure_telemetry("executor", settings(otel_exporter_otlp_endpoint=endpoint))

@@ -46,7 +46,7 @@ class Issuer:
         headers = {"kid": self.key_id, **(header or {})}
         return jwt.encode(payload, self.private_key, algorithm=self.algorithm, headers=headers)
 
-    def bearer(self, **claims: object) -> str:
+    def bearer(self, **claims: Any) -> str:
         """Returns the header with such a token."""
         return f"Bearer {self.token(**claims)}"
 

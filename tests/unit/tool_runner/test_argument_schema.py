@@ -92,9 +92,7 @@ def test_a_pattern_cannot_be_made_to_run_for_long() -> None:
         ({"type": "object", "x": "\ud800"}, "not JSON"),
     ],
 )
-def test_what_is_no_schema_of_an_object_is_refused(
-    schema: dict[str, Any], message: str
-) -> None:
+def test_what_is_no_schema_of_an_object_is_refused(schema: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidArgumentError, match=message):
         ArgumentSchema(schema)
 

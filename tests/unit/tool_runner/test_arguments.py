@@ -11,9 +11,7 @@ from agent_executor.tool_runner.arguments import ARGUMENTS_DEPTH_MAX, parse_argu
 
 def parse(text: str, size_max: int = 1_048_576, *, decimal: bool = False) -> dict[str, Any]:
     size = len(text.encode("utf-8", "surrogatepass"))
-    return parse_arguments(
-        text, size_bytes=size, size_bytes_max=size_max, decimal_numbers=decimal
-    )
+    return parse_arguments(text, size_bytes=size, size_bytes_max=size_max, decimal_numbers=decimal)
 
 
 def test_an_object_is_read() -> None:

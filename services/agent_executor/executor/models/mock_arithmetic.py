@@ -30,8 +30,12 @@ _BINARY = {
     "(": ("multiply", 2, 3),
     "^": ("power", 4, 3),
 }
+# What goes on with the last result after "then": not a sign, not a parenthesis.
+_CONTINUING = _BINARY.keys() - {"-", "("}
 _SIGN_RANK = 3
 _FUNCTION_RANK = 5  # Above every operator: "sqrt 16 + 9" is the root of 16 alone.
+# What an expression begins with, if not with a number; a "- " there is the bullet of a list.
+_OPENINGS = {"(", "-", "+", "√", "the"}
 _POSTFIX_POWERS = {"²": Decimal(2), "³": Decimal(3)}
 _PRONOUNS = {"it", "that", "this", "result", "answer", "them"}
 _FILLERS = {"of", "the", "up", "together", "between", "both", "numbers", "all"}
@@ -67,6 +71,7 @@ class _Reader:
         self._depth = 0
         self._operations = 0
         self._previous: Expression | None = previous
+        self._previous_operations = 0
         self._used_previous = False
         self._found: list[Expression] = []
 
@@ -94,6 +99,7 @@ class _Reader:
             self._found.pop()
         self._found.append(expression)
         self._previous = expression
+        self._previous_operations = self._operations
 
     def _question(self, is_linked: bool) -> Expression | None:
         token = self._tokens[self._position]
@@ -103,15 +109,12 @@ class _Reader:
         if command is not None:
             self._position += 1
             return command(self, is_linked)
-        if is_linked and token in _BINARY and token not in "-(" and self._previous is not None:
-            self._used_previous = True
-            return self._continue(self._previous, 0)
-        # A list's "- " is a bullet, not a sign; "that" is an operand only with an operator.
-        if token == LOOSE_MINUS or (
-            token in _PRONOUNS and self._tokens[self._position + 1] not in _BINARY
-        ):
-            return None
-        return self._expression()
+        if is_linked and self._previous is not None and token in _CONTINUING:
+            return self._continue(self._use_previous(self._previous), 0)
+        if token in _PRONOUNS:
+            # "That" alone asks for nothing.
+            return self._expression() if self._tokens[self._position + 1] in _BINARY else None
+        return self._expression() if token in _OPENINGS else None
 
     def _expression(self, floor: int = 0) -> Expression | None:
         self._depth += 1
@@ -163,8 +166,7 @@ class _Reader:
             inner = self._expression(_FUNCTION_RANK)
             return None if inner is None else self._operation("sqrt", inner)
         if token in _PRONOUNS and self._previous is not None:
-            self._used_previous = True
-            return self._previous
+            return self._use_previous(self._previous)
         noun = _NOUNS.get(token)
         if noun is not None:
             return noun(self, False)
@@ -205,10 +207,19 @@ class _Reader:
         return self._operation("percent", percentage)
 
     def _operation(self, name: str, a: Expression, b: Expression | None = None) -> Operation:
-        self._operations += 1
+        self._count(1)
+        return Operation(name, a, b)
+
+    def _use_previous(self, previous: Expression) -> Expression:
+        self._used_previous = True
+        # "It times it" said ten times over is a thousand operations, and counts as such.
+        self._count(self._previous_operations)
+        return previous
+
+    def _count(self, operations: int) -> None:
+        self._operations += operations
         if self._operations > OPERATIONS_MAX:
             raise TooComplexError
-        return Operation(name, a, b)
 
     def _skip_fillers(self) -> None:
         while self._tokens[self._position] in _FILLERS:
@@ -233,8 +244,7 @@ class _Reader:
     def fold(self, name: str, is_linked: bool) -> Expression | None:
         operands = self._list()
         if len(operands) == 1 and is_linked and self._previous is not None:
-            self._used_previous = True
-            operands.insert(0, self._previous)
+            operands.insert(0, self._use_previous(self._previous))
         if not operands:
             return None
         result = operands[0]
@@ -252,8 +262,7 @@ class _Reader:
                 return self._operation("subtract", second, first)
         if first is None or not is_linked or self._previous is None:
             return first
-        self._used_previous = True
-        return self._operation("subtract", self._previous, first)
+        return self._operation("subtract", self._use_previous(self._previous), first)
 
     def average(self, _is_linked: bool) -> Expression | None:
         operands = self._list()

@@ -126,8 +126,6 @@ def _operand(expression: Expression, precedence: int) -> str:
 
 def format_number(value: Decimal) -> str:
     """Writes a number in digits, without an exponent as long as it is of a readable length."""
-    if not value.is_finite():
-        return str(value)
     if abs(value.adjusted()) > _PLAIN_DIGITS_MAX:
         return f"{value:.10E}"
     text = f"{value:f}"

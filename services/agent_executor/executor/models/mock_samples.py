@@ -9,6 +9,7 @@ _PARTS_MAX = 500
 _ITEMS_MAX = 16
 _TEXT_CHARACTERS_MAX = 1_000
 _TEXT = "sample"
+_NUMBER_MAX = 10**15  # What lies beyond is no bound of a sample.
 
 _TEXT_BY_FORMAT = {
     "date": "2026-01-15",
@@ -135,7 +136,7 @@ def _sample_number(schema: dict[str, Any], *, is_integer: bool) -> int | float:
             and (above is None or candidate > above)
             and (high is None or candidate <= high)
             and (below is None or candidate < below)
-            and (not is_integer or candidate == int(candidate))
+            and (not is_integer or candidate % 1 == 0)
             and ("multipleOf" not in schema or candidate % step == 0)
         ):
             return int(candidate) if is_integer else candidate
@@ -158,4 +159,6 @@ def _bound(schema: dict[str, Any], keyword: str, default: int) -> int:
 
 def _number(schema: dict[str, Any], keyword: str) -> int | float | None:
     value = schema.get(keyword)
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if abs(value) <= _NUMBER_MAX else None

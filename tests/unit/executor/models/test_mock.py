@@ -131,6 +131,13 @@ async def test_only_the_last_text_is_the_task(mock: MockClaude) -> None:
     assert follow_up.answer == "2 * 2 = 4"
 
 
+async def test_that_means_nothing_when_no_number_came_before() -> None:
+    greeting = await converse("Hello")
+    assert (await converse("multiply that by 2", history=greeting.messages)).calls == []
+    silence = [user("Hello"), Message("assistant", ())]
+    assert (await converse("multiply that by 2", history=silence)).calls == []
+
+
 async def test_the_same_request_gets_the_same_answer() -> None:
     request = request_of(user("What is 2+2 and 3*4?"))
     one, other = await MockClaude().generate(request), await MockClaude().generate(request)
@@ -249,6 +256,9 @@ async def test_half_a_surrogate_pair_is_not_echoed(mock: MockClaude) -> None:
     response = await mock.generate(request_of(user("Why \ud800?")))
     assert "Why ??" in text_of(response)
     msgspec.json.encode(response)
+    call = ToolUseBlock("toolu_1", "calculator", {"a": "\ud800"})
+    messages = (user("What is 1 + 1?"), Message("assistant", (call,)), Message("user", (RESULT,)))
+    assert tool_uses(await mock.generate(request_of(*messages)))
 
 
 async def test_a_call_with_latency_can_be_cancelled() -> None:

@@ -65,6 +65,9 @@ def solve(text: str, previous: Decimal | None = None) -> list[str]:
         ("15% of 80", "15% of 80 = 12"),
         ("15 percent of 80 plus 10", "15% of 80 + 10 = 22"),
         ("what is 20%", "20% = 0.2"),
+        ("20% of nothing", "20% = 0.2"),
+        ("two two plus two", "2 + 2 = 4"),
+        ("1e500 * 1", "1.0000000000E+500 * 1 = 1.0000000000E+500"),
         ("what is (3+4)*5", "(3 + 4) * 5 = 35"),
         ("2(3+4)", "2 * (3 + 4) = 14"),
         ("2*(3-(4-5))", "2 * (3 - (4 - 5)) = 8"),
@@ -115,6 +118,8 @@ def test_several_calculations(text: str, answers: list[str]) -> None:
         "()",
         "√",
         "the sum of",
+        "the average of the",
+        "subtract from",
         "multiply that by 2",
     ],
 )
@@ -173,6 +178,7 @@ def test_the_program_s_own_decimal_context_has_no_influence() -> None:
         "-(" * (DEPTH_MAX + 1) + "1",
         "^".join("2" for _ in range(DEPTH_MAX + 2)),
         "square root of " * (DEPTH_MAX + 1) + "2",
+        "1 + 1" + ", then add it to it" * 40,
     ],
 )
 def test_an_expression_beyond_the_bounds_is_refused(text: str) -> None:
@@ -183,6 +189,7 @@ def test_an_expression_beyond_the_bounds_is_refused(text: str) -> None:
 REPEATED = (
     *("(", "1+(", "-", "1+", "1 ", "add ", "sum of 1 and ", "1,", "12,345,", "9", "1.2.", "- - "),
     *("one hundred ", "the ", "a", "5²", "1 % of ", "it - ", "raised  to  the  power ", "1e+"),
+    *("then add it to it ", "then it * it - it "),
 )
 
 

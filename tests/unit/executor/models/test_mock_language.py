@@ -69,6 +69,21 @@ async def test_an_http_request(text: str, arguments: dict[str, Any]) -> None:
     assert dialogue.answer == f"{arguments['method']} {arguments['url']} answered 200: fine"
 
 
+@pytest.mark.parametrize(
+    ("result", "answer"),
+    [
+        ({"status_code": 204}, "answered 204"),
+        ({"status": 200, "json": {"a": [1.5]}}, 'answered 200: {"a":[1.5]}'),
+        ({"status": "done"}, 'returned {"status": "done"}'),
+        ("x" * 1_000, 'returned "' + "x" * 299 + "…"),
+    ],
+)
+async def test_the_answer_to_a_request_is_told_in_brief(result: Any, answer: str) -> None:
+    results = {"http_request": result}
+    dialogue = await converse("GET https://a.example", [HTTP_REQUEST], results=results)
+    assert dialogue.answer == f"GET https://a.example {answer}"
+
+
 async def test_several_requests_and_a_calculation_in_one_turn() -> None:
     text = 'GET https://a.example and then POST https://b.example json {"x": 1}, and what is 2+2?'
     dialogue = await converse(text, [CALCULATOR, HTTP_REQUEST], results=OK)

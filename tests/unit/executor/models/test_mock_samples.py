@@ -86,6 +86,9 @@ def test_a_schema_that_contains_itself_comes_to_an_end() -> None:
         {"required": ["a"], "properties": {"a": {"type": "string", "minLength": "x"}}},
         {"required": ["a"], "properties": {"a": {"type": "number", "minimum": "x"}}},
         {"required": ["a"], "properties": {"a": {"type": "integer", "multipleOf": 0}}},
+        schema_of(a={"type": "integer", "minimum": 10**400, "maximum": float("inf")}),
+        schema_of(a={"type": "integer", "minimum": 10**14, "multipleOf": 1e-320}),
+        schema_of(a={"type": "integer", "minimum": 0.4, "maximum": 0.6}),
         {"required": ["a"], "properties": {"a": {"enum": [], "anyOf": {}, "$ref": "http://x/y"}}},
     ],
 )

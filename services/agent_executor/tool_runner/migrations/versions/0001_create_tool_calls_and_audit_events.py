@@ -63,7 +63,6 @@ def upgrade() -> None:
         "audit_events_by_run",
         "audit_events",
         ["organization_id", "run_id", "sequence"],
-        sqlite_where=sa.text("run_id <> ''"),
     )
 
 

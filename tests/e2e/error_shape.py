@@ -1,0 +1,36 @@
+"""The one shape of every REST error."""
+
+from __future__ import annotations
+
+import datetime
+import re
+
+from agent_executor.api.error.v1.error_pb2 import ErrorReason
+from tests.platforms import Answer
+
+CODES = {name.removeprefix("ERROR_REASON_") for name in ErrorReason.keys()}
+# What only a stack trace or the name of a Python class would have brought into an answer.
+_INTERNALS = re.compile(rb"Traceback|\.py\b|\b[A-Z]\w+(?:Error|Exception)\b|\bgrpc\b|site-packages")
+
+
+def assert_is_error(answer: Answer, status: int, code: str, tool_name: str = "") -> None:
+    """Holds an answer to be this error in the seed's shape, and nothing more."""
+    assert answer.status == status, answer.content
+    assert answer.headers["content-type"] == "application/json"
+    body = answer.body
+    assert body.keys() == {"success", "error", "tool_name", "code", "timestamp"}, answer.content
+    assert body["success"] is False
+    assert isinstance(body["error"], str)
+    assert body["error"]
+    assert body["tool_name"] == tool_name
+    assert body["code"] == code, answer.content
+    assert code in CODES
+    assert_is_timestamp(body["timestamp"])
+    assert not _INTERNALS.search(answer.content), answer.content
+
+
+def assert_is_timestamp(value: object) -> None:
+    """Holds a value to be a time in UTC, written as the seed writes it, with a Z at its end."""
+    assert isinstance(value, str)
+    assert value.endswith("Z"), value
+    assert datetime.datetime.fromisoformat(value).tzinfo is datetime.UTC

@@ -1,0 +1,252 @@
+"""kill -9 of any one process while runs are in flight: the platform heals and loses no usage.
+
+Runs are held in flight by stopping (SIGSTOP) a service that they need, so that it is certain that
+they are under way when a process is killed. One test kills at random instants instead.
+"""
+
+from __future__ import annotations
+
+import http.client
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+from tests.e2e.agents_and_runs import (
+    FINAL_STATES,
+    SUM,
+    assert_costs_agree,
+    create_agent,
+    execute,
+    pages,
+    start_run,
+    wait_for_end,
+)
+from tests.e2e.error_shape import assert_is_error
+from tests.e2e.load import CALLERS, Load
+from tests.platforms import PROCESSES, Answer, Client, RunningPlatform, running_platform, until
+
+ANSWER = "15 + 27 = 42"
+# What is promised.
+SERVES_AGAIN_SECONDS = 5.0
+# What "at once" is taken to be.
+AT_ONCE_SECONDS = 2.0
+
+
+@pytest.fixture(scope="module")
+def platform() -> Iterator[RunningPlatform]:
+    """A platform whose processes may be killed."""
+    with running_platform() as running:
+        yield running
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(CALLERS) as executor:
+        yield executor
+
+
+class Death:
+    """The killing of one process of a platform."""
+
+    def __init__(self, platform: RunningPlatform, name: str) -> None:
+        self._platform = platform
+        self._name = name
+        self._pids = platform.pids()
+        assert sorted(self._pids) == sorted(PROCESSES)
+        self._started = time.monotonic()
+        platform.kill(name)
+
+    @property
+    def seconds_ago(self) -> float:
+        """How long ago it was."""
+        return time.monotonic() - self._started
+
+    def wait_until_healed(self) -> None:
+        """Holds the platform to its promise: this process alone is replaced, within 5 s."""
+        name, before = self._name, dict(self._pids)
+        until(lambda: self._platform.pids().get(name, before[name]) != before[name])
+        self._platform.wait_until_serving()
+        assert self.seconds_ago < SERVES_AGAIN_SECONDS
+        after = self._platform.pids()
+        assert after.pop(name) != before.pop(name)
+        assert after == before
+
+
+def executions(
+    pool: ThreadPoolExecutor, client: Client, agent_id: str
+) -> list[Future[Answer]]:
+    """Executes an agent many times at once; the callers wait."""
+    path = f"/api/v1/agents/{agent_id}/execute"
+    return [pool.submit(client.post, path, {"input": SUM}) for _ in range(CALLERS)]
+
+
+def running_runs(client: Client) -> list[str]:
+    """Returns the ids of the runs that are under way."""
+    return [run["id"] for run in pages(client, "/api/v1/runs?state=running", "runs")]
+
+
+def wait_for_tool_calls(client: Client, count: int) -> list[str]:
+    """Waits until so many runs wait for a tool's answer and returns their ids."""
+
+    def waiting() -> list[str]:
+        # They have started, called the model, got its answer, and asked for the tool.
+        runs = pages(client, "/api/v1/runs?state=running", "runs")
+        return [run["id"] for run in runs if run["last_sequence"] >= 4]
+
+    until(lambda: len(waiting()) == count, what=f"that {count} runs wait for a tool")
+    return waiting()
+
+
+def unsettled_runs(client: Client) -> list[str]:
+    """Returns the ids of the runs whose model has answered and whose ledger has not."""
+    unsettled = []
+    for run_id in running_runs(client):
+        last_sequence = client.get(f"/api/v1/runs/{run_id}").body["last_sequence"]
+        counts: Counter[str] = Counter()
+        events = client.events(run_id)
+        for event in events:
+            counts[event["type"]] += 1
+            if event["sequence"] == last_sequence:
+                break
+        events.close()
+        if counts["model_call_completed"] > counts["model_call_settled"]:
+            unsettled.append(run_id)
+    return unsettled
+
+
+def assert_completed_once(client: Client, run_id: str, *, resumed: int) -> None:
+    """Waits for a run's end, which must be good, with each call of its plan made once."""
+    run = wait_for_end(client, run_id)
+    assert run["state"] == "completed", run
+    assert run["output"]["response"] == ANSWER
+    events = list(client.events(run_id))
+    assert [event["sequence"] for event in events] == list(range(1, len(events) + 1))
+    assert events[-1]["type"] == "run_finished"
+    counts = Counter(event["type"] for event in events)
+    assert counts == {
+        "run_started": 1,
+        "model_call_started": 2,
+        "model_call_completed": 2,
+        "model_call_settled": 2,
+        "tool_call_started": 1,
+        "tool_call_completed": 1,
+        "run_finished": 1,
+        **({"run_resumed": resumed} if resumed else {}),
+    }
+    # The tool ran once, however often it was asked for.
+    audit = client.get(f"/api/v1/audit-events?run_id={run_id}").body["audit_events"]
+    decisions = Counter(event["decision"] for event in audit)
+    assert decisions.pop("allowed") == 1
+    assert decisions.keys() <= {"replayed"}
+
+
+def test_a_killed_executors_callers_get_503_at_once_and_its_runs_go_on(
+    platform: RunningPlatform, client: Client, pool: ThreadPoolExecutor
+) -> None:
+    agent_id = create_agent(client)
+    # From now on the executor knows the calculator and need not ask the tool-runner what it is.
+    execute(client, agent_id)
+    with platform.paused("tool-runner"):
+        background = [start_run(client, agent_id) for _ in range(CALLERS)]
+        callers = executions(pool, client, agent_id)
+        run_ids = wait_for_tool_calls(client, 2 * CALLERS)
+        assert set(background) < set(run_ids)
+        death = Death(platform, "executor")
+        answers = [caller.result(timeout=60) for caller in callers]
+        assert death.seconds_ago < AT_ONCE_SECONDS
+    for answer in answers:
+        assert_is_error(answer, 503, "UNAVAILABLE")
+        assert int(answer.headers["retry-after"]) >= 1
+    death.wait_until_healed()
+    for run_id in run_ids:
+        assert_completed_once(client, run_id, resumed=1)
+    assert_costs_agree(client)
+
+
+def test_a_killed_tool_runners_calls_are_repeated(
+    platform: RunningPlatform, client: Client, pool: ThreadPoolExecutor
+) -> None:
+    agent_id = create_agent(client)
+    execute(client, agent_id)
+    with platform.paused("tool-runner"):
+        background = [start_run(client, agent_id) for _ in range(CALLERS)]
+        callers = executions(pool, client, agent_id)
+        run_ids = wait_for_tool_calls(client, 2 * CALLERS)
+        assert set(background) < set(run_ids)
+        death = Death(platform, "tool-runner")
+    death.wait_until_healed()
+    for caller in callers:
+        answer = caller.result(timeout=60)
+        assert (answer.status, answer.body["state"]) == (200, "completed")
+    for run_id in run_ids:
+        assert_completed_once(client, run_id, resumed=0)
+    assert_costs_agree(client)
+
+
+def test_a_killed_ledgers_settlements_are_retried(
+    platform: RunningPlatform, client: Client
+) -> None:
+    with Load(client, create_agent(client)) as load:
+        while True:
+            with platform.paused("ledger"):
+                # Each of the callers' runs comes to where it needs the ledger.
+                until(lambda: len(running_runs(client)) == CALLERS)
+                unsettled = unsettled_runs(client)
+                if unsettled:
+                    death = Death(platform, "ledger")
+                    break
+            load.go_on()
+        death.wait_until_healed()
+        load.go_on()
+    assert load.broken_off == 0
+    assert {(answer.status, answer.body["state"]) for answer in load.answers} == {
+        (200, "completed")
+    }
+    for run_id in unsettled:
+        assert_completed_once(client, run_id, resumed=0)
+    assert_costs_agree(client)
+
+
+def test_a_killed_gateway_breaks_its_connections_off_and_no_run(
+    platform: RunningPlatform, client: Client, pool: ThreadPoolExecutor
+) -> None:
+    agent_id = create_agent(client)
+    execute(client, agent_id)
+    with platform.paused("tool-runner"):
+        background = [start_run(client, agent_id) for _ in range(CALLERS)]
+        callers = executions(pool, client, agent_id)
+        run_ids = wait_for_tool_calls(client, 2 * CALLERS)
+        assert set(background) < set(run_ids)
+        death = Death(platform, "gateway")
+        for caller in callers:
+            assert isinstance(caller.exception(timeout=60), OSError | http.client.HTTPException)
+        assert death.seconds_ago < AT_ONCE_SECONDS
+    death.wait_until_healed()
+    for run_id in run_ids:
+        assert_completed_once(client, run_id, resumed=0)
+    assert_costs_agree(client)
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_no_instant_of_a_death_loses_usage(
+    platform: RunningPlatform, client: Client, name: str
+) -> None:
+    with Load(client, create_agent(client)) as load:
+        death = Death(platform, name)
+        death.wait_until_healed()
+        load.go_on()
+    for answer in load.answers:
+        if answer.status == 200:
+            assert answer.body["state"] == "completed", answer.body
+            assert answer.body["output"]["response"] == ANSWER
+        else:
+            assert name == "executor"
+            assert_is_error(answer, 503, "UNAVAILABLE")
+    assert load.broken_off == 0 or name == "gateway"
+    for run in pages(client, "/api/v1/runs", "runs"):
+        ended = run if run["state"] in FINAL_STATES else wait_for_end(client, run["id"])
+        assert ended["state"] == "completed", ended
+    assert_costs_agree(client)

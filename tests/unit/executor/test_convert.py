@@ -1,0 +1,135 @@
+"""Between domain and contracts: nothing is lost, nothing is shown that must not be."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from google.protobuf import json_format
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent_executor.api.executor.v1 import agent_service_pb2, run_event_pb2
+from agent_executor.executor.agent import AgentVersion, CustomTool
+from agent_executor.executor.convert import (
+    EXACT_INTEGER_MAX,
+    agent_to_proto,
+    created_fields,
+    event_to_proto,
+    json_value,
+    updated_fields,
+)
+from agent_executor.executor.models.model import ModelUsage, TextBlock, ToolUseBlock
+from agent_executor.executor.run_event import (
+    ModelCallCompleted,
+    ModelCallFailed,
+    ModelCallSettled,
+    ModelCallStarted,
+    Payload,
+    RunEvent,
+    RunFinished,
+    RunResumed,
+    RunStarted,
+    ToolCallCompleted,
+    ToolCallStarted,
+    payload_type,
+)
+
+AGENT = AgentVersion(
+    "id",
+    "acme",
+    3,
+    "Name",
+    1_000,
+    2_500,
+    tools={"calculator": True, "slack": False},
+    custom_tools={"mine": CustomTool("Mine", enabled=False)},
+    api_key_ciphertext=b"secret bytes",
+)
+
+PAYLOADS: list[Payload] = [
+    RunStarted("agent", 2, "model", "input", is_test=True),
+    RunResumed(2),
+    ModelCallStarted("call", 1),
+    ModelCallCompleted(
+        "call",
+        (TextBlock("a"), ToolUseBlock("t", "calculator", {"a": 1, "b": None})),
+        "tool_use",
+        ModelUsage(1, 2, 3, 4, 5),
+    ),
+    ModelCallFailed("call", "no", "MODEL_ERROR", will_retry=True),
+    ModelCallSettled("call", "call", 1_965_000),
+    ToolCallStarted("id", "t", "calculator", '{"a":1}'),
+    ToolCallCompleted("id", "calculator", True, '{"result":42}', "", "", 1_500),
+    RunFinished("completed", "42"),
+]
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-EXACT_INTEGER_MAX, EXACT_INTEGER_MAX)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@pytest.mark.parametrize("payload", PAYLOADS, ids=payload_type)
+def test_every_event_has_its_message(payload: Payload) -> None:
+    message = event_to_proto("run", RunEvent(7, 1_234, payload))
+    assert (message.run_id, message.sequence, message.type) == ("run", 7, payload_type(payload))
+    assert message.WhichOneof("payload") == message.type
+    assert message.created_at.ToMilliseconds() == 1_234
+
+
+def test_the_events_of_the_contract_are_those_of_the_domain() -> None:
+    oneof = run_event_pb2.RunEvent.DESCRIPTOR.oneofs_by_name["payload"]
+    assert {field.name for field in oneof.fields} == {payload_type(known) for known in PAYLOADS}
+
+
+def test_costs_are_exact_beside_their_rounded_form() -> None:
+    settled = event_to_proto("run", RunEvent(1, 0, ModelCallSettled("c", "c", 1_965_000)))
+    assert settled.model_call_settled.cost_nano_usd == 1_965_000
+    assert settled.model_call_settled.cost_usd == 0.001965
+
+
+def test_an_agent_is_shown_without_its_key() -> None:
+    message = agent_to_proto(AGENT)
+    shown = json_format.MessageToJson(message)
+    assert message.has_api_key
+    assert "secret" not in shown
+    assert json.loads(shown)["customTools"] == {"mine": {"class": "Mine"}}
+    assert dict(message.tools) == {"calculator": True, "slack": False}
+
+
+def test_what_a_request_leaves_out_has_its_default() -> None:
+    request = agent_service_pb2.CreateAgentRequest(name="Name")
+    assert created_fields(request) == {"name": "Name", "tools": {}, "custom_tools": {}}
+
+
+def test_an_agent_can_be_created_switched_off() -> None:
+    request = agent_service_pb2.CreateAgentRequest(name="Name", is_active=False)
+    assert created_fields(request)["is_active"] is False
+
+
+def test_an_update_changes_what_is_present() -> None:
+    request = agent_service_pb2.UpdateAgentRequest(agent_id="id", description="", is_active=False)
+    assert updated_fields(request) == ({"description": "", "is_active": False}, None)
+
+
+def test_a_mask_can_empty_a_map_and_remove_the_key() -> None:
+    request = agent_service_pb2.UpdateAgentRequest(agent_id="id", name="ignored")
+    request.update_mask.paths.extend(["tools", "api_key"])
+    assert updated_fields(request) == ({"tools": {}}, "")
+
+
+@given(json_values)
+def test_json_survives_the_way_through_a_message(value: object) -> None:
+    assert json.loads(json_format.MessageToJson(json_value(value))) == value
+
+
+@given(st.integers(min_value=EXACT_INTEGER_MAX + 1, max_value=10**400))
+def test_an_integer_that_no_double_holds_becomes_its_digits(value: int) -> None:
+    assert json_value(value).string_value == str(value)
+    assert json_value(-value).string_value == str(-value)

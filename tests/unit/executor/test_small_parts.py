@@ -1,0 +1,108 @@
+"""Ids, page tokens, encryption and what an agent says of itself."""
+
+from __future__ import annotations
+
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from cryptography.exceptions import InvalidTag
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent_executor.errors import InvalidArgumentError
+from agent_executor.executor.agent import AgentVersion, CustomTool
+from agent_executor.executor.encryption import Encryption
+from agent_executor.executor.identifiers import new_id
+from agent_executor.executor.paging import (
+    DEFAULT_PAGE_SIZE,
+    decode_page_token,
+    encode_page_token,
+    page_size_of,
+)
+
+
+def test_ids_are_version_7_and_differ() -> None:
+    ids = [new_id() for _ in range(1000)]
+    assert len(set(ids)) == len(ids)
+    assert {uuid.UUID(one).version for one in ids} == {7}
+    assert {uuid.UUID(one).variant for one in ids} == {uuid.RFC_4122}
+
+
+def test_a_later_id_sorts_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.time_ns", lambda: 1_000_000_000)
+    first = new_id()
+    monkeypatch.setattr("time.time_ns", lambda: 1_001_000_000)
+    assert first < new_id()
+
+
+@given(st.uuids())
+def test_a_page_token_holds_its_id_and_does_not_show_it(last: uuid.UUID) -> None:
+    token = encode_page_token(str(last))
+    assert str(last) not in token
+    assert decode_page_token(token) == str(last)
+
+
+@given(st.text())
+def test_a_foreign_page_token_is_refused_or_names_an_id(token: str) -> None:
+    try:
+        decoded = decode_page_token(token)
+    except InvalidArgumentError as error:
+        assert error.field_violations[0][0] == "page_token"  # noqa: PT017 -- most texts are refused, not all
+    else:
+        assert decoded in ("", str(uuid.UUID(decoded or "0" * 32)))
+
+
+def test_page_size_zero_asks_for_the_default() -> None:
+    assert (page_size_of(0), page_size_of(7)) == (DEFAULT_PAGE_SIZE, 7)
+
+
+def test_a_secret_is_read_back_only_for_its_resource(tmp_path: Path) -> None:
+    encryption = Encryption.from_file(tmp_path / "keys" / "encryption.key")
+    ciphertext = encryption.encrypt("sk-secret", "agent-1")
+    assert b"sk-secret" not in ciphertext
+    assert encryption.decrypt(ciphertext, "agent-1") == "sk-secret"
+    with pytest.raises(InvalidTag):
+        encryption.decrypt(ciphertext, "agent-2")
+    assert encryption.encrypt("sk-secret", "agent-1") != ciphertext
+
+
+def test_no_secret_is_no_ciphertext(tmp_path: Path) -> None:
+    encryption = Encryption.from_file(tmp_path / "encryption.key")
+    assert encryption.encrypt("", "agent") == b""
+    assert encryption.decrypt(b"", "agent") == ""
+
+
+def test_executors_that_start_together_share_one_private_key(tmp_path: Path) -> None:
+    path = tmp_path / "encryption.key"
+    with ThreadPoolExecutor(8) as threads:
+        made = list(threads.map(lambda _: Encryption.from_file(path), range(8)))
+    ciphertext = made[0].encrypt("secret", "agent")
+    assert {encryption.decrypt(ciphertext, "agent") for encryption in made} == {"secret"}
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [file.name for file in tmp_path.iterdir()] == ["encryption.key"]
+
+
+def agent(**fields: object) -> AgentVersion:
+    return AgentVersion("id", "acme", 1, "Ada", 0, 0, **fields)  # type: ignore[arg-type]  # fields by name
+
+
+def test_a_tool_is_enabled_only_where_nothing_switches_it_off() -> None:
+    named = agent(
+        tools={"calculator": True, "slack": False, "mine": True, "off": False},
+        custom_tools={
+            "mine": CustomTool("Mine", enabled=False),
+            "off": CustomTool("Off"),
+            "own": CustomTool("Own"),
+        },
+    )
+    assert named.enabled_tools() == ("calculator", "own")
+    assert set(named.named_tools()) == {"calculator", "slack", "mine", "off", "own"}
+
+
+def test_the_system_prompt_says_role_and_instructions() -> None:
+    assert agent().system_prompt() == ""
+    assert agent(role="math expert", instructions="Calculate.").system_prompt() == (
+        "You are Ada, a math expert.\n\nCalculate."
+    )

@@ -1,0 +1,473 @@
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from agent_executor.errors import (
+    LimitExceededError,
+    NotFoundError,
+    ToolCallConflictError,
+    UnavailableError,
+)
+from agent_executor.serving.cancellation import CONNECTION_LOST
+from agent_executor.serving.security import SecurityContext
+from agent_executor.tool_runner.audit import AuditRecord
+from agent_executor.tool_runner.call_record import CallRecord
+from agent_executor.tool_runner.call_store_memory import MemoryCallStore
+from agent_executor.tool_runner.calls import UNKNOWN_OUTCOME
+from agent_executor.tool_runner.sandbox import ToolSandbox
+from agent_executor.tool_runner.tool_base import Effect
+from tests.unit.tool_runner.tools_of_tests import (
+    ADA,
+    EVE,
+    FunctionTool,
+    GateTool,
+    Runner,
+    ThreadTool,
+    call,
+    until,
+)
+
+ADDITION = '{"operation":"add","a":15,"b":27}'
+EFFECTS: list[Effect] = ["read_only", "idempotent", "unsafe"]
+
+
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+async def test_a_call_gives_its_result_and_leaves_a_record_of_who_and_what() -> None:
+    runner = Runner()
+    result = await runner.calls.execute(call("calculator", ADDITION), ADA)
+    assert result.success
+    assert json.loads(result.result_json) == {"operation": "add", "result": 42}
+    assert (result.tool_call_id, result.tool_name) == ("call-1", "calculator")
+    assert (result.error, result.code) == ("", "")
+    assert result.timestamp == datetime.fromtimestamp(runner.now, UTC)
+    assert await runner.audit() == [
+        AuditRecord(
+            organization_id="acme",
+            sequence=1,
+            user_id="ada",
+            run_id="run-1",
+            agent_id="agent-1",
+            tool_call_id="call-1",
+            tool_name="calculator",
+            arguments_sha256=sha256(ADDITION),
+            decision="allowed",
+            rule="",
+            outcome="success",
+            code="",
+            result_sha256=sha256(result.result_json),
+            duration_ms=result.duration_ms,
+            trace_id="",
+            created_at_ms=1_700_000_000_000,
+        )
+    ]
+
+
+async def test_decimal_arguments_reach_the_calculator_exactly() -> None:
+    arguments = '{"operation":"add","a":0.12345678901234567891,"b":0,"precision":20}'
+    result = await Runner().calls.execute(call("calculator", arguments), ADA)
+    assert json.loads(result.result_json)["result"] == "0.12345678901234567891"
+
+
+@pytest.mark.parametrize("effect", EFFECTS)
+async def test_a_repeat_is_answered_from_the_record(effect: Effect) -> None:
+    tool = FunctionTool(lambda _: tool.calls, effect=effect)
+    runner = Runner(tool)
+    first = await runner.calls.execute(call(), ADA)
+    runner.now += 60
+    assert await runner.calls.execute(call(), ADA) == first
+    assert tool.calls == 1
+    assert await runner.decisions() == [
+        ("allowed", "", "success", ""),
+        ("replayed", "call_record", "success", ""),
+    ]
+    first_audit, second_audit = await runner.audit()
+    assert second_audit.result_sha256 == first_audit.result_sha256 != ""
+    assert second_audit.duration_ms == 0
+
+
+@pytest.mark.parametrize("effect", EFFECTS)
+async def test_a_failure_is_answered_from_the_record_too(effect: Effect) -> None:
+    def fail(_: object) -> None:
+        raise NotFoundError(f"No such thing, {tool.calls}.")
+
+    tool = FunctionTool(fail, effect=effect)
+    runner = Runner(tool)
+    first = await runner.calls.execute(call(), ADA)
+    assert (first.success, first.result_json) == (False, "null")
+    assert (first.error, first.code) == ("No such thing, 1.", "NOT_FOUND")
+    assert await runner.calls.execute(call(), ADA) == first
+    assert await runner.decisions() == [
+        ("allowed", "", "error", "NOT_FOUND"),
+        ("replayed", "call_record", "error", "NOT_FOUND"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tool_name", "arguments_json"), [("function", '{"x":1}'), ("calculator", "{}")]
+)
+async def test_another_call_under_the_same_id_is_a_conflict(
+    tool_name: str, arguments_json: str
+) -> None:
+    tool = FunctionTool()
+    runner = Runner(tool)
+    await runner.calls.execute(call(), ADA)
+    with pytest.raises(ToolCallConflictError) as conflict:
+        await runner.calls.execute(call(tool_name, arguments_json), ADA)
+    assert conflict.value.tool_name == tool_name
+    assert tool.calls == 1
+    assert (await runner.decisions())[1:] == [
+        ("refused", "call_record", "none", "TOOL_CALL_CONFLICT")
+    ]
+
+
+async def test_ids_of_two_organizations_are_two_calls() -> None:
+    tool = FunctionTool(lambda _: tool.calls)
+    runner = Runner(tool)
+    mine = await runner.calls.execute(call(), ADA)
+    theirs = await runner.calls.execute(call(), EVE)
+    assert (mine.result_json, theirs.result_json) == ("1", "2")
+    assert len(await runner.audit("acme")) == len(await runner.audit("other")) == 1
+
+
+async def test_a_refused_call_runs_nothing_and_may_be_tried_again() -> None:
+    now_ns = 0
+    sandbox = ToolSandbox(clock_ns=lambda: now_ns)
+    sandbox.set_rate_limit("function", 1, 60)
+    tool = FunctionTool()
+    runner = Runner(tool, sandbox=sandbox)
+    assert (await runner.calls.execute(call(), ADA)).success
+    refused = await runner.calls.execute(call(tool_call_id="call-2"), ADA)
+    assert (refused.success, refused.code) == (False, "RATE_LIMIT_EXCEEDED")
+    assert "Retry after 60.000 s" in refused.error
+    # The first call is answered from its record, and costs nothing.
+    assert (await runner.calls.execute(call(), ADA)).success
+    now_ns = 60_000_000_000
+    assert (await runner.calls.execute(call(tool_call_id="call-2"), ADA)).success
+    assert tool.calls == 2
+    assert await runner.decisions() == [
+        ("allowed", "", "success", ""),
+        ("refused", "rate_limit", "none", "RATE_LIMIT_EXCEEDED"),
+        ("replayed", "call_record", "success", ""),
+        ("allowed", "", "success", ""),
+    ]
+
+
+async def test_the_callers_own_limit_is_kept() -> None:
+    tool = FunctionTool()
+    runner = Runner(tool)
+    own = {"function": 2, "other": 0}
+    results = [
+        await runner.calls.execute(call(tool_call_id=str(n), rate_limits=own), ADA)
+        for n in range(3)
+    ]
+    assert [result.success for result in results] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("tool_name", "arguments_json", "rule", "code"),
+    [
+        ("missing", "{}", "tool", "TOOL_NOT_FOUND"),
+        ("function", "{", "arguments", "INVALID_ARGUMENT"),
+        ("function", "[]", "arguments", "INVALID_ARGUMENT"),
+        ("function", '{"a":"\ud800"}', "arguments", "INVALID_ARGUMENT"),
+        ("function", '{"a":"' + "x" * 1_000 + '"}', "arguments", "LIMIT_EXCEEDED"),
+        ("function", '{"a":' * 70 + "1" + "}" * 70, "arguments", "LIMIT_EXCEEDED"),
+        ("function", '{"b":1}', "schema", "INVALID_ARGUMENT"),
+        ("calculator", '{"operation":"add"}', "schema", "INVALID_ARGUMENT"),
+        ("calculator", '{"operation":"add","a":1,"b":[]}', "schema", "INVALID_ARGUMENT"),
+    ],
+)
+async def test_a_bad_call_is_a_result_with_its_reason(
+    tool_name: str, arguments_json: str, rule: str, code: str
+) -> None:
+    schema = {"type": "object", "properties": {"a": {}}, "additionalProperties": False}
+    tool = FunctionTool(input_schema=schema)
+    runner = Runner(tool)
+    result = await runner.calls.execute(call(tool_name, arguments_json), ADA)
+    assert (result.success, result.code, result.result_json) == (False, code, "null")
+    assert result.error
+    assert tool.calls == 0
+    assert await runner.decisions() == [("refused", rule, "none", code)]
+
+
+async def test_permission_comes_before_everything_else() -> None:
+    tool = FunctionTool()
+    sandbox = ToolSandbox()
+    sandbox.set_rate_limit("function", 1, 3600)
+    runner = Runner(tool, sandbox=sandbox)
+    nobody = SecurityContext("acme", "bob", frozenset({"tool:calculator", "run:execute"}))
+    refused = await runner.calls.execute(call(), nobody)
+    assert (refused.success, refused.code) == (False, "PERMISSION_DENIED")
+    assert "tool:function" in refused.error
+    # Not even the result of a call that was made is shown.
+    assert (await runner.calls.execute(call(), ADA)).success
+    assert (await runner.calls.execute(call(), nobody)).code == "PERMISSION_DENIED"
+    assert await runner.decisions() == [
+        ("refused", "permission", "none", "PERMISSION_DENIED"),
+        ("allowed", "", "success", ""),
+        ("refused", "permission", "none", "PERMISSION_DENIED"),
+    ]
+
+
+async def test_calls_of_one_id_in_flight_share_one_execution() -> None:
+    tool = GateTool()
+    runner = Runner(tool)
+    waiting = [asyncio.create_task(runner.calls.execute(call("gate"), ADA)) for _ in range(10)]
+    await tool.reached.wait()
+    tool.gate.set()
+    results = await asyncio.gather(*waiting)
+    assert tool.calls == 1
+    assert all(result == results[0] for result in results)
+    decisions = await runner.decisions()
+    assert decisions.count(("allowed", "", "success", "")) == 1
+    assert decisions.count(("replayed", "call_record", "success", "")) == 9
+
+
+async def test_another_call_under_an_id_in_flight_is_a_conflict() -> None:
+    tool = GateTool()
+    runner = Runner(tool)
+    waiting = asyncio.create_task(runner.calls.execute(call("gate"), ADA))
+    await tool.reached.wait()
+    with pytest.raises(ToolCallConflictError):
+        await runner.calls.execute(call("gate", '{"x":1}'), ADA)
+    tool.gate.set()
+    assert (await waiting).success
+
+
+async def test_a_call_in_flight_is_not_shared_without_permission() -> None:
+    tool = GateTool()
+    runner = Runner(tool)
+    waiting = asyncio.create_task(runner.calls.execute(call("gate"), ADA))
+    await tool.reached.wait()
+    nobody = SecurityContext("acme", "bob", frozenset())
+    assert (await runner.calls.execute(call("gate"), nobody)).code == "PERMISSION_DENIED"
+    tool.gate.set()
+    assert (await waiting).success
+
+
+async def test_the_tool_stops_when_its_last_caller_is_cancelled() -> None:
+    tool = GateTool()
+    runner = Runner(tool)
+    first = asyncio.create_task(runner.calls.execute(call("gate"), ADA))
+    await tool.reached.wait()
+    second = asyncio.create_task(runner.calls.execute(call("gate"), ADA))
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    assert tool.cancelled == 0
+    second.cancel()
+    await asyncio.gather(second, return_exceptions=True)
+    assert (first.cancelled(), second.cancelled()) == (True, True)
+    await until(lambda: tool.cancelled == 1)
+    await until(lambda: not runner.calls._running)
+    assert await runner.decisions() == [("allowed", "", "error", "RUN_CANCELLED")]
+
+
+async def test_a_lost_connection_does_not_stop_the_tool() -> None:
+    tool = GateTool(effect="unsafe")
+    runner = Runner(tool)
+    first = asyncio.create_task(runner.calls.execute(call("gate"), ADA))
+    await tool.reached.wait()
+    first.cancel(CONNECTION_LOST)
+    await asyncio.gather(first, return_exceptions=True)
+    again = asyncio.create_task(runner.calls.execute(call("gate"), ADA))
+    await asyncio.sleep(0)
+    tool.gate.set()
+    assert (await again).success
+    assert (tool.calls, tool.cancelled) == (1, 0)
+
+
+@pytest.mark.parametrize("effect", EFFECTS)
+async def test_a_call_that_was_stopped_runs_again_only_if_that_is_harmless(
+    effect: Effect,
+) -> None:
+    tool = GateTool(effect)
+    runner = Runner(tool)
+    first = asyncio.create_task(runner.calls.execute(call("gate"), ADA))
+    await tool.reached.wait()
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    await until(lambda: not runner.calls._running)
+    tool.gate.set()
+    again = await runner.calls.execute(call("gate"), ADA)
+    if effect == "unsafe":
+        assert (again.success, again.code, again.error) == (
+            False,
+            "TOOL_EXECUTION_ERROR",
+            UNKNOWN_OUTCOME,
+        )
+        assert tool.calls == 1
+    else:
+        assert again.success
+        assert tool.calls == 2
+
+
+@pytest.mark.parametrize("effect", EFFECTS)
+async def test_a_call_that_takes_too_long_runs_again_only_if_that_is_harmless(
+    effect: Effect,
+) -> None:
+    tool = GateTool(effect)
+    runner = Runner(tool)
+    late = await runner.calls.execute(call("gate", timeout_seconds=0.01), ADA)
+    assert (late.success, late.code) == (False, "DEADLINE_EXCEEDED")
+    assert "0.01 s" in late.error
+    assert tool.cancelled == 1
+    tool.gate.set()
+    again = await runner.calls.execute(call("gate"), ADA)
+    if effect == "unsafe":
+        assert "not known" in late.error
+        assert again == late
+    else:
+        assert again.success
+    assert (await runner.decisions())[0] == ("allowed", "", "error", "DEADLINE_EXCEEDED")
+
+
+async def test_a_caller_cannot_have_more_time_than_there_is() -> None:
+    tool = GateTool()
+    runner = Runner(tool, timeout_seconds=0.01)
+    for timeout_seconds in (None, 3600.0):
+        result = await runner.calls.execute(call("gate", timeout_seconds=timeout_seconds), ADA)
+        assert result.code == "DEADLINE_EXCEEDED"
+
+
+class FailingStore(MemoryCallStore):
+    """A store that fails from some write on."""
+
+    def __init__(self, writes: int) -> None:
+        super().__init__()
+        self.writes_left = writes
+
+    def _write(self) -> None:
+        self.writes_left -= 1
+        if self.writes_left < 0:
+            raise UnavailableError("The database cannot be written to at the moment.")
+
+    async def begin(self, record: CallRecord) -> None:
+        self._write()
+        await super().begin(record)
+
+    async def finish(self, record: CallRecord, audit: AuditRecord) -> None:
+        self._write()
+        await super().finish(record, audit)
+
+
+async def test_without_a_durable_intent_an_unsafe_tool_is_not_run() -> None:
+    tool = FunctionTool(effect="unsafe")
+    runner = Runner(tool, store=FailingStore(writes=0))
+    with pytest.raises(UnavailableError):
+        await runner.calls.execute(call(), ADA)
+    assert tool.calls == 0
+
+
+@pytest.mark.parametrize("effect", EFFECTS)
+async def test_a_result_that_could_not_be_written_is_not_answered(effect: Effect) -> None:
+    tool = FunctionTool(lambda _: tool.calls, effect=effect)
+    store = FailingStore(writes=0 if effect == "read_only" else 1)
+    runner = Runner(tool, store=store)
+    with pytest.raises(UnavailableError):
+        await runner.calls.execute(call(), ADA)
+    assert tool.calls == 1
+    store.writes_left = 10
+    again = await runner.calls.execute(call(), ADA)
+    if effect == "unsafe":
+        assert (again.code, again.error) == ("TOOL_EXECUTION_ERROR", UNKNOWN_OUTCOME)
+        assert tool.calls == 1
+    else:
+        assert again.result_json == "2"
+
+
+async def test_a_read_only_tool_needs_one_write() -> None:
+    tool = FunctionTool()
+    store = FailingStore(writes=1)
+    assert (await Runner(tool, store=store).calls.execute(call(), ADA)).success
+    assert store.writes_left == 0
+
+
+async def test_what_a_dead_process_left_is_settled() -> None:
+    store = MemoryCallStore()
+    left = Runner(
+        unsafe := GateTool("unsafe", "unsafe"),
+        idempotent := GateTool("idempotent", "idempotent"),
+        store=store,
+    )
+    tasks = [
+        asyncio.create_task(left.calls.execute(call(name, tool_call_id=name), ADA))
+        for name in ("unsafe", "idempotent")
+    ]
+    await unsafe.reached.wait()
+    await idempotent.reached.wait()
+
+    done = FunctionTool(name="unsafe", effect="unsafe")
+    again = FunctionTool(name="idempotent", effect="idempotent")
+    heir = Runner(done, again, store=store)
+    heir.now += 5
+    await heir.calls.recover()
+    assert await heir.decisions() == [("allowed", "", "error", "TOOL_EXECUTION_ERROR")] * 2
+    assert (await heir.audit())[0].run_id == "run-1"
+    assert await store.unfinished() == []
+    await heir.calls.recover()
+    assert len(await heir.audit()) == 2
+
+    lost = await heir.calls.execute(call("unsafe", tool_call_id="unsafe"), ADA)
+    assert (lost.success, lost.error) == (False, UNKNOWN_OUTCOME)
+    assert (lost.code, lost.duration_ms) == ("TOOL_EXECUTION_ERROR", 5_000)
+    assert (await heir.calls.execute(call("idempotent", tool_call_id="idempotent"), ADA)).success
+    assert (done.calls, again.calls) == (0, 1)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.mark.parametrize("effect", EFFECTS)
+async def test_closing_stops_what_runs_and_tells_who_waits(effect: Effect) -> None:
+    tool = GateTool(effect)
+    runner = Runner(tool)
+    waiting = asyncio.create_task(runner.calls.execute(call("gate"), ADA))
+    await tool.reached.wait()
+    await runner.calls.close()
+    with pytest.raises(UnavailableError, match="stopping"):
+        await waiting
+    assert tool.cancelled == 1
+    assert await runner.decisions() == [("allowed", "", "error", "RUN_CANCELLED")]
+    with pytest.raises(UnavailableError, match="stopping"):
+        await runner.calls.execute(call("gate"), ADA)
+
+
+async def test_more_calls_than_may_run_are_refused() -> None:
+    tool = GateTool()
+    runner = Runner(tool, concurrent_calls_max=2)
+    waiting = [
+        asyncio.create_task(runner.calls.execute(call("gate", tool_call_id=str(n)), ADA))
+        for n in range(2)
+    ]
+    await tool.reached.wait()
+    with pytest.raises(LimitExceededError) as refused:
+        await runner.calls.execute(call("gate", tool_call_id="3"), ADA)
+    assert refused.value.retry_after_seconds is not None
+    tool.gate.set()
+    assert all(result.success for result in await asyncio.gather(*waiting))
+    assert (await runner.calls.execute(call("gate", tool_call_id="3"), ADA)).success
+
+
+async def test_nothing_is_kept_of_calls_that_ended() -> None:
+    runner = Runner(ThreadTool())
+    await asyncio.gather(*(runner.calls.execute(call(tool_call_id=str(n)), ADA) for n in range(20)))
+    await until(lambda: not runner.calls._running)
+
+
+async def test_an_unforeseen_error_does_not_show_its_text() -> None:
+    def fail(_: object) -> Any:
+        raise ValueError("password hunter2")
+
+    for tool in (FunctionTool(fail), ThreadTool(fail)):
+        result = await Runner(tool).calls.execute(call(), ADA)
+        assert (result.code, result.error) == ("TOOL_EXECUTION_ERROR", "The tool failed.")

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from agent_executor.errors import InvalidArgumentError, PermissionDeniedError, ToolNotFoundError
+from agent_executor.serving.security import SecurityContext
+from agent_executor.tool_runner.audit import AuditReports
+from agent_executor.tool_runner.builtin import built_in_tools
+from agent_executor.tool_runner.catalog import ToolCatalog
+from agent_executor.tool_runner.registry import ToolRegistry
+from tests.unit.tool_runner.tools_of_tests import ADA, EVE, FunctionTool, Runner, call
+
+READER = SecurityContext("acme", "ada", frozenset({"tool:read"}))
+NOBODY = SecurityContext("acme", "ada", frozenset({"run:execute", "ledger:read"}))
+
+
+@pytest.fixture
+def catalog() -> ToolCatalog:
+    registry = ToolRegistry(built_in_tools())
+    for name in ("weather", "abacus"):
+        registry.register(FunctionTool(name=name, effect="idempotent"))
+    return ToolCatalog(registry)
+
+
+def test_tools_are_listed_in_pages(catalog: ToolCatalog) -> None:
+    assert [tool.name for tool in catalog.list_tools(READER).tools] == [
+        "abacus",
+        "calculator",
+        "weather",
+    ]
+    first = catalog.list_tools(READER, page_size=2)
+    assert [tool.name for tool in first.tools] == ["abacus", "calculator"]
+    second = catalog.list_tools(READER, page_size=2, page_token=first.next_page_token)
+    assert ([tool.name for tool in second.tools], second.next_page_token) == (["weather"], "")
+    assert catalog.list_tools(READER, page_size=3).next_page_token == ""
+    for size in (-1, 1_001):
+        with pytest.raises(InvalidArgumentError):
+            catalog.list_tools(READER, page_size=size)
+
+
+def test_a_tool_is_shown(catalog: ToolCatalog) -> None:
+    tool = catalog.get_tool("calculator", READER)
+    assert (tool.effect, tool.enabled, tool.built_in) == ("read_only", True, True)
+    assert json.loads(tool.input_schema_json)["required"] == ["operation", "a"]
+    with pytest.raises(ToolNotFoundError):
+        catalog.get_tool("missing", READER)
+
+
+def test_tools_are_described_in_the_order_asked_for(catalog: ToolCatalog) -> None:
+    tools = catalog.describe_tools(["weather", "missing", "calculator"], READER)
+    assert [tool.name for tool in tools] == ["weather", "calculator"]
+
+
+def test_the_catalog_is_for_those_who_may_read_it(catalog: ToolCatalog) -> None:
+    with pytest.raises(PermissionDeniedError):
+        catalog.list_tools(NOBODY)
+    with pytest.raises(PermissionDeniedError):
+        catalog.get_tool("calculator", NOBODY)
+    with pytest.raises(PermissionDeniedError):
+        catalog.describe_tools(["calculator"], NOBODY)
+
+
+async def test_the_audit_log_is_read_in_pages() -> None:
+    runner = Runner(FunctionTool())
+    for number in range(5):
+        await runner.calls.execute(call(tool_call_id=str(number)), ADA)
+    reports = AuditReports(runner.store)
+    seen, token = [], ""
+    while True:
+        page = await reports.list(ADA, page_size=2, page_token=token)
+        seen += [record.tool_call_id for record in page.records]
+        token = page.next_page_token
+        if not token:
+            break
+    assert seen == ["4", "3", "2", "1", "0"]
+    assert (await reports.list(EVE)).records == []
+    assert (await reports.list(ADA, tool_name="other")).records == []
+    assert len((await reports.list(ADA, run_id="run-1")).records) == 5
+
+
+@pytest.mark.parametrize("token", ["x", "-1", "1.5", "٣", "9" * 17, " 1"])
+async def test_a_page_token_that_was_not_given_out_is_refused(token: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="page_token"):
+        await AuditReports(Runner().store).list(ADA, page_token=token)
+
+
+async def test_the_audit_log_is_for_those_who_may_read_it() -> None:
+    with pytest.raises(PermissionDeniedError, match="policy:admin"):
+        await AuditReports(Runner().store).list(READER)
+    for size in (-1, 1_001):
+        with pytest.raises(InvalidArgumentError, match="page_size"):
+            await AuditReports(Runner().store).list(ADA, page_size=size)
