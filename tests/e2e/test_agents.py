@@ -178,7 +178,6 @@ class TestDelete:
         path = f"/api/v1/agents/{agent_id}"
         for gone in (
             client.get(path),
-            client.get(f"{path}?version=1"),
             client.get(f"{path}/tools"),
             client.patch(path, {"name": "Bea"}),
             client.delete(path),
@@ -186,7 +185,10 @@ class TestDelete:
         ):
             assert_is_error(gone, 404, "AGENT_NOT_FOUND")
         assert list(pages(client, "/api/v1/agents", "agents")) == []
-        assert get_run(client, run_id)["state"] == "completed"
+        run = get_run(client, run_id)
+        assert run["state"] == "completed"
+        # What exactly was run can still be looked up.
+        assert agent_of(client, agent_id, run["agent_version"])["id"] == agent_id
 
     def test_a_run_under_way_ends_on_its_own(
         self, platform: RunningPlatform, client: Client
@@ -227,8 +229,7 @@ def test_a_key_is_never_shown_and_never_stored_in_the_clear(
     ]
     for answer in answers:
         assert key.encode() not in answer.content
-        if answer.status == 200 and "has_api_key" in answer.body:
-            assert "api_key" not in answer.body
+        assert b'"api_key"' not in answer.content
     assert key not in platform.log
     files = [file for file in platform.data_dir.rglob("*") if file.is_file()]
     assert any(file.name.startswith("journal.sqlite3") for file in files)

@@ -182,7 +182,7 @@ def test_a_failed_tool_result_fails_the_test_and_not_the_run(client: Client) -> 
     assert result["success"] is False
     assert result["result"] is None
     assert result["error"]
-    assert result["code"] == "TOOL_EXECUTION_ERROR"
+    assert result["code"] == "INVALID_ARGUMENT"
     assert result["tool_name"] == "calculator"
     assert_is_timestamp(result["timestamp"])
 

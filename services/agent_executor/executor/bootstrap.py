@@ -56,7 +56,7 @@ SERVED: Final = (
 
 def main() -> int:
     """Runs the service until it is told to stop, and returns its exit code."""
-    return run_service(SERVICE_NAME, ExecutorSettings(), bootstrap)
+    return run_service(SERVICE_NAME, ExecutorSettings.load, bootstrap)
 
 
 async def bootstrap(runtime: ServiceRuntime[ExecutorSettings]) -> Sequence[str]:

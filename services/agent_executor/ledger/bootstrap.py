@@ -34,7 +34,7 @@ SERVED: Final = (
 
 def main() -> int:
     """Runs the service until it is told to stop, and returns its exit code."""
-    return run_service(SERVICE_NAME, LedgerSettings(), bootstrap)
+    return run_service(SERVICE_NAME, LedgerSettings.load, bootstrap)
 
 
 async def bootstrap(runtime: ServiceRuntime[LedgerSettings]) -> Sequence[str]:

@@ -90,14 +90,22 @@ class RunningService:
     metrics_port: int
 
 
-def run_service(service_name: str, settings: SettingsT, bootstrap: Bootstrap[SettingsT]) -> int:
+def run_service(
+    service_name: str, load_settings: Callable[[], SettingsT], bootstrap: Bootstrap[SettingsT]
+) -> int:
     """Runs a service until SIGTERM or SIGINT; a second signal ends the process at once.
+
+    Args:
+        service_name: The name that grants, spans and logs know it by.
+        load_settings: Reads its settings, as ``ServiceSettings.load`` does.
+        bootstrap: Builds the service.
 
     Returns:
         The exit code: 0 after an orderly stop, 1 if the service cannot start or breaks.
     """
-    configure_logs(service_name, settings)
     try:
+        settings = load_settings()
+        configure_logs(service_name, settings)
         uvloop.run(serve(service_name, settings, bootstrap))
     except StartupError as error:
         print(f"{service_name}: {error}", file=sys.stderr)  # noqa: T201 -- a sentence for the operator

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+
+from agent_executor.serving.startup import StartupError
 
 LOCAL_ISSUER: Final = "agent-executor"
 """The ``iss`` of the tokens that ``agent-executor token`` prints."""
@@ -141,6 +144,35 @@ class ServiceSettings(BaseSettings):
         validation_alias="OTEL_BSP_MAX_QUEUE_SIZE",
         description="How many spans may wait; those beyond it are dropped.",
     )
+
+    @classmethod
+    def load(cls) -> Self:
+        """Reads the settings from the environment.
+
+        Raises:
+            StartupError: A variable's value cannot be; the message names the variables, not the
+                values.
+        """
+        try:
+            return cls()
+        except ValidationError as error:
+            wrong = [
+                f"{cls._variable(str(each['loc'][0]))}: {each['msg']}"
+                for each in error.errors(include_input=False, include_url=False)
+            ]
+            raise StartupError(f"The settings are wrong: {'; '.join(wrong)}.") from None
+        except SettingsError as error:
+            # Its text is the only place that names the field.
+            field = re.search(r'field "(\w+)"', str(error))
+            variable = cls._variable(field[1]) if field else "a variable"
+            raise StartupError(f"The settings are wrong: {variable} is not JSON.") from None
+
+    @classmethod
+    def _variable(cls, name: str) -> str:
+        """Returns the variable of a field; one that has no prefix goes by its own name already."""
+        if name not in cls.model_fields:
+            return name
+        return f"{cls.model_config.get('env_prefix', '')}{name}".upper()
 
     @property
     def service_key_file(self) -> Path:

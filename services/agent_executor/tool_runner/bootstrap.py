@@ -44,7 +44,7 @@ _MINUTE_SECONDS: Final = 60.0
 
 def main() -> int:
     """Runs the service until it is told to stop, and returns its exit code."""
-    return run_service(SERVICE_NAME, ToolRunnerSettings(), bootstrap)
+    return run_service(SERVICE_NAME, ToolRunnerSettings.load, bootstrap)
 
 
 async def bootstrap(

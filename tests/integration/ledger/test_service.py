@@ -265,9 +265,9 @@ async def test_budgets_over_the_wire(ledger: RunningLedger) -> None:
     await ledger.ask("DeleteBudget", deleting, "ledger:admin")
     with pytest.raises(BudgetNotFoundError):
         await ledger.ask("DeleteBudget", deleting, "ledger:admin")
+    asking = budget_service_pb2.GetBudgetRequest(budget_id="a")
     with pytest.raises(BudgetNotFoundError):
-        getting_it = budget_service_pb2.GetBudgetRequest(budget_id="a")
-        await ledger.ask("GetBudget", getting_it, "ledger:read")
+        await ledger.ask("GetBudget", asking, "ledger:read")
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ TIMEOUT_SECONDS = 30.0
 
 
 def make_grant(
-    organization_id: str = "acme", *, audience: str = "ledger", lifetime_seconds: float = 60
+    organization_id: str = "acme", *, audience: str = "ledger", lifetime_seconds: float = 86_400
 ) -> grant_pb2.SignedGrant:
     return SERVICE_KEY.sign_grant(
         grant_pb2.Grant(

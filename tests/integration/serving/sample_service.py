@@ -152,8 +152,8 @@ async def bootstrap(runtime: ServiceRuntime[ServiceSettings]) -> Sequence[str]:
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the sample with settings as ``name=value``; returns the exit code."""
-    settings = ServiceSettings.model_validate(dict(each.split("=", 1) for each in arguments))
-    return run_service(NAME, settings, bootstrap)
+    settings = dict(each.split("=", 1) for each in arguments)
+    return run_service(NAME, lambda: ServiceSettings.model_validate(settings), bootstrap)
 
 
 if __name__ == "__main__":

@@ -411,7 +411,7 @@ async def test_the_service_starts_as_a_module_and_stops_in_order(tmp_path: Path)
         stderr=asyncio.subprocess.STDOUT,
     )
     assert process.stdout is not None
-    lines = []
+    lines: list[str] = []
     try:
         async with asyncio.timeout(30):
             while "serving gRPC" not in (line := (await process.stdout.readline()).decode()):

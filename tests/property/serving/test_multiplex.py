@@ -25,11 +25,16 @@ TIMEOUT_SECONDS = 30.0
 
 
 class Loopback:
-    """A stream to a server in the same process, which a test can break."""
+    """A stream to a server in the same process, which a test can break.
+
+    Attributes:
+        calls: How often each call was sent on it, by its id.
+    """
 
     def __init__(self, server: MultiplexedServer) -> None:
         self._requests: asyncio.Queue[Any] = asyncio.Queue()
         self._responses: asyncio.Queue[Any] = asyncio.Queue()
+        self.calls: Counter[int] = Counter()
         self._serving = asyncio.create_task(self._serve(server))
 
     async def _serve(self, server: MultiplexedServer) -> None:
@@ -46,6 +51,9 @@ class Loopback:
 
     async def write(self, request: Any) -> None:
         await asyncio.sleep(0)
+        self.calls.update(
+            frame.header.id for frame in request.frames if not frame.HasField("cancel")
+        )
         # As over a wire: what is sent is a copy.
         self._requests.put_nowait(type(request).FromString(request.SerializeToString()))
 
@@ -164,6 +172,8 @@ def test_every_call_gets_its_one_right_answer(steps: list[Step]) -> None:
                 assert isinstance(outcome, BudgetExceededError)
             else:
                 assert outcome.id == reservation_id
+        for loopback in run.loopbacks:
+            assert set(loopback.calls.values()) <= {1}
         begun = Counter(run.peer.begun)
         assert max(begun.values(), default=0) <= len(run.loopbacks)
         assert run.tasks.keys() - run.cancelled <= begun.keys()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 import yaml
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
+from agent_executor.api.error.v1.error_pb2 import ErrorReason
 from agent_executor.cli.gateway import render, write_configuration
 from agent_executor.cli.gateway_files import gateway_files
 from agent_executor.cli.gateway_routes import methods
@@ -140,6 +142,17 @@ def test_errors_are_shaped_after_the_transcoder() -> None:
     assert names.index("envoy.filters.http.jwt_authn") < names.index(
         "envoy.filters.http.grpc_json_transcoder"
     )
+
+
+def test_every_code_of_the_gateway_is_an_error_reason() -> None:
+    mappers = connection_manager(rendered())["local_reply_config"]["mappers"]
+    formats = [mapper["body_format_override"].get("json_format") for mapper in mappers]
+    codes = {json_format["code"] for json_format in formats if json_format}
+    lua = FILES.error_shape.read_text(encoding="utf-8")
+    codes |= set(re.findall(r'^  \[\d+\] = "(\w+)",$', lua, re.MULTILINE))
+    assert {"UNAUTHENTICATED", "CONFLICT", "DEADLINE_EXCEEDED"} <= codes
+    reasons = set(ErrorReason.DESCRIPTOR.values_by_name)
+    assert {f"ERROR_REASON_{code}" for code in codes} <= reasons
 
 
 def test_further_issuers_are_believed_too() -> None:

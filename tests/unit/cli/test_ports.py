@@ -1,20 +1,11 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
 from agent_executor.cli.ports import PlatformPorts, PortError, free_port, free_ports
-
-
-@pytest.fixture
-def taken_port() -> Iterator[int]:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        yield taken.getsockname()[1]
 
 
 def test_free_ports_can_be_had() -> None:
@@ -34,14 +25,12 @@ def test_free_ports_can_be_had() -> None:
         ("metrics_base", 3, "--metrics-port-base"),
     ],
 )
-def test_a_taken_port_is_named_with_its_option(
-    taken_port: int, field: str, offset: int, option: str
-) -> None:
-    ports = replace(free_ports(executors=2), **{field: taken_port - offset})
-    with pytest.raises(
-        PortError, match=f"Port {taken_port} is taken; choose another with {option}"
-    ):
+def test_a_taken_port_is_named_with_its_option(field: str, offset: int, option: str) -> None:
+    ports = free_ports(executors=2)
+    port = getattr(ports, field) + offset
+    with socket.create_server(("127.0.0.1", port)), pytest.raises(PortError) as caught:
         ports.check("127.0.0.1")
+    assert str(caught.value) == f"Port {port} is taken; choose another with {option}."
 
 
 def test_a_port_that_was_just_closed_is_free() -> None:

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsConfigDict
 
 from agent_executor.serving.settings import IssuerSettings, ServiceSettings
+from agent_executor.serving.startup import StartupError
 
 
 class SampleSettings(ServiceSettings):
@@ -91,6 +92,27 @@ def test_what_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, v
     monkeypatch.setenv(f"SAMPLE_{name}", value)
     with pytest.raises(ValidationError):
         SampleSettings()
+
+
+def test_what_is_wrong_is_a_sentence_that_names_variables_and_no_values(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SAMPLE_GRPC_PORT", "70001")
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "often")
+    with pytest.raises(StartupError) as refused:
+        SampleSettings.load()
+    message = str(refused.value)
+    assert message.startswith("The settings are wrong: ")
+    assert "SAMPLE_GRPC_PORT: Input should be less than or equal to 65535" in message
+    assert "OTEL_TRACES_SAMPLER_ARG: Input should be a valid number" in message
+    assert "70001" not in message
+    assert "often" not in message
+
+
+def test_issuers_that_are_not_json_are_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAMPLE_AUTH_ISSUERS", "https://a.example")
+    with pytest.raises(StartupError, match="SAMPLE_AUTH_ISSUERS is not JSON"):
+        SampleSettings.load()
 
 
 def test_settings_do_not_change() -> None:

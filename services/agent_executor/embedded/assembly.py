@@ -1,0 +1,134 @@
+"""Wires the three services in one process."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from opentelemetry.trace import NoOpTracer
+from prometheus_client import CollectorRegistry
+
+from agent_executor.embedded.peers import InProcessLedger, InProcessToolRunner, now_ms
+from agent_executor.executor.agent_store import AgentStore
+from agent_executor.executor.agent_store_memory import MemoryAgentStore
+from agent_executor.executor.agent_store_sqlite import SqliteAgentStore
+from agent_executor.executor.agents import Agents
+from agent_executor.executor.encryption import KEY_BYTES, Encryption
+from agent_executor.executor.engine import Engine
+from agent_executor.executor.journal import Journal
+from agent_executor.executor.journal_memory import MemoryJournal
+from agent_executor.executor.journal_sqlite import SqliteJournal
+from agent_executor.executor.model_turn import ModelTurn
+from agent_executor.executor.models.mock import MockClaude
+from agent_executor.executor.run_telemetry import RunTelemetry
+from agent_executor.executor.runs import Runs
+from agent_executor.executor.schema import MIGRATIONS as EXECUTOR_MIGRATIONS
+from agent_executor.ledger.rate_cards import RateCards
+from agent_executor.ledger.reservations import Reservations
+from agent_executor.ledger.store import LedgerStore
+from agent_executor.ledger.store_memory import MemoryLedgerStore
+from agent_executor.ledger.store_sqlite import MIGRATIONS_FOLDER as LEDGER_MIGRATIONS
+from agent_executor.ledger.store_sqlite import SqliteLedgerStore
+from agent_executor.serving.metrics import Metrics
+from agent_executor.storage.migrations import upgrade
+from agent_executor.storage.sqlite import SqliteDatabase
+from agent_executor.tool_runner.call_record import CallRecords
+from agent_executor.tool_runner.call_store_memory import MemoryCallStore
+from agent_executor.tool_runner.call_store_sqlite import SqliteCallStore
+from agent_executor.tool_runner.call_telemetry import CallTelemetry
+from agent_executor.tool_runner.calls import ToolCalls
+from agent_executor.tool_runner.catalog import ToolCatalog
+from agent_executor.tool_runner.dispatch import Dispatcher
+from agent_executor.tool_runner.policy import CallPolicy
+from agent_executor.tool_runner.registry import ToolRegistry
+from agent_executor.tool_runner.sandbox import ToolSandbox
+from agent_executor.tool_runner.schema import MIGRATIONS as TOOL_MIGRATIONS
+
+
+class Stores:
+    """Where everything is kept: in memory, or in the folder that is given."""
+
+    def __init__(self, data_dir: Path | None, resources: AsyncExitStack) -> None:
+        if data_dir is None:
+            self.journal: Journal = MemoryJournal()
+            self.agents: AgentStore = MemoryAgentStore()
+            self.calls: CallRecords = MemoryCallStore()
+            self.ledger: LedgerStore = MemoryLedgerStore()
+            self.encryption = Encryption(bytes(KEY_BYTES))
+            return
+        executor = _database(data_dir / "executor" / "journal.sqlite3", EXECUTOR_MIGRATIONS)
+        tools = _database(data_dir / "tool_runner" / "tool_runner.sqlite3", TOOL_MIGRATIONS)
+        ledger = _database(data_dir / "ledger" / "ledger.sqlite3", LEDGER_MIGRATIONS)
+        for database in (executor, tools, ledger):
+            resources.push_async_callback(database.close)
+        self.journal = SqliteJournal(executor)
+        self.agents = SqliteAgentStore(executor)
+        self.calls = SqliteCallStore(tools)
+        self.ledger = SqliteLedgerStore(ledger)
+        self.encryption = Encryption.from_file(data_dir / "executor" / "encryption.key")
+
+
+class Assembly:
+    """The three services, wired. It is made and used on one event loop.
+
+    Attributes:
+        agents: The agents.
+        runs: Their runs.
+    """
+
+    def __init__(
+        self,
+        registry: ToolRegistry,
+        sandbox: ToolSandbox,
+        rate_limits: Mapping[str, int],
+        data_dir: Path | None,
+    ) -> None:
+        self._resources = AsyncExitStack()
+        stores = Stores(data_dir, self._resources)
+        self._calls = ToolCalls(
+            policy=CallPolicy(registry, sandbox),
+            records=stores.calls,
+            dispatcher=Dispatcher(),
+            telemetry=CallTelemetry(registry),
+        )
+        tools = InProcessToolRunner(self._calls, ToolCatalog(registry), rate_limits)
+        metrics = Metrics(CollectorRegistry())
+        ledger = InProcessLedger(
+            Reservations(stores.ledger, RateCards(stores.ledger), time.time, metrics)
+        )
+        telemetry = RunTelemetry(NoOpTracer(), metrics)
+        self.agents = Agents(stores.agents, stores.encryption, now_ms)
+        self.runs = Runs(
+            journal=stores.journal,
+            agents=self.agents,
+            tools=tools,
+            engine=Engine(
+                model_turn=ModelTurn(
+                    providers={"mock": MockClaude()},
+                    provider_name="mock",
+                    tools=tools,
+                    ledger=ledger,
+                    telemetry=telemetry,
+                ),
+                tools=tools,
+                ledger=ledger,
+                telemetry=telemetry,
+                now_ms=now_ms,
+            ),
+            owner=f"library/{uuid.uuid4()}",
+            now_ms=now_ms,
+        )
+
+    async def close(self) -> None:
+        """Stops what runs and releases what is open."""
+        await self.runs.drain(0.0)
+        await self._calls.close()
+        await self._resources.aclose()
+
+
+def _database(path: Path, migrations: Path) -> SqliteDatabase:
+    upgrade(path, migrations)
+    return SqliteDatabase(path)

@@ -1,0 +1,190 @@
+"""The library's public classes."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import threading
+from collections.abc import Coroutine, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+from agent_executor.embedded.assembly import Assembly
+from agent_executor.embedded.configuration import (
+    agent_fields,
+    enabled_tools,
+    model_of,
+    tool_registry,
+)
+from agent_executor.embedded.peers import with_permissions
+from agent_executor.errors import InvalidArgumentError
+from agent_executor.executor.models.catalog import LLMModel
+from agent_executor.executor.result import result_mapping
+from agent_executor.serving.security import SecurityContext
+from agent_executor.tool_runner.registry import ToolRegistry
+from agent_executor.tool_runner.sandbox import ToolSandbox
+from agent_executor.tool_runner.security_mapping import parse_security_context
+
+T = TypeVar("T")
+
+DEFAULT_ORGANIZATION: Final = "default"
+DEFAULT_USER: Final = "local"
+EVERYTHING: Final = frozenset({"*"})
+
+
+class AsyncAgentExecutor:
+    """One agent, run in this process. Its calls may overlap; await them from any event loop.
+
+    Args:
+        agent_config: ``name`` (required); ``role``, ``instructions``, ``description``;
+            ``tools``, tool name to whether it is enabled; ``custom_tools``, tool name to
+            ``{"class": ..., "enabled": ...}``, where the class is a subclass of ``ToolBase`` of
+            this program or its name; ``max_model_turns``, ``max_output_tokens``.
+        model: The model to run on: an ``LLMModel`` or any id that has a price.
+        sandbox: Rate limits and allowed domains of its tools. Default: none of either.
+        security_context: On whose behalf, as a mapping with ``user_id``, ``organization_id``,
+            ``permissions`` and ``rate_limit``. Default: everything is permitted.
+        data_dir: A folder to keep runs, audit log and ledger in. Default: in memory.
+
+    Attributes:
+        model: As given, an ``LLMModel`` if it is a known one.
+        tools: The enabled tools, by name.
+
+    Raises:
+        InvalidArgumentError: The configuration or security context is wrong.
+        ToolNotFoundError: A tool is enabled that there is not.
+    """
+
+    def __init__(
+        self,
+        agent_config: Mapping[str, Any],
+        model: LLMModel | str,
+        *,
+        sandbox: ToolSandbox | None = None,
+        security_context: Mapping[str, Any] | None = None,
+        data_dir: Path | str | None = None,
+    ) -> None:
+        self.model = model_of(model)
+        self._fields = {**agent_fields(agent_config), "model": str(self.model)}
+        self._security = SecurityContext(DEFAULT_ORGANIZATION, DEFAULT_USER, EVERYTHING)
+        rate_limits: Mapping[str, int] = {}
+        if security_context is not None:
+            self._security, rate_limits = parse_security_context(security_context)
+        registry = tool_registry(agent_config)
+        self.tools = enabled_tools(self._fields, registry)
+        folder = None if data_dir is None else Path(data_dir)
+        _loop_runs(self._assemble(registry, sandbox or ToolSandbox(), rate_limits, folder))
+
+    async def execute(self, input: str) -> dict[str, Any]:  # noqa: A002 -- the word of the public API
+        """Runs the agent and returns what came of it; see ``executor.result.result_mapping``.
+
+        A run that fails is answered too, with its ``state``, ``error`` and ``code``.
+
+        Raises:
+            InvalidArgumentError: The input is no text, or empty.
+            LimitExceededError: Too many runs are under way.
+        """
+        return await asyncio.wrap_future(
+            asyncio.run_coroutine_threadsafe(self._execute(input), _event_loop())
+        )
+
+    async def close(self) -> None:
+        """Waits for nothing and releases what the executor holds open."""
+        await asyncio.wrap_future(
+            asyncio.run_coroutine_threadsafe(self._assembly.close(), _event_loop())
+        )
+
+    async def __aenter__(self) -> Self:
+        """Returns itself."""
+        return self
+
+    async def __aexit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Closes it."""
+        await self.close()
+
+    async def _execute(self, text: str) -> dict[str, Any]:
+        if not isinstance(text, str) or not text:  # type: ignore[redundant-expr]  # as above
+            raise InvalidArgumentError("The input must be a text that is not empty.")
+        security = with_permissions(self._security, frozenset({"run:execute"}))
+        return result_mapping(
+            await self._assembly.runs.execute(self._agent.agent_id, text, security)
+        )
+
+    async def _assemble(
+        self,
+        registry: ToolRegistry,
+        sandbox: ToolSandbox,
+        rate_limits: Mapping[str, int],
+        data_dir: Path | None,
+    ) -> None:
+        self._assembly = Assembly(registry, sandbox, rate_limits, data_dir)
+        creator = with_permissions(self._security, frozenset({"agent:write"}))
+        self._agent = await self._assembly.agents.create(self._fields, "", creator)
+
+
+class AgentExecutor:
+    """One agent, run in this process; the same as ``AsyncAgentExecutor`` without ``await``."""
+
+    def __init__(
+        self,
+        agent_config: Mapping[str, Any],
+        model: LLMModel | str,
+        *,
+        sandbox: ToolSandbox | None = None,
+        security_context: Mapping[str, Any] | None = None,
+        data_dir: Path | str | None = None,
+    ) -> None:
+        """See ``AsyncAgentExecutor``."""
+        self._executor = AsyncAgentExecutor(
+            agent_config,
+            model,
+            sandbox=sandbox,
+            security_context=security_context,
+            data_dir=data_dir,
+        )
+        self.model = self._executor.model
+        self.tools = self._executor.tools
+
+    def execute(self, input: str) -> dict[str, Any]:  # noqa: A002 -- the word of the public API
+        """Runs the agent and returns what came of it; see ``AsyncAgentExecutor.execute``."""
+        return _loop_runs(self._executor._execute(input))  # noqa: SLF001 -- its own other half
+
+    def close(self) -> None:
+        """Releases what the executor holds open."""
+        _loop_runs(self._executor._assembly.close())  # noqa: SLF001 -- its own other half
+
+    def __enter__(self) -> Self:
+        """Returns itself."""
+        return self
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Closes it."""
+        self.close()
+
+
+@functools.cache
+def _event_loop() -> asyncio.AbstractEventLoop:
+    """Returns the loop on which all runs of this process are driven, in a thread of its own."""
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="agent-executor", daemon=True).start()
+    return loop
+
+
+def _loop_runs(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Runs a coroutine on that loop and waits for it; interrupted, it cancels it."""
+    future = asyncio.run_coroutine_threadsafe(coroutine, _event_loop())
+    try:
+        return future.result()
+    finally:
+        future.cancel()
