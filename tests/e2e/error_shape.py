@@ -10,7 +10,7 @@ from tests.platforms import Answer
 
 CODES = {name.removeprefix("ERROR_REASON_") for name in ErrorReason.keys()}
 # What only a stack trace or the name of a Python class would have brought into an answer.
-_INTERNALS = re.compile(rb"Traceback|\.py\b|\b[A-Z]\w+(?:Error|Exception)\b|\bgrpc\b|site-packages")
+_INTERNALS = re.compile(rb"Traceback|\.py\b|\b[A-Z]\w+(?:Error|Exception)\b|\bgrpc[._]|site-packages")
 
 
 def assert_is_error(answer: Answer, status: int, code: str, tool_name: str = "") -> None:

@@ -78,7 +78,8 @@ class ChildProcess:
         with contextlib.suppress(ProcessLookupError):
             self._process.terminate()
         try:
-            await asyncio.wait_for(self._process.wait(), timeout_seconds)
+            async with asyncio.timeout(timeout_seconds):
+                await self._process.wait()
         except TimeoutError:
             self.kill()
             await self._process.wait()

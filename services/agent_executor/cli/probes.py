@@ -100,9 +100,9 @@ def _first_failure(client: RestClient) -> str:
 
 async def _accepts_connections(port: int) -> bool:
     try:
-        _, writer = await asyncio.wait_for(
-            asyncio.open_connection("127.0.0.1", port), PROBE_TIMEOUT_SECONDS
-        )
+        # Python 3.11's wait_for() loses a cancellation that comes together with the refusal.
+        async with asyncio.timeout(PROBE_TIMEOUT_SECONDS):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
     except (OSError, TimeoutError):
         return False
     writer.close()

@@ -88,12 +88,14 @@ def _executor(
     ports: PlatformPorts,
     environment: Mapping[str, str],
 ) -> ChildSpecification:
-    peers = {
+    own = {
+        # One name would make them take each other's runs.
+        "EXECUTOR_WORKER": f"executor-{number}",
         "EXECUTOR_TOOL_RUNNER_ADDRESS": f"{LOOPBACK}:{ports.grpc_base + TOOL_RUNNER_OFFSET}",
         "EXECUTOR_LEDGER_ADDRESS": f"{LOOPBACK}:{ports.grpc_base + LEDGER_OFFSET}",
     }
     name = "executor" if ports.executors == 1 else f"executor-{number}"
-    return _service("executor", offset, data_dir, ports, {**environment, **peers}, name=name)
+    return _service("executor", offset, data_dir, ports, {**environment, **own}, name=name)
 
 
 def _service(

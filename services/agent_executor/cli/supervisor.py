@@ -160,7 +160,7 @@ class Supervisor:
         process = child.process = await ChildProcess.start(child.specification)
         if self._stopping.is_set():
             process.kill()
-        watch = asyncio.create_task(self._watch_health(child))
+        watch = asyncio.create_task(self._watch_health(child, process))
         try:
             return await process.ended()
         finally:
@@ -169,8 +169,9 @@ class Supervisor:
             watch.cancel()
             await asyncio.gather(watch, return_exceptions=True)
 
-    async def _watch_health(self, child: _Child) -> None:
-        while not await child.specification.is_healthy():  # noqa: ASYNC110 -- it is another process
+    async def _watch_health(self, child: _Child, process: ChildProcess) -> None:
+        """Waits until the child is healthy, or is no longer this process."""
+        while not await child.specification.is_healthy():
             await asyncio.sleep(self._limits.health_interval_seconds)
         child.deaths_in_a_row = 0
         child.healthy.set()
@@ -181,7 +182,8 @@ class Supervisor:
             return
         delay_seconds = self._limits.restart_delay_seconds * 2 ** (deaths_in_a_row - 2)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), delay_seconds)
+            async with asyncio.timeout(delay_seconds):
+                await self._stopping.wait()
 
     async def _stop_groups(self) -> None:
         for group in reversed(self._groups):

@@ -41,6 +41,8 @@ GRPC_MESSAGE_BYTES_MAX: Final = 4 * 1024 * 1024
 CHANNEL_OPTIONS: Final = (
     ("grpc.keepalive_time_ms", KEEPALIVE_SECONDS * 1000),
     ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_SECONDS * 1000),
+    # A ping of gRPC's own may be under way, and then none is sent for the sake of keepalive.
+    ("grpc.http2.ping_timeout_ms", KEEPALIVE_TIMEOUT_SECONDS * 1000),
     # An idle stream is checked for as long as it lasts, not twice only.
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.initial_reconnect_backoff_ms", int(RECONNECT_SECONDS_MIN * 1000)),

@@ -34,18 +34,25 @@ def up(
     )
 
 
+def output_of(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """Waits for the end and returns standard output and standard error."""
+    try:
+        return process.communicate(timeout=TIMEOUT_SECONDS)
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_it_prints_one_line_and_stops_on_a_signal(tmp_path: Path) -> None:
     ports = free_ports(executors=2)
     process = up(tmp_path, ports, "--workers", "2", LEDGER_LOG_LEVEL="error")
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == f"ready http://127.0.0.1:{ports.http}\n"
-        children = children_of(process.pid)
-        assert len(children) == 5
-        process.send_signal(signal.SIGINT)
-        stdout, stderr = process.communicate(timeout=TIMEOUT_SECONDS)
-    finally:
-        process.kill()
+    assert process.stdout is not None
+    ready = process.stdout.readline()
+    children = children_of(process.pid)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = output_of(process)
+    assert ready == f"ready http://127.0.0.1:{ports.http}\n"
+    assert len(children) == 5
     assert process.returncode == 0, stderr
     assert stdout == ""
     assert "executor-2 is healthy" in stderr
@@ -55,7 +62,7 @@ def test_it_prints_one_line_and_stops_on_a_signal(tmp_path: Path) -> None:
 
 def test_a_process_that_never_starts_is_the_end_of_it(tmp_path: Path) -> None:
     process = up(tmp_path, free_ports(), LEDGER_LOG_FORMAT="nonsense")
-    stdout, stderr = process.communicate(timeout=TIMEOUT_SECONDS)
+    stdout, stderr = output_of(process)
     assert process.returncode == 1
     assert stdout == ""
     last = stderr.strip().splitlines()[-1]
@@ -65,7 +72,7 @@ def test_a_process_that_never_starts_is_the_end_of_it(tmp_path: Path) -> None:
 def test_a_data_folder_has_one_platform(tmp_path: Path) -> None:
     with running_platform() as platform:
         process = up(tmp_path, free_ports(), "--data-dir", str(platform.data_dir))
-        stdout, stderr = process.communicate(timeout=TIMEOUT_SECONDS)
+        stdout, stderr = output_of(process)
         assert process.returncode == 1
         assert stdout == ""
         assert "is in use by another `agent-executor up`" in stderr

@@ -26,6 +26,7 @@ NAME = "sample"
 SERVICE = "sample.v1.SampleService"
 SECRET = "opensesame"
 READY_FILE = "waiting"
+BROKEN_FILE = "broken"
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -144,7 +145,9 @@ class SampleServicer:
 
 
 async def bootstrap(runtime: ServiceRuntime[ServiceSettings]) -> Sequence[str]:
-    """Builds the sample."""
+    """Builds the sample, unless it is told to break."""
+    if (runtime.settings.data_dir / BROKEN_FILE).exists():
+        raise RuntimeError(f"cannot log in with Bearer {SECRET}")
     servicer = SampleServicer(runtime.settings.data_dir)
     runtime.server.add_generic_rpc_handlers((servicer.handlers(),))
     return (SERVICE,)

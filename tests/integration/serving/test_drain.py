@@ -17,7 +17,13 @@ import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tests.integration.serving.sample_service import READY_FILE, SERVICE, asking
+from tests.integration.serving.sample_service import (
+    BROKEN_FILE,
+    READY_FILE,
+    SECRET,
+    SERVICE,
+    asking,
+)
 from tests.unit.serving.tokens import Issuer
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -147,6 +153,18 @@ async def test_a_missing_key_is_one_sentence_and_exit_code_one(data_dir: Path) -
     code, _, err = await sample.ended()
     assert code == 1
     assert err == f"sample: The service key {key} cannot be read: No such file or directory.\n"
+
+
+async def test_a_service_that_breaks_while_starting_says_why_in_its_log(data_dir: Path) -> None:
+    (data_dir / BROKEN_FILE).touch()
+    sample = await launch(data_dir, 0)
+    code, out, err = await sample.ended()
+    assert code == 1
+    assert out == ""
+    event = json.loads(err.splitlines()[-1])
+    assert event["event"] == "the service broke"
+    assert "cannot log in with [redacted]" in event["exception"]
+    assert SECRET not in err
 
 
 async def test_what_a_call_breaks_is_in_the_log_and_not_in_the_answer(

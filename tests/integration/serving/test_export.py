@@ -13,8 +13,8 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_serv
 from agent_executor.serving.server import started
 from agent_executor.serving.settings import ServiceSettings
 from tests.integration.serving.sample_service import NAME, SERVICE, asking, bootstrap
-from tests.unit.serving.test_telemetry import SPAN_ID, TRACE_ID, TRACEPARENT
 from tests.unit.serving.tokens import Issuer
+from tests.unit.serving.trace_context import SPAN_ID, TRACE_ID, TRACEPARENT
 
 
 class Collector(trace_service_pb2_grpc.TraceServiceServicer):

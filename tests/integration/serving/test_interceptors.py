@@ -19,7 +19,7 @@ from agent_executor.serving.grants import GRANT_METADATA_KEY
 from agent_executor.serving.pipeline import INTERNAL_ERROR_MESSAGE
 from tests.integration.serving.conftest import Metadata, Sample
 from tests.integration.serving.sample_service import NAME, READY_FILE, SECRET, asking
-from tests.unit.serving.test_telemetry import TRACEPARENT
+from tests.unit.serving.trace_context import TRACEPARENT
 
 
 async def refusal_of(call: Awaitable[Any]) -> grpc.aio.AioRpcError:

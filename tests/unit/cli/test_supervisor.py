@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -8,7 +9,7 @@ import textwrap
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -179,6 +180,18 @@ async def test_five_deaths_in_a_row_are_the_end(tmp_path: Path) -> None:
             await asyncio.wait_for(scene.running, TIMEOUT_SECONDS)
     assert scene.count(ChildState.DEAD) == 5
     assert scene.supervisor.pids() == {}
+
+
+async def test_a_health_check_that_cannot_be_cancelled_holds_nothing_up(tmp_path: Path) -> None:
+    async def is_healthy() -> bool:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(TIMEOUT_SECONDS)
+        return False
+
+    specification = replace(child(tmp_path, "executor", CRASHING), is_healthy=is_healthy)
+    async with supervised(tmp_path, [specification]) as scene:
+        with pytest.raises(CrashLoopError):
+            await asyncio.wait_for(scene.running, TIMEOUT_SECONDS)
 
 
 async def test_deaths_after_having_been_healthy_are_not_counted_together(tmp_path: Path) -> None:

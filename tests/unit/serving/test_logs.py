@@ -14,8 +14,8 @@ from pydantic import SecretStr
 from agent_executor.serving.logs import REDACTED, formatter
 from agent_executor.serving.security import SecurityContext, current_security_context
 from agent_executor.serving.telemetry import context_from_traceparent
-from tests.unit.serving.test_telemetry import SPAN_ID, TRACE_ID, TRACEPARENT
 from tests.unit.serving.tokens import Issuer
+from tests.unit.serving.trace_context import SPAN_ID, TRACE_ID, TRACEPARENT
 
 
 class Log:

@@ -45,8 +45,8 @@ from tests.unit.serving.grant_factory import (
     grant,
     service_key,
 )
-from tests.unit.serving.test_telemetry import SPAN_ID, TRACE_ID, TRACEPARENT
 from tests.unit.serving.tokens import FixedKeySet, Issuer
+from tests.unit.serving.trace_context import SPAN_ID, TRACE_ID, TRACEPARENT
 
 METHOD = "/agent_executor.api.tool_runner.v1.ToolCallService/ExecuteToolCall"
 ISSUER = Issuer()
@@ -231,6 +231,15 @@ class TestErrors:
         with pytest.raises(AgentExecutorError, match="Something broke"):
             await harness.pipeline.observe(METHOD, work)
         assert harness.counted("INTERNAL") == 1
+
+
+async def test_every_call_is_a_line_of_the_debug_log(
+    harness: Harness, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG, "agent_executor.serving.pipeline"):
+        await harness.run()
+    assert [record.levelname for record in caplog.records] == ["DEBUG"]
+    assert f"{METHOD} ended with OK after " in caplog.text
 
 
 class TestDeadline:

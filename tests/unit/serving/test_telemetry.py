@@ -17,10 +17,7 @@ from agent_executor.serving.telemetry import (
     parse_traceparent,
     traceparent_of,
 )
-
-TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
-SPAN_ID = "00f067aa0ba902b7"
-TRACEPARENT = f"00-{TRACE_ID}-{SPAN_ID}-01"
+from tests.unit.serving.trace_context import SPAN_ID, TRACE_ID, TRACEPARENT
 
 
 def settings(**values: object) -> ServiceSettings:

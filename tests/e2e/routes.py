@@ -1,0 +1,71 @@
+"""Every REST route, with what it takes to be called well."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route of the API.
+
+    Attributes:
+        method: The HTTP method.
+        path: The path, with the names of what it needs in braces.
+        permission: What the caller must hold.
+        body: A good body; None if the route takes none.
+        missing: The code of the error that there is no such resource; empty if it needs none.
+        streams: Whether it answers server-sent events.
+    """
+
+    method: str
+    path: str
+    permission: str
+    body: dict[str, Any] | None = None
+    missing: str = ""
+    streams: bool = False
+
+    def __str__(self) -> str:
+        """Names it in a test's id."""
+        return f"{self.method} {self.path}"
+
+
+ROUTES = [
+    Route("POST", "/api/v1/agents", "agent:write", {"name": "Ada"}),
+    Route("GET", "/api/v1/agents", "agent:read"),
+    Route("GET", "/api/v1/agents/{agent_id}", "agent:read", missing="AGENT_NOT_FOUND"),
+    Route(
+        *("PATCH", "/api/v1/agents/{agent_id}", "agent:write"),
+        body={"name": "Bea"},
+        missing="AGENT_NOT_FOUND",
+    ),
+    Route("DELETE", "/api/v1/agents/{agent_id}", "agent:write", missing="AGENT_NOT_FOUND"),
+    *(
+        Route(
+            *("POST", f"/api/v1/agents/{{agent_id}}/{action}", "run:execute"),
+            body={"input": "Hello!"},
+            missing="AGENT_NOT_FOUND",
+        )
+        for action in ("execute", "test", "runs")
+    ),
+    Route("GET", "/api/v1/agents/{agent_id}/tools", "agent:read", missing="AGENT_NOT_FOUND"),
+    Route("GET", "/api/v1/runs", "run:read"),
+    Route("GET", "/api/v1/runs/{run_id}", "run:read", missing="RUN_NOT_FOUND"),
+    Route(
+        *("GET", "/api/v1/runs/{run_id}/events", "run:read"),
+        missing="RUN_NOT_FOUND",
+        streams=True,
+    ),
+    Route("GET", "/api/v1/tools", "tool:read"),
+    Route("GET", "/api/v1/tools/{tool_name}", "tool:read"),
+    Route("GET", "/api/v1/audit-events", "policy:admin"),
+    Route("GET", "/api/v1/usage", "ledger:read"),
+    Route("GET", "/api/v1/usage/entries", "ledger:read"),
+    Route("GET", "/api/v1/budgets", "ledger:read"),
+    Route("PUT", "/api/v1/budgets/{budget_id}", "ledger:admin", {"limit_usd": 5}),
+    Route("GET", "/api/v1/budgets/{budget_id}", "ledger:read", missing="BUDGET_NOT_FOUND"),
+    Route("DELETE", "/api/v1/budgets/{budget_id}", "ledger:admin", missing="BUDGET_NOT_FOUND"),
+]
+PATHS = sorted({route.path for route in ROUTES})
+PERMISSIONS = sorted({route.permission for route in ROUTES})

@@ -1,0 +1,196 @@
+"""Who may not call: at every route the right status and the one shape of errors."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jwt
+import pytest
+
+from agent_executor.cli.issuer import TokenClaims, issue_token, new_private_key
+from tests.e2e.agents_and_runs import create_agent, execute
+from tests.e2e.error_shape import assert_is_error
+from tests.e2e.routes import PERMISSIONS, ROUTES, Route
+from tests.platforms import Answer, Client, RunningPlatform
+
+
+@pytest.fixture
+def resources(client: Client) -> dict[str, str]:
+    """The names of one resource of each kind, by their names in paths."""
+    agent_id = create_agent(client)
+    run_id = execute(client, agent_id, "Hello!")["task_id"]
+    assert client.put("/api/v1/budgets/ours", {"limit_usd": 5}).status == 200
+    return {
+        "agent_id": agent_id,
+        "run_id": run_id,
+        "budget_id": "ours",
+        "tool_name": "calculator",
+    }
+
+
+def call(client: Client, route: Route, names: dict[str, str]) -> Answer:
+    return client.call(route.method, route.path.format(**names), route.body)
+
+
+def with_claims(platform: RunningPlatform, **changes: Any) -> str:
+    """Returns a token of the local issuer whose claims are changed; None removes one."""
+    good = platform.token()
+    claims = jwt.decode(good, options={"verify_signature": False}) | changes
+    claims = {name: value for name, value in claims.items() if value is not None}
+    return jwt.encode(
+        claims,
+        platform.keys.issuer.read_bytes(),
+        algorithm="ES256",
+        headers={"kid": jwt.get_unverified_header(good)["kid"]},
+    )
+
+
+def unsigned(platform: RunningPlatform) -> str:
+    claims = jwt.decode(platform.token(), options={"verify_signature": False})
+    return jwt.encode(claims, "", algorithm="none")
+
+
+def signed_with_the_public_key(platform: RunningPlatform) -> str:
+    """The classic trick: HS256, with the public key as its secret."""
+    good = platform.token()
+    claims = jwt.decode(good, options={"verify_signature": False})
+    return jwt.encode(
+        claims,
+        platform.keys.jwks.read_bytes().hex(),
+        algorithm="HS256",
+        headers={"kid": jwt.get_unverified_header(good)["kid"]},
+    )
+
+
+def cut(platform: RunningPlatform) -> str:
+    return platform.token()[:-10]
+
+
+# What is shown, and how it is refused. The gateway answers 403 for a token that holds and is meant
+# for somebody else.
+BAD_TOKENS: dict[str, tuple[Callable[[RunningPlatform], str], int, str]] = {
+    "none": (lambda _: "", 401, "UNAUTHENTICATED"),
+    "no token at all": (lambda _: "abc", 401, "UNAUTHENTICATED"),
+    "almost a token": (lambda _: "e30.e30.e30", 401, "UNAUTHENTICATED"),
+    "cut off": (cut, 401, "UNAUTHENTICATED"),
+    "expired": (
+        lambda platform: with_claims(platform, exp=int(time.time()) - 120),
+        *(401, "UNAUTHENTICATED"),
+    ),
+    "without expiry": (lambda platform: with_claims(platform, exp=None), 401, "UNAUTHENTICATED"),
+    "of another issuer": (
+        lambda platform: with_claims(platform, iss="https://issuer.example"),
+        *(401, "UNAUTHENTICATED"),
+    ),
+    "for another audience": (
+        lambda platform: with_claims(platform, aud="another-platform"),
+        *(403, "PERMISSION_DENIED"),
+    ),
+    "without organization": (
+        lambda platform: with_claims(platform, org=None),
+        *(401, "UNAUTHENTICATED"),
+    ),
+    "of another key": (
+        lambda _: issue_token(new_private_key(), TokenClaims()),
+        *(401, "UNAUTHENTICATED"),
+    ),
+    "not signed": (unsigned, 401, "UNAUTHENTICATED"),
+    "signed with what is public": (signed_with_the_public_key, 401, "UNAUTHENTICATED"),
+}
+
+
+def test_the_table_has_every_route(platform: RunningPlatform) -> None:
+    paths = platform.client("").get("/openapi.json").body["paths"]
+    served = {(method.upper(), path) for path, methods in paths.items() for method in methods}
+    assert {(route.method, route.path) for route in ROUTES} == served
+
+
+@pytest.mark.parametrize("kind", BAD_TOKENS)
+@pytest.mark.parametrize("route", ROUTES, ids=str)
+def test_a_bad_token_is_refused(platform: RunningPlatform, route: Route, kind: str) -> None:
+    make_token, status, code = BAD_TOKENS[kind]
+    names = dict.fromkeys(("agent_id", "run_id", "budget_id", "tool_name"), "anything")
+    assert_is_error(call(platform.client(make_token(platform)), route, names), status, code)
+
+
+@pytest.mark.parametrize("scheme", ["Basic", "bearer-ish", ""])
+def test_only_bearer_tokens_are_taken(platform: RunningPlatform, scheme: str) -> None:
+    headers = {"authorization": f"{scheme} {platform.token()}".strip()}
+    answer = platform.client("").call("GET", "/api/v1/agents", headers=headers)
+    assert_is_error(answer, 401, "UNAUTHENTICATED")
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=str)
+def test_a_caller_without_the_permission_is_refused(
+    platform: RunningPlatform, organization: str, resources: dict[str, str], route: Route
+) -> None:
+    others = [permission for permission in PERMISSIONS if permission != route.permission]
+    for permissions in ([], others):
+        caller = platform.client(platform.token(organization, permissions=permissions))
+        assert_is_error(call(caller, route, resources), 403, "PERMISSION_DENIED")
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=str)
+def test_the_permission_is_all_that_is_needed(
+    platform: RunningPlatform, organization: str, resources: dict[str, str], route: Route
+) -> None:
+    caller = platform.client(platform.token(organization, permissions=(route.permission,)))
+    answer = call(caller, route, resources)
+    assert answer.status == 200, answer.content
+
+
+@pytest.mark.parametrize("route", [route for route in ROUTES if route.missing], ids=str)
+def test_what_is_another_organizations_is_not_there(
+    platform: RunningPlatform,
+    client: Client,
+    organization: str,
+    resources: dict[str, str],
+    route: Route,
+) -> None:
+    stranger = platform.client(platform.token(f"{organization}-other"))
+    theirs = call(stranger, route, resources)
+    assert_is_error(theirs, 404, route.missing)
+    # And it is answered as what never was.
+    unknown = call(client, route, dict.fromkeys(resources, "unknown"))
+    assert_is_error(unknown, 404, route.missing)
+    (name,) = (value for name, value in resources.items() if f"{{{name}}}" in route.path)
+    assert theirs.body["error"].replace(name, "unknown") == unknown.body["error"]
+
+
+@pytest.mark.parametrize("path", ["agents", "runs", "audit-events", "usage/entries", "budgets"])
+def test_lists_hold_nothing_of_other_organizations(
+    platform: RunningPlatform, organization: str, resources: dict[str, str], path: str
+) -> None:
+    stranger = platform.client(platform.token(f"{organization}-other"))
+    body = stranger.get(f"/api/v1/{path}").body
+    assert body.pop("next_page_token") == ""
+    assert list(body.values()) == [[]]
+
+
+def test_sums_hold_nothing_of_other_organizations(
+    platform: RunningPlatform, organization: str, resources: dict[str, str]
+) -> None:
+    stranger = platform.client(platform.token(f"{organization}-other"))
+    assert stranger.get("/api/v1/usage").body["total"]["cost_nano_usd"] == "0"
+
+
+def test_budgets_of_one_name_are_two_in_two_organizations(
+    platform: RunningPlatform, client: Client, organization: str, resources: dict[str, str]
+) -> None:
+    stranger = platform.client(platform.token(f"{organization}-other"))
+    assert stranger.put("/api/v1/budgets/ours", {"limit_usd": 1}).status == 200
+    assert stranger.delete("/api/v1/budgets/ours").status == 200
+    assert client.get("/api/v1/budgets/ours").body["limit_usd"] == 5
+
+
+def test_a_page_token_opens_nothing_of_another_organization(
+    platform: RunningPlatform, client: Client, organization: str
+) -> None:
+    for _ in range(2):
+        create_agent(client)
+    token = client.get("/api/v1/agents?page_size=1").body["next_page_token"]
+    stranger = platform.client(platform.token(f"{organization}-other"))
+    answer = stranger.get(f"/api/v1/agents?page_token={token}")
+    assert answer.status == 400 or answer.body["agents"] == []
