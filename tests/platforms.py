@@ -251,31 +251,38 @@ def running_platform(**environment: str) -> Iterator[RunningPlatform]:
         environment: Further variables, for example `OTEL_EXPORTER_OTLP_ENDPOINT`.
     """
     with tempfile.TemporaryDirectory(prefix="agent-executor-test-") as folder:
-        platform = _start(Path(folder), command_environment(**environment))
-        try:
+        with _kept(_start(Path(folder), command_environment(**environment))) as platform:
             yield platform
-            if platform.process.poll() is None:
-                exit_code = platform.stop()
-                assert exit_code == 0, platform.log
-        finally:
-            # The kernel ends the children with it.
-            platform.process.kill()
-            platform.process.wait()
+
+
+@contextlib.contextmanager
+def restarted_platform(ended: RunningPlatform, **environment: str) -> Iterator[RunningPlatform]:
+    """Starts a platform that has ended again, in its folder and on its ports; else as above."""
+    again = _launch(ended.data_dir, ended.ports, command_environment(**environment))
+    with _kept(again) as platform:
+        _wait_until_ready(platform)
+        assert platform.process.poll() is None, platform.log
+        yield platform
+
+
+@contextlib.contextmanager
+def _kept(platform: RunningPlatform) -> Iterator[RunningPlatform]:
+    """Stops a platform at the end, and leaves none of its processes whatever happens."""
+    try:
+        yield platform
+        if platform.process.poll() is None:
+            exit_code = platform.stop()
+            assert exit_code == 0, platform.log
+    finally:
+        # The kernel ends the children with it.
+        platform.process.kill()
+        platform.process.wait()
 
 
 def _start(folder: Path, environment: Mapping[str, str]) -> RunningPlatform:
     for attempt in range(_ATTEMPTS):
-        platform = _launch(folder / str(attempt), environment)
-        try:
-            until(
-                lambda: _is_ready(platform) or platform.process.poll() is not None,
-                timeout_seconds=START_TIMEOUT_SECONDS,
-                what="the line `ready`",
-            )
-        except AssertionError:
-            platform.process.kill()
-            platform.process.wait()
-            raise AssertionError(platform.log) from None
+        platform = _launch(folder / f"data-{attempt}", free_ports(), environment)
+        _wait_until_ready(platform)
         if platform.process.poll() is None:
             return platform
         if " is taken" not in platform.log:
@@ -283,31 +290,47 @@ def _start(folder: Path, environment: Mapping[str, str]) -> RunningPlatform:
     raise AssertionError(platform.log)
 
 
-def _launch(folder: Path, environment: Mapping[str, str]) -> RunningPlatform:
-    folder.mkdir()
-    ports = free_ports()
-    log_file = folder / "stderr"
+def _launch(data_dir: Path, ports: PlatformPorts, environment: Mapping[str, str]) -> RunningPlatform:
+    log_file = data_dir.with_suffix(".stderr")
     options = {
-        "--data-dir": folder / "data",
+        "--data-dir": data_dir,
         "--http-port": ports.http,
         "--grpc-port-base": ports.grpc_base,
         "--metrics-port-base": ports.metrics_base,
     }
     arguments = [str(part) for option in options.items() for part in option]
-    with (folder / "stdout").open("wb") as stdout, log_file.open("wb") as stderr:
+    with _stdout_of(log_file).open("wb") as stdout, log_file.open("wb") as stderr:
         process = subprocess.Popen(
             [*COMMAND, "up", *arguments],
-            cwd=folder,
+            cwd=data_dir.parent,
             env=dict(environment),
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
         )
-    return RunningPlatform(process, folder / "data", ports, log_file)
+    return RunningPlatform(process, data_dir, ports, log_file)
+
+
+def _wait_until_ready(platform: RunningPlatform) -> None:
+    """Waits for the line `ready`, or for the end of `up`."""
+    try:
+        until(
+            lambda: _is_ready(platform) or platform.process.poll() is not None,
+            timeout_seconds=START_TIMEOUT_SECONDS,
+            what="the line `ready`",
+        )
+    except AssertionError:
+        platform.process.kill()
+        platform.process.wait()
+        raise AssertionError(platform.log) from None
+
+
+def _stdout_of(log_file: Path) -> Path:
+    return log_file.with_suffix(".stdout")
 
 
 def _is_ready(platform: RunningPlatform) -> bool:
-    text = platform.log_file.with_name("stdout").read_text()
+    text = _stdout_of(platform.log_file).read_text()
     assert text in {"", f"ready http://127.0.0.1:{platform.http_port}\n"}
     return bool(text)
 

@@ -172,6 +172,8 @@ class Supervisor:
     async def _watch_health(self, child: _Child, process: ChildProcess) -> None:
         """Waits until the child is healthy, or is no longer this process."""
         while not await child.specification.is_healthy():
+            if child.process is not process:
+                return
             await asyncio.sleep(self._limits.health_interval_seconds)
         child.deaths_in_a_row = 0
         child.healthy.set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -41,10 +42,10 @@ class RunFeed:
                     if isinstance(event.payload, RunFinished):
                         return
                     after_sequence = event.sequence
-                try:
-                    await asyncio.wait_for(wake.wait(), self._poll_interval_seconds)
-                except TimeoutError:
-                    continue
+                # Not wait_for, which in Python 3.11 can lose a cancellation.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._poll_interval_seconds):
+                        await wake.wait()
         finally:
             readers.discard(wake)
             if not readers:

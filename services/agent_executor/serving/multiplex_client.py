@@ -110,7 +110,7 @@ class MultiplexedStream:
             request_type: The RPC's request message; see ``multiplex_frames`` for its form.
             name: The peer's name, for errors and logs.
             max_pending: Calls that wait for an answer at most; more are refused.
-            on_connection: Called with True when the stream is connected, with False when it is lost.
+            on_connection: Called with True when the stream is connected, and False when lost.
             on_message: Called with the number of frames of each message that is sent.
         """
         self._open_stream = open_stream
@@ -160,7 +160,7 @@ class MultiplexedStream:
         Raises:
             DeadlineExceededError: No answer came in time; whether the call was made is unknown.
             UnavailableError: The peer could not be reached in time, or the stream was closed.
-            LimitExceededError: Too many calls are pending, or the request is too large for a stream.
+            LimitExceededError: Too many calls are pending, or the request is too large.
             AgentExecutorError: Whatever the peer answered.
         """
         loop = asyncio.get_running_loop()
@@ -223,7 +223,7 @@ class MultiplexedStream:
             self._something_waits.set()
 
     def _expire(self, call: _Call) -> None:
-        """Fail a call whose deadline has passed. The peer knows the deadline and stops by itself."""
+        """Fail a call whose deadline has passed; the peer knows it and stops by itself."""
         self._pending.pop(call.id, None)
         if call.sent:
             _fail(call, DeadlineExceededError(f"The {self._name} did not answer in time."))
@@ -242,7 +242,8 @@ class MultiplexedStream:
             if self._answered:
                 pause_seconds_max = RECONNECT_SECONDS_MIN
             pause_seconds_max = min(2 * pause_seconds_max, RECONNECT_SECONDS_MAX)
-            await asyncio.sleep(random.uniform(RECONNECT_SECONDS_MIN, pause_seconds_max))  # noqa: S311 -- no secret
+            pause_seconds = random.uniform(RECONNECT_SECONDS_MIN, pause_seconds_max)  # noqa: S311 -- no secret
+            await asyncio.sleep(pause_seconds)
 
     async def _use_one_stream(self) -> None:
         """Open a stream and serve it until it is lost."""
@@ -305,7 +306,7 @@ class MultiplexedStream:
             self._on_connection(connected)
 
     def _log_end(self, endings: list[BaseException | None]) -> None:
-        """Log why a stream ended; of attempts to reach a peer that is away, one line each is much."""
+        """Log why a stream ended; attempts to reach a peer that is away would be too many."""
         level = logging.INFO if self._connected else logging.DEBUG
         for ending in endings:
             if isinstance(ending, grpc.aio.AioRpcError):

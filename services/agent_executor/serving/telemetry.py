@@ -27,10 +27,12 @@ from opentelemetry.trace import (
 )
 
 from agent_executor.serving import semantic_conventions as names
-from agent_executor.serving.settings import ServiceSettings
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
+
+    # Only here, since the library uses this module and reads no settings.
+    from agent_executor.serving.settings import ServiceSettings
 
 DISTRIBUTION: Final = "agent-executor"
 INSTRUMENTATION: Final = "agent_executor"

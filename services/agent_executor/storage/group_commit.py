@@ -194,7 +194,7 @@ class GroupCommitWriter:
         """Return the outcome of each operation: its value, or ``_Failed``."""
         try:
             return self._transact(batch)
-        except BaseException as error:  # noqa: BLE001 -- whatever an operation raises, the thread lives on
+        except BaseException as error:  # noqa: BLE001 -- the thread lives on, whatever is raised
             if self._connection is None or is_storage_failure(error):
                 return self._fail(batch, error)
             self._roll_back()

@@ -173,7 +173,7 @@ class SqliteDatabase:
         await self.writer.close()
 
     def _read(self, operation: Operation[T]) -> T:
-        """Run a read operation in a transaction of its own; on a reader's thread."""
+        """Run a read operation in a transaction of its own, on this thread's connection."""
         try:
             connection = self._read_connection()
             connection.execute("BEGIN")

@@ -324,6 +324,7 @@ async def test_a_hold_that_has_expired_unseen_is_freed_once(store: LedgerStore, 
         settled = 100
     else:
         assert await store.void("acme", "call-1", later) == hold(state="expired")
+    assert await store.get_reservation("acme", "call-1", later) == hold(state="expired")
     assert await gone(store, now_ms=later) == (settled, 200)
 
 
@@ -421,6 +422,17 @@ async def test_usage_above_its_hold_is_an_overrun(store: LedgerStore) -> None:
     settled = await store.settle(settlement(usage=TokenUsage(300)), CARD, NOW_MS + 1)
     assert settled.overruns == (Overrun("all", "call-1", 50, NOW_MS + 1),)
     assert isinstance(await store.reserve(hold("call-2", held_nano_usd=NanoUsd(0))), Refusal)
+
+
+async def test_an_expired_hold_is_no_part_of_an_overrun(store: LedgerStore) -> None:
+    await store.put_budget(budget(limit_nano_usd=250), NOW_MS)
+    await store.reserve(hold("expired"))
+    later = NOW_MS + HOUR_MS
+    within = await store.settle(settlement("1", reservation_id=""), CARD, later)
+    assert within.overruns == ()
+    usage = TokenUsage(151)
+    beyond = await store.settle(settlement("2", reservation_id="", usage=usage), CARD, later)
+    assert beyond.overruns == (Overrun("all", "2", 1, later),)
 
 
 async def test_usage_within_its_hold_is_none(store: LedgerStore) -> None:

@@ -29,12 +29,14 @@ class Loopback:
 
     Attributes:
         calls: How often each call was sent on it, by its id.
+        cancellations: How many calls were cancelled on it.
     """
 
     def __init__(self, server: MultiplexedServer) -> None:
         self._requests: asyncio.Queue[Any] = asyncio.Queue()
         self._responses: asyncio.Queue[Any] = asyncio.Queue()
         self.calls: Counter[int] = Counter()
+        self.cancellations = 0
         self._serving = asyncio.create_task(self._serve(server))
 
     async def _serve(self, server: MultiplexedServer) -> None:
@@ -50,10 +52,14 @@ class Loopback:
         await asyncio.sleep(0)
 
     async def write(self, request: Any) -> None:
-        await asyncio.sleep(0)
-        self.calls.update(
-            frame.header.id for frame in request.frames if not frame.HasField("cancel")
-        )
+        # Long enough for other things to happen meanwhile.
+        for _ in range(4):
+            await asyncio.sleep(0)
+        for frame in request.frames:
+            if frame.HasField("cancel"):
+                self.cancellations += 1
+            else:
+                self.calls[frame.header.id] += 1
         # As over a wire: what is sent is a copy.
         self._requests.put_nowait(type(request).FromString(request.SerializeToString()))
 
@@ -174,6 +180,7 @@ def test_every_call_gets_its_one_right_answer(steps: list[Step]) -> None:
                 assert outcome.id == reservation_id
         for loopback in run.loopbacks:
             assert set(loopback.calls.values()) <= {1}
+            assert loopback.cancellations <= len(run.cancelled)
         begun = Counter(run.peer.begun)
         assert max(begun.values(), default=0) <= len(run.loopbacks)
         assert run.tasks.keys() - run.cancelled <= begun.keys()

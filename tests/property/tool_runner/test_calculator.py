@@ -60,6 +60,7 @@ def test_sums_differences_and_products_are_exact_and_rounded_once(
 @example("1e0", "8e0", 2)
 @example("-1e0", "8e0", 2)
 @example("1e-60", "3e60", 100)
+@example("14996e-4", "1e0", 0)
 def test_quotients_are_rounded_once(a: str, b: str, places: int) -> None:
     result, code = calculate("divide", a=a, b=b, precision=places)
     if not Decimal(b):
@@ -101,6 +102,8 @@ def test_fractional_powers_are_as_with_many_more_digits(
 
 @given(NUMBERS, PLACES)
 @example("25e-2", 0)
+# Just below half of the last place, which only twice the digits can tell from a half.
+@example("1" + "0" * 99 + "3e-100", 100)
 @example("10000000000000000000000000000000000000001e0", 20)
 def test_square_roots_are_the_nearest_decimal(a: str, places: int) -> None:
     result, code = calculate("sqrt", a=a, precision=places)

@@ -124,6 +124,13 @@ async def test_a_token_is_good_for_its_own_question_only(
         await reports.entries(EVE, page_token=token)
     with pytest.raises(InvalidArgumentError):
         await reports.summarize(ADA, page_token=token)
+    await record(store, "d", run_id="other")
+    token = (await reports.summarize(ADA, ("run",), page_size=1)).next_page_token
+    assert (await reports.summarize(ADA, ("run",), page_token=token)).rows[0].run == "other"
+    with pytest.raises(InvalidArgumentError):
+        await reports.summarize(ADA, ("agent",), page_token=token)
+    with pytest.raises(InvalidArgumentError):
+        await reports.summarize(ADA, ("run",), EntryFilter(model="x"), page_token=token)
 
 
 async def test_reading_needs_its_permission(reports: UsageReports) -> None:

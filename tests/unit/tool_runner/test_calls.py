@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import json
 from datetime import UTC, datetime
@@ -79,9 +80,14 @@ async def test_decimal_arguments_reach_the_calculator_exactly() -> None:
 
 @pytest.mark.parametrize("effect", EFFECTS)
 async def test_a_repeat_is_answered_from_the_record(effect: Effect) -> None:
-    tool = FunctionTool(lambda _: tool.calls, effect=effect)
+    def take_a_while(_: object) -> int:
+        runner.uptime += 1.5
+        return tool.calls
+
+    tool = FunctionTool(take_a_while, effect=effect)
     runner = Runner(tool)
     first = await runner.calls.execute(call(), ADA)
+    assert first.duration_ms == 1_500
     runner.now += 60
     assert await runner.calls.execute(call(), ADA) == first
     assert tool.calls == 1
@@ -91,7 +97,7 @@ async def test_a_repeat_is_answered_from_the_record(effect: Effect) -> None:
     ]
     first_audit, second_audit = await runner.audit()
     assert second_audit.result_sha256 == first_audit.result_sha256 != ""
-    assert second_audit.duration_ms == 0
+    assert (first_audit.duration_ms, second_audit.duration_ms) == (1_500, 0)
 
 
 @pytest.mark.parametrize("effect", EFFECTS)
@@ -383,6 +389,22 @@ async def test_a_result_that_could_not_be_written_is_not_answered(effect: Effect
         assert tool.calls == 1
     else:
         assert again.result_json == "2"
+
+
+async def test_a_failure_that_nobody_waits_for_is_no_warning() -> None:
+    warnings: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: warnings.append(context))
+    tool = GateTool()
+    runner = Runner(tool, store=FailingStore(writes=0))
+    waiting = asyncio.create_task(runner.calls.execute(call("gate"), ADA))
+    await tool.reached.wait()
+    waiting.cancel(CONNECTION_LOST)
+    await asyncio.gather(waiting, return_exceptions=True)
+    del waiting
+    tool.gate.set()
+    await until(lambda: not runner.calls._running)
+    gc.collect()
+    assert warnings == []
 
 
 async def test_a_read_only_tool_needs_one_write() -> None:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import math
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -154,6 +156,22 @@ async def test_what_a_thread_gives_after_its_loop_is_gone_is_dropped() -> None:
     tool.gate.set()
     await until(lambda: tool.running == 0)
     assert threading.active_count() <= threads + 1
+
+
+def test_a_tool_that_hangs_does_not_keep_the_process_alive() -> None:
+    program = """
+import asyncio, threading
+from tests.unit.tool_runner.test_dispatch import run
+from tests.unit.tool_runner.tools_of_tests import ThreadTool
+try:
+    asyncio.run(run(ThreadTool(lambda _: threading.Event().wait()), 0.01))
+except Exception as error:
+    print(type(error).__name__)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == "DeadlineExceededError\n"
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,18 @@ def test_after_a_rest_the_burst_is_there_again(limiter: RateLimiter, clock: Cloc
         clock.now_ns += SECOND + 3  # an interval is rounded up to a nanosecond
 
 
+def test_a_long_rest_gives_no_more_than_a_burst(limiter: RateLimiter, clock: Clock) -> None:
+    limits = [("ada", RateLimit.of(3, 1.0))]
+    limiter.admit(limits)
+    clock.now_ns += 3600 * SECOND
+    assert [limiter.admit(limits) is None for _ in range(4)] == [True, True, True, False]
+
+
+def test_the_rate_is_never_exceeded_by_rounding() -> None:
+    assert RateLimit.of(3, 1.0).interval_ns == 333_333_334
+    assert RateLimit.of(100, 60.0).interval_ns == 600_000_000
+
+
 def test_a_refusal_costs_nothing(limiter: RateLimiter, clock: Clock) -> None:
     limits = [("ada", RateLimit.of(1, 10.0))]
     assert limiter.admit(limits) is None
@@ -80,11 +92,12 @@ def test_a_refusal_in_one_scope_does_not_charge_another(limiter: RateLimiter) ->
 def test_the_wait_is_until_every_scope_lets_the_call_through(
     limiter: RateLimiter, clock: Clock
 ) -> None:
-    limits = [("ada", RateLimit.of(1, 5.0)), ("acme", RateLimit.of(1, 50.0))]
+    limits = [("acme", RateLimit.of(1, 50.0)), ("ada", RateLimit.of(1, 5.0))]
     assert limiter.admit(limits) is None
-    refusal = limiter.admit(limits)
-    assert refusal is not None
-    assert (refusal.key, refusal.retry_after_seconds) == ("acme", 50.0)
+    for order in (limits, limits[::-1]):
+        refusal = limiter.admit(order)
+        assert refusal is not None
+        assert (refusal.key, refusal.retry_after_seconds) == ("acme", 50.0)
     clock.now_ns += 50 * SECOND
     assert limiter.admit(limits) is None
 

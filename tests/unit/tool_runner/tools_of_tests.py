@@ -110,6 +110,7 @@ class Runner:
             self.registry.register(tool)
         self.store: Any = store or MemoryCallStore()
         self.now = 1_700_000_000.0
+        self.uptime = 0.0
         self.calls = ToolCalls(
             policy=CallPolicy(
                 self.registry, sandbox or ToolSandbox(), arguments_bytes_max=arguments_bytes_max
@@ -118,6 +119,7 @@ class Runner:
             dispatcher=Dispatcher(result_bytes_max=1_000, blocking_calls_max=2),
             telemetry=CallTelemetry(self.registry, tracer, metrics),
             clock=lambda: self.now,
+            monotonic=lambda: self.uptime,
             **limits,
         )
 

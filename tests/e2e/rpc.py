@@ -1,0 +1,153 @@
+"""gRPC against a platform, by the names of the contracts' methods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from agent_executor.api.executor.v1 import agent_service_pb2, run_service_pb2
+from agent_executor.api.ledger.v1 import budget_service_pb2, usage_service_pb2
+from agent_executor.api.tool_runner.v1 import (
+    audit_service_pb2,
+    tool_call_service_pb2,
+    tool_service_pb2,
+)
+from agent_executor.serving.grants import GRANT_METADATA_KEY
+from tests.platforms import RunningPlatform
+
+TIMEOUT_SECONDS = 60
+DOMAIN = "agent-executor"
+
+_FILES_OF = {
+    "executor": (agent_service_pb2, run_service_pb2),
+    "tool-runner": (tool_service_pb2, tool_call_service_pb2, audit_service_pb2),
+    "ledger": (usage_service_pb2, budget_service_pb2),
+}
+SERVICES: dict[str, list[ServiceDescriptor]] = {
+    process: [service for file in files for service in file.DESCRIPTOR.services_by_name.values()]
+    for process, files in _FILES_OF.items()
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A method of the contracts.
+
+    Attributes:
+        process: The service that serves it.
+        descriptor: What the contract says of it.
+    """
+
+    process: str
+    descriptor: MethodDescriptor
+
+    @property
+    def name(self) -> str:
+        """Its name, as `Service/Method`."""
+        return f"{self.descriptor.containing_service.name}/{self.descriptor.name}"
+
+    @property
+    def path(self) -> str:
+        """Its name on the wire."""
+        return f"/{self.descriptor.containing_service.full_name}/{self.descriptor.name}"
+
+    def request(self, **fields: Any) -> Message:
+        """Makes its request."""
+        return GetMessageClass(self.descriptor.input_type)(**fields)
+
+
+METHODS: dict[str, Method] = {
+    method.name: method
+    for process, services in SERVICES.items()
+    for service in services
+    for method in (Method(process, descriptor) for descriptor in service.methods)
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """How a call was refused.
+
+    Attributes:
+        code: The name of the gRPC code.
+        status: What came with it; empty if a proxy or gRPC itself refused.
+    """
+
+    code: str
+    status: status_pb2.Status
+
+    @property
+    def reason(self) -> str:
+        """The reason of its ErrorInfo, which must be of our domain; empty without one."""
+        info = self.detail(error_details_pb2.ErrorInfo())
+        assert info.domain in {"", DOMAIN}
+        return info.reason
+
+    @property
+    def fields(self) -> set[str]:
+        """The fields that its BadRequest names."""
+        violations = self.detail(error_details_pb2.BadRequest()).field_violations
+        return {violation.field for violation in violations}
+
+    def detail(self, empty: Any) -> Any:
+        """Returns its detail of this type, or the empty one."""
+        for packed in self.status.details:
+            if packed.Unpack(empty):
+                break
+        return empty
+
+
+@contextmanager
+def channel_to(platform: RunningPlatform, process: str = "") -> Iterator[grpc.Channel]:
+    """Opens a channel to a service's own port, or to the gateway."""
+    port = platform.grpc_ports[process] if process else platform.http_port
+    options = (("grpc.use_local_subchannel_pool", 1),)
+    with grpc.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
+        yield channel
+
+
+def call(
+    channel: grpc.Channel, method: Method, request: Message, token: str = "", grant: bytes = b""
+) -> list[Message]:
+    """Makes a call, unary or server-streaming, and returns its answers.
+
+    Raises:
+        grpc.RpcError: It was refused.
+    """
+    metadata: list[tuple[str, str | bytes]] = []
+    if token:
+        metadata.append(("authorization", f"Bearer {token}"))
+    if grant:
+        metadata.append((GRANT_METADATA_KEY, grant))
+    response = GetMessageClass(method.descriptor.output_type)
+    arguments: dict[str, Any] = {
+        "request_serializer": type(request).SerializeToString,
+        "response_deserializer": response.FromString,
+    }
+    if method.descriptor.server_streaming:
+        stream = channel.unary_stream(method.path, **arguments)
+        return list(stream(request, metadata=metadata, timeout=TIMEOUT_SECONDS))
+    unary = channel.unary_unary(method.path, **arguments)
+    return [unary(request, metadata=metadata, timeout=TIMEOUT_SECONDS)]
+
+
+def refusal(
+    channel: grpc.Channel, method: Method, request: Message, token: str = "", grant: bytes = b""
+) -> Refusal:
+    """Makes a call that must be refused, and says how."""
+    try:
+        answers = call(channel, method, request, token, grant)
+    except grpc.RpcError as error:
+        assert isinstance(error, grpc.Call)
+        status = rpc_status.from_call(error) or status_pb2.Status()
+        return Refusal(error.code().name, status)
+    raise AssertionError(f"{method.name} was answered: {answers}")

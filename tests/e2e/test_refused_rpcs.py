@@ -1,0 +1,537 @@
+"""The same refusals over native gRPC, through the gateway and straight at the services."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.message import Message
+
+from agent_executor.api.call.v1 import call_pb2, grant_pb2
+from agent_executor.api.error.v1 import error_pb2
+from agent_executor.serving.grants import SERVICE_KEY_BYTES, ServiceKey
+from tests.e2e.agents_and_runs import create_agent, execute
+from tests.e2e.rpc import METHODS, TIMEOUT_SECONDS, Method, Refusal, call, channel_to, refusal
+from tests.e2e.test_refused_callers import BAD_TOKENS
+from tests.platforms import Client, RunningPlatform
+
+WAYS = ("direct", "gateway")
+USAGE = {"input_tokens": 1, "output_tokens": 1}
+
+
+@dataclass(frozen=True)
+class Rpc:
+    """A method with a good request for it."""
+
+    name: str
+    permission: str
+    fields: dict[str, Any] = field(default_factory=dict)
+    # The code and reason for something that there is not; empty if it needs nothing.
+    missing: str = ""
+
+    def __str__(self) -> str:
+        """Names it in a test's id."""
+        return self.name
+
+    @property
+    def method(self) -> Method:
+        return METHODS[self.name]
+
+    def request(self, **names: str) -> Message:
+        """Makes the request; `$name` in a field is replaced by the name of what it needs."""
+        fields = {
+            key: names[value[1:]] if isinstance(value, str) and value.startswith("$") else value
+            for key, value in self.fields.items()
+        }
+        return self.method.request(**fields)
+
+
+AGENT = {"agent_id": "$agent_id"}
+RUN = {"run_id": "$run_id"}
+MODEL_CALL = {"agent_id": "a", "run_id": "r", "model": "claude-sonnet-4-20250514"}
+RPCS = [
+    Rpc("AgentService/CreateAgent", "agent:write", {"name": "Ada"}),
+    Rpc("AgentService/GetAgent", "agent:read", AGENT, "AGENT_NOT_FOUND"),
+    Rpc("AgentService/ListAgents", "agent:read"),
+    Rpc("AgentService/UpdateAgent", "agent:write", {**AGENT, "name": "Bea"}, "AGENT_NOT_FOUND"),
+    Rpc("AgentService/DeleteAgent", "agent:write", AGENT, "AGENT_NOT_FOUND"),
+    Rpc("AgentService/ListAgentTools", "agent:read", AGENT, "AGENT_NOT_FOUND"),
+    Rpc("RunService/ExecuteAgent", "run:execute", {**AGENT, "input": "Hi"}, "AGENT_NOT_FOUND"),
+    Rpc("RunService/TestAgent", "run:execute", {**AGENT, "input": "Hi"}, "AGENT_NOT_FOUND"),
+    Rpc("RunService/StartRun", "run:execute", {**AGENT, "input": "Hi"}, "AGENT_NOT_FOUND"),
+    Rpc("RunService/GetRun", "run:read", RUN, "RUN_NOT_FOUND"),
+    Rpc("RunService/ListRuns", "run:read"),
+    Rpc("RunService/StreamRunEvents", "run:read", RUN, "RUN_NOT_FOUND"),
+    Rpc("ToolService/ListTools", "tool:read"),
+    Rpc("ToolService/GetTool", "tool:read", {"tool_name": "calculator"}),
+    Rpc("ToolService/DescribeTools", "tool:read", {"tool_names": ["calculator"]}),
+    Rpc("AuditService/ListAuditEvents", "policy:admin"),
+    Rpc(
+        *("UsageService/ReserveUsage", "ledger:write"),
+        {**MODEL_CALL, "reservation_id": "r", "max_input_tokens": 1, "max_output_tokens": 1},
+    ),
+    Rpc(
+        *("UsageService/SettleUsage", "ledger:write"),
+        {**MODEL_CALL, "entry_id": "e", "usage": USAGE},
+    ),
+    Rpc(
+        *("UsageService/GetReservation", "ledger:write", {"reservation_id": "$reservation_id"}),
+        "RESERVATION_NOT_FOUND",
+    ),
+    Rpc(
+        *("UsageService/VoidReservation", "ledger:write", {"reservation_id": "$reservation_id"}),
+        "RESERVATION_NOT_FOUND",
+    ),
+    Rpc("UsageService/ListUsageEntries", "ledger:read"),
+    Rpc("UsageService/SummarizeUsage", "ledger:read"),
+    Rpc("BudgetService/PutBudget", "ledger:admin", {"budget_id": "new", "limit_usd": 5.0}),
+    Rpc("BudgetService/GetBudget", "ledger:read", {"budget_id": "$budget_id"}, "BUDGET_NOT_FOUND"),
+    Rpc("BudgetService/ListBudgets", "ledger:read"),
+    Rpc(
+        *("BudgetService/DeleteBudget", "ledger:admin", {"budget_id": "$budget_id"}),
+        "BUDGET_NOT_FOUND",
+    ),
+]
+# It admits any caller, and answers with a result what it refuses; see below.
+EXECUTE_TOOL_CALL = METHODS["ToolCallService/ExecuteToolCall"]
+STREAMS = ("ToolCallService/StreamToolCalls", "UsageService/StreamUsage")
+UNKNOWN = {"agent_id": "unknown", "run_id": "unknown", "reservation_id": "unknown"} | {
+    "budget_id": "unknown"
+}
+
+INVALID = [
+    ("AgentService/CreateAgent", {}, "name"),
+    ("AgentService/CreateAgent", {"name": "x" * 201}, "name"),
+    ("AgentService/CreateAgent", {"name": "x", "max_model_turns": -1}, "max_model_turns"),
+    ("AgentService/GetAgent", {}, "agent_id"),
+    ("AgentService/ListAgents", {"page_size": 1001}, "page_size"),
+    ("AgentService/ListAgents", {"page_token": "?"}, "page_token"),
+    ("RunService/ExecuteAgent", {"agent_id": "a"}, "input"),
+    ("RunService/ExecuteAgent", {"agent_id": "a", "input": "x" * (2**19 + 1)}, "input"),
+    ("RunService/ExecuteAgent", {"input": "x"}, "agent_id"),
+    ("RunService/StreamRunEvents", {"run_id": "r", "after_sequence": -1}, "after_sequence"),
+    ("RunService/ListRuns", {"state": "resting"}, "state"),
+    ("ToolService/DescribeTools", {}, "tool_names"),
+    ("ToolService/GetTool", {}, "tool_name"),
+    ("ToolCallService/ExecuteToolCall", {"tool_name": "calculator"}, "tool_call_id"),
+    ("UsageService/ReserveUsage", {**MODEL_CALL, "reservation_id": "r"}, "max_output_tokens"),
+    ("UsageService/SettleUsage", {**MODEL_CALL, "entry_id": "e"}, "usage"),
+    ("UsageService/SummarizeUsage", {"group_by": ["weather"]}, "group_by[0]"),
+    ("BudgetService/PutBudget", {"budget_id": "b"}, "limit_usd"),
+    ("BudgetService/PutBudget", {"budget_id": "B", "limit_usd": 1.0}, "budget_id"),
+    ("BudgetService/PutBudget", {"budget_id": "b", "limit_usd": float("nan")}, "limit_usd"),
+]
+
+
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest) -> str:
+    way: str = request.param
+    return way
+
+
+@pytest.fixture
+def connect(platform: RunningPlatform, way: str) -> Iterator[Callable[[str], grpc.Channel]]:
+    """Gives a channel for a process: straight to it, or through the gateway."""
+    with channel_to(platform) as gateway:
+        with (
+            channel_to(platform, "executor") as executor,
+            channel_to(platform, "tool-runner") as tool_runner,
+            channel_to(platform, "ledger") as ledger,
+        ):
+            direct = {"executor": executor, "tool-runner": tool_runner, "ledger": ledger}
+            yield lambda process: gateway if way == "gateway" else direct[process]
+
+
+@pytest.fixture
+def names(client: Client, organization: str, platform: RunningPlatform) -> dict[str, str]:
+    """The names of one resource of each kind."""
+    agent_id = create_agent(client)
+    run_id = execute(client, agent_id, "Hello!")["task_id"]
+    assert client.put("/api/v1/budgets/ours", {"limit_usd": 5}).status == 200
+    reserve = METHODS["UsageService/ReserveUsage"]
+    held = {"reservation_id": "held", "max_input_tokens": 1, "max_output_tokens": 1}
+    with channel_to(platform, "ledger") as channel:
+        call(channel, reserve, reserve.request(**MODEL_CALL, **held), client.token)
+    return {"agent_id": agent_id, "run_id": run_id, "budget_id": "ours", "reservation_id": "held"}
+
+
+def assert_refused(refused: Refusal, code: str, reason: str) -> None:
+    assert (refused.code, refused.reason) == (code, reason)
+    body = refused.detail(error_pb2.ErrorBody())
+    assert (body.success, body.code) == (False, reason)
+    assert body.error == refused.status.message
+    assert body.timestamp.seconds > 0
+
+
+def test_the_table_has_every_method() -> None:
+    named = {rpc.name for rpc in RPCS} | {EXECUTE_TOOL_CALL.name, *STREAMS}
+    assert named == METHODS.keys()
+
+
+@pytest.mark.parametrize("rpc", RPCS, ids=str)
+def test_a_bad_token_is_refused(
+    platform: RunningPlatform, connect: Callable[[str], grpc.Channel], way: str, rpc: Rpc
+) -> None:
+    request = rpc.request(**UNKNOWN)
+    for kind, (make_token, _, code) in BAD_TOKENS.items():
+        refused = refusal(connect(rpc.method.process), rpc.method, request, make_token(platform))
+        if way == "direct":
+            assert_refused(refused, "UNAUTHENTICATED", "UNAUTHENTICATED")
+        else:
+            # The gateway's own refusal is a plain gRPC status, with its code.
+            assert refused.code == code, kind
+
+
+@pytest.mark.parametrize("rpc", RPCS, ids=str)
+def test_permissions_are_needed_and_are_all_that_is(
+    platform: RunningPlatform,
+    organization: str,
+    connect: Callable[[str], grpc.Channel],
+    names: dict[str, str],
+    rpc: Rpc,
+) -> None:
+    channel, request = connect(rpc.method.process), rpc.request(**names)
+    others = sorted({other.permission for other in RPCS} - {rpc.permission})
+    for permissions in ([], others):
+        token = platform.token(organization, permissions=permissions)
+        refused = refusal(channel, rpc.method, request, token)
+        assert_refused(refused, "PERMISSION_DENIED", "PERMISSION_DENIED")
+    token = platform.token(organization, permissions=(rpc.permission,))
+    assert call(channel, rpc.method, request, token)
+
+
+@pytest.mark.parametrize("rpc", [rpc for rpc in RPCS if rpc.missing], ids=str)
+def test_what_is_another_organizations_is_not_there(
+    platform: RunningPlatform,
+    organization: str,
+    connect: Callable[[str], grpc.Channel],
+    names: dict[str, str],
+    rpc: Rpc,
+) -> None:
+    channel = connect(rpc.method.process)
+    stranger = platform.token(f"{organization}-other")
+    theirs = refusal(channel, rpc.method, rpc.request(**names), stranger)
+    assert_refused(theirs, "NOT_FOUND", rpc.missing)
+    own = platform.token(organization)
+    unknown = refusal(channel, rpc.method, rpc.request(**UNKNOWN), own)
+    assert_refused(unknown, "NOT_FOUND", rpc.missing)
+
+
+@pytest.mark.parametrize(("name", "fields", "violated"), INVALID)
+def test_what_breaks_a_rule_is_named(
+    client: Client,
+    connect: Callable[[str], grpc.Channel],
+    name: str,
+    fields: dict[str, Any],
+    violated: str,
+) -> None:
+    method = METHODS[name]
+    request = method.request(**fields)
+    refused = refusal(connect(method.process), method, request, client.token)
+    assert_refused(refused, "INVALID_ARGUMENT", "INVALID_ARGUMENT")
+    assert violated in refused.fields
+
+
+@pytest.mark.parametrize("process", ["executor", "tool-runner", "ledger"])
+def test_what_is_no_message_is_refused(
+    client: Client, connect: Callable[[str], grpc.Channel], process: str
+) -> None:
+    rpc = next(rpc for rpc in RPCS if rpc.method.process == process)
+    unary = connect(process).unary_unary(rpc.method.path)
+    metadata = (("authorization", f"Bearer {client.token}"),)
+    with pytest.raises(grpc.RpcError) as caught:
+        unary(b"\xff\xff\xff", metadata=metadata, timeout=TIMEOUT_SECONDS)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/agent_executor.api.executor.v1.AgentService/Nothing",
+        "/agent_executor.api.tool_runner.v1.Nothing/ListTools",
+        "/agent_executor.api.ledger.v1.UsageService/nothing",
+    ],
+)
+def test_a_method_that_there_is_not_is_unimplemented(
+    client: Client, connect: Callable[[str], grpc.Channel], path: str
+) -> None:
+    process = path.split(".")[2].replace("_", "-")
+    metadata = (("authorization", f"Bearer {client.token}"),)
+    with pytest.raises(grpc.RpcError) as caught:
+        connect(process).unary_unary(path)(b"", metadata=metadata, timeout=TIMEOUT_SECONDS)
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_an_agent_that_cannot_run_is_refused(
+    client: Client, connect: Callable[[str], grpc.Channel]
+) -> None:
+    execute_agent = METHODS["RunService/ExecuteAgent"]
+    inactive = create_agent(client, is_active=False)
+    request = execute_agent.request(agent_id=inactive, input="Hi")
+    refused = refusal(connect("executor"), execute_agent, request, client.token)
+    assert_refused(refused, "FAILED_PRECONDITION", "AGENT_INACTIVE")
+
+    without_tool = create_agent(client, tools={"telescope": True})
+    request = execute_agent.request(agent_id=without_tool, input="Hi")
+    refused = refusal(connect("executor"), execute_agent, request, client.token)
+    assert_refused(refused, "NOT_FOUND", "TOOL_NOT_FOUND")
+    assert refused.detail(error_pb2.ErrorBody()).tool_name == "telescope"
+
+
+class TestLedger:
+    def test_an_id_counts_once(self, client: Client, connect: Callable[[str], grpc.Channel]) -> None:
+        settle = METHODS["UsageService/SettleUsage"]
+        channel = connect("ledger")
+        request = settle.request(**MODEL_CALL, entry_id="e", usage=USAGE)
+        first, second = (call(channel, settle, request, client.token) for _ in range(2))
+        assert first == second
+        other = settle.request(**MODEL_CALL, entry_id="e", usage={**USAGE, "input_tokens": 2})
+        refused = refusal(channel, settle, other, client.token)
+        assert_refused(refused, "ALREADY_EXISTS", "ENTRY_CONFLICT")
+        assert len(client.get("/api/v1/usage/entries").body["entries"]) == 1
+
+    def test_a_model_without_a_price_is_refused(
+        self, client: Client, connect: Callable[[str], grpc.Channel]
+    ) -> None:
+        settle = METHODS["UsageService/SettleUsage"]
+        request = settle.request(**{**MODEL_CALL, "model": "unheard"}, entry_id="e", usage=USAGE)
+        refused = refusal(connect("ledger"), settle, request, client.token)
+        assert_refused(refused, "INVALID_ARGUMENT", "UNKNOWN_MODEL")
+
+    def test_what_a_budget_does_not_cover_is_refused(
+        self, client: Client, connect: Callable[[str], grpc.Channel]
+    ) -> None:
+        client.put("/api/v1/budgets/none", {"limit_usd": 0})
+        reserve = METHODS["UsageService/ReserveUsage"]
+        request = reserve.request(
+            **MODEL_CALL, reservation_id="r", max_input_tokens=1, max_output_tokens=1
+        )
+        refused = refusal(connect("ledger"), reserve, request, client.token)
+        assert_refused(refused, "RESOURCE_EXHAUSTED", "BUDGET_EXCEEDED")
+
+
+class TestToolCalls:
+    """What a tool call is refused for is its result, not an error of the RPC."""
+
+    @pytest.mark.parametrize(
+        ("fields", "permissions", "code"),
+        [
+            ({}, (), "PERMISSION_DENIED"),
+            ({}, ("tool:http_request", "tool:read"), "PERMISSION_DENIED"),
+            ({"tool_name": "telescope"}, ("*",), "TOOL_NOT_FOUND"),
+            ({"arguments_json": "{"}, ("*",), "INVALID_ARGUMENT"),
+            ({"arguments_json": "[]"}, ("*",), "INVALID_ARGUMENT"),
+            ({"arguments_json": '{"operation":"add"}'}, ("*",), "INVALID_ARGUMENT"),
+            ({"arguments_json": '{"operation":"dance","a":1}'}, ("*",), "INVALID_ARGUMENT"),
+            ({"arguments_json": '{"a":' * 5000}, ("*",), "INVALID_ARGUMENT"),
+            ({"rate_limits": {"calculator": 0}}, ("*",), "RATE_LIMIT_EXCEEDED"),
+        ],
+    )
+    def test_a_refused_call_is_a_result(
+        self,
+        platform: RunningPlatform,
+        organization: str,
+        client: Client,
+        connect: Callable[[str], grpc.Channel],
+        fields: dict[str, Any],
+        permissions: tuple[str, ...],
+        code: str,
+    ) -> None:
+        token = platform.token(organization, permissions=permissions)
+        request = tool_call(**fields)
+        (result,) = call(connect("tool-runner"), EXECUTE_TOOL_CALL, request, token)
+        assert (result.success, result.code, result.result_json) == (False, code, "null")
+        assert result.error
+        assert result.tool_name == request.tool_name
+        (event,) = client.get("/api/v1/audit-events").body["audit_events"]
+        assert (event["decision"], event["outcome"], event["code"]) == ("refused", "none", code)
+
+    def test_a_users_token_with_the_permission_is_enough(
+        self,
+        platform: RunningPlatform,
+        organization: str,
+        connect: Callable[[str], grpc.Channel],
+    ) -> None:
+        token = platform.token(organization, permissions=("tool:calculator",))
+        (result,) = call(connect("tool-runner"), EXECUTE_TOOL_CALL, tool_call(), token)
+        assert (result.success, result.error, result.code) == (True, "", "")
+        assert result.result_json == '{"operation":"add","result":3}'
+
+    def test_a_repeated_call_is_answered_from_its_record(
+        self, client: Client, connect: Callable[[str], grpc.Channel]
+    ) -> None:
+        channel, request = connect("tool-runner"), tool_call()
+        first, second = (
+            call(channel, EXECUTE_TOOL_CALL, request, client.token) for _ in range(2)
+        )
+        assert first == second
+        other = tool_call(arguments_json='{"operation":"add","a":1,"b":3}')
+        other.tool_call_id = request.tool_call_id
+        refused = refusal(channel, EXECUTE_TOOL_CALL, other, client.token)
+        assert_refused(refused, "ALREADY_EXISTS", "TOOL_CALL_CONFLICT")
+        events = client.get("/api/v1/audit-events").body["audit_events"]
+        assert [event["decision"] for event in events] == ["refused", "replayed", "allowed"]
+
+
+def tool_call(**fields: Any) -> Any:
+    """Makes the request of a sum, under an id of its own."""
+    return EXECUTE_TOOL_CALL.request(
+        **{
+            "tool_call_id": str(uuid.uuid4()),
+            "tool_name": "calculator",
+            "arguments_json": '{"operation":"add","a":1,"b":2}',
+            **fields,
+        }
+    )
+
+
+def signed_grant(
+    key: ServiceKey, request: Any | None = None, **changes: Any
+) -> grant_pb2.SignedGrant:
+    """Makes a grant for a tool call that holds, but for the changes."""
+    bound = (
+        {
+            "tool_call_id": request.tool_call_id,
+            "tool_name": request.tool_name,
+            "arguments_digest": hashlib.sha256(request.arguments_json.encode()).digest(),
+        }
+        if request is not None
+        else {}
+    )
+    return key.sign_grant(
+        grant_pb2.Grant(
+            **{
+                "audience": "tool-runner",
+                "security_context": grant_pb2.SecurityContext(
+                    organization_id="o", user_id="u", permissions=["*"]
+                ),
+                "expires_at_unix_ms": int((time.time() + 60) * 1000),
+                **bound,
+                **changes,
+            }
+        )
+    )
+
+
+def bad_grants(key: ServiceKey, request: Any) -> dict[str, grant_pb2.SignedGrant]:
+    """Makes every kind of grant that must not admit a tool call."""
+    good = signed_grant(key, request)
+    altered = grant_pb2.SignedGrant(grant=good.grant + b"\x32\x01x", signature=good.signature)
+    return {
+        "of another key": signed_grant(ServiceKey(secrets.token_bytes(SERVICE_KEY_BYTES)), request),
+        "altered": altered,
+        "not signed": grant_pb2.SignedGrant(grant=good.grant),
+        "expired": signed_grant(key, request, expires_at_unix_ms=int(time.time() * 1000) - 1),
+        "for another service": signed_grant(key, request, audience="ledger"),
+        "for no call": signed_grant(key),
+        "for another call": signed_grant(key, request, tool_call_id="another"),
+        "for another tool": signed_grant(key, request, tool_name="http_request"),
+        "for other arguments": signed_grant(key, request, arguments_digest=b"x" * 32),
+        "of nobody": signed_grant(key, request, security_context=grant_pb2.SecurityContext()),
+    }
+
+
+class TestGrants:
+    """What only services show each other, at the tool-runner's own port."""
+
+    @pytest.fixture
+    def key(self, platform: RunningPlatform) -> ServiceKey:
+        return ServiceKey.load(platform.keys.service)
+
+    def test_a_unary_call_with_a_bad_one_is_refused(
+        self, platform: RunningPlatform, key: ServiceKey
+    ) -> None:
+        request = tool_call()
+        with channel_to(platform, "tool-runner") as channel:
+            for kind, grant in bad_grants(key, request).items():
+                refused = refusal(
+                    channel, EXECUTE_TOOL_CALL, request, grant=grant.SerializeToString()
+                )
+                assert (refused.code, refused.reason) == ("UNAUTHENTICATED",) * 2, kind
+            good = signed_grant(key, request).SerializeToString()
+            (result,) = call(channel, EXECUTE_TOOL_CALL, request, grant=good)
+            assert result.success
+
+    def test_a_frame_with_a_bad_one_is_refused_alike(
+        self, platform: RunningPlatform, key: ServiceKey
+    ) -> None:
+        request = tool_call()
+        bad = bad_grants(key, request)
+        grants = [grant_pb2.SignedGrant(), *bad.values(), signed_grant(key, request)]
+        stream = METHODS["ToolCallService/StreamToolCalls"]
+        message: Any = stream.request()
+        for number, grant in enumerate(grants, start=1):
+            frame = message.frames.add(execute=request)
+            frame.header.CopyFrom(call_pb2.CallHeader(id=number, timeout_ms=60_000, grant=grant))
+        outcomes = self._outcomes(platform, stream, message, len(grants))
+        for number in range(1, len(grants)):
+            refused = Refusal("", outcomes[number].error)
+            assert_refused(Refusal("UNAUTHENTICATED", refused.status), *("UNAUTHENTICATED",) * 2)
+        assert outcomes[len(grants)].execute.success
+
+    def test_a_frame_that_breaks_a_rule_is_refused_alike(
+        self, platform: RunningPlatform, key: ServiceKey
+    ) -> None:
+        request = tool_call(rate_limits={"calculator": -1})
+        header = call_pb2.CallHeader(id=1, timeout_ms=60_000, grant=signed_grant(key, request))
+        stream = METHODS["ToolCallService/StreamToolCalls"]
+        message: Any = stream.request()
+        message.frames.add(execute=request).header.CopyFrom(header)
+        outcomes = self._outcomes(platform, stream, message, 1)
+        refused = Refusal("INVALID_ARGUMENT", outcomes[1].error)
+        assert_refused(refused, "INVALID_ARGUMENT", "INVALID_ARGUMENT")
+
+    def test_the_executor_takes_none(self, platform: RunningPlatform, key: ServiceKey) -> None:
+        method = METHODS["AgentService/ListAgents"]
+        with channel_to(platform, "executor") as channel:
+            for audience in ("executor", "tool-runner", "ledger"):
+                grant = signed_grant(key, audience=audience).SerializeToString()
+                if audience != "executor":
+                    refused = refusal(channel, method, method.request(), grant=grant)
+                    assert_refused(refused, "UNAUTHENTICATED", "UNAUTHENTICATED")
+
+    def _outcomes(
+        self, platform: RunningPlatform, stream: Method, message: Any, count: int
+    ) -> dict[int, Any]:
+        """Sends one message on a stream and returns so many outcomes, by their ids."""
+        outcomes: dict[int, Any] = {}
+        with channel_to(platform, stream.process) as channel:
+            from google.protobuf.message_factory import GetMessageClass
+
+            rpc = channel.stream_stream(
+                stream.path,
+                request_serializer=type(message).SerializeToString,
+                response_deserializer=GetMessageClass(stream.descriptor.output_type).FromString,
+            )
+            responses = rpc(iter([message]), timeout=TIMEOUT_SECONDS)
+            for response in responses:
+                outcomes |= {frame.id: frame for frame in response.frames}
+                if len(outcomes) == count:
+                    break
+            responses.cancel()
+        return outcomes
+
+
+def test_health_and_reflection_need_no_token(connect: Callable[[str], grpc.Channel]) -> None:
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+    from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+    for process in ("executor", "tool-runner", "ledger"):
+        channel = connect(process)
+        health = health_pb2_grpc.HealthStub(channel).Check(
+            health_pb2.HealthCheckRequest(), timeout=TIMEOUT_SECONDS
+        )
+        assert health.status == health_pb2.HealthCheckResponse.SERVING
+        answers = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(
+            iter([reflection_pb2.ServerReflectionRequest(list_services="")]),
+            timeout=TIMEOUT_SECONDS,
+        )
+        services = {service.name for service in next(answers).list_services_response.service}
+        assert any(name.startswith("agent_executor.api.") for name in services)
