@@ -1,7 +1,7 @@
 """What a call between services costs, at both ends together: on a stream, and as a unary RPC.
 
-Run by hand: ``python tests/bench/bench_multiplex.py [callers] [calls]``. The calls carry a grant and
-a trace context; nothing is authenticated or validated on either path.
+Run by hand: ``python tests/bench/bench_multiplex.py [callers] [calls]``. The calls carry a grant
+and a trace context; nothing is authenticated or validated on either path.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ _OWN_PREFIXES = {
 _GATEWAY_STOP_SECONDS = 2.0
 _ACCESS_LOG_FLUSH_MILLISECONDS = 1_000
 # Longer than the services' own drain, grace and flush of spans together.
-_SERVICE_STOP_SECONDS = 20.0
+_SERVICE_STOP_SECONDS = 30.0
 
 
 def process_groups(

@@ -66,7 +66,7 @@ class AgentServicer(agent_service_pb2_grpc.AgentServiceServicer):
         del context
         unknown = sorted(set(request.update_mask.paths) - UPDATABLE_FIELDS)
         if unknown:
-            message = f"update_mask names {unknown[0]!r}, which cannot be changed"
+            message = f'update_mask names "{unknown[0]}", which cannot be changed.'
             raise InvalidArgumentError(message, field_violations=(("update_mask", message),))
         if "name" in request.update_mask.paths and not request.HasField("name"):
             message = "update_mask names 'name', which cannot be left out then"

@@ -115,7 +115,7 @@ class Agents:
             changed["api_key_ciphertext"] = self._encryption.encrypt(api_key, agent_id)
         updated = agent.changed(changed, self._now_ms())
         if not await self._store.add_version(updated):
-            raise ConflictError(f"agent {agent_id} was changed by somebody else; read it again")
+            raise ConflictError(f"Agent {agent_id} was changed by somebody else; read it again.")
         return updated
 
     async def delete(self, agent_id: str, security: SecurityContext) -> None:
@@ -131,4 +131,4 @@ class Agents:
 
 
 def _not_found(agent_id: str) -> AgentNotFoundError:
-    return AgentNotFoundError(f"agent {agent_id} does not exist", metadata={"agentId": agent_id})
+    return AgentNotFoundError(f"Agent {agent_id} does not exist.", metadata={"agentId": agent_id})

@@ -132,7 +132,7 @@ class Engine:
                     assert_never(action)
 
     def _too_late(self) -> RunFinished:
-        error = f"the run did not end within {self._limits.run_timeout_seconds:g} seconds"
+        error = f"The run did not end within {self._limits.run_timeout_seconds:g} seconds."
         return RunFinished(state="failed", error=error, code=DeadlineExceededError.reason)
 
     async def _run_tools(self, driver: _Driver, action: RunTools, remaining_seconds: float) -> None:

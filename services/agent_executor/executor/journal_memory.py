@@ -29,7 +29,7 @@ class MemoryJournal:
         """See ``Journal``."""
         stored = self._runs[run.run_id]
         if stored.attempt != run.attempt or stored.last_sequence + len(events) != run.last_sequence:
-            raise LeaseLostError(f"run {run.run_id} is driven by another executor")
+            raise LeaseLostError(f"Run {run.run_id} is driven by another executor.")
         self._runs[run.run_id] = run
         self._events[run.run_id].extend(events)
 

@@ -72,7 +72,7 @@ class SqliteJournal:
             return True
 
         if not await self._database.writer.submit(write):
-            raise LeaseLostError(f"run {run.run_id} is driven by another executor")
+            raise LeaseLostError(f"Run {run.run_id} is driven by another executor.")
 
     async def get(self, organization_id: str, run_id: str) -> RunRecord | None:
         """See ``Journal``."""

@@ -135,7 +135,7 @@ class ModelTurn:
         log.add(
             ModelCallFailed(
                 model_call_id=action.model_call_id,
-                error="the executor ended before the answer was recorded",
+                error="The executor ended before the answer was recorded.",
                 code="LEASE_LOST",
                 will_retry=True,
                 usage=usage,
@@ -160,7 +160,7 @@ class ModelTurn:
         missing = set(names).difference(tool.name for tool in specifications)
         if missing:
             name = min(missing)
-            raise ToolNotFoundError(f"tool {name!r} is not registered", tool_name=name)
+            raise ToolNotFoundError(f'There is no tool named "{name}".', tool_name=name)
         return self._request(log, agent, specifications)
 
     async def _hold(
@@ -205,7 +205,7 @@ class ModelTurn:
             if not timeout.expired():
                 raise
             late = DeadlineExceededError(
-                f"the model did not answer within {timeout_seconds:g} seconds"
+                f"The model did not answer within {timeout_seconds:g} seconds."
             )
             usage = _estimated_usage(request)
             log.add(_failed(model_call_id, late, will_retry=False, usage=usage))

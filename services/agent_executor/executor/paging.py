@@ -34,5 +34,5 @@ def decode_page_token(token: str) -> str:
         padded = token + "=" * (-len(token) % 4)
         return str(uuid.UUID(bytes=base64.b64decode(padded, altchars=b"-_", validate=True)))
     except (ValueError, binascii.Error) as error:
-        message = "page_token is not one that this service gave out"
+        message = "page_token is not one that this service gave out."
         raise InvalidArgumentError(message, field_violations=(("page_token", message),)) from error

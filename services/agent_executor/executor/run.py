@@ -159,7 +159,7 @@ def next_action(state: RunState, max_model_turns: int) -> Action:
     if state.turn >= max_model_turns:
         return Finish(
             _failed(
-                f"the run used its {max_model_turns} model turns without an answer",
+                f"The run used its {max_model_turns} model turns without an answer.",
                 "LIMIT_EXCEEDED",
             )
         )
@@ -324,7 +324,7 @@ def _answered(state: RunState) -> RunFinished:
         return RunFinished(
             state="failed",
             response=response,
-            error="the model's answer was cut at its output limit (max_output_tokens)",
+            error="The model's answer was cut at its output limit (max_output_tokens).",
             code="LIMIT_EXCEEDED",
         )
     return RunFinished(state="completed", response=response)

@@ -102,7 +102,7 @@ class Runs:
         await asyncio.shield(task)
         if log.run.state != log.state.state or log.state.finished is None:
             raise UnavailableError(
-                f"run {log.run.run_id} goes on elsewhere; read it by its id",
+                f"Run {log.run.run_id} goes on elsewhere; read it by its id.",
                 metadata={"runId": log.run.run_id},
             )
         return RunView(log.run, log.state)
@@ -229,11 +229,11 @@ class Runs:
         """Refuses a run that cannot be driven, while that can still be an error of the call."""
         if not agent.is_active:
             raise AgentInactiveError(
-                f"agent {agent.agent_id} is not active", metadata={"agentId": agent.agent_id}
+                f"Agent {agent.agent_id} is not active.", metadata={"agentId": agent.agent_id}
             )
         if len(self._driving) >= self._max_runs:
             raise LimitExceededError(
-                f"{len(self._driving)} runs are under way or waiting, which is the limit",
+                f"{len(self._driving)} runs are under way or waiting, which is the limit.",
                 metadata={"maxRuns": str(self._max_runs)},
                 retry_after_seconds=1.0,
             )
@@ -242,7 +242,7 @@ class Runs:
         missing = set(names).difference(tool.name for tool in known)
         if missing:
             name = min(missing)
-            raise ToolNotFoundError(f"tool {name!r} is not registered", tool_name=name)
+            raise ToolNotFoundError(f'There is no tool named "{name}".', tool_name=name)
 
     def _log(self, run: RunRecord, state: RunState) -> RunLog:
         return RunLog(self._journal, run, state, self._now_ms, self.feed.notify)
@@ -264,7 +264,7 @@ class Runs:
                 await self._fail(log, error.message, error.reason)
             except Exception:
                 _LOGGER.exception("Run %s failed inside the executor.", log.run.run_id)
-                await self._fail(log, "the run failed inside the executor", "INTERNAL")
+                await self._fail(log, "The run failed inside the executor.", "INTERNAL")
 
     async def _fail(self, log: RunLog, error: str, code: str) -> None:
         """Ends a run that its driver could not, so that nobody waits for it forever."""
@@ -283,7 +283,7 @@ class Runs:
             agent = await self._agents.load(run.agent_id, security, run.agent_version)
             log.add(RunResumed(attempt=run.attempt))
             if run.attempt > MAX_ATTEMPTS:
-                message = f"the run was taken over {MAX_ATTEMPTS} times without reaching its end"
+                message = f"The run was taken over {MAX_ATTEMPTS} times without reaching its end."
                 await self._fail(log, message, "INTERNAL")
                 return
         except AgentExecutorError as error:
@@ -295,5 +295,5 @@ class Runs:
         security.require(PERMISSION_READ)
         run = await self._journal.get(security.organization_id, run_id)
         if run is None:
-            raise RunNotFoundError(f"run {run_id} does not exist", metadata={"runId": run_id})
+            raise RunNotFoundError(f"Run {run_id} does not exist.", metadata={"runId": run_id})
         return run

@@ -33,8 +33,8 @@ class TokenUsage(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         """Refuses counts that cannot be."""
-        for name in self.__struct_fields__:
-            check_token_count(name, getattr(self, name))
+        for name, count in zip(self.__struct_fields__, msgspec.structs.astuple(self), strict=True):
+            check_token_count(name, count)
 
     @property
     def total_input_tokens(self) -> int:

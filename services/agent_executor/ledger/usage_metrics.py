@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from typing import Final
+
+import msgspec
 
 from agent_executor.ledger.budget import Overrun
 from agent_executor.ledger.entry import UsageEntry
+from agent_executor.ledger.token_usage import TokenUsage
 from agent_executor.serving.metrics import (
     BUDGET_OVERRUNS,
     USAGE_COST,
@@ -15,6 +19,7 @@ from agent_executor.serving.metrics import (
     Metrics,
 )
 
+_KINDS: Final = TokenUsage.__struct_fields__
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -24,8 +29,7 @@ def count_entry(metrics: Metrics, entry: UsageEntry) -> None:
     model = entry.rate_card_id.partition("@")[0]
     metrics.increment(USAGE_ENTRIES, model, entry.reservation_outcome)
     metrics.increment(USAGE_COST, model, by=entry.cost_nano_usd)
-    for kind in entry.usage.__struct_fields__:
-        tokens = getattr(entry.usage, kind)
+    for kind, tokens in zip(_KINDS, msgspec.structs.astuple(entry.usage), strict=True):
         if tokens:
             metrics.increment(USAGE_TOKENS, model, kind, by=tokens)
 

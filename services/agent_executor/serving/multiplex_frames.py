@@ -2,8 +2,8 @@
 
 A stream's request and response messages each hold ``repeated`` frames and nothing else. A request
 frame has a ``CallHeader header`` and ``oneof call``, in which every method is a field beside
-``cancel``; a response frame has ``int64 id`` and ``oneof outcome``, in which every method is a field
-of the same name beside ``error``. A method is the unary RPC that takes its request.
+``cancel``; a response frame has ``int64 id`` and ``oneof outcome``, in which every method is again a
+field, beside ``error``. A method is the unary RPC that takes its request.
 """
 
 from __future__ import annotations

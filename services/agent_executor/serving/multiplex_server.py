@@ -1,4 +1,4 @@
-"""The serving end of multiplexed streams: each frame is a call with a task and checks of its own."""
+"""The serving end of multiplexed streams: each frame is a call with its own task and checks."""
 
 from __future__ import annotations
 

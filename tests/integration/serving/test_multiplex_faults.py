@@ -11,16 +11,22 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
 
-from agent_executor.errors import DeadlineExceededError, UnavailableError
+from agent_executor.api.ledger.v1 import usage_pb2, usage_service_pb2, usage_service_pb2_grpc
+from agent_executor.errors import AgentExecutorError, DeadlineExceededError, UnavailableError
+from agent_executor.serving.multiplex_client import MultiplexedStream, StreamCall
 from agent_executor.serving.multiplex_frames import RECONNECT_SECONDS_MIN
 from tests.integration.serving.multiplex_peer import (
+    GRANT,
     TIMEOUT_SECONDS,
     RunningPeer,
     connected_to,
     find_free_port,
+    make_request,
     running_peer,
     until,
 )
@@ -57,6 +63,58 @@ async def test_a_peer_that_says_nothing_is_bounded_by_the_deadline() -> None:
         async with connected_to(listener.getsockname()[1]) as connection:
             with pytest.raises(UnavailableError):
                 await connection.reserve("call-1", timeout_seconds=0.3)
+
+
+async def test_a_stream_that_cannot_be_opened_is_tried_again() -> None:
+    async with running_peer() as running, connected_to(running.port) as connection:
+        attempts = 0
+
+        def open_stream() -> StreamCall:
+            nonlocal attempts
+            attempts += 1
+            if attempts == 1:
+                raise grpc.aio.UsageError
+            return connection.stub.StreamUsage()
+
+        stream = MultiplexedStream(open_stream, usage_service_pb2.StreamUsageRequest, name="ledger")
+        answer = await stream.call(
+            "reserve", make_request("call-1"), timeout_seconds=TIMEOUT_SECONDS, grant=GRANT
+        )
+        assert (answer.id, attempts) == ("call-1", 2)
+        await stream.close()
+
+
+class ConfusedPeer(usage_service_pb2_grpc.UsageServiceServicer):
+    """Answers calls that were not made, and the first one as another method would."""
+
+    async def StreamUsage(  # noqa: N802 -- the contract's
+        self, request_iterator: AsyncIterator[Any], context: Any
+    ) -> AsyncIterator[Any]:
+        del context
+        async for message in request_iterator:
+            for frame in message.frames:
+                reservation = usage_pb2.Reservation(id=frame.reserve.reservation_id)
+                method = "void" if reservation.id == "call-1" else "reserve"
+                outcomes: list[dict[str, Any]] = [
+                    {"id": frame.header.id + 1000, "reserve": reservation},
+                    {"id": frame.header.id, method: reservation},
+                ]
+                yield usage_service_pb2.StreamUsageResponse(
+                    frames=[usage_service_pb2.UsageOutcomeFrame(**each) for each in outcomes]
+                )
+
+
+async def test_an_answer_that_does_not_fit_fails_its_call_alone() -> None:
+    server = grpc.aio.server()
+    usage_service_pb2_grpc.add_UsageServiceServicer_to_server(ConfusedPeer(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with connected_to(port) as connection:
+        with pytest.raises(AgentExecutorError, match="does not fit"):
+            await connection.reserve("call-1")
+        assert (await connection.reserve("call-2")).id == "call-2"
+        assert connection.connections == [True]
+    await server.stop(None)
 
 
 async def test_pending_calls_are_sent_again_after_a_restart_and_answered_once() -> None:

@@ -17,7 +17,7 @@ IDS_PER_ROUND = 1_000_000
 
 
 def kill_in_mid_load(path: Path, first_id: int, acknowledged_before: int) -> list[int]:
-    """Run a writing process, kill it once it has acknowledged enough, return all it acknowledged."""
+    """Kill a writing process once it has acknowledged enough; return all it acknowledged."""
     process = subprocess.Popen(
         [sys.executable, WRITER, path, str(first_id)], stdout=subprocess.PIPE
     )

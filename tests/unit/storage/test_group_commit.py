@@ -260,6 +260,29 @@ async def test_a_failed_commit_fails_its_batch_and_not_the_next(path: Path) -> N
     assert stored(path) == "c"
 
 
+async def test_a_connection_that_cannot_roll_back_is_replaced(path: Path) -> None:
+    connections: list[sqlite3.Connection] = []
+
+    class BrokenConnection(sqlite3.Connection):
+        def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+            if sql == "ROLLBACK":
+                raise sqlite3.OperationalError
+            return super().execute(sql, parameters)
+
+    def connect() -> sqlite3.Connection:
+        connection = sqlite3.connect(path, isolation_level=None, factory=BrokenConnection)
+        connections.append(connection)
+        return connection
+
+    writer = GroupCommitWriter(connect)
+    with pytest.raises(KeyError):
+        await writer.submit(insert_and_raise("a"))
+    assert await writer.submit(insert("b")) == "b"
+    await writer.close()
+    assert len(connections) == 2
+    assert stored(path) == "b"
+
+
 async def test_a_full_disk_fails_the_whole_batch(path: Path) -> None:
     full = True
 

@@ -71,6 +71,16 @@ async def test_a_read_sees_every_acknowledged_write(database: SqliteDatabase) ->
         assert await database.read(count) == expected
 
 
+async def test_a_point_read_may_be_made_without_a_thread(database: SqliteDatabase) -> None:
+    await database.writer.submit(insert)
+    assert database.read_inline(count) == 1
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        database.read_inline(insert)
+    await database.close()
+    with pytest.raises(UnavailableError):
+        database.read_inline(count)
+
+
 async def test_a_read_operation_sees_one_snapshot(database: SqliteDatabase) -> None:
     begun, go_on = threading.Event(), threading.Event()
 

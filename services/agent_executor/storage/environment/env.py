@@ -1,4 +1,3 @@
-# noqa: INP001 -- no package: alembic loads the file by its path
 """What alembic runs for every service: the pending migrations, on the connection it was given."""
 
 from __future__ import annotations
