@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,7 +117,7 @@ class Client:
         with self._request(method, path, body, headers) as response:
             return Answer(response.status, response.headers, response.read())
 
-    def events(self, run_id: str, after_sequence: int = 0) -> Iterator[dict[str, Any]]:
+    def events(self, run_id: str, after_sequence: int = 0) -> Generator[dict[str, Any], None, None]:
         """Yields a run's events as they arrive; closing the iterator breaks the connection off."""
         path = f"/api/v1/runs/{run_id}/events?after_sequence={after_sequence}"
         with self._request("GET", path) as response:
@@ -250,9 +250,11 @@ def running_platform(**environment: str) -> Iterator[RunningPlatform]:
     Args:
         environment: Further variables, for example `OTEL_EXPORTER_OTLP_ENDPOINT`.
     """
-    with tempfile.TemporaryDirectory(prefix="agent-executor-test-") as folder:
-        with _kept(_start(Path(folder), command_environment(**environment))) as platform:
-            yield platform
+    with (
+        tempfile.TemporaryDirectory(prefix="agent-executor-test-") as folder,
+        _kept(_start(Path(folder), command_environment(**environment))) as platform,
+    ):
+        yield platform
 
 
 @contextlib.contextmanager
@@ -280,17 +282,21 @@ def _kept(platform: RunningPlatform) -> Iterator[RunningPlatform]:
 
 
 def _start(folder: Path, environment: Mapping[str, str]) -> RunningPlatform:
+    log = ""
     for attempt in range(_ATTEMPTS):
         platform = _launch(folder / f"data-{attempt}", free_ports(), environment)
         _wait_until_ready(platform)
         if platform.process.poll() is None:
             return platform
-        if " is taken" not in platform.log:
+        log = platform.log
+        if " is taken" not in log:
             break
-    raise AssertionError(platform.log)
+    raise AssertionError(log)
 
 
-def _launch(data_dir: Path, ports: PlatformPorts, environment: Mapping[str, str]) -> RunningPlatform:
+def _launch(
+    data_dir: Path, ports: PlatformPorts, environment: Mapping[str, str]
+) -> RunningPlatform:
     log_file = data_dir.with_suffix(".stderr")
     options = {
         "--data-dir": data_dir,

@@ -55,9 +55,7 @@ def get_run(client: Client, run_id: str) -> dict[str, Any]:
 
 def wait_for_end(client: Client, run_id: str) -> dict[str, Any]:
     """Polls a run until it has ended and returns it."""
-    until(
-        lambda: get_run(client, run_id)["state"] in FINAL_STATES, what=f"the end of run {run_id}"
-    )
+    until(lambda: get_run(client, run_id)["state"] in FINAL_STATES, what=f"the end of run {run_id}")
     return get_run(client, run_id)
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import re
 
 from agent_executor.api.error.v1.error_pb2 import ErrorReason
 from tests.platforms import Answer
 
-CODES = {name.removeprefix("ERROR_REASON_") for name in ErrorReason.keys()}
+CODES = {value.name.removeprefix("ERROR_REASON_") for value in ErrorReason.DESCRIPTOR.values}
 # What only a stack trace or the name of a Python class would have brought into an answer.
-_INTERNALS = re.compile(rb"Traceback|\.py\b|\b[A-Z]\w+(?:Error|Exception)\b|\bgrpc[._]|site-packages")
+_INTERNALS = re.compile(
+    rb"Traceback|\.py\b|\b[A-Z]\w+(?:Error|Exception)\b|\bgrpc[._]|site-packages"
+)
 
 
 def assert_is_error(answer: Answer, status: int, code: str, tool_name: str = "") -> None:
@@ -33,4 +35,4 @@ def assert_is_timestamp(value: object) -> None:
     """Holds a value to be a time in UTC, written as the seed writes it, with a Z at its end."""
     assert isinstance(value, str)
     assert value.endswith("Z"), value
-    assert datetime.datetime.fromisoformat(value).tzinfo is datetime.UTC
+    assert dt.datetime.fromisoformat(value).tzinfo is dt.UTC

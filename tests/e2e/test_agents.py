@@ -60,7 +60,7 @@ class TestCreate:
         answer = client.post("/api/v1/agents", {"name": "Ada"})
         assert answer.status == 200
         body = answer.body
-        assert uuid.UUID(body.pop("id"))
+        assert uuid.UUID(body.pop("id")).version == 7
         assert body.pop("created_at") == body["updated_at"]
         assert_is_timestamp(body.pop("updated_at"))
         assert body == {"name": "Ada", "version": 1, **DEFAULTS}

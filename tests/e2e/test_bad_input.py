@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -120,9 +120,9 @@ AGENT_CASES = [
     update({"agent_id": "another"}, "agent_id"),
 ]
 RUN_CASES = [
-    Case("POST", f"/api/v1/agents/{{agent_id}}/{action}", body, mentions=mentions, id=id)
+    Case("POST", f"/api/v1/agents/{{agent_id}}/{action}", body, mentions=mentions, id=name)
     for action in RUNS
-    for body, mentions, id in [
+    for body, mentions, name in [
         ({}, "input", ""),
         ({"input": ""}, "input", ""),
         ({"input": None}, "input", ""),
@@ -178,10 +178,10 @@ QUERY_CASES = [
 ]
 NAME_CASES = [
     *(
-        Case(route.method, path, route.body, status=status, code=code, id=id)
+        Case(route.method, path, route.body, status=status, code=code, id=kind)
         for route in ROUTES
         if route.missing
-        for name, code, status, id in [
+        for name, code, status, kind in [
             ("unknown", route.missing, 404, "unknown"),
             (str(uuid.UUID(int=0)), route.missing, 404, "a UUID"),
             ("%F0%9F%98%80", route.missing, 404, "an emoji"),
@@ -223,9 +223,7 @@ def test_it_is_refused(client: Client, names: dict[str, str], case: Case) -> Non
 
 @pytest.mark.parametrize("kind", NOT_JSON)
 @pytest.mark.parametrize("route", TAKE_BODIES, ids=str)
-def test_a_body_that_is_no_json_object_is_refused(
-    client: Client, route: Route, kind: str
-) -> None:
+def test_a_body_that_is_no_json_object_is_refused(client: Client, route: Route, kind: str) -> None:
     path = route.path.format(agent_id="unknown", budget_id="new")
     answer = client.call(route.method, path, NOT_JSON[kind])
     assert_is_error(answer, 400, "INVALID_ARGUMENT")
@@ -302,7 +300,8 @@ def test_the_largest_input_runs(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["é 漢字 😀", "\u0000\u0001", 'quotes " and \\ and </script>', " ", "'; DROP TABLE runs"]
+    "text",
+    ["é 漢字 😀", "\u0000\u0001", 'quotes " and \\ and </script>', " ", "'; DROP TABLE runs"],
 )
 def test_an_odd_input_is_kept_as_it_is(client: Client, text: str) -> None:
     run = execute(client, create_agent(client), text)
@@ -328,7 +327,9 @@ def test_json_to_a_grpc_path_is_refused(client: Client) -> None:
     assert_is_error(answer, 415, "INVALID_ARGUMENT")
 
 
-def test_refusals_leave_no_stack_trace_in_the_log(platform: RunningPlatform, client: Client) -> None:
+def test_refusals_leave_no_stack_trace_in_the_log(
+    platform: RunningPlatform, client: Client
+) -> None:
     for case in (*AGENT_CASES, *BUDGET_CASES):
         client.call(case.method, case.path, case.body)
     assert "Traceback" not in platform.log

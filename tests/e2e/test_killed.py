@@ -75,9 +75,7 @@ class Death:
         assert after == before
 
 
-def executions(
-    pool: ThreadPoolExecutor, client: Client, agent_id: str
-) -> list[Future[Answer]]:
+def executions(pool: ThreadPoolExecutor, client: Client, agent_id: str) -> list[Future[Answer]]:
     """Executes an agent many times at once; the callers wait."""
     path = f"/api/v1/agents/{agent_id}/execute"
     return [pool.submit(client.post, path, {"input": SUM}) for _ in range(CALLERS)]
@@ -186,19 +184,25 @@ def test_a_killed_tool_runners_calls_are_repeated(
     assert_costs_agree(client)
 
 
+def kill_ledger_before_it_settles(
+    platform: RunningPlatform, client: Client, load: Load
+) -> tuple[Death, list[str]]:
+    """Kills the ledger when it owes an answer to settlements, and returns whose they are."""
+    while True:
+        with platform.paused("ledger"):
+            # Each of the callers' runs comes to where it needs the ledger.
+            until(lambda: len(running_runs(client)) == CALLERS)
+            unsettled = unsettled_runs(client)
+            if unsettled:
+                return Death(platform, "ledger"), unsettled
+        load.go_on()
+
+
 def test_a_killed_ledgers_settlements_are_retried(
     platform: RunningPlatform, client: Client
 ) -> None:
     with Load(client, create_agent(client)) as load:
-        while True:
-            with platform.paused("ledger"):
-                # Each of the callers' runs comes to where it needs the ledger.
-                until(lambda: len(running_runs(client)) == CALLERS)
-                unsettled = unsettled_runs(client)
-                if unsettled:
-                    death = Death(platform, "ledger")
-                    break
-            load.go_on()
+        death, unsettled = kill_ledger_before_it_settles(platform, client, load)
         death.wait_until_healed()
         load.go_on()
     assert load.broken_off == 0

@@ -48,7 +48,7 @@ class Rpc:
     def method(self) -> Method:
         return METHODS[self.name]
 
-    def request(self, **names: str) -> Message:
+    def request(self, **names: str) -> Any:
         """Makes the request; `$name` in a field is replaced by the name of what it needs."""
         fields = {
             key: names[value[1:]] if isinstance(value, str) and value.startswith("$") else value
@@ -246,7 +246,7 @@ def test_what_is_no_message_is_refused(
     client: Client, connect: Callable[[str], grpc.Channel], process: str
 ) -> None:
     rpc = next(rpc for rpc in RPCS if rpc.method.process == process)
-    unary = connect(process).unary_unary(rpc.method.path)
+    unary: Any = connect(process).unary_unary(rpc.method.path)
     metadata = (("authorization", f"Bearer {client.token}"),)
     with pytest.raises(grpc.RpcError) as caught:
         unary(b"\xff\xff\xff", metadata=metadata, timeout=TIMEOUT_SECONDS)
@@ -264,10 +264,10 @@ def test_what_is_no_message_is_refused(
 def test_a_method_that_there_is_not_is_unimplemented(
     client: Client, connect: Callable[[str], grpc.Channel], path: str
 ) -> None:
-    process = path.split(".")[2].replace("_", "-")
+    unary: Any = connect(path.split(".")[2].replace("_", "-")).unary_unary(path)
     metadata = (("authorization", f"Bearer {client.token}"),)
     with pytest.raises(grpc.RpcError) as caught:
-        connect(process).unary_unary(path)(b"", metadata=metadata, timeout=TIMEOUT_SECONDS)
+        unary(b"", metadata=metadata, timeout=TIMEOUT_SECONDS)
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
@@ -288,7 +288,9 @@ def test_an_agent_that_cannot_run_is_refused(
 
 
 class TestLedger:
-    def test_an_id_counts_once(self, client: Client, connect: Callable[[str], grpc.Channel]) -> None:
+    def test_an_id_counts_once(
+        self, client: Client, connect: Callable[[str], grpc.Channel]
+    ) -> None:
         settle = METHODS["UsageService/SettleUsage"]
         channel = connect("ledger")
         request = settle.request(**MODEL_CALL, entry_id="e", usage=USAGE)
@@ -370,9 +372,7 @@ class TestToolCalls:
         self, client: Client, connect: Callable[[str], grpc.Channel]
     ) -> None:
         channel, request = connect("tool-runner"), tool_call()
-        first, second = (
-            call(channel, EXECUTE_TOOL_CALL, request, client.token) for _ in range(2)
-        )
+        first, second = (call(channel, EXECUTE_TOOL_CALL, request, client.token) for _ in range(2))
         assert first == second
         other = tool_call(arguments_json='{"operation":"add","a":1,"b":3}')
         other.tool_call_id = request.tool_call_id
@@ -490,7 +490,9 @@ class TestGrants:
         refused = Refusal("INVALID_ARGUMENT", outcomes[1].error)
         assert_refused(refused, "INVALID_ARGUMENT", "INVALID_ARGUMENT")
 
-    def test_the_executor_takes_none_of_them(self, platform: RunningPlatform, key: ServiceKey) -> None:
+    def test_the_executor_takes_none_of_them(
+        self, platform: RunningPlatform, key: ServiceKey
+    ) -> None:
         method = METHODS["AgentService/ListAgents"]
         with channel_to(platform, "executor") as channel:
             for audience in ("tool-runner", "ledger"):

@@ -19,7 +19,7 @@ from tests.e2e.agents_and_runs import (
     wait_for_end,
 )
 from tests.e2e.error_shape import assert_is_timestamp
-from tests.platforms import Client, RunningPlatform, until
+from tests.platforms import Client, RunningPlatform
 
 
 def event_types(client: Client, run_id: str) -> list[str]:
@@ -276,5 +276,4 @@ def test_every_service_tells_its_metrics(platform: RunningPlatform, client: Clie
             connection.close()
 
     base = platform.ports.metrics_base
-    for port in (base, base + 1, base + 2):
-        until(lambda port=port: "agent_executor_" in metrics(port))
+    assert all("agent_executor_" in metrics(base + offset) for offset in range(3))

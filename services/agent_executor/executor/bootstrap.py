@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 import grpc
+from google.protobuf.message import Message
 
 from agent_executor.api.executor.v1 import (
     agent_service_pb2,
@@ -38,7 +39,13 @@ from agent_executor.executor.schema import MIGRATIONS
 from agent_executor.executor.settings import ExecutorSettings
 from agent_executor.executor.tools import ToolRunner
 from agent_executor.executor.tools_grpc import GrpcToolRunner
-from agent_executor.serving.metrics import DATABASE_COMMITS, DATABASE_OPERATIONS, Metrics
+from agent_executor.serving.metrics import (
+    DATABASE_COMMITS,
+    DATABASE_OPERATIONS,
+    STREAM_FRAMES,
+    STREAM_MESSAGES,
+    Metrics,
+)
 from agent_executor.serving.multiplex_client import MultiplexedStream
 from agent_executor.serving.multiplex_frames import CHANNEL_OPTIONS
 from agent_executor.serving.server import ServiceRuntime, run_service
@@ -158,28 +165,43 @@ def _engine(runtime: ServiceRuntime[ExecutorSettings], tools: ToolRunner, ledger
 
 
 async def _tool_runner(runtime: ServiceRuntime[ExecutorSettings]) -> ToolRunner:
-    channel = grpc.aio.insecure_channel(
-        runtime.settings.tool_runner_address, options=CHANNEL_OPTIONS
-    )
-    runtime.resources.push_async_callback(channel.close)
+    channel = _channel(runtime, runtime.settings.tool_runner_address)
     stub = tool_call_service_pb2_grpc.ToolCallServiceStub(channel)
-    stream = MultiplexedStream(
+    stream = _stream(
+        runtime,
         stub.StreamToolCalls,
         tool_call_service_pb2.StreamToolCallsRequest,
-        name="tool-runner",
+        "tool-runner",
     )
-    runtime.resources.push_async_callback(stream.close)
-    stream.start()
     return GrpcToolRunner(channel, stream, runtime.service_key)
 
 
 async def _ledger(runtime: ServiceRuntime[ExecutorSettings]) -> Ledger:
-    channel = grpc.aio.insecure_channel(runtime.settings.ledger_address, options=CHANNEL_OPTIONS)
-    runtime.resources.push_async_callback(channel.close)
+    channel = _channel(runtime, runtime.settings.ledger_address)
     stub = usage_service_pb2_grpc.UsageServiceStub(channel)
-    stream = MultiplexedStream(
-        stub.StreamUsage, usage_service_pb2.StreamUsageRequest, name="ledger"
-    )
+    stream = _stream(runtime, stub.StreamUsage, usage_service_pb2.StreamUsageRequest, "ledger")
+    return GrpcLedger(stream, runtime.service_key)
+
+
+def _channel(runtime: ServiceRuntime[ExecutorSettings], address: str) -> grpc.aio.Channel:
+    channel = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+    runtime.resources.push_async_callback(channel.close)
+    return channel
+
+
+def _stream(
+    runtime: ServiceRuntime[ExecutorSettings],
+    open_stream: Callable[[], grpc.aio.StreamStreamCall[Any, Any]],
+    request_type: type[Message],
+    peer: str,
+) -> MultiplexedStream:
+    """Returns the stream to a peer, which begins to connect."""
+
+    def count(frames: int) -> None:
+        runtime.metrics.increment(STREAM_MESSAGES, peer)
+        runtime.metrics.increment(STREAM_FRAMES, peer, by=frames)
+
+    stream = MultiplexedStream(open_stream, request_type, name=peer, on_message=count)
     runtime.resources.push_async_callback(stream.close)
     stream.start()
-    return GrpcLedger(stream, runtime.service_key)
+    return stream

@@ -163,6 +163,16 @@ DATABASE_COMMITS: Final = CounterDefinition(
 DATABASE_OPERATIONS: Final = CounterDefinition(
     "agent_executor_database_operations", "Operations in those transactions."
 )
+STREAM_MESSAGES: Final = CounterDefinition(
+    "agent_executor_stream_messages",
+    "Messages sent on the multiplexed stream to a peer.",
+    ("peer",),
+)
+STREAM_FRAMES: Final = CounterDefinition(
+    "agent_executor_stream_frames",
+    "Calls and cancellations in those messages; more per message are cheaper ones.",
+    ("peer",),
+)
 
 
 class Metrics:

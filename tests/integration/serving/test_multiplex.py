@@ -92,12 +92,13 @@ async def test_each_call_acts_for_the_caller_in_its_own_grant(connection: Connec
 async def test_a_deadline_ends_the_call_at_both_ends(
     connection: Connection, running: RunningPeer
 ) -> None:
+    await connection.reserve("call-0")
     with pytest.raises(DeadlineExceededError):
         await connection.reserve("hang-1", timeout_seconds=0.2)
     await until(lambda: running.peer.cancelled == ["hang-1"])
     with pytest.raises(DeadlineExceededError):
         await connection.reserve("call-1", timeout_seconds=0)
-    assert running.peer.begun == ["hang-1"]
+    assert running.peer.begun == ["call-0", "hang-1"]
 
 
 async def test_a_cancelled_caller_cancels_the_call_of_the_server(

@@ -138,3 +138,17 @@ async def test_reading_needs_its_permission(reports: UsageReports) -> None:
         await reports.entries(WRITER)
     with pytest.raises(PermissionDeniedError):
         await reports.summarize(WRITER)
+
+
+async def test_a_token_of_a_ledger_that_is_gone_is_refused(
+    reports: UsageReports, store: MemoryLedgerStore
+) -> None:
+    await record(store, "a", "b", run_id="run-1")
+    await record(store, "c", run_id="run-2")
+    entries = (await reports.entries(ADA, page_size=1)).next_page_token
+    sums = (await reports.summarize(ADA, ("run",), page_size=1)).next_page_token
+    anew = UsageReports(MemoryLedgerStore())
+    with pytest.raises(InvalidArgumentError):
+        await anew.entries(ADA, page_token=entries)
+    with pytest.raises(InvalidArgumentError):
+        await anew.summarize(ADA, ("run",), page_token=sums)

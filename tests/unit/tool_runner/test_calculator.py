@@ -193,6 +193,7 @@ MANY_ONES = "1." + "1" * 380
         {"operation": "power", "a": NEARLY_ONE, "b": MANY_ONES + "e303"},
         {"operation": "power", "a": MANY_NINES, "b": "307.3" + "1" * 380},
         {"operation": "power", "a": MANY_NINES, "b": "307"},
+        {"operation": "power", "a": MANY_NINES, "b": "9998." + "1" * 380},
         {"operation": "power", "a": "0." + "9" * 398, "b": MANY_ONES + "e300"},
         {"operation": "power", "a": "1.0000001", "b": "1e9"},
         {"operation": "power", "a": "-" + MANY_NINES, "b": 307},

@@ -75,6 +75,7 @@ async def test_the_audit_log_is_read_in_pages() -> None:
         if not token:
             break
     assert seen == ["4", "3", "2", "1", "0"]
+    assert (await reports.list(ADA, page_size=5)).next_page_token == ""
     assert (await reports.list(EVE)).records == []
     assert (await reports.list(ADA, tool_name="other")).records == []
     assert len((await reports.list(ADA, run_id="run-1")).records) == 5

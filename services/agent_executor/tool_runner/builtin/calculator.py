@@ -27,8 +27,6 @@ ARGUMENT_NAMES: Final = ("operation", "a", "b", "precision")
 # A decimal number as people and programs write it; ASCII, so that no other script's digits pass.
 _NUMBER: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?", re.ASCII)
 _NUMBER_CHARACTERS_MAX: Final = arithmetic.OPERAND_DIGITS_MAX
-# More bits than any operand may have, and few enough to be turned into decimal digits at once.
-_INTEGER_BITS_MAX: Final = 1_200
 # Up to here, programs that read numbers as doubles print integers without an exponent.
 _INTEGER_RESULT_MAX: Final = 10**21
 
@@ -143,8 +141,7 @@ def _operand(value: object, name: str) -> Decimal:
     if isinstance(value, bool):
         raise _not_a_number(name)
     if isinstance(value, int):
-        if value.bit_length() > _INTEGER_BITS_MAX:
-            raise LimitExceededError(f"{name} is out of range: it is too large.")
+        # Arguments hold no integer that is large enough to take long.
         number = Decimal(value)
     elif isinstance(value, float) and math.isfinite(value):
         # The shortest form that reads back as this double: what was written in the first place.
