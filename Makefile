@@ -70,4 +70,5 @@ lock: ## Write requirements.lock from pyproject.toml
 	    --output-file requirements.lock --quiet $(LOCK_ARGS)
 
 bench: $(INSTALLED) ## Measure: every benchmark of tests/bench, one after the other
-	@for file in tests/bench/bench_*.py; do echo "== $$file" && $(BIN)/python $$file || exit 1; done
+	@for file in tests/bench/bench_*.py; do \
+	  echo "== $$file" && $(BIN)/python -m tests.bench.$$(basename $$file .py) || exit 1; done

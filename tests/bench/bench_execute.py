@@ -4,7 +4,7 @@ Prints runs per second, latencies, and CPU-milliseconds per run of each process,
 connections, without and with tracing; and, as a ratio measured in the same call, what the same run
 costs in the library in one process. Every answer is checked.
 
-    python -m tests.bench [--runs N] [--connections N ...] [--no-tracing]
+    python -m tests.bench.bench_execute [--runs N] [--connections N ...] [--no-tracing]
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def cpu_seconds(pid: int) -> float:
 @contextmanager
 def library_agent() -> Iterator[AgentExecutor]:
     """Yields the same agent in the library, in memory."""
-    config = {key: value for key, value in AGENT.items()} | {"custom_tools": {}}
+    config = {**AGENT, "custom_tools": {}}
     with AgentExecutor(config, LLMModel.CLAUDE_SONNET_4) as executor:
         yield executor
 

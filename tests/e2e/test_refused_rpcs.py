@@ -13,7 +13,6 @@ from typing import Any
 
 import grpc
 import pytest
-from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
@@ -511,7 +510,7 @@ class TestGrants:
                 request_serializer=type(message).SerializeToString,
                 response_deserializer=GetMessageClass(stream.descriptor.output_type).FromString,
             )
-            responses = rpc(iter([message]), timeout=TIMEOUT_SECONDS)
+            responses: Any = rpc(iter([message]), timeout=TIMEOUT_SECONDS)
             for response in responses:
                 outcomes |= {frame.id: frame for frame in response.frames}
                 if len(outcomes) == count:

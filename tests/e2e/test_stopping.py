@@ -68,3 +68,18 @@ def test_killed_with_runs_in_flight_it_leaves_no_process_and_they_go_on_at_the_n
                 assert wait_for_end(client, run_id)["output"]["response"] == "15 + 27 = 42"
                 assert "run_resumed" in {event["type"] for event in client.events(run_id)}
             assert_is_whole(client)
+
+
+def test_killed_under_load_every_run_comes_to_its_end_at_the_next_start() -> None:
+    with running_platform() as platform:
+        client = platform.client()
+        pids = platform.pids().values()
+        with Load(client, create_agent(client)) as load:
+            platform.process.kill()
+            platform.process.wait()
+        until(lambda: all(map(is_gone, pids)), what="that no process is left")
+        answered = {answer.body["task_id"] for answer in load.answers if answer.status == 200}
+        with restarted_platform(platform):
+            runs = {run["id"] for run in pages(client, "/api/v1/runs", "runs")}
+            assert answered <= runs
+            assert_is_whole(client)

@@ -49,8 +49,9 @@ from agent_executor.serving.metrics import (
 from agent_executor.serving.multiplex_client import MultiplexedStream
 from agent_executor.serving.multiplex_frames import CHANNEL_OPTIONS
 from agent_executor.serving.server import ServiceRuntime, run_service
+from agent_executor.serving.startup import StartupError
 from agent_executor.storage.group_commit import BatchStatistics
-from agent_executor.storage.migrations import upgrade
+from agent_executor.storage.migrations import MigrationError, upgrade
 from agent_executor.storage.sqlite import SqliteDatabase
 
 SERVICE_NAME: Final = "executor"
@@ -69,7 +70,10 @@ def main() -> int:
 async def bootstrap(runtime: ServiceRuntime[ExecutorSettings]) -> Sequence[str]:
     """Builds the service, takes over what a process before it left, and names what it serves."""
     settings = runtime.settings
-    upgrade(settings.journal_file, MIGRATIONS)
+    try:
+        upgrade(settings.journal_file, MIGRATIONS)
+    except MigrationError as error:
+        raise StartupError(str(error)) from error
     database = SqliteDatabase(
         settings.journal_file, on_batch=lambda batch: _count_batch(runtime.metrics, batch)
     )

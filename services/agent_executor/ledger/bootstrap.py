@@ -23,6 +23,8 @@ from agent_executor.ledger.settings import LedgerSettings
 from agent_executor.ledger.store_sqlite import SqliteLedgerStore
 from agent_executor.ledger.usage_servicer import UsageServicer
 from agent_executor.serving.server import ServiceRuntime, run_service
+from agent_executor.serving.startup import StartupError
+from agent_executor.storage.migrations import MigrationError
 
 SERVICE_NAME: Final = "ledger"
 
@@ -39,10 +41,13 @@ def main() -> int:
 
 async def bootstrap(runtime: ServiceRuntime[LedgerSettings]) -> Sequence[str]:
     """Builds the service and names what it serves."""
-    store, _ = await asyncio.gather(
-        SqliteLedgerStore.open(runtime.settings.ledger_file),
-        asyncio.to_thread(genai_price_list.load),
-    )
+    try:
+        store, _ = await asyncio.gather(
+            SqliteLedgerStore.open(runtime.settings.ledger_file),
+            asyncio.to_thread(genai_price_list.load),
+        )
+    except MigrationError as error:
+        raise StartupError(str(error)) from error
     runtime.resources.push_async_callback(store.close)
     reservations = Reservations(
         store,

@@ -15,8 +15,9 @@ from agent_executor.api.tool_runner.v1 import (
 )
 from agent_executor.serving.metrics import DATABASE_COMMITS, DATABASE_OPERATIONS, Metrics
 from agent_executor.serving.server import ServiceRuntime, run_service
+from agent_executor.serving.startup import StartupError
 from agent_executor.storage.group_commit import BatchStatistics
-from agent_executor.storage.migrations import upgrade
+from agent_executor.storage.migrations import MigrationError, upgrade
 from agent_executor.storage.sqlite import SqliteDatabase
 from agent_executor.tool_runner.audit import AuditReports
 from agent_executor.tool_runner.builtin import built_in_tools
@@ -57,7 +58,10 @@ async def bootstrap(
         registry: The tools. Default: the built-in ones.
     """
     settings = runtime.settings
-    upgrade(settings.database_file, MIGRATIONS)
+    try:
+        upgrade(settings.database_file, MIGRATIONS)
+    except MigrationError as error:
+        raise StartupError(str(error)) from error
     database = SqliteDatabase(
         settings.database_file, on_batch=lambda batch: _count_batch(runtime.metrics, batch)
     )

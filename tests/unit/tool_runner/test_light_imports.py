@@ -7,7 +7,13 @@ import pytest
 
 
 def loaded_by(module: str) -> set[str]:
-    program = f"import sys, {module}; print(*sys.modules)"
+    """Returns the modules that an import loads, but for those that a new process has anyway."""
+    program = f"""
+import sys
+before = set(sys.modules)
+import {module}
+print(*set(sys.modules) - before)
+"""
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
