@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -217,8 +218,11 @@ class RunningPlatform:
 
     @contextlib.contextmanager
     def paused(self, name: str) -> Iterator[None]:
-        """Holds a child still, so that what needs it stays in flight; it may be killed meanwhile."""
-        pid = self.pids()[name]
+        """Holds a child still, so that what needs it stays in flight; it may be killed meanwhile.
+
+        With `up` itself held still, no child that dies is started again.
+        """
+        pid = self.process.pid if name == "up" else self.pids()[name]
         os.kill(pid, signal.SIGSTOP)
         try:
             yield
@@ -227,12 +231,17 @@ class RunningPlatform:
                 os.kill(pid, signal.SIGCONT)
 
     def wait_until_serving(self, timeout_seconds: float = START_TIMEOUT_SECONDS) -> float:
-        """Waits until a request to each service succeeds and returns how long it took, in seconds."""
-        client = self.client()
+        """Waits until each service answers and an agent's run with a tool call succeeds.
+
+        Returns:
+            How long it took, in seconds.
+        """
+        # In an organization of its own, of which nobody has remembered anything.
+        client = self.client(self.token(f"probe-{uuid.uuid4()}"))
         return until(
-            lambda: all(_succeeds(client, path) for path in _PROBES),
+            lambda: _serves(client),
             timeout_seconds=timeout_seconds,
-            what="that each service answers",
+            what="that the platform serves",
         )
 
     def stop(self) -> int:
@@ -370,10 +379,13 @@ def _name_of(pid: int) -> str | None:
     return None
 
 
-def _succeeds(client: Client, path: str) -> bool:
+def _serves(client: Client) -> bool:
     try:
-        return client.get(path).status == 200
-    except OSError:
+        if any(client.get(path).status != 200 for path in _PROBES):
+            return False
+        agent = client.post("/api/v1/agents", {"name": "Probe", "tools": {"calculator": True}})
+        path = f"/api/v1/agents/{agent.body['id']}/execute"
+        answer = client.post(path, {"input": "What is 1 + 1?"})
+    except (OSError, http.client.HTTPException):
         return False
-    except http.client.HTTPException:
-        return False
+    return answer.status == 200 and answer.body["state"] == "completed"

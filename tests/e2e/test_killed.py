@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 
@@ -20,6 +21,7 @@ from tests.e2e.agents_and_runs import (
     assert_costs_agree,
     create_agent,
     execute,
+    get_run,
     pages,
     start_run,
     wait_for_end,
@@ -214,6 +216,36 @@ def test_a_killed_ledgers_settlements_are_retried(
     assert_costs_agree(client)
 
 
+def test_a_run_that_is_taken_over_waits_for_a_tool_runner_that_is_away(
+    platform: RunningPlatform, client: Client
+) -> None:
+    agent_id = create_agent(client)
+    execute(client, agent_id)
+
+    def all_have_come_to(sequence: int) -> bool:
+        return all(get_run(client, run_id)["last_sequence"] >= sequence for run_id in run_ids)
+
+    with ExitStack() as ledger:
+        ledger.enter_context(platform.paused("ledger"))
+        run_ids = [start_run(client, agent_id) for _ in range(CALLERS)]
+        # They are about to call the model, and wait for the money.
+        until(lambda: all_have_come_to(2))
+        platform.kill("executor")
+        # The next one takes them over, knows no tool yet, and waits for the ledger first.
+        until(lambda: client.get("/api/v1/runs").status == 200)
+        with platform.paused("up"):
+            platform.kill("tool-runner")
+            ledger.close()
+            # They are told that the answer is lost, and go on to the next try.
+            until(lambda: all_have_come_to(4))
+    for run_id in run_ids:
+        run = wait_for_end(client, run_id)
+        assert run["state"] == "completed", run
+        assert run["output"]["response"] == ANSWER
+    assert_costs_agree(client)
+    platform.wait_until_serving()
+
+
 def test_a_killed_gateway_breaks_its_connections_off_and_no_run(
     platform: RunningPlatform, client: Client, pool: ThreadPoolExecutor
 ) -> None:
@@ -253,4 +285,26 @@ def test_no_instant_of_a_death_loses_usage(
     for run in pages(client, "/api/v1/runs", "runs"):
         ended = run if run["state"] in FINAL_STATES else wait_for_end(client, run["id"])
         assert ended["state"] == "completed", ended
+    assert_costs_agree(client)
+
+
+def test_what_a_dead_service_is_not_needed_for_goes_on(
+    platform: RunningPlatform, client: Client
+) -> None:
+    with_tool, without_tools = create_agent(client), create_agent(client, tools={})
+    with platform.paused("up"):
+        platform.kill("tool-runner")
+        assert execute(client, without_tools)["state"] == "completed"
+        assert client.get("/api/v1/agents").status == 200
+        assert client.get("/api/v1/usage").status == 200
+        for answer in (
+            client.post(f"/api/v1/agents/{with_tool}/execute", {"input": SUM}),
+            client.get(f"/api/v1/agents/{with_tool}/tools"),
+            client.get("/api/v1/tools"),
+        ):
+            assert_is_error(answer, 503, "UNAVAILABLE")
+        until(lambda: client.get("/healthz").status == 503)
+        assert_is_error(client.get("/healthz"), 503, "UNAVAILABLE")
+    platform.wait_until_serving()
+    assert execute(client, with_tool)["state"] == "completed"
     assert_costs_agree(client)

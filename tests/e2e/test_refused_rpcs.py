@@ -21,8 +21,8 @@ from agent_executor.api.call.v1 import call_pb2, grant_pb2
 from agent_executor.api.error.v1 import error_pb2
 from agent_executor.serving.grants import SERVICE_KEY_BYTES, ServiceKey
 from tests.e2e.agents_and_runs import create_agent, execute
+from tests.e2e.bad_tokens import BAD_TOKENS
 from tests.e2e.rpc import METHODS, TIMEOUT_SECONDS, Method, Refusal, call, channel_to, refusal
-from tests.e2e.test_refused_callers import BAD_TOKENS
 from tests.platforms import Client, RunningPlatform
 
 WAYS = ("direct", "gateway")

@@ -21,6 +21,7 @@ from agent_executor.cli.progress import Progress
 from agent_executor.cli.rest import RestClient, RestError
 from agent_executor.cli.supervisor import CrashLoopError
 from agent_executor.cli.timeline import is_whole
+from agent_executor.serving.semantic_conventions import OPERATION_EXECUTE_TOOL
 
 QUESTION = "What is 15 + 27?"
 AGENT = {
@@ -102,8 +103,10 @@ def _execute(client: RestClient, receiver: OtlpReceiver) -> Demonstration:
     agent = client.post("/api/v1/agents", AGENT)
     run = client.post(f"/api/v1/agents/{agent['id']}/execute", {"input": QUESTION})
     entries = _entries(client, run)
+    tool_calls = len(run["output"]["tool_results"])
     receiver.wait_for(
-        lambda spans: is_whole(_trace_of_run(spans)), timeout_seconds=SPANS_TIMEOUT_SECONDS
+        lambda spans: _is_complete(_trace_of_run(spans), tool_calls),
+        timeout_seconds=SPANS_TIMEOUT_SECONDS,
     )
     return Demonstration(run=run, entries=entries, spans=_trace_of_run(receiver.spans()))
 
@@ -118,6 +121,12 @@ def _entries(client: RestClient, run: dict[str, Any]) -> list[dict[str, Any]]:
         if total == int(run["cost_nano_usd"]) or time.monotonic() > deadline:
             return entries
         time.sleep(_POLL_SECONDS)
+
+
+def _is_complete(trace: list[ReceivedSpan], tool_calls: int) -> bool:
+    """Tells whether every process has sent its spans; nothing refers to those of the tools."""
+    executed = sum(span.name.startswith(OPERATION_EXECUTE_TOOL) for span in trace)
+    return is_whole(trace) and executed == tool_calls
 
 
 def _trace_of_run(spans: list[ReceivedSpan]) -> list[ReceivedSpan]:

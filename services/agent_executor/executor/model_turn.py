@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -108,7 +108,7 @@ class ModelTurn:
         model_call_id = f"{log.run.run_id}_{action.turn}_{action.attempt}"
         log.add(ModelCallStarted(model_call_id=model_call_id, turn=action.turn))
         try:
-            request = await self._prepare(log, agent, security)
+            request = await self._prepare(log, agent, security, remaining_seconds)
             await self._hold(log, model_call_id, request, security)
         except AgentExecutorError as error:
             log.add(_failed(model_call_id, error, will_retry=False))
@@ -152,16 +152,34 @@ class ModelTurn:
                 await asyncio.sleep(self._limits.retry_delay_seconds)
 
     async def _prepare(
-        self, log: RunLog, agent: AgentVersion, security: SecurityContext
+        self,
+        log: RunLog,
+        agent: AgentVersion,
+        security: SecurityContext,
+        remaining_seconds: float,
     ) -> ModelRequest:
         """Returns the request, with the tools that the agent may use."""
         names = agent.enabled_tools()
-        specifications = await self._tools.describe(names, security) if names else ()
+        specifications = await self._describe(names, security, remaining_seconds) if names else ()
         missing = set(names).difference(tool.name for tool in specifications)
         if missing:
             name = min(missing)
             raise ToolNotFoundError(f'There is no tool named "{name}".', tool_name=name)
         return self._request(log, agent, specifications)
+
+    async def _describe(
+        self, names: Sequence[str], security: SecurityContext, remaining_seconds: float
+    ) -> tuple[ToolSpecification, ...]:
+        """Asks the tool-runner, while it is away again and again until the run's end."""
+        loop = asyncio.get_running_loop()
+        last_try = loop.time() + remaining_seconds - self._limits.retry_delay_seconds
+        while True:
+            try:
+                return await self._tools.describe(names, security)
+            except (UnavailableError, DeadlineExceededError):
+                if loop.time() >= last_try:
+                    raise
+                await asyncio.sleep(self._limits.retry_delay_seconds)
 
     async def _hold(
         self, log: RunLog, model_call_id: str, request: ModelRequest, security: SecurityContext

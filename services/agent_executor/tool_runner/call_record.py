@@ -53,8 +53,11 @@ class CallRecords(Protocol):
         """Writes the intent to dispatch a call. ``record.result`` is None."""
         ...
 
-    async def finish(self, record: CallRecord, audit: AuditRecord) -> None:
-        """Writes a call with its result, in place of its intent if there is one, and the audit."""
+    async def finish(self, record: CallRecord, audit: AuditRecord) -> CallRecord | None:
+        """Writes a call with its result, in place of its intent if there is one, and the audit.
+
+        The first result of a call stays: if there is one, this writes nothing and returns it.
+        """
         ...
 
     async def forget(self, record: CallRecord, audit: AuditRecord) -> None:

@@ -43,14 +43,17 @@ class MemoryCallStore:
         """See ``CallRecords``."""
         self._intents[_key_of(record)] = record
 
-    async def finish(self, record: CallRecord, audit: AuditRecord) -> None:
+    async def finish(self, record: CallRecord, audit: AuditRecord) -> CallRecord | None:
         """See ``CallRecords``."""
         key = _key_of(record)
+        if key in self._finished:
+            return self._finished[key]
         self._intents.pop(key, None)
         self._finished[key] = record
         if len(self._finished) > self._calls_max:
             self._finished.popitem(last=False)
         await self.append_audit_record(audit)
+        return None
 
     async def forget(self, record: CallRecord, audit: AuditRecord) -> None:
         """See ``CallRecords``."""

@@ -20,7 +20,12 @@ _CALL_PLACES: Final = ", ".join("?" * len((*_CALL_FIELDS, *_RESULT_FIELDS)))
 _AUDIT_COLUMNS: Final = ", ".join(AuditRecord.__struct_fields__)
 
 # S608: all parts of these statements are fixed names of columns; values are bound.
-_WRITE_CALL: Final = f"INSERT OR REPLACE INTO tool_calls ({_CALL_COLUMNS}) VALUES ({_CALL_PLACES})"  # noqa: S608 -- see above
+_BEGIN_CALL: Final = f"INSERT INTO tool_calls ({_CALL_COLUMNS}) VALUES ({_CALL_PLACES})"  # noqa: S608 -- see above
+_FINISH_CALL: Final = (
+    f"{_BEGIN_CALL} ON CONFLICT (organization_id, tool_call_id) DO UPDATE SET"
+    f" ({_CALL_COLUMNS}) = ({', '.join(f'excluded.{name}' for name in _CALL_COLUMNS.split(', '))})"
+    " WHERE tool_calls.success IS NULL"
+)
 _FIND_CALL: Final = (
     f"SELECT {_CALL_COLUMNS} FROM tool_calls WHERE organization_id = ? AND tool_call_id = ?"  # noqa: S608 -- see above
 )
@@ -57,19 +62,24 @@ class SqliteCallStore:
         row = _row_of(record)
 
         def write(connection: sqlite3.Connection) -> None:
-            connection.execute(_WRITE_CALL, row)
+            connection.execute(_BEGIN_CALL, row)
 
         await self._database.writer.submit(write)
 
-    async def finish(self, record: CallRecord, audit: AuditRecord) -> None:
+    async def finish(self, record: CallRecord, audit: AuditRecord) -> CallRecord | None:
         """See ``CallRecords``."""
+        key = (record.organization_id, record.tool_call_id)
         row, audit_row = _row_of(record), msgspec.structs.astuple(audit)
 
-        def write(connection: sqlite3.Connection) -> None:
-            connection.execute(_WRITE_CALL, row)
-            connection.execute(_APPEND_AUDIT, audit_row)
+        def write(connection: sqlite3.Connection) -> tuple[Any, ...] | None:
+            if connection.execute(_FINISH_CALL, row).rowcount:
+                connection.execute(_APPEND_AUDIT, audit_row)
+                return None
+            found: tuple[Any, ...] = connection.execute(_FIND_CALL, key).fetchone()
+            return found
 
-        await self._database.writer.submit(write)
+        found = await self._database.writer.submit(write)
+        return _record_of(found) if found else None
 
     async def forget(self, record: CallRecord, audit: AuditRecord) -> None:
         """See ``CallRecords``."""

@@ -30,6 +30,7 @@ from agent_executor.tool_runner.tool_call import ToolCall, ToolResult, failure_o
 
 DEFAULT_TIMEOUT_SECONDS: Final = 60.0
 DEFAULT_CONCURRENT_CALLS_MAX: Final = 1_000
+RECENT_CALLS_MAX: Final = 10_000
 
 UNKNOWN_OUTCOME: Final = (
     "The tool was stopped while it ran. Whether it took effect is not known, so it is not run "
@@ -82,6 +83,8 @@ class ToolCalls:
         self._clock = clock
         self._monotonic = monotonic
         self._running: dict[tuple[str, str], _Running] = {}
+        # Calls that this process has made, so that their repeats cost nothing of a rate limit.
+        self._recent: dict[tuple[str, str], None] = {}
         self._closed = False
 
     async def execute(
@@ -185,15 +188,21 @@ class ToolCalls:
     async def _run(self, attempt: Attempt, parent: Context | None) -> ToolResult:
         with self._telemetry.observe(attempt.call, parent) as observed:
             attempt.trace_id = observed.trace_id
-            record = await self._records.find(*attempt.key)
-            if record is not None:
-                replayed = await self._replay(record, attempt, observed)
-                if replayed is not None:
-                    return replayed
+            # A quick tool is run first: the write of its result finds out if there is one already.
+            is_new = self._policy.is_quick(attempt.call) and attempt.key not in self._recent
+            known = None if is_new else await self._known_result(attempt, observed)
+            if known is not None:
+                return known
             decision = self._policy.admit(attempt.call, attempt.arguments_bytes, attempt.security)
-            if isinstance(decision, Refusal):
-                return await self._refuse(attempt, decision, observed)
-            return await self._perform(attempt, decision, observed)
+            if isinstance(decision, Admitted):
+                return await self._perform(attempt, decision, observed)
+            if is_new:
+                known = await self._known_result(attempt, observed)
+            return known or await self._refuse(attempt, decision, observed)
+
+    async def _known_result(self, attempt: Attempt, observed: CallObservation) -> ToolResult | None:
+        record = await self._records.find(*attempt.key)
+        return None if record is None else await self._replay(record, attempt, observed)
 
     async def _replay(
         self, record: CallRecord, attempt: Attempt, observed: CallObservation
@@ -216,39 +225,56 @@ class ToolCalls:
     async def _perform(
         self, attempt: Attempt, admitted: Admitted, observed: CallObservation
     ) -> ToolResult:
-        """Runs the tool and writes what came of it."""
-        call, tool = attempt.call, admitted.tool
-        record = attempt.record(tool.effect, self._now_ms())
-        if tool.effect != "read_only":
+        """Runs the tool and writes what came of it, unless the call has a result by now."""
+        effect = admitted.tool.effect
+        record = attempt.record(effect, self._now_ms())
+        if effect != "read_only":
             await self._records.begin(record)
-        may_run_again = False
-        started = self._monotonic()
         try:
-            result_json = await self._dispatcher.run(
-                tool, admitted.arguments, self._timeout_of(call)
-            )
+            result = await self._dispatch(attempt, admitted, observed)
         except asyncio.CancelledError:
-            observed.dispatched(self._monotonic() - started)
             await self._interrupt(record, attempt)
             raise
-        except AgentExecutorError as error:
-            duration_seconds = self._monotonic() - started
-            failure = error
-            if isinstance(error, DeadlineExceededError):
-                may_run_again = tool.effect != "unsafe"
-                failure = _with_unknown_effect(error) if tool.effect == "unsafe" else error
-            result = failure_of(call, failure, self._now_ms(), _milliseconds(duration_seconds))
-        else:
-            duration_seconds = self._monotonic() - started
-            result = attempt.success(result_json, self._now_ms(), _milliseconds(duration_seconds))
-        observed.dispatched(duration_seconds)
-        observed.ended(result.code)
         audit = attempt.performed(result, self._now_ms())
-        if may_run_again:
+        if result.code == DeadlineExceededError.reason and effect != "unsafe":
             await self._records.forget(record, audit)
-        else:
-            await self._records.finish(msgspec.structs.replace(record, result=result), audit)
-        return result
+            return result
+        self._remember(attempt)
+        first = await self._records.finish(msgspec.structs.replace(record, result=result), audit)
+        if first is None:
+            return result
+        return await self._replay(first, attempt, observed) or result
+
+    async def _dispatch(
+        self, attempt: Attempt, admitted: Admitted, observed: CallObservation
+    ) -> ToolResult:
+        """Runs the tool."""
+        call, tool = attempt.call, admitted.tool
+        timeout_seconds = self._timeout_seconds
+        if call.timeout_seconds is not None:
+            timeout_seconds = min(call.timeout_seconds, timeout_seconds)
+        failure: AgentExecutorError | None = None
+        result_json = ""
+        started = self._monotonic()
+        try:
+            result_json = await self._dispatcher.run(tool, admitted.arguments, timeout_seconds)
+        except AgentExecutorError as error:
+            failure = error
+            if isinstance(error, DeadlineExceededError) and tool.effect == "unsafe":
+                failure = _with_unknown_effect(error)
+        finally:
+            duration_seconds = self._monotonic() - started
+            observed.dispatched(duration_seconds)
+        duration_ms = round(duration_seconds * 1000)
+        if failure is not None:
+            observed.ended(failure.reason)
+            return failure_of(call, failure, self._now_ms(), duration_ms)
+        return attempt.success(result_json, self._now_ms(), duration_ms)
+
+    def _remember(self, attempt: Attempt) -> None:
+        self._recent[attempt.key] = None
+        if len(self._recent) > RECENT_CALLS_MAX:
+            del self._recent[next(iter(self._recent))]
 
     async def _interrupt(self, record: CallRecord, attempt: Attempt) -> None:
         """Records that a call was stopped while its tool ran."""
@@ -290,11 +316,6 @@ class ToolCalls:
         )
         raise error
 
-    def _timeout_of(self, call: ToolCall) -> float:
-        if call.timeout_seconds is None:
-            return self._timeout_seconds
-        return min(call.timeout_seconds, self._timeout_seconds)
-
     def _now_ms(self) -> int:
         return int(self._clock() * 1000)
 
@@ -311,7 +332,3 @@ def _with_unknown_effect(error: DeadlineExceededError) -> DeadlineExceededError:
         f"{error.message} Whether it took effect is not known, so it is not run again.",
         tool_name=error.tool_name,
     )
-
-
-def _milliseconds(seconds: float) -> int:
-    return round(seconds * 1000)

@@ -60,6 +60,11 @@ class CallPolicy:
         )
         return Refusal("permission", error)
 
+    def is_quick(self, call: ToolCall) -> bool:
+        """Tells whether running the tool is harmless and takes no longer than a look at a disk."""
+        tool = self._registry.find(call.tool_name)
+        return tool is not None and tool.tool.runs_inline and tool.effect == "read_only"
+
     def admit(
         self, call: ToolCall, arguments_bytes: int, security: SecurityContext
     ) -> Admitted | Refusal:

@@ -137,6 +137,15 @@ async def test_a_result_needs_no_intent_and_comes_back_whole(
     assert await store.find("acme", "call-1") == record
 
 
+async def test_the_first_result_stays(store: CallStore) -> None:
+    first = finished(new_record())
+    assert await store.finish(first, new_audit("first")) is None
+    second = finished(new_record(user_id="bob", arguments_sha256="00" * 32), result_json="2")
+    assert await store.finish(second, new_audit("second")) == first
+    assert await store.find("acme", "call-1") == first
+    assert await audit_ids(store) == ["first"]
+
+
 async def test_a_call_that_is_forgotten_leaves_its_audit_record(store: CallStore) -> None:
     await store.begin(new_record())
     await store.forget(new_record(), new_audit())

@@ -17,6 +17,7 @@ from agent_executor.errors import (
 )
 from agent_executor.serving.cancellation import CONNECTION_LOST
 from agent_executor.serving.security import SecurityContext
+from agent_executor.tool_runner import calls
 from agent_executor.tool_runner.audit import AuditRecord
 from agent_executor.tool_runner.call_record import CallRecord
 from agent_executor.tool_runner.call_store_memory import MemoryCallStore
@@ -345,6 +346,50 @@ async def test_a_caller_cannot_have_more_time_than_there_is() -> None:
         assert result.code == "DEADLINE_EXCEEDED"
 
 
+async def test_a_repeat_after_a_restart_is_answered_from_the_record() -> None:
+    first = Runner(before := FunctionTool(lambda _: "before"))
+    result = await first.calls.execute(call(), ADA)
+    sandbox = ToolSandbox(clock_ns=lambda: 0)
+    sandbox.set_rate_limit("function", 1, 60)
+    after = FunctionTool(lambda _: "after")
+    heir = Runner(after, store=first.store, sandbox=sandbox)
+    # Let through by the rate limit, then not, and then known to this process.
+    for _ in range(3):
+        assert await heir.calls.execute(call(), ADA) == result
+    with pytest.raises(ToolCallConflictError):
+        await heir.calls.execute(call(arguments_json='{"x":1}'), ADA)
+    refused = await heir.calls.execute(call(tool_call_id="call-2"), ADA)
+    assert refused.code == "RATE_LIMIT_EXCEEDED"
+    assert before.calls == 1
+    assert await heir.decisions() == [
+        ("allowed", "", "success", ""),
+        *[("replayed", "call_record", "success", "")] * 3,
+        ("refused", "call_record", "none", "TOOL_CALL_CONFLICT"),
+        ("refused", "rate_limit", "none", "RATE_LIMIT_EXCEEDED"),
+    ]
+
+
+async def test_another_call_after_a_restart_is_a_conflict() -> None:
+    first = Runner(FunctionTool())
+    await first.calls.execute(call(), ADA)
+    heir = Runner(FunctionTool(), store=first.store)
+    with pytest.raises(ToolCallConflictError):
+        await heir.calls.execute(call(arguments_json='{"x":1}'), ADA)
+    assert (await heir.decisions())[1:] == [
+        ("refused", "call_record", "none", "TOOL_CALL_CONFLICT")
+    ]
+
+
+async def test_what_is_remembered_of_calls_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls, "RECENT_CALLS_MAX", 3)
+    runner = Runner(FunctionTool())
+    for number in range(10):
+        await runner.calls.execute(call(tool_call_id=str(number)), ADA)
+    assert list(runner.calls._recent) == [("acme", "7"), ("acme", "8"), ("acme", "9")]
+    assert (await runner.calls.execute(call(tool_call_id="0"), ADA)).success
+    assert (await runner.decisions())[-1][0] == "replayed"
+
+
 class FailingStore(MemoryCallStore):
     """A store that fails from some write on."""
 
@@ -361,9 +406,9 @@ class FailingStore(MemoryCallStore):
         self._write()
         await super().begin(record)
 
-    async def finish(self, record: CallRecord, audit: AuditRecord) -> None:
+    async def finish(self, record: CallRecord, audit: AuditRecord) -> CallRecord | None:
         self._write()
-        await super().finish(record, audit)
+        return await super().finish(record, audit)
 
 
 async def test_without_a_durable_intent_an_unsafe_tool_is_not_run() -> None:
