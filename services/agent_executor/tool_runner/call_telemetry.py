@@ -5,13 +5,14 @@ Content of arguments and results goes into neither.
 
 from __future__ import annotations
 
+import asyncio
 from types import TracebackType
 from typing import Final, Self
 
 from opentelemetry.context import Context
 from opentelemetry.trace import NoOpTracer, Span, SpanKind, Status, StatusCode, Tracer
 
-from agent_executor.errors import AgentExecutorError
+from agent_executor.errors import AgentExecutorError, CancelledRunError
 from agent_executor.serving import semantic_conventions as names
 from agent_executor.serving.metrics import TOOL_CALL_DURATION, TOOL_CALLS, Metrics
 from agent_executor.tool_runner.registry import ToolRegistry
@@ -115,8 +116,10 @@ class CallObservation:
     ) -> None:
         if isinstance(error, AgentExecutorError):
             self._code = error.reason
+        elif isinstance(error, asyncio.CancelledError):
+            self._code = CancelledRunError.reason
         elif error is not None:
-            self._code = type(error).__name__
+            self._code = AgentExecutorError.reason
         span, metrics = self._span, self._metrics
         if self._code != OK and span.is_recording():
             span.set_attribute(names.ERROR_TYPE, self._code)

@@ -13,6 +13,7 @@ from opentelemetry.context import Context
 
 from agent_executor.errors import (
     AgentExecutorError,
+    CancelledRunError,
     DeadlineExceededError,
     LimitExceededError,
     ToolCallConflictError,
@@ -36,7 +37,6 @@ UNKNOWN_OUTCOME: Final = (
     "The tool was stopped while it ran. Whether it took effect is not known, so it is not run "
     "again."
 )
-_CANCELLED: Final = "RUN_CANCELLED"
 
 
 @dataclass(slots=True)
@@ -279,7 +279,7 @@ class ToolCalls:
     async def _interrupt(self, record: CallRecord, attempt: Attempt) -> None:
         """Records that a call was stopped while its tool ran."""
         now_ms = self._now_ms()
-        audit = attempt.lost(_CANCELLED, now_ms)
+        audit = attempt.lost(CancelledRunError.reason, now_ms)
         if record.effect == "unsafe":
             await self._records.finish(_with_unknown_outcome(record, now_ms), audit)
         else:

@@ -15,7 +15,7 @@ from typing import Final
 from agent_executor.errors import InvalidArgumentError
 
 WINDOW_SECONDS_MAX: Final = 30 * 24 * 3600.0
-CALLS_MAX: Final = 1_000_000_000
+CALLS_MAX: Final = 2**31 - 1
 _NANOSECONDS: Final = 1_000_000_000
 # How many keys there may be before those that are at rest are looked for and dropped.
 _KEYS_BEFORE_SWEEP: Final = 10_000

@@ -17,6 +17,7 @@ from agent_executor.tool_runner.arguments import check_arguments
 Effect: TypeAlias = Literal["read_only", "idempotent", "unsafe"]
 
 TOOL_NAME_LENGTH_MAX: Final = 64
+ERROR_CHARACTERS_MAX: Final = 2_000
 # What every model provider accepts as the name of a tool.
 _TOOL_NAME: Final = re.compile(rf"[a-zA-Z0-9_-]{{1,{TOOL_NAME_LENGTH_MAX}}}", re.ASCII)
 
@@ -121,6 +122,9 @@ class ToolBase(ABC):
 def as_tool_failure(error: BaseException, tool_name: str) -> AgentExecutorError:
     """Returns what may be shown of an error that a tool raised; logs one that nobody foresaw."""
     if isinstance(error, AgentExecutorError):
+        # Whatever a tool puts there travels, so it has to be text, and not without end.
+        text = str(error.message)[:ERROR_CHARACTERS_MAX]
+        error.message = text.encode(errors="replace").decode()
         return error
     import logging
 

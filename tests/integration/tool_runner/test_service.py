@@ -259,6 +259,42 @@ async def test_a_lost_stream_does_not_stop_an_unsafe_tool(running: Running, gate
     assert (gate.calls, gate.cancelled) == (1, 0)
 
 
+async def test_after_a_lost_stream_the_tool_still_ends_at_its_deadline(
+    running: Running, gate: GateTool
+) -> None:
+    request = make_request("gate", "{}")
+    other = Caller(running.grpc_port)
+    call = asyncio.create_task(
+        other.execute("stream", request, running.platform.grant(request), timeout_seconds=1)
+    )
+    await gate.reached.wait()
+    await other.close()
+    await asyncio.gather(call, return_exceptions=True)
+    async with asyncio.timeout(30):
+        while not (events := await audit_events(running)):
+            pass
+    assert [event.code for event in events] == ["DEADLINE_EXCEEDED"]
+    assert gate.cancelled == 1
+
+
+async def test_stopping_the_service_stops_its_tools_and_says_so(
+    tmp_path: Path, gate: GateTool
+) -> None:
+    request = make_request("gate", "{}")
+    async with running_tool_runner(tmp_path, gate) as running:
+        grant = running.platform.grant(request)
+        call = asyncio.create_task(running.caller.execute("stream", request, grant))
+        await gate.reached.wait()
+    assert gate.cancelled == 1
+    await asyncio.gather(call, return_exceptions=True)
+    async with running_tool_runner(tmp_path, gate) as running:
+        (event,) = await audit_events(running)
+        assert (event.decision, event.outcome, event.code) == ("allowed", "error", "RUN_CANCELLED")
+        response = await running.caller.execute("stream", request, grant)
+    assert (response.success, response.error) == (False, UNKNOWN_OUTCOME)
+    assert gate.calls == 1
+
+
 async def test_a_thousand_calls_at_once(running: Running) -> None:
     requests = [
         make_request(
@@ -391,6 +427,15 @@ async def test_a_killed_tool_runner_repeats_no_unsafe_effect(tmp_path: Path) -> 
             task.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
     async with tool_runner_process(data_dir, witness) as second:
+        audit = await second.caller.audit.ListAuditEvents(
+            audit_service_pb2.ListAuditEventsRequest(), metadata=platform.token("policy:admin")
+        )
+        lost = {
+            event.tool_call_id: event.code
+            for event in audit.audit_events
+            if event.outcome == "error"
+        }
+        assert lost == dict.fromkeys(requests, "TOOL_EXECUTION_ERROR")
         results = {
             name: await second.caller.execute("stream", request, platform.grant(request))
             for name, request in requests.items()

@@ -161,5 +161,5 @@ async def test_a_call_that_is_stopped_is_told_of(recorder: Recorder) -> None:
     await runner.calls.close()
     await asyncio.gather(task, return_exceptions=True)
     (span,) = recorder.spans()
-    assert attributes(span)["error.type"] == "CancelledError"
-    assert recorder.calls("gate", "CancelledError") == 1
+    assert attributes(span)["error.type"] == "RUN_CANCELLED"
+    assert recorder.calls("gate", "RUN_CANCELLED") == 1

@@ -369,6 +369,17 @@ async def test_a_repeat_after_a_restart_is_answered_from_the_record() -> None:
     ]
 
 
+async def test_a_repeat_is_answered_also_when_the_call_would_be_refused_now() -> None:
+    first = Runner(FunctionTool(lambda _: "before"))
+    result = await first.calls.execute(call(), ADA)
+    sandbox = ToolSandbox()
+    sandbox.set_rate_limit("function", 0, 60)
+    heir = Runner(FunctionTool(), store=first.store, sandbox=sandbox)
+    assert await heir.calls.execute(call(), ADA) == result
+    without_the_tool = Runner(store=first.store)
+    assert await without_the_tool.calls.execute(call(), ADA) == result
+
+
 async def test_another_call_after_a_restart_is_a_conflict() -> None:
     first = Runner(FunctionTool())
     await first.calls.execute(call(), ADA)

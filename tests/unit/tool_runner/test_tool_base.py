@@ -68,6 +68,14 @@ def test_an_error_of_the_platform_shows_its_message_and_reason() -> None:
     assert answer["tool_name"] == "custom_tool"
 
 
+def test_the_text_of_an_error_is_text_and_has_an_end() -> None:
+    for message in ("x" * 1_000_000, "\ud800" * 10, {"not": "text"}):
+        error = RateLimitExceededError(message)  # type: ignore[arg-type]  # that is what is tested
+        answer = FailingTool(error).execute({})
+        assert 0 < len(answer["error"].encode()) <= 2_000
+        assert answer["code"] == "RATE_LIMIT_EXCEEDED"
+
+
 @pytest.mark.parametrize(
     "error",
     [ValueError(SECRET), RecursionError(SECRET), MemoryError(SECRET), SystemExit(SECRET)],
