@@ -32,6 +32,8 @@ DEFAULT_ORGANIZATION: Final = "default"
 DEFAULT_USER: Final = "local"
 EVERYTHING: Final = frozenset({"*"})
 
+_STARTING: Final = threading.Lock()
+
 
 class AsyncAgentExecutor:
     """One agent, run in this process. Its calls may overlap; await them from any event loop.
@@ -111,6 +113,10 @@ class AsyncAgentExecutor:
     async def _execute(self, text: str) -> dict[str, Any]:
         if not isinstance(text, str) or not text:  # type: ignore[redundant-expr]  # as above
             raise InvalidArgumentError("The input must be a text that is not empty.")
+        if not _is_unicode(text):
+            raise InvalidArgumentError(
+                "The input holds half of a surrogate pair, which is no text."
+            )
         security = with_permissions(self._security, frozenset({"run:execute"}))
         return result_mapping(
             await self._assembly.runs.execute(self._agent.agent_id, text, security)
@@ -173,17 +179,43 @@ class AgentExecutor:
         self.close()
 
 
-@functools.cache
+def _is_unicode(text: str) -> bool:
+    """Tells whether a text can be written down; one of lone surrogates cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _event_loop() -> asyncio.AbstractEventLoop:
     """Returns the loop on which all runs of this process are driven, in a thread of its own."""
+    # Of threads that come first at the same time only one may start it.
+    with _STARTING:
+        return _started_event_loop()
+
+
+@functools.cache
+def _started_event_loop() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, name="agent-executor", daemon=True).start()
     return loop
 
 
 def _loop_runs(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Runs a coroutine on that loop and waits for it; interrupted, it cancels it."""
-    future = asyncio.run_coroutine_threadsafe(coroutine, _event_loop())
+    """Runs a coroutine on that loop and waits for it; interrupted, it cancels it.
+
+    Raises:
+        RuntimeError: It is called on that loop itself, by a tool that is a coroutine.
+    """
+    loop = _event_loop()
+    if asyncio._get_running_loop() is loop:  # noqa: SLF001 -- documented, for event loops' code
+        coroutine.close()
+        raise RuntimeError(
+            "A coroutine of a tool cannot wait for an agent, since both need the same event loop;"
+            " let its _execute_impl be a plain def."
+        )
+    future = asyncio.run_coroutine_threadsafe(coroutine, loop)
     try:
         return future.result()
     finally:

@@ -69,7 +69,7 @@ class AgentServicer(agent_service_pb2_grpc.AgentServiceServicer):
             message = f'update_mask names "{unknown[0]}", which cannot be changed.'
             raise InvalidArgumentError(message, field_violations=(("update_mask", message),))
         if "name" in request.update_mask.paths and not request.HasField("name"):
-            message = "update_mask names 'name', which cannot be left out then"
+            message = 'update_mask names "name", so that the request must hold it.'
             raise InvalidArgumentError(message, field_violations=(("name", message),))
         fields, api_key = updated_fields(request)
         agent = await self._agents.update(

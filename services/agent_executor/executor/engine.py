@@ -9,6 +9,7 @@ from typing import Final, assert_never
 
 from agent_executor.errors import AgentExecutorError, DeadlineExceededError
 from agent_executor.executor.agent import AgentVersion
+from agent_executor.executor.journal import RunRecord
 from agent_executor.executor.ledger import Ledger
 from agent_executor.executor.model_turn import ModelTurn
 from agent_executor.executor.run import (
@@ -90,9 +91,8 @@ class Engine:
         Raises:
             LeaseLostError: Another executor drives the run now.
         """
-        run = log.run
-        security = SecurityContext(run.organization_id, run.user_id, frozenset(run.permissions))
-        settlements = Settlements(self._ledger, log, security, agent.agent_id)
+        run, security = log.run, security_of(log.run)
+        settlements = Settlements(self._ledger, log, security)
         deadline_ms = run.created_at_ms + int(self._limits.run_timeout_seconds * 1000)
         with self._telemetry.invoke_agent(run, agent, log) as traceparent:
             driver = _Driver(log, agent, security, settlements, traceparent, deadline_ms)
@@ -104,6 +104,18 @@ class Engine:
             finally:
                 settlements.cancel()
 
+    async def settle(self, log: RunLog) -> None:
+        """Settles what a run that nobody drives has used; the ledger is waited for.
+
+        Raises:
+            AgentExecutorError: The ledger refused a settlement for good.
+        """
+        settlements = Settlements(self._ledger, log, security_of(log.run))
+        try:
+            await settlements.settle_all()
+        finally:
+            settlements.cancel()
+
     async def _steps(self, driver: _Driver) -> RunFinished:
         """Takes steps until the run is to end, and returns how.
 
@@ -113,7 +125,7 @@ class Engine:
         log, agent, security = driver.log, driver.agent, driver.security
         while True:
             action = next_action(log.state, agent.max_model_turns)
-            remaining_seconds = (driver.deadline_ms - self._now_ms()) / 1000
+            remaining_seconds = self._remaining_seconds(driver)
             match action:
                 case Finish():
                     return action.outcome
@@ -125,41 +137,46 @@ class Engine:
                     await self._model_turn.take(log, agent, action, security, remaining_seconds)
                     driver.settlements.begin()
                 case RunTools():
-                    await self._run_tools(driver, action, remaining_seconds)
+                    await self._run_tools(driver, action)
                 case Stop():
                     raise AssertionError("a run that has ended is not driven")
                 case _:
                     assert_never(action)
 
+    def _remaining_seconds(self, driver: _Driver) -> float:
+        return (driver.deadline_ms - self._now_ms()) / 1000
+
     def _too_late(self) -> RunFinished:
         error = f"The run did not end within {self._limits.run_timeout_seconds:g} seconds."
         return RunFinished(state="failed", error=error, code=DeadlineExceededError.reason)
 
-    async def _run_tools(self, driver: _Driver, action: RunTools, remaining_seconds: float) -> None:
+    async def _run_tools(self, driver: _Driver, action: RunTools) -> None:
         """Runs the pending tool calls in parallel and logs each result as it comes."""
         log = driver.log
         if len(action.tool_calls) == 1:
-            log.add(await self._run_tool(driver, action.tool_calls[0], remaining_seconds))
+            log.add(await self._run_tool(driver, action.tool_calls[0]))
             return
         places = asyncio.Semaphore(self._limits.max_parallel_tool_calls)
         committing = asyncio.Lock()
 
         async def run_one(call: ToolCallStarted) -> None:
             async with places:
-                result = await self._run_tool(driver, call, remaining_seconds)
+                result = await self._run_tool(driver, call)
             log.add(result)
             # The last result shares the commit of what follows it; the others are seen at once.
             if log.state.pending_tool_calls:
                 async with committing:
                     await log.commit()
 
-        async with asyncio.TaskGroup() as group:
-            for call in action.tool_calls:
-                group.create_task(run_one(call))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for call in action.tool_calls:
+                    group.create_task(run_one(call))
+        except ExceptionGroup as failed:
+            # The first one says why, for example that the lease is lost; it stopped the others.
+            raise failed.exceptions[0] from None
 
-    async def _run_tool(
-        self, driver: _Driver, call: ToolCallStarted, remaining_seconds: float
-    ) -> ToolCallCompleted:
+    async def _run_tool(self, driver: _Driver, call: ToolCallStarted) -> ToolCallCompleted:
         run = driver.log.run
         request = ToolRequest(
             tool_call_id=call.tool_call_id,
@@ -173,7 +190,10 @@ class Engine:
             outcome = await self._tools.execute(
                 request,
                 driver.security,
-                timeout_seconds=min(self._limits.tool_timeout_seconds, remaining_seconds),
+                # Looked at here, since a call may have waited long for its place.
+                timeout_seconds=max(
+                    0.0, min(self._limits.tool_timeout_seconds, self._remaining_seconds(driver))
+                ),
                 traceparent=driver.traceparent,
             )
         except AgentExecutorError as error:
@@ -193,3 +213,8 @@ class Engine:
             code=outcome.code,
             timestamp_ms=outcome.timestamp_ms,
         )
+
+
+def security_of(run: RunRecord) -> SecurityContext:
+    """Returns on whose behalf a run goes on, also after a recovery."""
+    return SecurityContext(run.organization_id, run.user_id, frozenset(run.permissions))

@@ -101,6 +101,11 @@ class Journal(Protocol):
     async def claim(self, owner: str, now_ms: int, limit: int) -> list[RunRecord]:
         """Takes over unfinished runs whose owner's lease has expired or was released.
 
+        Args:
+            owner: Who claims. Its own runs are left alone: it lives, however late it renews.
+            now_ms: Leases that have not expired by then hold.
+            limit: How many at most.
+
         Returns:
             The runs, oldest first, each with ``owner`` and its new ``attempt``. A run is claimed
             by one caller only.

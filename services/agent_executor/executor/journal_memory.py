@@ -77,7 +77,8 @@ class MemoryJournal:
         for run in sorted(self._runs.values(), key=lambda run: run.run_id):
             if len(claimed) == limit:
                 break
-            if run.state in FINAL_STATES or self._leases.get(run.owner, 0) > now_ms:
+            is_held = run.owner == owner or self._leases.get(run.owner, 0) > now_ms
+            if run.state in FINAL_STATES or is_held:
                 continue
             taken = msgspec.structs.replace(run, owner=owner, attempt=run.attempt + 1)
             self._runs[run.run_id] = taken

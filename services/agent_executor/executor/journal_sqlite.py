@@ -25,7 +25,7 @@ _UPDATE_RUN: Final = (
 )
 _CLAIM_RUNS: Final = (
     "UPDATE runs SET owner = ?1, attempt = attempt + 1 WHERE run_id IN ("  # noqa: S608 -- fixed column names, no input
-    " SELECT run_id FROM runs WHERE ended_at_ms = 0 AND owner NOT IN ("
+    " SELECT run_id FROM runs WHERE ended_at_ms = 0 AND owner <> ?1 AND owner NOT IN ("
     "  SELECT owner FROM executors WHERE lease_expires_at_ms > ?2)"
     " ORDER BY run_id LIMIT ?3) RETURNING " + _COLUMNS
 )

@@ -73,3 +73,5 @@ class LeaseKeeper:
                 await self._runs.take_over(MAX_CLAIMED_AT_ONCE)
             except AgentExecutorError as error:
                 _LOGGER.warning("The lease could not be renewed: %s", error.message)
+            except Exception:  # a bug must not end the keeping, and with it the lease of every run
+                _LOGGER.exception("The lease could not be renewed.")

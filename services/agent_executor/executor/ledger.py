@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
+from agent_executor.errors import DeadlineExceededError, LimitExceededError, UnavailableError
 from agent_executor.executor.models.model import ModelUsage
 from agent_executor.serving.security import SecurityContext
+
+# What says that the ledger is away or overloaded, so that the same call may succeed later.
+PASSING_ERRORS: Final = (UnavailableError, DeadlineExceededError, LimitExceededError)
 
 
 class Hold(msgspec.Struct, frozen=True):

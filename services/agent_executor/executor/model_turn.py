@@ -19,7 +19,7 @@ from agent_executor.errors import (
     UnavailableError,
 )
 from agent_executor.executor.agent import AgentVersion
-from agent_executor.executor.ledger import Hold, Ledger
+from agent_executor.executor.ledger import PASSING_ERRORS, Hold, Ledger
 from agent_executor.executor.models.model import (
     ModelProvider,
     ModelRequest,
@@ -106,15 +106,16 @@ class ModelTurn:
             LeaseLostError: Another executor drives the run now.
         """
         model_call_id = f"{log.run.run_id}_{action.turn}_{action.attempt}"
+        run_ends_at = _loop_seconds() + remaining_seconds
         log.add(ModelCallStarted(model_call_id=model_call_id, turn=action.turn))
         try:
-            request = await self._prepare(log, agent, security, remaining_seconds)
+            request = await self._prepare(log, agent, security, run_ends_at)
             await self._hold(log, model_call_id, request, security)
         except AgentExecutorError as error:
             log.add(_failed(model_call_id, error, will_retry=False))
             await log.commit()
             return
-        await self._call(log, action, model_call_id, request, security, remaining_seconds)
+        await self._call(log, action, model_call_id, request, security, run_ends_at)
 
     async def resolve_lost(
         self,
@@ -148,7 +149,7 @@ class ModelTurn:
         while True:
             try:
                 return await self._ledger.is_reserved(model_call_id, security)
-            except (UnavailableError, DeadlineExceededError):
+            except PASSING_ERRORS:
                 await asyncio.sleep(self._limits.retry_delay_seconds)
 
     async def _prepare(
@@ -156,11 +157,11 @@ class ModelTurn:
         log: RunLog,
         agent: AgentVersion,
         security: SecurityContext,
-        remaining_seconds: float,
+        run_ends_at: float,
     ) -> ModelRequest:
         """Returns the request, with the tools that the agent may use."""
         names = agent.enabled_tools()
-        specifications = await self._describe(names, security, remaining_seconds) if names else ()
+        specifications = await self._describe(names, security, run_ends_at) if names else ()
         missing = set(names).difference(tool.name for tool in specifications)
         if missing:
             name = min(missing)
@@ -168,16 +169,15 @@ class ModelTurn:
         return self._request(log, agent, specifications)
 
     async def _describe(
-        self, names: Sequence[str], security: SecurityContext, remaining_seconds: float
+        self, names: Sequence[str], security: SecurityContext, run_ends_at: float
     ) -> tuple[ToolSpecification, ...]:
         """Asks the tool-runner, while it is away again and again until the run's end."""
-        loop = asyncio.get_running_loop()
-        last_try = loop.time() + remaining_seconds - self._limits.retry_delay_seconds
+        last_try = run_ends_at - self._limits.retry_delay_seconds
         while True:
             try:
                 return await self._tools.describe(names, security)
             except (UnavailableError, DeadlineExceededError):
-                if loop.time() >= last_try:
+                if _loop_seconds() >= last_try:
                     raise
                 await asyncio.sleep(self._limits.retry_delay_seconds)
 
@@ -207,9 +207,10 @@ class ModelTurn:
         model_call_id: str,
         request: ModelRequest,
         security: SecurityContext,
-        remaining_seconds: float,
+        run_ends_at: float,
     ) -> None:
-        timeout_seconds = min(self._limits.timeout_seconds, remaining_seconds)
+        # What was waited for before, the tools or the money, is not the model's time any more.
+        timeout_seconds = max(0.0, min(self._limits.timeout_seconds, run_ends_at - _loop_seconds()))
         timeout = asyncio.timeout(timeout_seconds)
         try:
             with self._telemetry.chat(log.run, request, self._provider.name) as record:
@@ -217,7 +218,7 @@ class ModelTurn:
                     response = await self._provider.generate(request)
                 record.answered(response)
         except AgentExecutorError as error:
-            await self._model_failed(log, action, model_call_id, error, security, remaining_seconds)
+            await self._model_failed(log, action, model_call_id, error, security, run_ends_at)
             return
         except TimeoutError:
             if not timeout.expired():
@@ -254,7 +255,7 @@ class ModelTurn:
         model_call_id: str,
         error: AgentExecutorError,
         security: SecurityContext,
-        remaining_seconds: float,
+        run_ends_at: float,
     ) -> None:
         """Logs a refused model call, frees its hold, and waits if it is to be tried again."""
         delay_seconds = self._delay_seconds(action.attempt, error)
@@ -262,7 +263,7 @@ class ModelTurn:
             isinstance(error, ModelError)
             and error.retry_after_seconds is not None
             and action.attempt < self._limits.max_tries
-            and delay_seconds < remaining_seconds
+            and _loop_seconds() + delay_seconds < run_ends_at
         )
         log.add(_failed(model_call_id, error, will_retry=is_retried))
         await log.commit()
@@ -288,6 +289,11 @@ class ModelTurn:
             tools=tools,
             max_tokens=agent.max_output_tokens,
         )
+
+
+def _loop_seconds() -> float:
+    """Returns the event loop's time, which no change of the clock moves."""
+    return asyncio.get_running_loop().time()
 
 
 def _estimated_usage(request: ModelRequest) -> ModelUsage:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import msgspec
 
-from agent_executor.errors import LeaseLostError, UnavailableError
 from agent_executor.executor.journal import Journal, RunRecord
 from agent_executor.executor.run import FINAL_STATES, RunState, apply, response_text
 from agent_executor.executor.run_event import Payload, RunEvent
@@ -50,7 +49,8 @@ class RunLog:
 
         Raises:
             LeaseLostError: Another executor drives the run now.
-            UnavailableError: The storage failed; the events still wait.
+            UnavailableError: The storage failed.
+            Exception: Whatever else the journal raised. The events still wait, as after any error.
         """
         if not self._waiting:
             return
@@ -61,9 +61,7 @@ class RunLog:
                 await self._journal.append(run, events)
             else:
                 await self._journal.create(run, events)
-        except LeaseLostError:
-            raise
-        except UnavailableError:
+        except Exception:
             # Nothing was written, so the next commit has to write these too.
             self._waiting[:0] = events
             raise

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from agent_executor.errors import (
     AgentExecutorError,
@@ -19,15 +19,17 @@ from agent_executor.errors import (
 )
 from agent_executor.executor.agent import AgentVersion
 from agent_executor.executor.agents import Agents
-from agent_executor.executor.engine import Engine
+from agent_executor.executor.engine import Engine, security_of
 from agent_executor.executor.feed import RunFeed
 from agent_executor.executor.identifiers import new_id
 from agent_executor.executor.journal import Journal, RunRecord
 from agent_executor.executor.run import RunState, fold
 from agent_executor.executor.run_event import RunEvent, RunFinished, RunResumed, RunStarted
-from agent_executor.executor.run_log import RunLog
+from agent_executor.executor.run_log import RunLog, summarized
 from agent_executor.executor.tools import ToolRunner
 from agent_executor.serving.security import SecurityContext
+
+T = TypeVar("T")
 
 PERMISSION_EXECUTE = "run:execute"
 PERMISSION_READ = "run:read"
@@ -35,6 +37,7 @@ PERMISSION_READ = "run:read"
 DEFAULT_MAX_ACTIVE_RUNS: Final = 512
 DEFAULT_MAX_WAITING_RUNS: Final = 10_000
 MAX_ATTEMPTS: Final = 10
+STORAGE_RETRY_SECONDS: Final = 0.5
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -71,7 +74,8 @@ class Runs:
         self._now_ms = now_ms
         self._places = asyncio.Semaphore(max_active_runs)
         self._max_runs = max_active_runs + max_waiting_runs
-        self._driving: set[asyncio.Task[None]] = set()
+        self._driving: set[asyncio.Task[Any]] = set()
+        self._is_draining = False
 
     @property
     def active_count(self) -> int:
@@ -95,11 +99,13 @@ class Runs:
             AgentInactiveError: The agent is switched off.
             ToolNotFoundError: The agent has a tool enabled that is not registered.
             LimitExceededError: Too many runs are under way.
-            UnavailableError: The run was taken over by another executor and goes on there.
+            UnavailableError: The storage failed before the first event, or the run was taken over
+                by another executor and goes on there.
         """
         log, agent = await self._new_run(agent_id, text, security, traceparent, is_test=is_test)
-        task = self._drive_in_background(log, agent)
-        await asyncio.shield(task)
+        await asyncio.shield(self._in_background(self._drive(log, agent)))
+        if log.run.last_sequence == 0:
+            raise UnavailableError("The run could not be recorded, and has not begun.")
         if log.run.state != log.state.state or log.state.finished is None:
             raise UnavailableError(
                 f"Run {log.run.run_id} goes on elsewhere; read it by its id.",
@@ -116,10 +122,8 @@ class Runs:
             AgentExecutorError: As ``execute``.
         """
         log, agent = await self._new_run(agent_id, text, security, traceparent, is_test=False)
-        await log.commit()
-        view = RunView(log.run, log.state)
-        self._drive_in_background(log, agent)
-        return view
+        # A caller that goes away meanwhile must not leave a durable run without a driver.
+        return await asyncio.shield(self._in_background(self._begin(log, agent)))
 
     async def get(self, run_id: str, security: SecurityContext) -> RunView:
         """Returns a run as it stands.
@@ -129,7 +133,10 @@ class Runs:
             RunNotFoundError: There is none in the organization.
         """
         run = await self._find(run_id, security)
-        return RunView(run, fold(await self._journal.events(run_id)))
+        events = await self._journal.events(run_id)
+        # The log may have gone on since the record was read; the answer is of one moment.
+        state = fold(events)
+        return RunView(summarized(run, state, events[-1].created_at_ms), state)
 
     async def list_runs(
         self,
@@ -170,15 +177,21 @@ class Runs:
                 yield event
 
     async def take_over(self, limit: int) -> int:
-        """Claims runs of owners that are gone, goes on with them, and returns how many."""
+        """Claims runs of owners that are gone, goes on with them, and returns how many.
+
+        An executor that drains claims none.
+        """
         free = min(limit, self._max_runs - len(self._driving))
-        claimed = await self._journal.claim(self._owner, self._now_ms(), free) if free > 0 else []
+        if free <= 0 or self._is_draining:
+            return 0
+        claimed = await self._journal.claim(self._owner, self._now_ms(), free)
         for run in claimed:
-            await self._resume(run)
+            self._in_background(self._resume(run))
         return len(claimed)
 
     async def drain(self, grace_seconds: float) -> None:
         """Waits for the runs under way, then stops those that are left, to be taken over."""
+        self._is_draining = True
         if self._driving:
             await asyncio.wait(self._driving, timeout=grace_seconds)
         left = list(self._driving)
@@ -231,27 +244,35 @@ class Runs:
             raise AgentInactiveError(
                 f"Agent {agent.agent_id} is not active.", metadata={"agentId": agent.agent_id}
             )
-        if len(self._driving) >= self._max_runs:
-            raise LimitExceededError(
-                f"{len(self._driving)} runs are under way or waiting, which is the limit.",
-                metadata={"maxRuns": str(self._max_runs)},
-                retry_after_seconds=1.0,
-            )
         names = agent.enabled_tools()
         known = await self._tools.describe(names, security) if names else ()
         missing = set(names).difference(tool.name for tool in known)
         if missing:
             name = min(missing)
             raise ToolNotFoundError(f'There is no tool named "{name}".', tool_name=name)
+        # Nothing is waited for between this and the run's task, so that no two pass it as one.
+        if len(self._driving) >= self._max_runs:
+            raise LimitExceededError(
+                f"{len(self._driving)} runs are under way or waiting, which is the limit.",
+                metadata={"maxRuns": str(self._max_runs)},
+                retry_after_seconds=1.0,
+            )
 
     def _log(self, run: RunRecord, state: RunState) -> RunLog:
         return RunLog(self._journal, run, state, self._now_ms, self.feed.notify)
 
-    def _drive_in_background(self, log: RunLog, agent: AgentVersion) -> asyncio.Task[None]:
-        task = asyncio.create_task(self._drive(log, agent))
+    def _in_background(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(coroutine)
         self._driving.add(task)
         task.add_done_callback(self._driving.discard)
         return task
+
+    async def _begin(self, log: RunLog, agent: AgentVersion) -> RunView:
+        """Makes a new run durable and drives it in the background."""
+        await log.commit()
+        view = RunView(log.run, log.state)
+        self._in_background(self._drive(log, agent))
+        return view
 
     async def _drive(self, log: RunLog, agent: AgentVersion) -> None:
         """Drives a run to its end; whatever goes wrong is logged and ends this run only."""
@@ -267,29 +288,50 @@ class Runs:
                 await self._fail(log, "The run failed inside the executor.", "INTERNAL")
 
     async def _fail(self, log: RunLog, error: str, code: str) -> None:
-        """Ends a run that its driver could not, so that nobody waits for it forever."""
+        """Ends a run that its driver could not, so that nobody waits for it forever.
+
+        What it has used is settled first, as at every end of a run.
+        """
+        run_id = log.run.run_id
         try:
+            await self._commit(log)
+            try:
+                await self._engine.settle(log)
+            except AgentExecutorError:
+                _LOGGER.exception("What run %s has used could not be settled.", run_id)
             log.add(RunFinished(state="failed", error=error, code=code))
-            await log.commit()
+            await self._commit(log)
         except Exception:
-            _LOGGER.exception("Run %s could not be ended.", log.run.run_id)
+            _LOGGER.exception("Run %s could not be ended.", run_id)
+
+    async def _commit(self, log: RunLog) -> None:
+        """Commits. Once a run is durable the storage is waited for: nobody else would end it."""
+        if log.run.last_sequence == 0:
+            await log.commit()
+        else:
+            await _until_storage_is_back(log.commit)
 
     async def _resume(self, run: RunRecord) -> None:
         """Goes on with a run that was claimed."""
-        security = SecurityContext(run.organization_id, run.user_id, frozenset(run.permissions))
-        log = self._log(run, fold(await self._journal.events(run.run_id)))
         _LOGGER.info("Run %s is taken over, attempt %d.", run.run_id, run.attempt)
+        # Enough to end the run, should its log be unreadable.
+        log = self._log(run, _summary(run))
         try:
-            agent = await self._agents.load(run.agent_id, security, run.agent_version)
-            log.add(RunResumed(attempt=run.attempt))
-            if run.attempt > MAX_ATTEMPTS:
-                message = f"The run was taken over {MAX_ATTEMPTS} times without reaching its end."
-                await self._fail(log, message, "INTERNAL")
-                return
-        except AgentExecutorError as error:
-            await self._fail(log, error.message, error.reason)
+            events = await _until_storage_is_back(lambda: self._journal.events(run.run_id))
+            log = self._log(run, fold(events))
+            agent = await _until_storage_is_back(
+                lambda: self._agents.load(run.agent_id, security_of(run), run.agent_version)
+            )
+        except Exception:
+            _LOGGER.exception("Run %s cannot be read.", run.run_id)
+            await self._fail(log, "What was recorded of the run cannot be read.", "INTERNAL")
             return
-        self._drive_in_background(log, agent)
+        log.add(RunResumed(attempt=run.attempt))
+        if run.attempt > MAX_ATTEMPTS:
+            message = f"The run was taken over {MAX_ATTEMPTS} times without reaching its end."
+            await self._fail(log, message, "INTERNAL")
+            return
+        await self._drive(log, agent)
 
     async def _find(self, run_id: str, security: SecurityContext) -> RunRecord:
         security.require(PERMISSION_READ)
@@ -297,3 +339,28 @@ class Runs:
         if run is None:
             raise RunNotFoundError(f"Run {run_id} does not exist.", metadata={"runId": run_id})
         return run
+
+
+async def _until_storage_is_back(operation: Callable[[], Awaitable[T]]) -> T:
+    """Returns what a storage operation gives, repeating it while the storage is away."""
+    while True:
+        try:
+            return await operation()
+        except LeaseLostError:
+            raise
+        except UnavailableError as error:
+            _LOGGER.warning("The storage is waited for: %s", error.message)
+            await asyncio.sleep(STORAGE_RETRY_SECONDS)
+
+
+def _summary(run: RunRecord) -> RunState:
+    """Returns what a run's record alone says of its state."""
+    return RunState(
+        state=run.state,
+        model=run.model,
+        input=run.input,
+        is_test=run.is_test,
+        tokens_used=run.tokens_used,
+        cost_nano_usd=run.cost_nano_usd,
+        last_sequence=run.last_sequence,
+    )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from agent_executor.executor.engine import (
@@ -91,6 +91,12 @@ class ExecutorSettings(ServiceSettings):
         gt=0,
         description="How often a sign of life is given, in seconds.",
     )
+
+    @model_validator(mode="after")
+    def _lease_outlives_its_renewal(self) -> Self:
+        if self.lease_renewal_seconds >= self.lease_seconds:
+            raise ValueError("lease_renewal_seconds must be less than lease_seconds")
+        return self
 
     @property
     def journal_file(self) -> Path:

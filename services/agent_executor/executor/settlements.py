@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from agent_executor.errors import DeadlineExceededError, UnavailableError
-from agent_executor.executor.ledger import Ledger, Settlement
+from agent_executor.executor.ledger import PASSING_ERRORS, Ledger, Settlement
 from agent_executor.executor.run import UnsettledCall
 from agent_executor.executor.run_event import ModelCallSettled
 from agent_executor.executor.run_log import RunLog
@@ -23,13 +22,10 @@ class Settlements:
     another executor, counts once.
     """
 
-    def __init__(
-        self, ledger: Ledger, log: RunLog, security: SecurityContext, agent_id: str
-    ) -> None:
+    def __init__(self, ledger: Ledger, log: RunLog, security: SecurityContext) -> None:
         self._ledger = ledger
         self._log = log
         self._security = security
-        self._agent_id = agent_id
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def begin(self) -> None:
@@ -53,7 +49,7 @@ class Settlements:
         run = self._log.run
         settlement = Settlement(
             model_call_id=call.model_call_id,
-            agent_id=self._agent_id,
+            agent_id=run.agent_id,
             run_id=run.run_id,
             model=run.model,
             usage=call.usage,
@@ -74,5 +70,5 @@ class Settlements:
         while True:
             try:
                 return await self._ledger.settle(settlement, self._security)
-            except (UnavailableError, DeadlineExceededError):
+            except PASSING_ERRORS:
                 await asyncio.sleep(RETRY_DELAY_SECONDS)

@@ -156,3 +156,12 @@ async def test_claim_is_limited_and_oldest_first(journal: Journal) -> None:
         await journal.create(run, [FIRST])
     claimed = await journal.claim("c/1", 1, 3)
     assert [run.run_id for run in claimed] == [run.run_id for run in runs[:3]]
+
+
+async def test_claim_leaves_the_claimers_own_runs_alone_however_late_it_renews(
+    journal: Journal,
+) -> None:
+    await journal.create(new_run(owner="a/1"), [FIRST])
+    await journal.renew_lease("a/1", 5_000)
+    assert await journal.claim("a/1", 6_000, 10) == []
+    assert len(await journal.claim("b/1", 6_000, 10)) == 1

@@ -6,141 +6,27 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from opentelemetry.trace import NoOpTracer
-from prometheus_client import CollectorRegistry
 
 from agent_executor.errors import (
     AgentExecutorError,
+    DeadlineExceededError,
     LeaseLostError,
+    LimitExceededError,
     ModelError,
     UnavailableError,
     UnknownModelError,
 )
-from agent_executor.executor.agent import AgentVersion
-from agent_executor.executor.engine import Engine, EngineLimits
-from agent_executor.executor.journal import RunRecord
-from agent_executor.executor.journal_memory import MemoryJournal
-from agent_executor.executor.model_turn import ModelLimits, ModelTurn
+from agent_executor.executor import model_turn
+from agent_executor.executor.engine import EngineLimits
 from agent_executor.executor.models.model import (
-    ModelRequest,
-    ModelResponse,
-    ModelUsage,
-    ResponseBlock,
     TextBlock,
-    ToolResultBlock,
-    ToolUseBlock,
+    ToolSpecification,
 )
-from agent_executor.executor.run import RunState, fold
-from agent_executor.executor.run_event import ModelCallStarted, RunStarted, payload_type
-from agent_executor.executor.run_log import RunLog
-from agent_executor.executor.run_telemetry import RunTelemetry
+from agent_executor.executor.run_event import ModelCallStarted
 from agent_executor.executor.tools import ToolOutcome, ToolRequest
-from agent_executor.serving.metrics import Metrics
-from tests.unit.executor.peers import MemoryLedger, RecordingToolRunner, answer
-
-USAGE = ModelUsage(10, 5)
-
-
-class ScriptedModel:
-    """A provider that answers with what it was given, in order."""
-
-    name = "scripted"
-
-    def __init__(self, answers: Sequence[Sequence[ResponseBlock] | AgentExecutorError]) -> None:
-        self.answers = list(answers)
-        self.requests: list[ModelRequest] = []
-
-    async def generate(self, request: ModelRequest) -> ModelResponse:
-        self.requests.append(request)
-        answered = self.answers.pop(0)
-        if isinstance(answered, AgentExecutorError):
-            raise answered
-        asks = any(isinstance(block, ToolUseBlock) for block in answered)
-        return ModelResponse(
-            "msg", request.model, tuple(answered), "tool_use" if asks else "end_turn", USAGE
-        )
-
-
-class StuckModel:
-    """A provider that never answers."""
-
-    name = "stuck"
-
-    async def generate(self, request: ModelRequest) -> ModelResponse:
-        del request
-        await asyncio.Event().wait()
-        raise AssertionError
-
-
-class World:
-    """An engine, its peers and one run."""
-
-    def __init__(
-        self,
-        model: ScriptedModel | StuckModel,
-        *,
-        limits: EngineLimits | None = None,
-        max_model_turns: int = 5,
-    ) -> None:
-        self.model = model
-        self.tools = RecordingToolRunner()
-        self.ledger = MemoryLedger()
-        self.journal = MemoryJournal()
-        telemetry = RunTelemetry(NoOpTracer(), Metrics(CollectorRegistry()))
-        self.now_ms = 1_000
-        self.agent = AgentVersion(
-            "agent",
-            "acme",
-            1,
-            "Agent",
-            0,
-            0,
-            tools={"calculator": True},
-            max_model_turns=max_model_turns,
-        )
-        self.engine = Engine(
-            model_turn=ModelTurn(
-                providers={"it": model},
-                provider_name="it",
-                tools=self.tools,
-                ledger=self.ledger,
-                telemetry=telemetry,
-                limits=ModelLimits(retry_delay_seconds=0.0),
-            ),
-            tools=self.tools,
-            ledger=self.ledger,
-            telemetry=telemetry,
-            now_ms=lambda: self.now_ms,
-            limits=limits,
-        )
-        run = RunRecord(
-            "run", "acme", "ada", ("*",), "agent", 1, "model", "hello", False, "", 1_000, "me/1"
-        )
-        self.log = self.log_of(run, RunState())
-        self.log.add(RunStarted("agent", 1, "model", "hello"))
-
-    def log_of(self, run: RunRecord, state: RunState) -> RunLog:
-        return RunLog(self.journal, run, state, lambda: self.now_ms, lambda run_id: None)
-
-    async def drive(self) -> RunState:
-        await self.engine.drive(self.log, self.agent)
-        return await self.stored()
-
-    async def stored(self) -> RunState:
-        return fold(await self.journal.events("run"))
-
-    async def event_types(self) -> list[str]:
-        return [payload_type(event.payload) for event in await self.journal.events("run")]
-
-    def tool_result_seen_by_the_model(self) -> ToolResultBlock:
-        assert isinstance(self.model, ScriptedModel)
-        block = self.model.requests[1].messages[-1].content[0]
-        assert isinstance(block, ToolResultBlock)
-        return block
-
-
-def use(number: int = 1) -> ToolUseBlock:
-    return ToolUseBlock(f"toolu_{number}", "calculator", {"a": number})
+from agent_executor.serving.security import SecurityContext
+from tests.unit.executor.peers import RecordingToolRunner, answer
+from tests.unit.executor.worlds import ScriptedModel, StuckModel, World, use
 
 
 async def test_an_answer_without_tools_completes_the_run() -> None:
@@ -261,13 +147,19 @@ async def test_settling_is_tried_until_the_ledger_is_back(
 ) -> None:
     monkeypatch.setattr("agent_executor.executor.settlements.RETRY_DELAY_SECONDS", 0.0)
     world = World(ScriptedModel([[TextBlock("hi")]]))
-    original = world.ledger.reserve
+    settle = world.ledger.settle
+    failures: list[AgentExecutorError] = [
+        UnavailableError("away"),
+        DeadlineExceededError("late"),
+        LimitExceededError("too many calls wait"),
+    ]
 
-    async def reserve_then_go_away(*args: object) -> None:
-        await original(*args)  # type: ignore[arg-type]  # passed on
-        world.ledger.unavailable_times = 3
+    async def settle_or_fail(*args: object) -> int:
+        if failures:
+            raise failures.pop()
+        return await settle(*args)  # type: ignore[arg-type]  # passed on
 
-    world.ledger.reserve = reserve_then_go_away  # type: ignore[assignment, method-assign]  # a test's own
+    world.ledger.settle = settle_or_fail  # type: ignore[assignment, method-assign]  # a test's own
     state = await world.drive()
     assert (state.state, state.cost_nano_usd) == ("completed", 45)
 
@@ -406,3 +298,54 @@ async def test_a_driver_that_lost_its_lease_stops_without_a_word() -> None:
         await driving
     assert await world.event_types() == before
     assert claimed.attempt == 2
+
+
+async def test_a_lease_that_is_lost_among_parallel_tool_calls_is_named_as_such() -> None:
+    world = World(ScriptedModel([[use(1), use(2)]]))
+    world.tools.gate = asyncio.Event()
+    driving = asyncio.create_task(world.drive())
+    await world.tools.wait_until_asked(2)
+    await world.journal.claim("other/1", 0, 1)
+    world.tools.gate.set()
+    with pytest.raises(LeaseLostError):
+        await driving
+
+
+async def test_a_tool_call_that_waited_for_its_place_has_what_is_left_of_the_run() -> None:
+    limits = EngineLimits(
+        run_timeout_seconds=30.0, tool_timeout_seconds=20.0, max_parallel_tool_calls=1
+    )
+    world = World(ScriptedModel([[use(1), use(2), use(3)]]), limits=limits)
+    execute, timeouts = world.tools.execute, []
+
+    async def execute_slowly(
+        request: ToolRequest, security: SecurityContext, *, timeout_seconds: float, **_: object
+    ) -> ToolOutcome:
+        timeouts.append(timeout_seconds)
+        world.now_ms += 18_000
+        return await execute(request, security, timeout_seconds=timeout_seconds)
+
+    world.tools.execute = execute_slowly  # type: ignore[method-assign]  # a test's own
+    await world.drive()
+    assert timeouts == [20.0, 12.0, 0.0]
+
+
+async def test_the_model_has_what_the_wait_for_the_tools_left_of_the_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(StuckModel())
+    describe, loop_seconds = world.tools.describe, 0.0
+
+    async def describe_late(
+        tool_names: Sequence[str], security: SecurityContext
+    ) -> tuple[ToolSpecification, ...]:
+        nonlocal loop_seconds
+        loop_seconds = 599.9
+        return await describe(tool_names, security)
+
+    monkeypatch.setattr(model_turn, "_loop_seconds", lambda: loop_seconds)
+    world.tools.describe = describe_late  # type: ignore[method-assign]  # a test's own
+    async with asyncio.timeout(5.0):
+        state = await world.drive()
+    assert state.finished is not None
+    assert state.finished.code == "DEADLINE_EXCEEDED"

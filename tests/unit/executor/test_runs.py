@@ -6,8 +6,6 @@ import asyncio
 
 import msgspec
 import pytest
-from opentelemetry.trace import NoOpTracer
-from prometheus_client import CollectorRegistry
 
 from agent_executor.errors import (
     AgentInactiveError,
@@ -18,75 +16,10 @@ from agent_executor.errors import (
     ToolNotFoundError,
     UnavailableError,
 )
-from agent_executor.executor.agent_store_memory import MemoryAgentStore
-from agent_executor.executor.agents import Agents
-from agent_executor.executor.encryption import KEY_BYTES, Encryption
-from agent_executor.executor.engine import Engine
-from agent_executor.executor.journal_memory import MemoryJournal
 from agent_executor.executor.leases import LeaseKeeper
-from agent_executor.executor.model_turn import ModelTurn
-from agent_executor.executor.models.mock import MockClaude
 from agent_executor.executor.run_event import RunResumed
-from agent_executor.executor.run_telemetry import RunTelemetry
-from agent_executor.executor.runs import Runs
-from agent_executor.serving.metrics import Metrics
 from agent_executor.serving.security import SecurityContext
-from tests.unit.executor.peers import MemoryLedger, RecordingToolRunner
-
-ADA = SecurityContext("acme", "ada", frozenset({"*"}))
-EVE = SecurityContext("other", "eve", frozenset({"*"}))
-
-
-class Platform:
-    """The executor's use cases over memory adapters; two of them can share a journal."""
-
-    def __init__(
-        self,
-        *,
-        journal: MemoryJournal | None = None,
-        store: MemoryAgentStore | None = None,
-        worker: str = "w",
-        max_active_runs: int = 8,
-        max_waiting_runs: int = 8,
-    ) -> None:
-        self.now_ms = 1_000_000
-        self.journal = journal or MemoryJournal()
-        self.store = store or MemoryAgentStore()
-        self.tools = RecordingToolRunner()
-        self.ledger = MemoryLedger()
-        telemetry = RunTelemetry(NoOpTracer(), Metrics(CollectorRegistry()))
-        self.agents = Agents(self.store, Encryption(bytes(KEY_BYTES)), lambda: self.now_ms)
-        engine = Engine(
-            model_turn=ModelTurn(
-                providers={"mock": MockClaude()},
-                provider_name="mock",
-                tools=self.tools,
-                ledger=self.ledger,
-                telemetry=telemetry,
-            ),
-            tools=self.tools,
-            ledger=self.ledger,
-            telemetry=telemetry,
-            now_ms=lambda: self.now_ms,
-        )
-        self.owner = f"{worker}/1"
-        self.runs = Runs(
-            journal=self.journal,
-            agents=self.agents,
-            tools=self.tools,
-            engine=engine,
-            owner=self.owner,
-            now_ms=lambda: self.now_ms,
-            max_active_runs=max_active_runs,
-            max_waiting_runs=max_waiting_runs,
-        )
-
-    async def agent(self, **fields: object) -> str:
-        agent = await self.agents.create({"name": "Agent"} | fields, "", ADA)
-        return agent.agent_id
-
-
-CALCULATOR = {"calculator": True}
+from tests.unit.executor.platforms import ADA, CALCULATOR, EVE, Platform
 
 
 async def test_execute_answers_the_run_that_the_journal_has() -> None:
@@ -229,8 +162,10 @@ async def test_a_run_that_kills_its_executors_is_ended() -> None:
     run = await platform.journal.get("acme", view.run.run_id)
     assert run is not None
     platform.journal._runs[run.run_id] = msgspec.structs.replace(run, attempt=10)
-    await platform.runs.take_over(1)
-    stored = await platform.runs.get(run.run_id, ADA)
+    heir = Platform(journal=platform.journal, store=platform.store, worker="heir")
+    await heir.runs.take_over(1)
+    await heir.runs.drain(5.0)
+    stored = await heir.runs.get(run.run_id, ADA)
     assert (stored.state.state, stored.run.code) == ("failed", "INTERNAL")
 
 
@@ -240,12 +175,12 @@ async def test_a_restarted_worker_claims_its_own_runs_at_once() -> None:
     view = await dead.runs.start(await dead.agent(), "hello", ADA)
     await dead.runs.drain(0.0)
 
-    reborn = Platform(journal=dead.journal, store=dead.store, worker="w")
+    reborn = Platform(journal=dead.journal, store=dead.store, worker="w", incarnation=2)
     keeper = LeaseKeeper(
         journal=reborn.journal,
         runs=reborn.runs,
         worker="w",
-        owner="w/2",
+        owner=reborn.owner,
         now_ms=lambda: reborn.now_ms,
     )
     await keeper.start()

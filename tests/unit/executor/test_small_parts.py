@@ -10,6 +10,7 @@ import pytest
 from cryptography.exceptions import InvalidTag
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from agent_executor.errors import InvalidArgumentError
 from agent_executor.executor.agent import AgentVersion, CustomTool
@@ -21,6 +22,7 @@ from agent_executor.executor.paging import (
     encode_page_token,
     page_size_of,
 )
+from agent_executor.executor.settings import ExecutorSettings
 
 
 def test_ids_are_version_7_and_differ() -> None:
@@ -106,3 +108,8 @@ def test_the_system_prompt_says_role_and_instructions() -> None:
     assert agent(role="math expert", instructions="Calculate.").system_prompt() == (
         "You are Ada, a math expert.\n\nCalculate."
     )
+
+
+def test_a_lease_must_outlive_its_renewal() -> None:
+    with pytest.raises(ValidationError, match="lease_renewal_seconds"):
+        ExecutorSettings(lease_seconds=1.0, lease_renewal_seconds=1.0)

@@ -1,0 +1,75 @@
+"""The executor's use cases over memory adapters."""
+
+from __future__ import annotations
+
+from opentelemetry.trace import NoOpTracer
+from prometheus_client import CollectorRegistry
+
+from agent_executor.executor.agent_store_memory import MemoryAgentStore
+from agent_executor.executor.agents import Agents
+from agent_executor.executor.encryption import KEY_BYTES, Encryption
+from agent_executor.executor.engine import Engine
+from agent_executor.executor.journal_memory import MemoryJournal
+from agent_executor.executor.model_turn import ModelTurn
+from agent_executor.executor.models.mock import MockClaude
+from agent_executor.executor.run_telemetry import RunTelemetry
+from agent_executor.executor.runs import Runs
+from agent_executor.serving.metrics import Metrics
+from agent_executor.serving.security import SecurityContext
+from tests.unit.executor.peers import MemoryLedger, RecordingToolRunner
+
+ADA = SecurityContext("acme", "ada", frozenset({"*"}))
+EVE = SecurityContext("other", "eve", frozenset({"*"}))
+
+
+class Platform:
+    """The executor's use cases over memory adapters; two of them can share a journal."""
+
+    def __init__(
+        self,
+        *,
+        journal: MemoryJournal | None = None,
+        store: MemoryAgentStore | None = None,
+        worker: str = "w",
+        incarnation: int = 1,
+        max_active_runs: int = 8,
+        max_waiting_runs: int = 8,
+    ) -> None:
+        self.now_ms = 1_000_000
+        self.journal = journal or MemoryJournal()
+        self.store = store or MemoryAgentStore()
+        self.tools = RecordingToolRunner()
+        self.ledger = MemoryLedger()
+        telemetry = RunTelemetry(NoOpTracer(), Metrics(CollectorRegistry()))
+        self.agents = Agents(self.store, Encryption(bytes(KEY_BYTES)), lambda: self.now_ms)
+        engine = Engine(
+            model_turn=ModelTurn(
+                providers={"mock": MockClaude()},
+                provider_name="mock",
+                tools=self.tools,
+                ledger=self.ledger,
+                telemetry=telemetry,
+            ),
+            tools=self.tools,
+            ledger=self.ledger,
+            telemetry=telemetry,
+            now_ms=lambda: self.now_ms,
+        )
+        self.owner = f"{worker}/{incarnation}"
+        self.runs = Runs(
+            journal=self.journal,
+            agents=self.agents,
+            tools=self.tools,
+            engine=engine,
+            owner=self.owner,
+            now_ms=lambda: self.now_ms,
+            max_active_runs=max_active_runs,
+            max_waiting_runs=max_waiting_runs,
+        )
+
+    async def agent(self, **fields: object) -> str:
+        agent = await self.agents.create({"name": "Agent"} | fields, "", ADA)
+        return agent.agent_id
+
+
+CALCULATOR = {"calculator": True}

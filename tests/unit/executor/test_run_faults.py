@@ -1,0 +1,204 @@
+"""Runs whose caller, storage, ledger or executor goes away at a bad moment."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+import pytest
+
+from agent_executor.errors import (
+    EntryConflictError,
+    LimitExceededError,
+    UnavailableError,
+)
+from agent_executor.executor import runs as runs_module
+from agent_executor.executor.leases import LeaseKeeper
+from agent_executor.executor.run_event import RunEvent
+from agent_executor.executor.runs import Runs
+from agent_executor.serving.security import SecurityContext
+from tests.unit.executor.platforms import ADA, CALCULATOR, Platform
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets runs ask for a storage that is away without a pause."""
+    monkeypatch.setattr(runs_module, "STORAGE_RETRY_SECONDS", 0.0)
+
+
+async def test_a_caller_that_goes_away_while_its_run_becomes_durable_leaves_no_run_undriven() -> (
+    None
+):
+    platform = Platform()
+    create, creating, may_create = platform.journal.create, asyncio.Event(), asyncio.Event()
+
+    async def create_slowly(*args: object) -> None:
+        creating.set()
+        await may_create.wait()
+        await create(*args)  # type: ignore[arg-type]  # passed on
+
+    platform.journal.create = create_slowly  # type: ignore[assignment, method-assign]  # a test's own
+    starting = asyncio.create_task(platform.runs.start(await platform.agent(), "hello", ADA))
+    await creating.wait()
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    may_create.set()
+    await until_idle(platform.runs)
+    (run,) = await platform.runs.list_runs(ADA, 10)
+    assert run.state == "completed"
+
+
+async def until_idle(runs: Runs) -> None:
+    """Returns once nothing is driven."""
+    async with asyncio.timeout(5.0):
+        while runs.active_count:  # noqa: ASYNC110 -- the end of tasks makes no event
+            await asyncio.sleep(0)
+
+
+async def left_behind(dead: Platform, count: int) -> list[str]:
+    """Returns the ids of runs whose executor has died, oldest first."""
+    dead.tools.gate = asyncio.Event()
+    agent_id = await dead.agent(tools=CALCULATOR)
+    ids = [
+        (await dead.runs.start(agent_id, "What is 2 + 3?", ADA)).run.run_id for _ in range(count)
+    ]
+    await dead.tools.wait_until_asked(count)
+    await dead.runs.drain(0.0)
+    return ids
+
+
+async def test_a_log_that_cannot_be_read_ends_its_run_and_holds_up_no_other() -> None:
+    dead = Platform(worker="dead")
+    damaged, sound = sorted(await left_behind(dead, 2))
+    del dead.journal._events[damaged][1]
+    heir = Platform(journal=dead.journal, store=dead.store, worker="heir")
+    assert await heir.runs.take_over(10) == 2
+    await heir.runs.drain(5.0)
+    states = {run.run_id: run.state for run in await heir.runs.list_runs(ADA, 10)}
+    assert states == {damaged: "failed", sound: "completed"}
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_claimed_run_is_gone_on_with_when_the_storage_is_back() -> None:
+    dead = Platform(worker="dead")
+    (run_id,) = await left_behind(dead, 1)
+    heir = Platform(journal=dead.journal, store=dead.store, worker="heir")
+    read, failures = heir.journal.events, [UnavailableError("busy"), UnavailableError("busy")]
+
+    async def read_or_fail(run_id: str, after_sequence: int = 0) -> list[RunEvent]:
+        if failures:
+            raise failures.pop()
+        return await read(run_id, after_sequence)
+
+    heir.journal.events = read_or_fail  # type: ignore[method-assign]  # a test's own
+    await heir.runs.take_over(10)
+    await heir.runs.drain(5.0)
+    assert (await heir.runs.get(run_id, ADA)).state.state == "completed"
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_run_whose_storage_fails_is_settled_and_ended_when_it_is_back() -> None:
+    platform = Platform()
+    append, failures = platform.journal.append, [UnavailableError("disk full")] * 3
+
+    async def append_or_fail(*args: object) -> None:
+        if failures:
+            raise failures.pop()
+        await append(*args)  # type: ignore[arg-type]  # passed on
+
+    platform.journal.append = append_or_fail  # type: ignore[assignment, method-assign]  # a test's own
+    view = await platform.runs.execute(await platform.agent(), "hello", ADA)
+    assert (view.state.state, view.run.code) == ("failed", "UNAVAILABLE")
+    assert view.state.unsettled == ()
+    assert len(platform.ledger.settled) == 1
+    assert (await platform.runs.get(view.run.run_id, ADA)) == view
+
+
+async def test_a_settlement_that_is_refused_for_good_does_not_keep_the_run_from_ending() -> None:
+    platform = Platform()
+
+    async def refuse(*_: object) -> int:
+        raise EntryConflictError("another call")
+
+    platform.ledger.settle = refuse  # type: ignore[assignment, method-assign]  # a test's own
+    view = await platform.runs.execute(await platform.agent(), "hello", ADA)
+    assert (view.state.state, view.run.code) == ("failed", "ENTRY_CONFLICT")
+
+
+async def test_a_run_that_cannot_be_recorded_at_all_is_refused() -> None:
+    platform = Platform()
+
+    async def fail(*_: object) -> None:
+        raise UnavailableError("disk full")
+
+    platform.journal.create = fail  # type: ignore[assignment, method-assign]  # a test's own
+    with pytest.raises(UnavailableError, match="not begun"):
+        await platform.runs.execute(await platform.agent(), "hello", ADA)
+
+
+async def test_callers_that_wait_for_the_tools_together_do_not_pass_the_limit_together() -> None:
+    platform = Platform(max_active_runs=1, max_waiting_runs=0)
+    agent_id = await platform.agent(tools=CALCULATOR)
+    describe, may_describe = platform.tools.describe, asyncio.Event()
+
+    async def describe_late(names: Sequence[str], security: SecurityContext) -> object:
+        await may_describe.wait()
+        return await describe(names, security)
+
+    platform.tools.describe = describe_late  # type: ignore[assignment, method-assign]  # a test's own
+    callers = [
+        asyncio.create_task(platform.runs.start(agent_id, "What is 2 + 3?", ADA)) for _ in range(3)
+    ]
+    await asyncio.sleep(0)
+    may_describe.set()
+    answers = await asyncio.gather(*callers, return_exceptions=True)
+    assert [type(answer) for answer in answers].count(LimitExceededError) == 2
+    await until_idle(platform.runs)
+
+
+async def test_an_executor_that_drains_takes_nothing_over() -> None:
+    dead = Platform(worker="dead")
+    await left_behind(dead, 1)
+    heir = Platform(journal=dead.journal, store=dead.store, worker="heir")
+    await heir.runs.drain(0.0)
+    assert await heir.runs.take_over(10) == 0
+
+
+async def test_a_run_is_answered_as_of_one_moment() -> None:
+    platform = Platform()
+    view = await platform.runs.execute(await platform.agent(), "hello", ADA)
+    run_id = view.run.run_id
+    stale = msgspec.structs.replace(view.run, state="running", last_sequence=1, ended_at_ms=0)
+
+    async def get_stale(*_: object) -> object:
+        return stale
+
+    platform.journal.get = get_stale  # type: ignore[assignment, method-assign]  # read before the end
+    assert await platform.runs.get(run_id, ADA) == view
+
+
+async def test_the_lease_is_kept_whatever_goes_wrong() -> None:
+    platform = Platform(worker="w")
+    claim, claimed, failures = platform.journal.claim, asyncio.Event(), [ValueError("a bug")]
+
+    async def claim_or_fail(*args: object) -> object:
+        if failures:
+            raise failures.pop()
+        claimed.set()
+        return await claim(*args)  # type: ignore[arg-type]  # passed on
+
+    keeper = LeaseKeeper(
+        journal=platform.journal,
+        runs=platform.runs,
+        worker="w",
+        owner=platform.owner,
+        now_ms=lambda: platform.now_ms,
+        renewal_seconds=0.001,
+    )
+    await keeper.start()
+    platform.journal.claim = claim_or_fail  # type: ignore[assignment, method-assign]  # a test's own
+    async with asyncio.timeout(5.0):
+        await claimed.wait()
+    await keeper.stop()

@@ -1,0 +1,136 @@
+"""An engine with one run, whose model and peers do what a test tells them to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from opentelemetry.trace import NoOpTracer
+from prometheus_client import CollectorRegistry
+
+from agent_executor.errors import (
+    AgentExecutorError,
+)
+from agent_executor.executor.agent import AgentVersion
+from agent_executor.executor.engine import Engine, EngineLimits
+from agent_executor.executor.journal import RunRecord
+from agent_executor.executor.journal_memory import MemoryJournal
+from agent_executor.executor.model_turn import ModelLimits, ModelTurn
+from agent_executor.executor.models.model import (
+    ModelRequest,
+    ModelResponse,
+    ModelUsage,
+    ResponseBlock,
+    ToolResultBlock,
+    ToolUseBlock,
+)
+from agent_executor.executor.run import RunState, fold
+from agent_executor.executor.run_event import RunStarted, payload_type
+from agent_executor.executor.run_log import RunLog
+from agent_executor.executor.run_telemetry import RunTelemetry
+from agent_executor.serving.metrics import Metrics
+from tests.unit.executor.peers import MemoryLedger, RecordingToolRunner
+
+USAGE = ModelUsage(10, 5)
+
+
+class ScriptedModel:
+    """A provider that answers with what it was given, in order."""
+
+    name = "scripted"
+
+    def __init__(self, answers: Sequence[Sequence[ResponseBlock] | AgentExecutorError]) -> None:
+        self.answers = list(answers)
+        self.requests: list[ModelRequest] = []
+
+    async def generate(self, request: ModelRequest) -> ModelResponse:
+        self.requests.append(request)
+        answered = self.answers.pop(0)
+        if isinstance(answered, AgentExecutorError):
+            raise answered
+        asks = any(isinstance(block, ToolUseBlock) for block in answered)
+        return ModelResponse(
+            "msg", request.model, tuple(answered), "tool_use" if asks else "end_turn", USAGE
+        )
+
+
+class StuckModel:
+    """A provider that never answers."""
+
+    name = "stuck"
+
+    async def generate(self, request: ModelRequest) -> ModelResponse:
+        del request
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+class World:
+    """An engine, its peers and one run."""
+
+    def __init__(
+        self,
+        model: ScriptedModel | StuckModel,
+        *,
+        limits: EngineLimits | None = None,
+        max_model_turns: int = 5,
+    ) -> None:
+        self.model = model
+        self.tools = RecordingToolRunner()
+        self.ledger = MemoryLedger()
+        self.journal = MemoryJournal()
+        telemetry = RunTelemetry(NoOpTracer(), Metrics(CollectorRegistry()))
+        self.now_ms = 1_000
+        self.agent = AgentVersion(
+            "agent",
+            "acme",
+            1,
+            "Agent",
+            0,
+            0,
+            tools={"calculator": True},
+            max_model_turns=max_model_turns,
+        )
+        self.engine = Engine(
+            model_turn=ModelTurn(
+                providers={"it": model},
+                provider_name="it",
+                tools=self.tools,
+                ledger=self.ledger,
+                telemetry=telemetry,
+                limits=ModelLimits(retry_delay_seconds=0.0),
+            ),
+            tools=self.tools,
+            ledger=self.ledger,
+            telemetry=telemetry,
+            now_ms=lambda: self.now_ms,
+            limits=limits,
+        )
+        run = RunRecord(
+            "run", "acme", "ada", ("*",), "agent", 1, "model", "hello", False, "", 1_000, "me/1"
+        )
+        self.log = self.log_of(run, RunState())
+        self.log.add(RunStarted("agent", 1, "model", "hello"))
+
+    def log_of(self, run: RunRecord, state: RunState) -> RunLog:
+        return RunLog(self.journal, run, state, lambda: self.now_ms, lambda run_id: None)
+
+    async def drive(self) -> RunState:
+        await self.engine.drive(self.log, self.agent)
+        return await self.stored()
+
+    async def stored(self) -> RunState:
+        return fold(await self.journal.events("run"))
+
+    async def event_types(self) -> list[str]:
+        return [payload_type(event.payload) for event in await self.journal.events("run")]
+
+    def tool_result_seen_by_the_model(self) -> ToolResultBlock:
+        assert isinstance(self.model, ScriptedModel)
+        block = self.model.requests[1].messages[-1].content[0]
+        assert isinstance(block, ToolResultBlock)
+        return block
+
+
+def use(number: int = 1) -> ToolUseBlock:
+    return ToolUseBlock(f"toolu_{number}", "calculator", {"a": number})
