@@ -238,11 +238,11 @@ class RunningPlatform:
         """
         # In an organization of its own, of which nobody has remembered anything.
         client = self.client(self.token(f"probe-{uuid.uuid4()}"))
-        return until(
-            lambda: _serves(client),
-            timeout_seconds=timeout_seconds,
-            what="that the platform serves",
-        )
+        try:
+            return until(lambda: _serves(client), timeout_seconds=timeout_seconds)
+        except AssertionError:
+            # What the processes said is the only way to know why.
+            raise AssertionError(f"the platform does not serve: {self.log}") from None
 
     def stop(self) -> int:
         """Asks `up` to stop, as an operator does, and returns its exit code."""
@@ -384,6 +384,8 @@ def _serves(client: Client) -> bool:
         if any(client.get(path).status != 200 for path in _PROBES):
             return False
         agent = client.post("/api/v1/agents", {"name": "Probe", "tools": {"calculator": True}})
+        if agent.status != 200:
+            return False
         path = f"/api/v1/agents/{agent.body['id']}/execute"
         answer = client.post(path, {"input": "What is 1 + 1?"})
     except (OSError, http.client.HTTPException):

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
+import grpc
 import pytest
 
+from tests.e2e.rpc import channel_to
 from tests.platforms import Client, RunningPlatform, running_platform
 
 
@@ -25,3 +28,21 @@ def organization() -> str:
 def client(platform: RunningPlatform, organization: str) -> Client:
     """A client that may do everything in an organization of its own."""
     return platform.client(platform.token(organization))
+
+
+@pytest.fixture(params=("direct", "gateway"))
+def way(request: pytest.FixtureRequest) -> str:
+    """How gRPC callers come: straight to a service's own port, or through the gateway."""
+    way: str = request.param
+    return way
+
+
+@pytest.fixture
+def connect(platform: RunningPlatform, way: str) -> Iterator[Callable[[str], grpc.Channel]]:
+    """Gives a channel for a process: straight to it, or through the gateway."""
+    with ExitStack() as channels:
+        if way == "gateway":
+            gateway = channels.enter_context(channel_to(platform))
+            yield lambda process: gateway
+        else:
+            yield lambda process: channels.enter_context(channel_to(platform, process))

@@ -15,6 +15,7 @@ from google.protobuf.message_factory import GetMessageClass
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+from agent_executor.api.error.v1 import error_pb2
 from agent_executor.api.executor.v1 import agent_service_pb2, run_service_pb2
 from agent_executor.api.ledger.v1 import budget_service_pb2, usage_service_pb2
 from agent_executor.api.tool_runner.v1 import (
@@ -151,3 +152,12 @@ def refusal(
     # Every error that a stub raises is the call itself too.
     ended = cast("grpc.Call", caught.value)
     return Refusal(ended.code().name, rpc_status.from_call(ended) or status_pb2.Status())
+
+
+def assert_refused(refused: Refusal, code: str, reason: str) -> None:
+    """Holds a refusal by a service to be this one, with everything that belongs to it."""
+    assert (refused.code, refused.reason) == (code, reason)
+    body = refused.detail(error_pb2.ErrorBody())
+    assert (body.success, body.code) == (False, reason)
+    assert body.error == refused.status.message
+    assert body.timestamp.seconds > 0
