@@ -16,7 +16,7 @@ _INTERNALS = re.compile(
 
 
 def assert_is_error(answer: Answer, status: int, code: str, tool_name: str = "") -> None:
-    """Holds an answer to be this error in the seed's shape, and nothing more."""
+    """Holds an answer to be this error in the documented shape, and nothing more."""
     assert answer.status == status, answer.content
     assert answer.headers["content-type"] == "application/json"
     body = answer.body
@@ -32,7 +32,7 @@ def assert_is_error(answer: Answer, status: int, code: str, tool_name: str = "")
 
 
 def assert_is_timestamp(value: object) -> None:
-    """Holds a value to be a time in UTC, written as the seed writes it, with a Z at its end."""
+    """Holds a value to be a time in UTC, written as documented, with a Z at its end."""
     assert isinstance(value, str)
     assert value.endswith("Z"), value
     assert dt.datetime.fromisoformat(value).tzinfo is dt.UTC

@@ -97,6 +97,7 @@ class InProcessLedger:
                 model=hold.model,
                 max_input_tokens=hold.max_input_tokens,
                 max_output_tokens=hold.max_output_tokens,
+                ttl_seconds=hold.ttl_seconds,
             ),
             with_permissions(security, _WRITE_LEDGER),
         )

@@ -15,7 +15,11 @@ PASSING_ERRORS: Final = (UnavailableError, DeadlineExceededError, LimitExceededE
 
 
 class Hold(msgspec.Struct, frozen=True):
-    """The worst case of a model call, to be reserved under ``model_call_id``."""
+    """The worst case of a model call, to be reserved under ``model_call_id``.
+
+    ``ttl_seconds`` is how long it lasts if nobody settles or voids it: longer than the call may
+    take, so that it covers a call whose owner lives.
+    """
 
     model_call_id: str
     agent_id: str
@@ -23,6 +27,7 @@ class Hold(msgspec.Struct, frozen=True):
     model: str
     max_input_tokens: int
     max_output_tokens: int
+    ttl_seconds: int
 
 
 class Settlement(msgspec.Struct, frozen=True):

@@ -44,6 +44,7 @@ class GrpcLedger:
                 model=hold.model,
                 max_input_tokens=hold.max_input_tokens,
                 max_output_tokens=hold.max_output_tokens,
+                ttl_seconds=hold.ttl_seconds,
             ),
             timeout_seconds=CALL_TIMEOUT_SECONDS,
             grant=self._grant(security),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,9 +40,13 @@ from agent_executor.executor.tools import ToolRunner
 from agent_executor.serving.security import SecurityContext
 
 DEFAULT_MODEL_TIMEOUT_SECONDS: Final = 300.0
+# The ledger holds money for a day at most.
+MODEL_TIMEOUT_SECONDS_MAX: Final = 80_000.0
 DEFAULT_MAX_MODEL_TRIES: Final = 4
 DEFAULT_RETRY_DELAY_SECONDS: Final = 0.5
 MAX_RETRY_DELAY_SECONDS: Final = 30.0
+# How much longer a hold lasts than its call may: the time to record the answer and settle.
+HOLD_MARGIN_SECONDS: Final = 600
 
 # A token is at least one byte of the request's JSON text, so its length bounds the input; the
 # rest is for what providers add around it (roles, tool preambles), from their documentation.
@@ -192,6 +197,7 @@ class ModelTurn:
             model=request.model,
             max_input_tokens=len(_ENCODER.encode(request)) + INPUT_OVERHEAD_TOKENS,
             max_output_tokens=request.max_tokens,
+            ttl_seconds=math.ceil(self._limits.timeout_seconds) + HOLD_MARGIN_SECONDS,
         )
         reserving = asyncio.ensure_future(self._ledger.reserve(hold, security))
         try:

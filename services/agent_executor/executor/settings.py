@@ -17,6 +17,7 @@ from agent_executor.executor.leases import DEFAULT_LEASE_SECONDS, DEFAULT_RENEWA
 from agent_executor.executor.model_turn import (
     DEFAULT_MAX_MODEL_TRIES,
     DEFAULT_MODEL_TIMEOUT_SECONDS,
+    MODEL_TIMEOUT_SECONDS_MAX,
 )
 from agent_executor.executor.runs import DEFAULT_MAX_ACTIVE_RUNS, DEFAULT_MAX_WAITING_RUNS
 from agent_executor.serving.settings import ServiceSettings
@@ -54,6 +55,7 @@ class ExecutorSettings(ServiceSettings):
     model_timeout_seconds: float = Field(
         default=DEFAULT_MODEL_TIMEOUT_SECONDS,
         gt=0,
+        le=MODEL_TIMEOUT_SECONDS_MAX,
         description="How long one model call may take, in seconds.",
     )
     max_model_tries: int = Field(

@@ -18,6 +18,7 @@ from agent_executor.errors import (
 )
 from agent_executor.executor import model_turn
 from agent_executor.executor.engine import EngineLimits
+from agent_executor.executor.model_turn import DEFAULT_MODEL_TIMEOUT_SECONDS
 from agent_executor.executor.models.model import (
     TextBlock,
     ToolSpecification,
@@ -126,6 +127,13 @@ async def test_a_refused_hold_ends_the_run_before_the_model_is_called() -> None:
         "BUDGET_EXCEEDED",
     )
     assert state.cost_nano_usd == 0
+
+
+async def test_a_hold_outlasts_the_longest_model_call() -> None:
+    world = World(ScriptedModel([[TextBlock("hi")]]))
+    await world.drive()
+    (hold,) = world.ledger.holds.values()
+    assert hold.ttl_seconds > DEFAULT_MODEL_TIMEOUT_SECONDS
 
 
 async def test_a_model_without_a_price_fails_the_run() -> None:

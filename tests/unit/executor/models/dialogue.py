@@ -102,7 +102,7 @@ def request_of(
 
 
 def run_tool(call: ToolUseBlock, results: Mapping[str, Any]) -> ToolResultBlock:
-    """Answers a call as the engine does: with the result, or with the seed's error shape."""
+    """Answers a call as the engine does: with the result, or with the documented error shape."""
     if call.name in results:
         result = results[call.name]
         is_error = isinstance(result, dict) and result.get("success") is False

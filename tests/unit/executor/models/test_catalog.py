@@ -25,7 +25,7 @@ def price_model(model: str) -> tuple[str, int | None]:
     return calculation.model.id, calculation.model.context_window
 
 
-def test_the_seed_s_model() -> None:
+def test_the_documented_model() -> None:
     assert str(LLMModel.CLAUDE_SONNET_4) == "claude-sonnet-4-20250514"
     assert LLMModel("claude-sonnet-4-20250514") is LLMModel.CLAUDE_SONNET_4
 

@@ -45,7 +45,7 @@ def test_it_is_a_model_provider(mock: MockClaude) -> None:
     assert provider.name == "mock"
 
 
-async def test_the_seed_s_first_example() -> None:
+async def test_the_first_documented_example() -> None:
     dialogue = await converse("What is 15 + 27?")
     assert dialogue.calls == [[("calculator", {"operation": "add", "a": 15, "b": 27})]]
     assert dialogue.answer == "15 + 27 = 42"

@@ -1,4 +1,4 @@
-"""The seed's REST calls, with its field names and types."""
+"""The documented REST calls, with their field names and types."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ SEED_AGENT = {
 
 
 def assert_has_shape(actual: Any, example: Any) -> None:
-    """Holds an answer to have the fields of the seed's example, each of the same JSON type.
+    """Holds an answer to have the fields of the documented example, each of the same JSON type.
 
     Where the example says so, it is a UUID, a time, or a list that is not empty.
     """
@@ -188,7 +188,7 @@ def test_a_failed_tool_result_fails_the_test_and_not_the_run(client: Client) -> 
 
 
 def test_agent_execution_endpoint(client: Client) -> None:
-    # The seed's own integration test, with HTTP through the gateway for its TestClient.
+    # The documented integration test, with HTTP through the gateway for its TestClient.
     create_response = client.post("/api/v1/agents", SEED_AGENT)
 
     assert create_response.status == 200
