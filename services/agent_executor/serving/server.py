@@ -9,7 +9,6 @@ spans are flushed.
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -41,7 +40,6 @@ SettingsT = TypeVar("SettingsT", bound=ServiceSettings)
 
 FAILED_EXIT_CODE: Final = 1
 FLUSH_TIMEOUT_SECONDS: Final = 5.0
-GC_ALLOCATIONS_PER_COLLECTION: Final = 20_000
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _STOPPED_BY_SIGNAL_EXIT_CODE: Final = 128
@@ -202,7 +200,6 @@ async def _served(
     for name in ("", *service_names):
         await servicer.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
     await runtime.server.start()
-    _spare_the_collector()
     try:
         for name in ("", *service_names):
             await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
@@ -213,17 +210,6 @@ async def _served(
         for drain in runtime.drain_callbacks:
             drain()
         await runtime.server.stop(settings.shutdown_grace_seconds)
-
-
-def _spare_the_collector() -> None:
-    """Takes what was loaded out of the garbage collector's sight, and lets it look less often.
-
-    Modules and contracts stay for as long as the process; to walk them again and again costs a
-    loaded service about a tenth of its time.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GC_ALLOCATIONS_PER_COLLECTION, *gc.get_threshold()[1:])
 
 
 def _server_options(settings: ServiceSettings) -> list[tuple[str, int]]:
