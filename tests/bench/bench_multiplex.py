@@ -20,12 +20,9 @@ from agent_executor.api.tool_runner.v1 import (
     tool_call_service_pb2,
     tool_call_service_pb2_grpc,
 )
-from agent_executor.serving.multiplex import (
-    CHANNEL_OPTIONS,
-    SERVER_OPTIONS,
-    MultiplexedServer,
-    MultiplexedStream,
-)
+from agent_executor.serving.multiplex_client import MultiplexedStream
+from agent_executor.serving.multiplex_frames import CHANNEL_OPTIONS, SERVER_OPTIONS
+from agent_executor.serving.multiplex_server import MultiplexedServer
 from agent_executor.serving.pipeline import CallPipeline
 
 Request = tool_call_service_pb2.ExecuteToolCallRequest

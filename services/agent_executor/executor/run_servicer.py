@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from opentelemetry.trace import get_current_span
-
 from agent_executor.api.executor.v1 import (
     run_event_pb2,
     run_pb2,
@@ -22,7 +20,7 @@ from agent_executor.executor.paging import decode_page_token, encode_page_token,
 from agent_executor.executor.runs import Runs
 from agent_executor.serving.interceptors import Context
 from agent_executor.serving.security import current_security_context
-from agent_executor.serving.telemetry import traceparent_of
+from agent_executor.serving.telemetry import current_traceparent
 
 
 class RunServicer(run_service_pb2_grpc.RunServiceServicer):
@@ -40,7 +38,7 @@ class RunServicer(run_service_pb2_grpc.RunServiceServicer):
             request.agent_id,
             request.input,
             current_security_context.get(),
-            traceparent=traceparent_of(get_current_span()),
+            traceparent=current_traceparent(),
         )
         return execution_to_proto(view)
 
@@ -53,7 +51,7 @@ class RunServicer(run_service_pb2_grpc.RunServiceServicer):
             request.agent_id,
             request.input,
             current_security_context.get(),
-            traceparent=traceparent_of(get_current_span()),
+            traceparent=current_traceparent(),
             is_test=True,
         )
         return agent_test_to_proto(view)
@@ -67,7 +65,7 @@ class RunServicer(run_service_pb2_grpc.RunServiceServicer):
             request.agent_id,
             request.input,
             current_security_context.get(),
-            traceparent=traceparent_of(get_current_span()),
+            traceparent=current_traceparent(),
         )
         return run_to_proto(view.run, view.state)
 

@@ -1,5 +1,9 @@
 """What both ends of a multiplexed stream share: its limits, its messages, its connection's options.
 
+The calls of one service to a peer travel on one long-lived RPC. A unary RPC costs gRPC about half a
+millisecond of processor time at both ends together; a stream costs as much per *message*, and under
+load many calls share one: while a message is being written, what comes next goes out together.
+
 A stream's request and response messages each hold ``repeated`` frames and nothing else. A request
 frame has a ``CallHeader header`` and ``oneof call``, in which every method is a field beside
 ``cancel``; a response frame has ``int64 id`` and ``oneof outcome``, in which every method is again a

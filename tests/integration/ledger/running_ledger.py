@@ -22,7 +22,8 @@ from agent_executor.errors import AgentExecutorError
 from agent_executor.ledger.bootstrap import SERVICE_NAME, bootstrap
 from agent_executor.ledger.settings import LedgerSettings
 from agent_executor.serving.grants import GRANT_METADATA_KEY, SERVICE_KEY_BYTES, ServiceKey
-from agent_executor.serving.multiplex import CHANNEL_OPTIONS, MultiplexedStream
+from agent_executor.serving.multiplex_client import MultiplexedStream
+from agent_executor.serving.multiplex_frames import CHANNEL_OPTIONS
 from agent_executor.serving.server import RunningService, started
 from agent_executor.serving.status import from_rpc_error
 from tests.unit.serving.tokens import Issuer

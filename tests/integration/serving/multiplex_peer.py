@@ -19,13 +19,14 @@ from agent_executor.serving.authentication import TokenVerifier
 from agent_executor.serving.grants import ServiceKey
 from agent_executor.serving.interceptors import PipelineInterceptor
 from agent_executor.serving.metrics import Metrics
-from agent_executor.serving.multiplex import (
+from agent_executor.serving.multiplex_client import MultiplexedStream
+from agent_executor.serving.multiplex_frames import (
     CHANNEL_OPTIONS,
+    CONCURRENT_CALLS_MAX,
+    FRAME_BYTES_MAX,
     SERVER_OPTIONS,
-    MultiplexedServer,
-    MultiplexedStream,
 )
-from agent_executor.serving.multiplex_frames import CONCURRENT_CALLS_MAX, FRAME_BYTES_MAX
+from agent_executor.serving.multiplex_server import MultiplexedServer
 from agent_executor.serving.pipeline import CallPipeline
 from agent_executor.serving.security import current_security_context
 

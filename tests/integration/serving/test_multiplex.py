@@ -15,8 +15,8 @@ from agent_executor.errors import (
     UnavailableError,
 )
 from agent_executor.serving.grants import GRANT_METADATA_KEY
-from agent_executor.serving.multiplex import MultiplexedServer
 from agent_executor.serving.multiplex_frames import FRAME_BYTES_MAX
+from agent_executor.serving.multiplex_server import MultiplexedServer
 from agent_executor.serving.status import from_rpc_error
 from tests.integration.serving.multiplex_peer import (
     GRANT,

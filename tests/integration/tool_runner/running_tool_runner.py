@@ -25,7 +25,8 @@ from agent_executor.api.tool_runner.v1 import (
 from agent_executor.cli.issuer import TokenClaims, issue_token
 from agent_executor.cli.keys import ensure_keys
 from agent_executor.serving.grants import GRANT_METADATA_KEY, ServiceKey
-from agent_executor.serving.multiplex import CHANNEL_OPTIONS, MultiplexedStream
+from agent_executor.serving.multiplex_client import MultiplexedStream
+from agent_executor.serving.multiplex_frames import CHANNEL_OPTIONS
 from agent_executor.serving.server import started
 from agent_executor.serving.status import from_rpc_error
 from agent_executor.tool_runner.bootstrap import SERVICE_NAME, bootstrap

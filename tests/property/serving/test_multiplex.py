@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from agent_executor.api.ledger.v1 import usage_service_pb2
 from agent_executor.errors import BudgetExceededError
 from agent_executor.serving import multiplex_client
-from agent_executor.serving.multiplex import MultiplexedServer, MultiplexedStream
-from agent_executor.serving.multiplex_client import StreamCall
+from agent_executor.serving.multiplex_client import MultiplexedStream, StreamCall
+from agent_executor.serving.multiplex_server import MultiplexedServer
 from tests.integration.serving.multiplex_peer import GRANT, Peer, make_pipeline, make_request, until
 
 TIMEOUT_SECONDS = 30.0
