@@ -61,12 +61,14 @@ format: $(INSTALLED) ## Format the code and the contracts, and repair lint where
 	$(BIN)/buf format --write protos
 
 # Keeps every pinned version that still fits; `make lock LOCK_ARGS=--upgrade` takes the newest.
+# Extras stay: pip takes `name[extra]` for a name of its own, and refuses it if only `name` is pinned
+# and the index has a newer version.
 lock: ## Write requirements.lock from pyproject.toml
 	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT \
 	  && $(PYTHON) -m venv "$$folder" \
 	  && "$$folder/bin/pip" install --quiet --disable-pip-version-check uv==0.13.9 \
 	  && "$$folder/bin/uv" pip compile pyproject.toml --group dev --generate-hashes \
-	    --no-emit-index-url --python-version 3.11 --custom-compile-command 'make lock' \
+	    --no-emit-index-url --no-strip-extras --python-version 3.11 --custom-compile-command 'make lock' \
 	    --output-file requirements.lock --quiet $(LOCK_ARGS)
 
 bench: $(INSTALLED) ## Measure: every benchmark of tests/bench, one after the other

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import statistics
-from collections.abc import Iterator
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -20,8 +20,6 @@ FUNCTION_LINES_MAX = 50
 
 BANNED_NAMES = {"base", "common", "helper", "helpers", "misc", "shared", "util", "utils"}
 
-# Folders that tools write; a checkout in use has them and git ignores them.
-IGNORED_FOLDERS = {"__pycache__", "build", "dist", "htmlcov"}
 FOREIGN = re.compile(
     r"""
     /(home|root|Users|work|workspace)/      # somebody's folder
@@ -36,16 +34,17 @@ def source_files() -> list[Path]:
     return [path for path in sorted(PACKAGE.rglob("*.py")) if generated not in path.parents]
 
 
-def repository_files() -> Iterator[Path]:
-    """Yields every file that a clone would have."""
-    waiting = [ROOT]
-    while waiting:
-        for path in waiting.pop().iterdir():
-            hidden = path.name.startswith(".") and path.name != ".ci"
-            if path.is_file():
-                yield path
-            elif not hidden and path.name not in IGNORED_FOLDERS and path.suffix != ".egg-info":
-                waiting.append(path)
+def repository_files() -> list[Path]:
+    """Returns every file that a clone has, or would have once what is new is committed."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    paths = (ROOT / name for name in listed.stdout.split("\0") if name)
+    return [path for path in paths if path.is_file()]
 
 
 def body_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
@@ -98,8 +97,10 @@ def test_every_module_says_what_it_owns() -> None:
 
 
 def test_nothing_names_the_place_where_it_was_written() -> None:
+    files = repository_files()
+    assert Path(__file__) in files
     found: list[str] = []
-    for path in repository_files():
+    for path in files:
         text = path.read_bytes().decode(errors="replace")
         found += [
             f"{path.relative_to(ROOT)}: {match[0].strip()}" for match in FOREIGN.finditer(text)
