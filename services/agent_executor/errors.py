@@ -10,7 +10,8 @@
     │   ├── RunNotFoundError              NOT_FOUND            RUN_NOT_FOUND
     │   ├── BudgetNotFoundError           NOT_FOUND            BUDGET_NOT_FOUND
     │   ├── ReservationNotFoundError      NOT_FOUND            RESERVATION_NOT_FOUND
-    │   └── ToolNotFoundError             NOT_FOUND            TOOL_NOT_FOUND
+    │   ├── ToolNotFoundError             NOT_FOUND            TOOL_NOT_FOUND
+    │   └── CredentialNotFoundError       NOT_FOUND            CREDENTIAL_NOT_FOUND
     ├── ConflictError                     ALREADY_EXISTS       CONFLICT
     │   ├── EntryConflictError            ALREADY_EXISTS       ENTRY_CONFLICT
     │   ├── ToolCallConflictError         ALREADY_EXISTS       TOOL_CALL_CONFLICT
@@ -24,6 +25,7 @@
     │   ├── RateLimitExceededError        RESOURCE_EXHAUSTED   RATE_LIMIT_EXCEEDED
     │   └── BudgetExceededError           RESOURCE_EXHAUSTED   BUDGET_EXCEEDED
     ├── ToolExecutionError                UNKNOWN              TOOL_EXECUTION_ERROR
+    │   └── OutcomeUnknownError           UNKNOWN              OUTCOME_UNKNOWN
     ├── ModelError                        UNAVAILABLE          MODEL_ERROR
     ├── UnavailableError                  UNAVAILABLE          UNAVAILABLE
     │   └── LeaseLostError                UNAVAILABLE          LEASE_LOST
@@ -149,6 +151,12 @@ class ToolNotFoundError(NotFoundError):
     reason = "TOOL_NOT_FOUND"
 
 
+class CredentialNotFoundError(NotFoundError):
+    """No such credential in the caller's organization."""
+
+    reason = "CREDENTIAL_NOT_FOUND"
+
+
 class ConflictError(AgentExecutorError):
     """The same key was used before for something else."""
 
@@ -229,6 +237,12 @@ class ToolExecutionError(AgentExecutorError):
 
     code = "UNKNOWN"
     reason = "TOOL_EXECUTION_ERROR"
+
+
+class OutcomeUnknownError(ToolExecutionError):
+    """A tool was stopped while it ran; whether it took effect is not known."""
+
+    reason = "OUTCOME_UNKNOWN"
 
 
 class ModelError(AgentExecutorError):

@@ -61,8 +61,10 @@ class Agent(_message.Message):
     def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., description: _Optional[str] = ..., agent_type: _Optional[str] = ..., model: _Optional[str] = ..., role: _Optional[str] = ..., instructions: _Optional[str] = ..., tools: _Optional[_Mapping[str, bool]] = ..., custom_tools: _Optional[_Mapping[str, CustomTool]] = ..., is_active: _Optional[bool] = ..., has_api_key: _Optional[bool] = ..., max_model_turns: _Optional[int] = ..., max_output_tokens: _Optional[int] = ..., version: _Optional[int] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class CustomTool(_message.Message):
-    __slots__ = ("enabled",)
+    __slots__ = ("enabled", "version")
     CLASS_FIELD_NUMBER: _ClassVar[int]
     ENABLED_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
     enabled: bool
-    def __init__(self, enabled: _Optional[bool] = ..., **kwargs) -> None: ...
+    version: str
+    def __init__(self, enabled: _Optional[bool] = ..., version: _Optional[str] = ..., **kwargs) -> None: ...

@@ -27,7 +27,7 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n5agent_executor/api/tool_runner/v1/audit_service.proto\x12!agent_executor.api.tool_runner.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbb\x02\n\nAuditEvent\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x04 \x01(\t\x12\x14\n\x0ctool_call_id\x18\x05 \x01(\t\x12\x11\n\ttool_name\x18\x06 \x01(\t\x12\x18\n\x10\x61rguments_sha256\x18\x07 \x01(\t\x12\x10\n\x08\x64\x65\x63ision\x18\x08 \x01(\t\x12\x0c\n\x04rule\x18\t \x01(\t\x12\x0f\n\x07outcome\x18\n \x01(\t\x12\x0c\n\x04\x63ode\x18\x0b \x01(\t\x12\x15\n\rresult_sha256\x18\x0c \x01(\t\x12\x13\n\x0b\x64uration_ms\x18\r \x01(\x05\x12\x10\n\x08trace_id\x18\x0e \x01(\t\x12.\n\ncreated_at\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x8c\x01\n\x16ListAuditEventsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x04\x12\x18\n\x06run_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12\x1b\n\ttool_name\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\"w\n\x17ListAuditEventsResponse\x12\x43\n\x0c\x61udit_events\x18\x01 \x03(\x0b\x32-.agent_executor.api.tool_runner.v1.AuditEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xb7\x01\n\x0c\x41uditService\x12\xa6\x01\n\x0fListAuditEvents\x12\x39.agent_executor.api.tool_runner.v1.ListAuditEventsRequest\x1a:.agent_executor.api.tool_runner.v1.ListAuditEventsResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/api/v1/audit-eventsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n5agent_executor/api/tool_runner/v1/audit_service.proto\x12!agent_executor.api.tool_runner.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x89\x03\n\nAuditEvent\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x04 \x01(\t\x12\x14\n\x0ctool_call_id\x18\x05 \x01(\t\x12\x11\n\ttool_name\x18\x06 \x01(\t\x12\x18\n\x10\x61rguments_sha256\x18\x07 \x01(\t\x12\x10\n\x08\x64\x65\x63ision\x18\x08 \x01(\t\x12\x0c\n\x04rule\x18\t \x01(\t\x12\x0f\n\x07outcome\x18\n \x01(\t\x12\x0c\n\x04\x63ode\x18\x0b \x01(\t\x12\x15\n\rresult_sha256\x18\x0c \x01(\t\x12\x13\n\x0b\x64uration_ms\x18\r \x01(\x05\x12\x10\n\x08trace_id\x18\x0e \x01(\t\x12.\n\ncreated_at\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0ctool_version\x18\x10 \x01(\t\x12\r\n\x05\x66\x61\x63ts\x18\x11 \x03(\t\x12\x17\n\x0fprevious_sha256\x18\x12 \x01(\t\x12\x0e\n\x06sha256\x18\x13 \x01(\t\"\xc4\x02\n\x16ListAuditEventsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x04\x12\x18\n\x06run_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12\x1b\n\ttool_name\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12\x19\n\x07user_id\x18\x05 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12\x35\n\x08\x64\x65\x63ision\x18\x06 \x01(\tB#\xbaH r\x1eR\x00R\x07\x61llowedR\x07refusedR\x08replayed\x12\x30\n\x0c\x63reated_from\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0e\x63reated_before\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"w\n\x17ListAuditEventsResponse\x12\x43\n\x0c\x61udit_events\x18\x01 \x03(\x0b\x32-.agent_executor.api.tool_runner.v1.AuditEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xb7\x01\n\x0c\x41uditService\x12\xa6\x01\n\x0fListAuditEvents\x12\x39.agent_executor.api.tool_runner.v1.ListAuditEventsRequest\x1a:.agent_executor.api.tool_runner.v1.ListAuditEventsResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/api/v1/audit-eventsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,14 +42,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTAUDITEVENTSREQUEST'].fields_by_name['run_id']._serialized_options = b'\272H\005r\003(\200\001'
   _globals['_LISTAUDITEVENTSREQUEST'].fields_by_name['tool_name']._loaded_options = None
   _globals['_LISTAUDITEVENTSREQUEST'].fields_by_name['tool_name']._serialized_options = b'\272H\005r\003(\200\001'
+  _globals['_LISTAUDITEVENTSREQUEST'].fields_by_name['user_id']._loaded_options = None
+  _globals['_LISTAUDITEVENTSREQUEST'].fields_by_name['user_id']._serialized_options = b'\272H\005r\003(\200\001'
+  _globals['_LISTAUDITEVENTSREQUEST'].fields_by_name['decision']._loaded_options = None
+  _globals['_LISTAUDITEVENTSREQUEST'].fields_by_name['decision']._serialized_options = b'\272H r\036R\000R\007allowedR\007refusedR\010replayed'
   _globals['_AUDITSERVICE'].methods_by_name['ListAuditEvents']._loaded_options = None
   _globals['_AUDITSERVICE'].methods_by_name['ListAuditEvents']._serialized_options = b'\202\323\344\223\002\026\022\024/api/v1/audit-events'
   _globals['_AUDITEVENT']._serialized_start=185
-  _globals['_AUDITEVENT']._serialized_end=500
-  _globals['_LISTAUDITEVENTSREQUEST']._serialized_start=503
-  _globals['_LISTAUDITEVENTSREQUEST']._serialized_end=643
-  _globals['_LISTAUDITEVENTSRESPONSE']._serialized_start=645
-  _globals['_LISTAUDITEVENTSRESPONSE']._serialized_end=764
-  _globals['_AUDITSERVICE']._serialized_start=767
-  _globals['_AUDITSERVICE']._serialized_end=950
+  _globals['_AUDITEVENT']._serialized_end=578
+  _globals['_LISTAUDITEVENTSREQUEST']._serialized_start=581
+  _globals['_LISTAUDITEVENTSREQUEST']._serialized_end=905
+  _globals['_LISTAUDITEVENTSRESPONSE']._serialized_start=907
+  _globals['_LISTAUDITEVENTSRESPONSE']._serialized_end=1026
+  _globals['_AUDITSERVICE']._serialized_start=1029
+  _globals['_AUDITSERVICE']._serialized_end=1212
 # @@protoc_insertion_point(module_scope)

@@ -47,7 +47,8 @@ class AuditServiceServicer:
     """
 
     def ListAuditEvents(self, request, context):
-        """Lists audit events of the caller's organization, newest first.
+        """Lists audit events of the caller's organization, newest first. Each holds the digest of the one
+        before it, so that a change or a gap in the log shows; `agent-executor audit verify` checks it.
         Errors: UNAUTHENTICATED; PERMISSION_DENIED without policy:admin; INVALID_ARGUMENT for a page
         token that was not given out.
         """

@@ -34,7 +34,8 @@ class AuditServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AuditServiceAsyncStub: ...
     ListAuditEvents: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.ListAuditEventsRequest, _audit_service_pb2.ListAuditEventsResponse]
-    """Lists audit events of the caller's organization, newest first.
+    """Lists audit events of the caller's organization, newest first. Each holds the digest of the one
+    before it, so that a change or a gap in the log shows; `agent-executor audit verify` checks it.
     Errors: UNAUTHENTICATED; PERMISSION_DENIED without policy:admin; INVALID_ARGUMENT for a page
     token that was not given out.
     """
@@ -45,7 +46,8 @@ class AuditServiceAsyncStub(AuditServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListAuditEvents: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ListAuditEventsRequest, _audit_service_pb2.ListAuditEventsResponse]  # type: ignore[assignment]
-    """Lists audit events of the caller's organization, newest first.
+    """Lists audit events of the caller's organization, newest first. Each holds the digest of the one
+    before it, so that a change or a gap in the log shows; `agent-executor audit verify` checks it.
     Errors: UNAUTHENTICATED; PERMISSION_DENIED without policy:admin; INVALID_ARGUMENT for a page
     token that was not given out.
     """
@@ -58,7 +60,8 @@ class AuditServiceServicer:
         request: _audit_service_pb2.ListAuditEventsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_audit_service_pb2.ListAuditEventsResponse, _abc.Awaitable[_audit_service_pb2.ListAuditEventsResponse]]:
-        """Lists audit events of the caller's organization, newest first.
+        """Lists audit events of the caller's organization, newest first. Each holds the digest of the one
+        before it, so that a change or a gap in the log shows; `agent-executor audit verify` checks it.
         Errors: UNAUTHENTICATED; PERMISSION_DENIED without policy:admin; INVALID_ARGUMENT for a page
         token that was not given out.
         """

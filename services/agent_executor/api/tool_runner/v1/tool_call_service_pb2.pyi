@@ -13,7 +13,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ExecuteToolCallRequest(_message.Message):
-    __slots__ = ("tool_call_id", "tool_name", "arguments_json", "run_id", "agent_id", "is_test", "rate_limits")
+    __slots__ = ("tool_call_id", "tool_name", "arguments_json", "run_id", "agent_id", "is_test", "rate_limits", "tool_version")
     class RateLimitsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -28,6 +28,7 @@ class ExecuteToolCallRequest(_message.Message):
     AGENT_ID_FIELD_NUMBER: _ClassVar[int]
     IS_TEST_FIELD_NUMBER: _ClassVar[int]
     RATE_LIMITS_FIELD_NUMBER: _ClassVar[int]
+    TOOL_VERSION_FIELD_NUMBER: _ClassVar[int]
     tool_call_id: str
     tool_name: str
     arguments_json: str
@@ -35,7 +36,8 @@ class ExecuteToolCallRequest(_message.Message):
     agent_id: str
     is_test: bool
     rate_limits: _containers.ScalarMap[str, int]
-    def __init__(self, tool_call_id: _Optional[str] = ..., tool_name: _Optional[str] = ..., arguments_json: _Optional[str] = ..., run_id: _Optional[str] = ..., agent_id: _Optional[str] = ..., is_test: _Optional[bool] = ..., rate_limits: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    tool_version: str
+    def __init__(self, tool_call_id: _Optional[str] = ..., tool_name: _Optional[str] = ..., arguments_json: _Optional[str] = ..., run_id: _Optional[str] = ..., agent_id: _Optional[str] = ..., is_test: _Optional[bool] = ..., rate_limits: _Optional[_Mapping[str, int]] = ..., tool_version: _Optional[str] = ...) -> None: ...
 
 class ExecuteToolCallResponse(_message.Message):
     __slots__ = ("tool_call_id", "tool_name", "success", "result_json", "error", "code", "timestamp", "duration_ms")

@@ -25,9 +25,11 @@ _sym_db = _symbol_database.Default()
 from agent_executor.api.tool_runner.v1 import tool_pb2 as agent__executor_dot_api_dot_tool__runner_dot_v1_dot_tool__pb2
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n4agent_executor/api/tool_runner/v1/tool_service.proto\x12!agent_executor.api.tool_runner.v1\x1a,agent_executor/api/tool_runner/v1/tool.proto\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\"O\n\x10ListToolsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x04\"d\n\x11ListToolsResponse\x12\x36\n\x05tools\x18\x01 \x03(\x0b\x32\'.agent_executor.api.tool_runner.v1.Tool\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"/\n\x0eGetToolRequest\x12\x1d\n\ttool_name\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x01\"@\n\x14\x44\x65scribeToolsRequest\x12(\n\ntool_names\x18\x01 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\x08\x01\x10\x80\x02\"\x07r\x05\x10\x01(\x80\x01\"\\\n\x15\x44\x65scribeToolsResponse\x12\x43\n\x05tools\x18\x01 \x03(\x0b\x32\x34.agent_executor.api.tool_runner.v1.ToolSpecification2\xad\x03\n\x0bToolService\x12\x8d\x01\n\tListTools\x12\x33.agent_executor.api.tool_runner.v1.ListToolsRequest\x1a\x34.agent_executor.api.tool_runner.v1.ListToolsResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/api/v1/tools\x12\x88\x01\n\x07GetTool\x12\x31.agent_executor.api.tool_runner.v1.GetToolRequest\x1a\'.agent_executor.api.tool_runner.v1.Tool\"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/api/v1/tools/{tool_name}\x12\x82\x01\n\rDescribeTools\x12\x37.agent_executor.api.tool_runner.v1.DescribeToolsRequest\x1a\x38.agent_executor.api.tool_runner.v1.DescribeToolsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n4agent_executor/api/tool_runner/v1/tool_service.proto\x12!agent_executor.api.tool_runner.v1\x1a,agent_executor/api/tool_runner/v1/tool.proto\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"O\n\x10ListToolsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x04\"d\n\x11ListToolsResponse\x12\x36\n\x05tools\x18\x01 \x03(\x0b\x32\'.agent_executor.api.tool_runner.v1.Tool\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"I\n\x0eGetToolRequest\x12\x1d\n\ttool_name\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x01\x12\x18\n\x07version\x18\x02 \x01(\tB\x07\xbaH\x04r\x02(@\"\x89\x03\n\x11\x43reateToolRequest\x12+\n\x04name\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[a-z][a-z0-9_]{0,63}$\x12\x1b\n\x06source\x18\x02 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01(\x80\x80\x10\x12\x1e\n\nclass_name\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x01\x12\x1d\n\x0b\x64\x65scription\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80 \x12-\n\x0cinput_schema\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x36\n\x06\x65\x66\x66\x65\x63t\x18\x06 \x01(\tB&\xbaH#r!R\x00R\tread_onlyR\nidempotentR\x06unsafe\x12\x30\n\x0ftimeout_seconds\x18\x07 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\xc0\x82@)\x00\x00\x00\x00\x00\x00\x00\x00\x12&\n\x11\x63\x61\x63he_ttl_seconds\x18\x08 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\xa3\x05(\x00\x12*\n\x0f\x61llowed_origins\x18\t \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10 \"\x07r\x05\x10\x08(\xac\x02\"2\n\x11\x44\x65leteToolRequest\x12\x1d\n\ttool_name\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x01\"\x14\n\x12\x44\x65leteToolResponse\"\x13\n\x11GetSandboxRequest\"\xbd\x01\n\x07Sandbox\x12\x11\n\tavailable\x18\x01 \x01(\x08\x12\x0c\n\x04tier\x18\x02 \x01(\t\x12\x14\n\x0clandlock_abi\x18\x03 \x01(\x05\x12\x0f\n\x07missing\x18\x04 \x03(\t\x12\x0e\n\x06remedy\x18\x05 \x01(\t\x12.\n\nchecked_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cidle_workers\x18\x07 \x01(\x05\x12\x14\n\x0c\x62usy_workers\x18\x08 \x01(\x05\"\xf1\x01\n\x14\x44\x65scribeToolsRequest\x12(\n\ntool_names\x18\x01 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\x08\x01\x10\x80\x02\"\x07r\x05\x10\x01(\x80\x01\x12z\n\rtool_versions\x18\x02 \x03(\x0b\x32I.agent_executor.api.tool_runner.v1.DescribeToolsRequest.ToolVersionsEntryB\x18\xbaH\x15\x9a\x01\x12\x10\x80\x02\"\x07r\x05\x10\x01(\x80\x01*\x04r\x02(@\x1a\x33\n\x11ToolVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\\\n\x15\x44\x65scribeToolsResponse\x12\x43\n\x05tools\x18\x01 \x03(\x0b\x32\x34.agent_executor.api.tool_runner.v1.ToolSpecification2\xde\x06\n\x0bToolService\x12\x85\x01\n\nCreateTool\x12\x34.agent_executor.api.tool_runner.v1.CreateToolRequest\x1a\'.agent_executor.api.tool_runner.v1.Tool\"\x18\x82\xd3\xe4\x93\x02\x12\"\r/api/v1/tools:\x01*\x12\x9c\x01\n\nDeleteTool\x12\x34.agent_executor.api.tool_runner.v1.DeleteToolRequest\x1a\x35.agent_executor.api.tool_runner.v1.DeleteToolResponse\"!\x82\xd3\xe4\x93\x02\x1b*\x19/api/v1/tools/{tool_name}\x12\x87\x01\n\nGetSandbox\x12\x34.agent_executor.api.tool_runner.v1.GetSandboxRequest\x1a*.agent_executor.api.tool_runner.v1.Sandbox\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/api/v1/sandbox\x12\x8d\x01\n\tListTools\x12\x33.agent_executor.api.tool_runner.v1.ListToolsRequest\x1a\x34.agent_executor.api.tool_runner.v1.ListToolsResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/api/v1/tools\x12\x88\x01\n\x07GetTool\x12\x31.agent_executor.api.tool_runner.v1.GetToolRequest\x1a\'.agent_executor.api.tool_runner.v1.Tool\"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/api/v1/tools/{tool_name}\x12\x82\x01\n\rDescribeTools\x12\x37.agent_executor.api.tool_runner.v1.DescribeToolsRequest\x1a\x38.agent_executor.api.tool_runner.v1.DescribeToolsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,22 +42,64 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTTOOLSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003(\200\004'
   _globals['_GETTOOLREQUEST'].fields_by_name['tool_name']._loaded_options = None
   _globals['_GETTOOLREQUEST'].fields_by_name['tool_name']._serialized_options = b'\272H\007r\005\020\001(\200\001'
+  _globals['_GETTOOLREQUEST'].fields_by_name['version']._loaded_options = None
+  _globals['_GETTOOLREQUEST'].fields_by_name['version']._serialized_options = b'\272H\004r\002(@'
+  _globals['_CREATETOOLREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_CREATETOOLREQUEST'].fields_by_name['name']._serialized_options = b'\272H\032r\0302\026^[a-z][a-z0-9_]{0,63}$'
+  _globals['_CREATETOOLREQUEST'].fields_by_name['source']._loaded_options = None
+  _globals['_CREATETOOLREQUEST'].fields_by_name['source']._serialized_options = b'\272H\010r\006\020\001(\200\200\020'
+  _globals['_CREATETOOLREQUEST'].fields_by_name['class_name']._loaded_options = None
+  _globals['_CREATETOOLREQUEST'].fields_by_name['class_name']._serialized_options = b'\272H\007r\005\020\001(\200\001'
+  _globals['_CREATETOOLREQUEST'].fields_by_name['description']._loaded_options = None
+  _globals['_CREATETOOLREQUEST'].fields_by_name['description']._serialized_options = b'\272H\005r\003(\200 '
+  _globals['_CREATETOOLREQUEST'].fields_by_name['effect']._loaded_options = None
+  _globals['_CREATETOOLREQUEST'].fields_by_name['effect']._serialized_options = b'\272H#r!R\000R\tread_onlyR\nidempotentR\006unsafe'
+  _globals['_CREATETOOLREQUEST'].fields_by_name['timeout_seconds']._loaded_options = None
+  _globals['_CREATETOOLREQUEST'].fields_by_name['timeout_seconds']._serialized_options = b'\272H\024\022\022\031\000\000\000\000\000\300\202@)\000\000\000\000\000\000\000\000'
+  _globals['_CREATETOOLREQUEST'].fields_by_name['cache_ttl_seconds']._loaded_options = None
+  _globals['_CREATETOOLREQUEST'].fields_by_name['cache_ttl_seconds']._serialized_options = b'\272H\010\032\006\030\200\243\005(\000'
+  _globals['_CREATETOOLREQUEST'].fields_by_name['allowed_origins']._loaded_options = None
+  _globals['_CREATETOOLREQUEST'].fields_by_name['allowed_origins']._serialized_options = b'\272H\016\222\001\013\020 \"\007r\005\020\010(\254\002'
+  _globals['_DELETETOOLREQUEST'].fields_by_name['tool_name']._loaded_options = None
+  _globals['_DELETETOOLREQUEST'].fields_by_name['tool_name']._serialized_options = b'\272H\007r\005\020\001(\200\001'
+  _globals['_DESCRIBETOOLSREQUEST_TOOLVERSIONSENTRY']._loaded_options = None
+  _globals['_DESCRIBETOOLSREQUEST_TOOLVERSIONSENTRY']._serialized_options = b'8\001'
   _globals['_DESCRIBETOOLSREQUEST'].fields_by_name['tool_names']._loaded_options = None
   _globals['_DESCRIBETOOLSREQUEST'].fields_by_name['tool_names']._serialized_options = b'\272H\021\222\001\016\010\001\020\200\002\"\007r\005\020\001(\200\001'
+  _globals['_DESCRIBETOOLSREQUEST'].fields_by_name['tool_versions']._loaded_options = None
+  _globals['_DESCRIBETOOLSREQUEST'].fields_by_name['tool_versions']._serialized_options = b'\272H\025\232\001\022\020\200\002\"\007r\005\020\001(\200\001*\004r\002(@'
+  _globals['_TOOLSERVICE'].methods_by_name['CreateTool']._loaded_options = None
+  _globals['_TOOLSERVICE'].methods_by_name['CreateTool']._serialized_options = b'\202\323\344\223\002\022\"\r/api/v1/tools:\001*'
+  _globals['_TOOLSERVICE'].methods_by_name['DeleteTool']._loaded_options = None
+  _globals['_TOOLSERVICE'].methods_by_name['DeleteTool']._serialized_options = b'\202\323\344\223\002\033*\031/api/v1/tools/{tool_name}'
+  _globals['_TOOLSERVICE'].methods_by_name['GetSandbox']._loaded_options = None
+  _globals['_TOOLSERVICE'].methods_by_name['GetSandbox']._serialized_options = b'\202\323\344\223\002\021\022\017/api/v1/sandbox'
   _globals['_TOOLSERVICE'].methods_by_name['ListTools']._loaded_options = None
   _globals['_TOOLSERVICE'].methods_by_name['ListTools']._serialized_options = b'\202\323\344\223\002\017\022\r/api/v1/tools'
   _globals['_TOOLSERVICE'].methods_by_name['GetTool']._loaded_options = None
   _globals['_TOOLSERVICE'].methods_by_name['GetTool']._serialized_options = b'\202\323\344\223\002\033\022\031/api/v1/tools/{tool_name}'
-  _globals['_LISTTOOLSREQUEST']._serialized_start=196
-  _globals['_LISTTOOLSREQUEST']._serialized_end=275
-  _globals['_LISTTOOLSRESPONSE']._serialized_start=277
-  _globals['_LISTTOOLSRESPONSE']._serialized_end=377
-  _globals['_GETTOOLREQUEST']._serialized_start=379
-  _globals['_GETTOOLREQUEST']._serialized_end=426
-  _globals['_DESCRIBETOOLSREQUEST']._serialized_start=428
-  _globals['_DESCRIBETOOLSREQUEST']._serialized_end=492
-  _globals['_DESCRIBETOOLSRESPONSE']._serialized_start=494
-  _globals['_DESCRIBETOOLSRESPONSE']._serialized_end=586
-  _globals['_TOOLSERVICE']._serialized_start=589
-  _globals['_TOOLSERVICE']._serialized_end=1018
+  _globals['_LISTTOOLSREQUEST']._serialized_start=259
+  _globals['_LISTTOOLSREQUEST']._serialized_end=338
+  _globals['_LISTTOOLSRESPONSE']._serialized_start=340
+  _globals['_LISTTOOLSRESPONSE']._serialized_end=440
+  _globals['_GETTOOLREQUEST']._serialized_start=442
+  _globals['_GETTOOLREQUEST']._serialized_end=515
+  _globals['_CREATETOOLREQUEST']._serialized_start=518
+  _globals['_CREATETOOLREQUEST']._serialized_end=911
+  _globals['_DELETETOOLREQUEST']._serialized_start=913
+  _globals['_DELETETOOLREQUEST']._serialized_end=963
+  _globals['_DELETETOOLRESPONSE']._serialized_start=965
+  _globals['_DELETETOOLRESPONSE']._serialized_end=985
+  _globals['_GETSANDBOXREQUEST']._serialized_start=987
+  _globals['_GETSANDBOXREQUEST']._serialized_end=1006
+  _globals['_SANDBOX']._serialized_start=1009
+  _globals['_SANDBOX']._serialized_end=1198
+  _globals['_DESCRIBETOOLSREQUEST']._serialized_start=1201
+  _globals['_DESCRIBETOOLSREQUEST']._serialized_end=1442
+  _globals['_DESCRIBETOOLSREQUEST_TOOLVERSIONSENTRY']._serialized_start=1391
+  _globals['_DESCRIBETOOLSREQUEST_TOOLVERSIONSENTRY']._serialized_end=1442
+  _globals['_DESCRIBETOOLSRESPONSE']._serialized_start=1444
+  _globals['_DESCRIBETOOLSRESPONSE']._serialized_end=1536
+  _globals['_TOOLSERVICE']._serialized_start=1539
+  _globals['_TOOLSERVICE']._serialized_end=2401
 # @@protoc_insertion_point(module_scope)

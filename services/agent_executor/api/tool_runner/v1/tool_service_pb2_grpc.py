@@ -27,7 +27,7 @@ if _version_not_supported:
 
 
 class ToolServiceStub:
-    """Says which tools there are.
+    """Says which tools there are, and takes those that an organization writes.
     """
 
     def __init__(self, channel):
@@ -36,6 +36,21 @@ class ToolServiceStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.CreateTool = channel.unary_unary(
+                '/agent_executor.api.tool_runner.v1.ToolService/CreateTool',
+                request_serializer=agent__executor_dot_api_dot_tool__runner_dot_v1_dot_tool__service__pb2.CreateToolRequest.SerializeToString,
+                response_deserializer=agent__executor_dot_api_dot_tool__runner_dot_v1_dot_tool__pb2.Tool.FromString,
+                _registered_method=True)
+        self.DeleteTool = channel.unary_unary(
+                '/agent_executor.api.tool_runner.v1.ToolService/DeleteTool',
+                request_serializer=agent__executor_dot_api_dot_tool__runner_dot_v1_dot_tool__service__pb2.DeleteToolRequest.SerializeToString,
+                response_deserializer=agent__executor_dot_api_dot_tool__runner_dot_v1_dot_tool__service__pb2.DeleteToolResponse.FromString,
+                _registered_method=True)
+        self.GetSandbox = channel.unary_unary(
+                '/agent_executor.api.tool_runner.v1.ToolService/GetSandbox',
+                request_serializer=agent__executor_dot_api_dot_tool__runner_dot_v1_dot_tool__service__pb2.GetSandboxRequest.SerializeToString,
+                response_deserializer=agent__executor_dot_api_dot_tool__runner_dot_v1_dot_tool__service__pb2.Sandbox.FromString,
+                _registered_method=True)
         self.ListTools = channel.unary_unary(
                 '/agent_executor.api.tool_runner.v1.ToolService/ListTools',
                 request_serializer=agent__executor_dot_api_dot_tool__runner_dot_v1_dot_tool__service__pb2.ListToolsRequest.SerializeToString,
@@ -54,8 +69,39 @@ class ToolServiceStub:
 
 
 class ToolServiceServicer:
-    """Says which tools there are.
+    """Says which tools there are, and takes those that an organization writes.
     """
+
+    def CreateTool(self, request, context):
+        """Registers a tool of the organization's own, or a new version of it. The source is loaded once,
+        in the sandbox, and refused with the line if it cannot be. The same content again answers with
+        the version that there is. Agents that name no version get the newest in their next run.
+        Errors: UNAUTHENTICATED; PERMISSION_DENIED without tool:write; INVALID_ARGUMENT for a source
+        that does not load or a schema that is none; ALREADY_EXISTS (CONFLICT) for the name of a
+        built-in tool; FAILED_PRECONDITION (SANDBOX_UNAVAILABLE); RESOURCE_EXHAUSTED
+        (LIMIT_EXCEEDED) for a source or schema that is too large.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteTool(self, request, context):
+        """Retires a tool of the organization's own: every version, for every agent. The audit log keeps
+        what it did; the name can be registered again.
+        Errors: UNAUTHENTICATED; PERMISSION_DENIED without tool:write; NOT_FOUND (TOOL_NOT_FOUND);
+        FAILED_PRECONDITION for a built-in tool.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSandbox(self, request, context):
+        """Says whether this host can isolate custom tools, how, and what is missing if it cannot.
+        Errors: UNAUTHENTICATED; PERMISSION_DENIED without tool:read.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
 
     def ListTools(self, request, context):
         """Lists the tools of the caller's organization, by name.
@@ -66,7 +112,7 @@ class ToolServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetTool(self, request, context):
-        """Returns one tool.
+        """Returns one tool, with its source if it is the organization's own.
         Errors: UNAUTHENTICATED; PERMISSION_DENIED without tool:read; NOT_FOUND (TOOL_NOT_FOUND).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -85,6 +131,21 @@ class ToolServiceServicer:
 
 def add_ToolServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'CreateTool': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateTool,
+                    request_deserializer=agent__executor_dot_api_dot_tool__runner_dot_v1_dot_tool__service__pb2.CreateToolRequest.FromString,
+                    response_serializer=agent__executor_dot_api_dot_tool__runner_dot_v1_dot_tool__pb2.Tool.SerializeToString,
+            ),
+            'DeleteTool': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteTool,
+                    request_deserializer=agent__executor_dot_api_dot_tool__runner_dot_v1_dot_tool__service__pb2.DeleteToolRequest.FromString,
+                    response_serializer=agent__executor_dot_api_dot_tool__runner_dot_v1_dot_tool__service__pb2.DeleteToolResponse.SerializeToString,
+            ),
+            'GetSandbox': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSandbox,
+                    request_deserializer=agent__executor_dot_api_dot_tool__runner_dot_v1_dot_tool__service__pb2.GetSandboxRequest.FromString,
+                    response_serializer=agent__executor_dot_api_dot_tool__runner_dot_v1_dot_tool__service__pb2.Sandbox.SerializeToString,
+            ),
             'ListTools': grpc.unary_unary_rpc_method_handler(
                     servicer.ListTools,
                     request_deserializer=agent__executor_dot_api_dot_tool__runner_dot_v1_dot_tool__service__pb2.ListToolsRequest.FromString,
@@ -109,8 +170,89 @@ def add_ToolServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ToolService:
-    """Says which tools there are.
+    """Says which tools there are, and takes those that an organization writes.
     """
+
+    @staticmethod
+    def CreateTool(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/agent_executor.api.tool_runner.v1.ToolService/CreateTool',
+            agent__executor_dot_api_dot_tool__runner_dot_v1_dot_tool__service__pb2.CreateToolRequest.SerializeToString,
+            agent__executor_dot_api_dot_tool__runner_dot_v1_dot_tool__pb2.Tool.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteTool(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/agent_executor.api.tool_runner.v1.ToolService/DeleteTool',
+            agent__executor_dot_api_dot_tool__runner_dot_v1_dot_tool__service__pb2.DeleteToolRequest.SerializeToString,
+            agent__executor_dot_api_dot_tool__runner_dot_v1_dot_tool__service__pb2.DeleteToolResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSandbox(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/agent_executor.api.tool_runner.v1.ToolService/GetSandbox',
+            agent__executor_dot_api_dot_tool__runner_dot_v1_dot_tool__service__pb2.GetSandboxRequest.SerializeToString,
+            agent__executor_dot_api_dot_tool__runner_dot_v1_dot_tool__service__pb2.Sandbox.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def ListTools(request,

@@ -28,18 +28,37 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ToolServiceStub:
-    """Says which tools there are."""
+    """Says which tools there are, and takes those that an organization writes."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ToolServiceAsyncStub: ...
+    CreateTool: _grpc.UnaryUnaryMultiCallable[_tool_service_pb2.CreateToolRequest, _tool_pb2.Tool]
+    """Registers a tool of the organization's own, or a new version of it. The source is loaded once,
+    in the sandbox, and refused with the line if it cannot be. The same content again answers with
+    the version that there is. Agents that name no version get the newest in their next run.
+    Errors: UNAUTHENTICATED; PERMISSION_DENIED without tool:write; INVALID_ARGUMENT for a source
+    that does not load or a schema that is none; ALREADY_EXISTS (CONFLICT) for the name of a
+    built-in tool; FAILED_PRECONDITION (SANDBOX_UNAVAILABLE); RESOURCE_EXHAUSTED
+    (LIMIT_EXCEEDED) for a source or schema that is too large.
+    """
+    DeleteTool: _grpc.UnaryUnaryMultiCallable[_tool_service_pb2.DeleteToolRequest, _tool_service_pb2.DeleteToolResponse]
+    """Retires a tool of the organization's own: every version, for every agent. The audit log keeps
+    what it did; the name can be registered again.
+    Errors: UNAUTHENTICATED; PERMISSION_DENIED without tool:write; NOT_FOUND (TOOL_NOT_FOUND);
+    FAILED_PRECONDITION for a built-in tool.
+    """
+    GetSandbox: _grpc.UnaryUnaryMultiCallable[_tool_service_pb2.GetSandboxRequest, _tool_service_pb2.Sandbox]
+    """Says whether this host can isolate custom tools, how, and what is missing if it cannot.
+    Errors: UNAUTHENTICATED; PERMISSION_DENIED without tool:read.
+    """
     ListTools: _grpc.UnaryUnaryMultiCallable[_tool_service_pb2.ListToolsRequest, _tool_service_pb2.ListToolsResponse]
     """Lists the tools of the caller's organization, by name.
     Errors: UNAUTHENTICATED; PERMISSION_DENIED without tool:read.
     """
     GetTool: _grpc.UnaryUnaryMultiCallable[_tool_service_pb2.GetToolRequest, _tool_pb2.Tool]
-    """Returns one tool.
+    """Returns one tool, with its source if it is the organization's own.
     Errors: UNAUTHENTICATED; PERMISSION_DENIED without tool:read; NOT_FOUND (TOOL_NOT_FOUND).
     """
     DescribeTools: _grpc.UnaryUnaryMultiCallable[_tool_service_pb2.DescribeToolsRequest, _tool_service_pb2.DescribeToolsResponse]
@@ -50,15 +69,34 @@ class ToolServiceStub:
 
 @_typing.type_check_only
 class ToolServiceAsyncStub(ToolServiceStub):
-    """Says which tools there are."""
+    """Says which tools there are, and takes those that an organization writes."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
+    CreateTool: _aio.UnaryUnaryMultiCallable[_tool_service_pb2.CreateToolRequest, _tool_pb2.Tool]  # type: ignore[assignment]
+    """Registers a tool of the organization's own, or a new version of it. The source is loaded once,
+    in the sandbox, and refused with the line if it cannot be. The same content again answers with
+    the version that there is. Agents that name no version get the newest in their next run.
+    Errors: UNAUTHENTICATED; PERMISSION_DENIED without tool:write; INVALID_ARGUMENT for a source
+    that does not load or a schema that is none; ALREADY_EXISTS (CONFLICT) for the name of a
+    built-in tool; FAILED_PRECONDITION (SANDBOX_UNAVAILABLE); RESOURCE_EXHAUSTED
+    (LIMIT_EXCEEDED) for a source or schema that is too large.
+    """
+    DeleteTool: _aio.UnaryUnaryMultiCallable[_tool_service_pb2.DeleteToolRequest, _tool_service_pb2.DeleteToolResponse]  # type: ignore[assignment]
+    """Retires a tool of the organization's own: every version, for every agent. The audit log keeps
+    what it did; the name can be registered again.
+    Errors: UNAUTHENTICATED; PERMISSION_DENIED without tool:write; NOT_FOUND (TOOL_NOT_FOUND);
+    FAILED_PRECONDITION for a built-in tool.
+    """
+    GetSandbox: _aio.UnaryUnaryMultiCallable[_tool_service_pb2.GetSandboxRequest, _tool_service_pb2.Sandbox]  # type: ignore[assignment]
+    """Says whether this host can isolate custom tools, how, and what is missing if it cannot.
+    Errors: UNAUTHENTICATED; PERMISSION_DENIED without tool:read.
+    """
     ListTools: _aio.UnaryUnaryMultiCallable[_tool_service_pb2.ListToolsRequest, _tool_service_pb2.ListToolsResponse]  # type: ignore[assignment]
     """Lists the tools of the caller's organization, by name.
     Errors: UNAUTHENTICATED; PERMISSION_DENIED without tool:read.
     """
     GetTool: _aio.UnaryUnaryMultiCallable[_tool_service_pb2.GetToolRequest, _tool_pb2.Tool]  # type: ignore[assignment]
-    """Returns one tool.
+    """Returns one tool, with its source if it is the organization's own.
     Errors: UNAUTHENTICATED; PERMISSION_DENIED without tool:read; NOT_FOUND (TOOL_NOT_FOUND).
     """
     DescribeTools: _aio.UnaryUnaryMultiCallable[_tool_service_pb2.DescribeToolsRequest, _tool_service_pb2.DescribeToolsResponse]  # type: ignore[assignment]
@@ -68,7 +106,41 @@ class ToolServiceAsyncStub(ToolServiceStub):
     """
 
 class ToolServiceServicer:
-    """Says which tools there are."""
+    """Says which tools there are, and takes those that an organization writes."""
+
+    def CreateTool(
+        self,
+        request: _tool_service_pb2.CreateToolRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tool_pb2.Tool, _abc.Awaitable[_tool_pb2.Tool]]:
+        """Registers a tool of the organization's own, or a new version of it. The source is loaded once,
+        in the sandbox, and refused with the line if it cannot be. The same content again answers with
+        the version that there is. Agents that name no version get the newest in their next run.
+        Errors: UNAUTHENTICATED; PERMISSION_DENIED without tool:write; INVALID_ARGUMENT for a source
+        that does not load or a schema that is none; ALREADY_EXISTS (CONFLICT) for the name of a
+        built-in tool; FAILED_PRECONDITION (SANDBOX_UNAVAILABLE); RESOURCE_EXHAUSTED
+        (LIMIT_EXCEEDED) for a source or schema that is too large.
+        """
+
+    def DeleteTool(
+        self,
+        request: _tool_service_pb2.DeleteToolRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tool_service_pb2.DeleteToolResponse, _abc.Awaitable[_tool_service_pb2.DeleteToolResponse]]:
+        """Retires a tool of the organization's own: every version, for every agent. The audit log keeps
+        what it did; the name can be registered again.
+        Errors: UNAUTHENTICATED; PERMISSION_DENIED without tool:write; NOT_FOUND (TOOL_NOT_FOUND);
+        FAILED_PRECONDITION for a built-in tool.
+        """
+
+    def GetSandbox(
+        self,
+        request: _tool_service_pb2.GetSandboxRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tool_service_pb2.Sandbox, _abc.Awaitable[_tool_service_pb2.Sandbox]]:
+        """Says whether this host can isolate custom tools, how, and what is missing if it cannot.
+        Errors: UNAUTHENTICATED; PERMISSION_DENIED without tool:read.
+        """
 
     def ListTools(
         self,
@@ -84,7 +156,7 @@ class ToolServiceServicer:
         request: _tool_service_pb2.GetToolRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_tool_pb2.Tool, _abc.Awaitable[_tool_pb2.Tool]]:
-        """Returns one tool.
+        """Returns one tool, with its source if it is the organization's own.
         Errors: UNAUTHENTICATED; PERMISSION_DENIED without tool:read; NOT_FOUND (TOOL_NOT_FOUND).
         """
 
