@@ -27,7 +27,7 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n:agent_executor/api/tool_runner/v1/credential_service.proto\x12!agent_executor.api.tool_runner.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9e\x01\n\nCredential\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bheader_name\x18\x02 \x01(\t\x12\x15\n\rheader_prefix\x18\x03 \x01(\t\x12\x17\n\x0f\x61llowed_origins\x18\x04 \x03(\t\x12\r\n\x05tools\x18\x05 \x03(\t\x12.\n\nupdated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb5\x02\n\x14PutCredentialRequest\x12\'\n\x04name\x18\x01 \x01(\tB\x19\xbaH\x16r\x14\x32\x12^[a-z0-9_-]{1,64}$\x12\x30\n\x06secret\x18\x02 \x01(\tB \xbaH\x1dr\x1b\x10\x01(\x80\x80\x01\x32\x13^[^\\x00-\\x1f\\x7f]+$\x12\x30\n\x0bheader_name\x18\x03 \x01(\tB\x1b\xbaH\x18r\x16\x32\x14^[A-Za-z0-9-]{0,64}$\x12\x30\n\rheader_prefix\x18\x04 \x01(\tB\x14\xbaH\x11r\x0f\x32\r^[ -~]{0,64}$H\x00\x88\x01\x01\x12*\n\x0f\x61llowed_origins\x18\x05 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10 \"\x07r\x05\x10\x08(\xac\x02\x12 \n\x05tools\x18\x06 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10 \"\x07r\x05\x10\x01(\x80\x01\x42\x10\n\x0e_header_prefix\"U\n\x16ListCredentialsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x04\"v\n\x17ListCredentialsResponse\x12\x42\n\x0b\x63redentials\x18\x01 \x03(\x0b\x32-.agent_executor.api.tool_runner.v1.Credential\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"2\n\x17\x44\x65leteCredentialRequest\x12\x17\n\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01(@\"\x1a\n\x18\x44\x65leteCredentialResponse2\x8e\x04\n\x11\x43redentialService\x12\x9e\x01\n\rPutCredential\x12\x37.agent_executor.api.tool_runner.v1.PutCredentialRequest\x1a-.agent_executor.api.tool_runner.v1.Credential\"%\x82\xd3\xe4\x93\x02\x1f\x1a\x1a/api/v1/credentials/{name}:\x01*\x12\xa5\x01\n\x0fListCredentials\x12\x39.agent_executor.api.tool_runner.v1.ListCredentialsRequest\x1a:.agent_executor.api.tool_runner.v1.ListCredentialsResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/api/v1/credentials\x12\xaf\x01\n\x10\x44\x65leteCredential\x12:.agent_executor.api.tool_runner.v1.DeleteCredentialRequest\x1a;.agent_executor.api.tool_runner.v1.DeleteCredentialResponse\"\"\x82\xd3\xe4\x93\x02\x1c*\x1a/api/v1/credentials/{name}b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n:agent_executor/api/tool_runner/v1/credential_service.proto\x12!agent_executor.api.tool_runner.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9e\x01\n\nCredential\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bheader_name\x18\x02 \x01(\t\x12\x15\n\rheader_prefix\x18\x03 \x01(\t\x12\x17\n\x0f\x61llowed_origins\x18\x04 \x03(\t\x12\r\n\x05tools\x18\x05 \x03(\t\x12.\n\nupdated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb8\x02\n\x14PutCredentialRequest\x12\'\n\x04name\x18\x01 \x01(\tB\x19\xbaH\x16r\x14\x32\x12^[a-z0-9_-]{1,64}$\x12\x33\n\x06secret\x18\x02 \x01(\tB#\x80\x01\x01\xbaH\x1dr\x1b\x10\x01(\x80\x80\x01\x32\x13^[^\\x00-\\x1f\\x7f]+$\x12\x30\n\x0bheader_name\x18\x03 \x01(\tB\x1b\xbaH\x18r\x16\x32\x14^[A-Za-z0-9-]{0,64}$\x12\x30\n\rheader_prefix\x18\x04 \x01(\tB\x14\xbaH\x11r\x0f\x32\r^[ -~]{0,64}$H\x00\x88\x01\x01\x12*\n\x0f\x61llowed_origins\x18\x05 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10 \"\x07r\x05\x10\x08(\xac\x02\x12 \n\x05tools\x18\x06 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10 \"\x07r\x05\x10\x01(\x80\x01\x42\x10\n\x0e_header_prefix\"U\n\x16ListCredentialsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x04\"v\n\x17ListCredentialsResponse\x12\x42\n\x0b\x63redentials\x18\x01 \x03(\x0b\x32-.agent_executor.api.tool_runner.v1.Credential\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"2\n\x17\x44\x65leteCredentialRequest\x12\x17\n\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01(@\"\x1a\n\x18\x44\x65leteCredentialResponse2\x8e\x04\n\x11\x43redentialService\x12\x9e\x01\n\rPutCredential\x12\x37.agent_executor.api.tool_runner.v1.PutCredentialRequest\x1a-.agent_executor.api.tool_runner.v1.Credential\"%\x82\xd3\xe4\x93\x02\x1f\x1a\x1a/api/v1/credentials/{name}:\x01*\x12\xa5\x01\n\x0fListCredentials\x12\x39.agent_executor.api.tool_runner.v1.ListCredentialsRequest\x1a:.agent_executor.api.tool_runner.v1.ListCredentialsResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/api/v1/credentials\x12\xaf\x01\n\x10\x44\x65leteCredential\x12:.agent_executor.api.tool_runner.v1.DeleteCredentialRequest\x1a;.agent_executor.api.tool_runner.v1.DeleteCredentialResponse\"\"\x82\xd3\xe4\x93\x02\x1c*\x1a/api/v1/credentials/{name}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,7 +37,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PUTCREDENTIALREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_PUTCREDENTIALREQUEST'].fields_by_name['name']._serialized_options = b'\272H\026r\0242\022^[a-z0-9_-]{1,64}$'
   _globals['_PUTCREDENTIALREQUEST'].fields_by_name['secret']._loaded_options = None
-  _globals['_PUTCREDENTIALREQUEST'].fields_by_name['secret']._serialized_options = b'\272H\035r\033\020\001(\200\200\0012\023^[^\\x00-\\x1f\\x7f]+$'
+  _globals['_PUTCREDENTIALREQUEST'].fields_by_name['secret']._serialized_options = b'\200\001\001\272H\035r\033\020\001(\200\200\0012\023^[^\\x00-\\x1f\\x7f]+$'
   _globals['_PUTCREDENTIALREQUEST'].fields_by_name['header_name']._loaded_options = None
   _globals['_PUTCREDENTIALREQUEST'].fields_by_name['header_name']._serialized_options = b'\272H\030r\0262\024^[A-Za-z0-9-]{0,64}$'
   _globals['_PUTCREDENTIALREQUEST'].fields_by_name['header_prefix']._loaded_options = None
@@ -61,15 +61,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREDENTIAL']._serialized_start=190
   _globals['_CREDENTIAL']._serialized_end=348
   _globals['_PUTCREDENTIALREQUEST']._serialized_start=351
-  _globals['_PUTCREDENTIALREQUEST']._serialized_end=660
-  _globals['_LISTCREDENTIALSREQUEST']._serialized_start=662
-  _globals['_LISTCREDENTIALSREQUEST']._serialized_end=747
-  _globals['_LISTCREDENTIALSRESPONSE']._serialized_start=749
-  _globals['_LISTCREDENTIALSRESPONSE']._serialized_end=867
-  _globals['_DELETECREDENTIALREQUEST']._serialized_start=869
-  _globals['_DELETECREDENTIALREQUEST']._serialized_end=919
-  _globals['_DELETECREDENTIALRESPONSE']._serialized_start=921
-  _globals['_DELETECREDENTIALRESPONSE']._serialized_end=947
-  _globals['_CREDENTIALSERVICE']._serialized_start=950
-  _globals['_CREDENTIALSERVICE']._serialized_end=1476
+  _globals['_PUTCREDENTIALREQUEST']._serialized_end=663
+  _globals['_LISTCREDENTIALSREQUEST']._serialized_start=665
+  _globals['_LISTCREDENTIALSREQUEST']._serialized_end=750
+  _globals['_LISTCREDENTIALSRESPONSE']._serialized_start=752
+  _globals['_LISTCREDENTIALSRESPONSE']._serialized_end=870
+  _globals['_DELETECREDENTIALREQUEST']._serialized_start=872
+  _globals['_DELETECREDENTIALREQUEST']._serialized_end=922
+  _globals['_DELETECREDENTIALRESPONSE']._serialized_start=924
+  _globals['_DELETECREDENTIALRESPONSE']._serialized_end=950
+  _globals['_CREDENTIALSERVICE']._serialized_start=953
+  _globals['_CREDENTIALSERVICE']._serialized_end=1479
 # @@protoc_insertion_point(module_scope)
