@@ -13,10 +13,12 @@ from typing import Any, ClassVar, Final, Literal, TypeAlias, get_args
 
 from agent_executor.errors import AgentExecutorError, InvalidArgumentError, ToolExecutionError
 from agent_executor.tool_runner.arguments import check_arguments
+from agent_executor.tool_runner.tool_http import ToolHttp, current_tool_http
 
 Effect: TypeAlias = Literal["read_only", "idempotent", "unsafe"]
 
 TOOL_NAME_LENGTH_MAX: Final = 64
+CACHE_TTL_SECONDS_MAX: Final = 86_400
 ERROR_CHARACTERS_MAX: Final = 2_000
 # What every model provider accepts as the name of a tool.
 _TOOL_NAME: Final = re.compile(rf"[a-zA-Z0-9_-]{{1,{TOOL_NAME_LENGTH_MAX}}}", re.ASCII)
@@ -36,6 +38,8 @@ class ToolBase(ABC):
         effect: What running it again can do: ``read_only`` nothing, ``idempotent`` nothing more
             than once, ``unsafe`` a second effect. A call of an unsafe tool whose outcome is not
             known is never repeated.
+        cache_ttl_seconds: How long a result of a ``read_only`` tool may be given again to an
+            equal call of the same organization, up to a day; 0 for never.
         runs_inline: It is not a coroutine function and always ends within a few milliseconds, so
             it needs no thread.
         decimal_numbers: Numbers with a fraction or an exponent in a call's JSON arguments reach
@@ -52,11 +56,13 @@ class ToolBase(ABC):
         *,
         input_schema: Mapping[str, Any] | None = None,
         effect: Effect = "unsafe",
+        cache_ttl_seconds: int = 0,
     ) -> None:
         """See the class; without a schema any object is accepted.
 
         Raises:
-            InvalidArgumentError: The name, the description or the effect is none.
+            InvalidArgumentError: The name, the description or the effect is none, or the time to
+                live is out of range.
         """
         if not _is_tool_name(name):
             raise InvalidArgumentError(
@@ -68,12 +74,38 @@ class ToolBase(ABC):
             raise InvalidArgumentError(
                 f"A tool's effect is one of {', '.join(get_args(Effect))}.", tool_name=name
             )
+        if not 0 <= cache_ttl_seconds <= CACHE_TTL_SECONDS_MAX:
+            raise InvalidArgumentError(
+                f"A tool's cache_ttl_seconds is from 0 to {CACHE_TTL_SECONDS_MAX}.", tool_name=name
+            )
         self.name = name
         self.description = description
         self.input_schema: Mapping[str, Any] = (
             {"type": "object"} if input_schema is None else input_schema
         )
         self.effect: Effect = effect
+        self.cache_ttl_seconds = cache_ttl_seconds
+
+    def effect_of(self, arguments: Mapping[str, Any]) -> Effect:
+        """Returns the effect of one call; a tool whose effect follows its arguments overrides it.
+
+        Args:
+            arguments: As ``_execute_impl`` would get them.
+        """
+        del arguments
+        return self.effect
+
+    @property
+    def http(self) -> ToolHttp:
+        """The network: the host makes the request, under its policy and the tool's own origins.
+
+        Raises:
+            ToolExecutionError: The tool is not run by a platform that has a network for it.
+        """
+        http = current_tool_http.get(None)
+        if http is None:
+            raise ToolExecutionError("This tool has no network here.", tool_name=self.name)
+        return http
 
     @abstractmethod
     def _execute_impl(self, arguments: dict[str, Any]) -> Any:
