@@ -37,9 +37,10 @@ class InProcessToolRunner:
         self._rate_limits = rate_limits
 
     async def describe(
-        self, tool_names: Sequence[str], security: SecurityContext
+        self, tool_names: Sequence[str], security: SecurityContext, versions: Mapping[str, str]
     ) -> tuple[ToolSpecification, ...]:
         """See ``ToolRunner``."""
+        del versions  # The program's own tools have none.
         return tuple(
             ToolSpecification(
                 tool.name, tool.description, msgspec.json.decode(tool.input_schema_json)
@@ -68,6 +69,7 @@ class InProcessToolRunner:
             rate_limits=self._rate_limits,
             timeout_seconds=timeout_seconds,
             is_test=request.is_test,
+            tool_version=request.tool_version,
         )
         result = await self._calls.execute(
             call, security, parent=context_from_traceparent(traceparent)

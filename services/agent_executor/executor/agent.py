@@ -17,12 +17,16 @@ class CustomTool(msgspec.Struct, frozen=True):
     """How an agent uses a tool that its organization wrote.
 
     Attributes:
-        class_name: The tool's class.
+        class_name: The tool's class. In the library it finds the program's own class. On the
+            platform it is a note for people: the name under which the agent lists the tool decides
+            which registered tool is meant, whatever its class is called.
         enabled: Whether the agent may use it.
+        version: The version to use, in hexadecimal; empty for the newest when a run starts.
     """
 
     class_name: str
     enabled: bool = True
+    version: str = ""
 
 
 class AgentVersion(msgspec.Struct, frozen=True):
@@ -73,6 +77,12 @@ class AgentVersion(msgspec.Struct, frozen=True):
         for name, custom in self.custom_tools.items():
             named[name] = named.get(name, True) and custom.enabled
         return named
+
+    def pinned_versions(self) -> dict[str, str]:
+        """Returns the versions that the agent itself fixes, by the name of the tool."""
+        return {
+            name: custom.version for name, custom in self.custom_tools.items() if custom.version
+        }
 
     def system_prompt(self) -> str:
         """Returns what the model is told before the conversation."""

@@ -91,8 +91,9 @@ class AgentServicer(agent_service_pb2_grpc.AgentServiceServicer):
         """Lists the tools that an agent names."""
         del context
         security = current_security_context.get()
-        named = (await self._agents.get(request.agent_id, security)).named_tools()
-        known = await self._tools.describe(sorted(named), security) if named else ()
+        agent = await self._agents.get(request.agent_id, security)
+        named, versions = agent.named_tools(), agent.pinned_versions()
+        known = await self._tools.describe(sorted(named), security, versions) if named else ()
         descriptions = {tool.name: tool.description for tool in known}
         tools = [
             agent_service_pb2.AgentTool(

@@ -342,7 +342,7 @@ def json_struct(value: dict[str, Any]) -> struct_pb2.Struct:
 def _custom_tool_to_proto(custom: CustomTool) -> agent_pb2.CustomTool:
     # The field is a word, which Python cannot take as a keyword argument.
     fields: dict[str, Any] = {"class": custom.class_name, "enabled": custom.enabled}
-    return agent_pb2.CustomTool(**fields)
+    return agent_pb2.CustomTool(version=custom.version, **fields)
 
 
 def _maps_of(
@@ -355,7 +355,7 @@ def _maps_of(
             maps[name] = dict(request.tools)
         else:
             maps[name] = {
-                tool: CustomTool(class_name=getattr(custom, "class"), enabled=custom.enabled)
+                tool: CustomTool(getattr(custom, "class"), custom.enabled, custom.version)
                 for tool, custom in request.custom_tools.items()
             }
     return maps

@@ -177,7 +177,7 @@ class Engine:
             raise failed.exceptions[0] from None
 
     async def _run_tool(self, driver: _Driver, call: ToolCallStarted) -> ToolCallCompleted:
-        run = driver.log.run
+        run, versions = driver.log.run, driver.log.state.tool_versions
         request = ToolRequest(
             tool_call_id=call.tool_call_id,
             tool_name=call.tool_name,
@@ -185,6 +185,7 @@ class Engine:
             run_id=run.run_id,
             agent_id=run.agent_id,
             is_test=run.is_test,
+            tool_version=versions.get(call.tool_name, ""),
         )
         try:
             outcome = await self._tools.execute(

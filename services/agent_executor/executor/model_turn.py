@@ -16,7 +16,6 @@ from agent_executor.errors import (
     AgentExecutorError,
     DeadlineExceededError,
     ModelError,
-    ToolNotFoundError,
     UnavailableError,
 )
 from agent_executor.executor.agent import AgentVersion
@@ -36,7 +35,7 @@ from agent_executor.executor.run_event import (
 )
 from agent_executor.executor.run_log import RunLog
 from agent_executor.executor.run_telemetry import RunTelemetry
-from agent_executor.executor.tools import ToolRunner
+from agent_executor.executor.tools import ToolRunner, require_all
 from agent_executor.serving.security import SecurityContext
 
 DEFAULT_MODEL_TIMEOUT_SECONDS: Final = 300.0
@@ -47,6 +46,9 @@ DEFAULT_RETRY_DELAY_SECONDS: Final = 0.5
 MAX_RETRY_DELAY_SECONDS: Final = 30.0
 # How much longer a hold lasts than its call may: the time to record the answer and settle.
 HOLD_MARGIN_SECONDS: Final = 600
+# How long a commit shows that the run is still this executor's: less than is left of a lease that
+# is renewed in time. Holding money takes longer only if the ledger or this process was stopped.
+OWNERSHIP_SECONDS: Final = 1.0
 
 # A token is at least one byte of the request's JSON text, so its length bounds the input; the
 # rest is for what providers add around it (roles, tool preambles), from their documentation.
@@ -166,21 +168,26 @@ class ModelTurn:
     ) -> ModelRequest:
         """Returns the request, with the tools that the agent may use."""
         names = agent.enabled_tools()
-        specifications = await self._describe(names, security, run_ends_at) if names else ()
-        missing = set(names).difference(tool.name for tool in specifications)
-        if missing:
-            name = min(missing)
-            raise ToolNotFoundError(f'There is no tool named "{name}".', tool_name=name)
-        return self._request(log, agent, specifications)
+        versions = log.state.tool_versions
+        specifications = (
+            await self._describe(names, security, versions, run_ends_at) if names else ()
+        )
+        require_all(names, specifications, versions)
+        offered = (msgspec.structs.replace(tool, version="") for tool in specifications)
+        return self._request(log, agent, tuple(offered))
 
     async def _describe(
-        self, names: Sequence[str], security: SecurityContext, run_ends_at: float
+        self,
+        names: Sequence[str],
+        security: SecurityContext,
+        versions: Mapping[str, str],
+        run_ends_at: float,
     ) -> tuple[ToolSpecification, ...]:
         """Asks the tool-runner, while it is away again and again until the run's end."""
         last_try = run_ends_at - self._limits.retry_delay_seconds
         while True:
             try:
-                return await self._tools.describe(names, security)
+                return await self._tools.describe(names, security, versions)
             except (UnavailableError, DeadlineExceededError):
                 if _loop_seconds() >= last_try:
                     raise
@@ -189,7 +196,13 @@ class ModelTurn:
     async def _hold(
         self, log: RunLog, model_call_id: str, request: ModelRequest, security: SecurityContext
     ) -> None:
-        """Makes the call's intent durable and reserves its worst case, at the same time."""
+        """Makes the call's intent durable and reserves its worst case, at the same time.
+
+        Raises:
+            LeaseLostError: Another executor drives the run now, which may make the call itself.
+            AgentExecutorError: The ledger refused, or the log could not be written.
+        """
+        begun_at = _loop_seconds()
         hold = Hold(
             model_call_id=model_call_id,
             agent_id=log.run.agent_id,
@@ -205,6 +218,8 @@ class ModelTurn:
             await reserving
         finally:
             reserving.cancel()
+        if _loop_seconds() - begun_at > OWNERSHIP_SECONDS:
+            await log.check_ownership()
 
     async def _call(
         self,

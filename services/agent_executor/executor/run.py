@@ -50,7 +50,7 @@ class RunState(msgspec.Struct, frozen=True):
 
     Attributes:
         state: ``pending`` before the first event, ``running``, or how it ended.
-        model, input, is_test: As the run was started.
+        model, input, is_test, tool_versions: As the run was started.
         messages: The conversation in the Messages API's shape.
         turn: How many model calls have been answered.
         tries: How many model calls of the present turn have failed.
@@ -70,6 +70,7 @@ class RunState(msgspec.Struct, frozen=True):
     model: str = ""
     input: str = ""
     is_test: bool = False
+    tool_versions: dict[str, str] = {}
     messages: tuple[Message, ...] = ()
     turn: int = 0
     tries: int = 0
@@ -212,6 +213,7 @@ def _changed(state: RunState, payload: Payload) -> RunState:
                 model=payload.model,
                 input=payload.input,
                 is_test=payload.is_test,
+                tool_versions=payload.tool_versions,
                 messages=(Message(role="user", content=(TextBlock(text=payload.input),)),),
             )
         case RunResumed():

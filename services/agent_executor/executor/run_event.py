@@ -14,13 +14,17 @@ from agent_executor.executor.models.model import ModelUsage, ResponseBlock
 
 
 class RunStarted(msgspec.Struct, frozen=True, tag="run_started"):
-    """The run began: it is bound to one version of one agent."""
+    """The run began: it is bound to one version of one agent, and of each custom tool.
+
+    ``tool_versions`` holds the custom tools by name; logs of before there were any have none.
+    """
 
     agent_id: str
     agent_version: int
     model: str
     input: str
     is_test: bool = False
+    tool_versions: dict[str, str] = {}
 
 
 class RunResumed(msgspec.Struct, frozen=True, tag="run_resumed"):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from agent_executor.errors import LeaseLostError
 from agent_executor.executor.journal import Journal, RunRecord
 from agent_executor.executor.run import FINAL_STATES, RunState, apply, response_text
 from agent_executor.executor.run_event import Payload, RunEvent
@@ -68,6 +69,17 @@ class RunLog:
         self._is_created = True
         self.run = run
         self._on_commit(run.run_id)
+
+    async def check_ownership(self) -> None:
+        """Checks that the run has not been taken over since the last commit.
+
+        Raises:
+            LeaseLostError: Another executor drives the run now.
+            UnavailableError: The storage failed.
+        """
+        stored = await self._journal.get(self.run.organization_id, self.run.run_id)
+        if stored is None or stored.attempt != self.run.attempt:
+            raise LeaseLostError(f"Run {self.run.run_id} is driven by another executor.")
 
 
 def summarized(run: RunRecord, state: RunState, now_ms: int) -> RunRecord:

@@ -14,7 +14,6 @@ from agent_executor.errors import (
     LeaseLostError,
     LimitExceededError,
     RunNotFoundError,
-    ToolNotFoundError,
     UnavailableError,
 )
 from agent_executor.executor.agent import AgentVersion
@@ -26,7 +25,7 @@ from agent_executor.executor.journal import Journal, RunRecord
 from agent_executor.executor.run import RunState, fold
 from agent_executor.executor.run_event import RunEvent, RunFinished, RunResumed, RunStarted
 from agent_executor.executor.run_log import RunLog, summarized
-from agent_executor.executor.tools import ToolRunner
+from agent_executor.executor.tools import ToolRunner, require_all
 from agent_executor.serving.security import SecurityContext
 
 T = TypeVar("T")
@@ -211,7 +210,7 @@ class Runs:
         """Returns the log of a new run with its first event, which is not durable yet."""
         security.require(PERMISSION_EXECUTE)
         agent = await self._agents.load(agent_id, security)
-        await self._check(agent, security)
+        tool_versions = await self._check(agent, security)
         run = RunRecord(
             run_id=new_id(),
             organization_id=security.organization_id,
@@ -234,22 +233,24 @@ class Runs:
                 model=agent.model,
                 input=text,
                 is_test=is_test,
+                tool_versions=tool_versions,
             )
         )
         return log, agent
 
-    async def _check(self, agent: AgentVersion, security: SecurityContext) -> None:
-        """Refuses a run that cannot be driven, while that can still be an error of the call."""
+    async def _check(self, agent: AgentVersion, security: SecurityContext) -> dict[str, str]:
+        """Refuses a run that cannot be driven, while that can still be an error of the call.
+
+        Returns the versions of custom tools that the run is to be bound to, by name.
+        """
         if not agent.is_active:
             raise AgentInactiveError(
                 f"Agent {agent.agent_id} is not active.", metadata={"agentId": agent.agent_id}
             )
         names = agent.enabled_tools()
-        known = await self._tools.describe(names, security) if names else ()
-        missing = set(names).difference(tool.name for tool in known)
-        if missing:
-            name = min(missing)
-            raise ToolNotFoundError(f'There is no tool named "{name}".', tool_name=name)
+        pinned = agent.pinned_versions()
+        known = await self._tools.describe(names, security, pinned) if names else ()
+        require_all(names, known, pinned)
         # Nothing is waited for between this and the run's task, so that no two pass it as one.
         if len(self._driving) >= self._max_runs:
             raise LimitExceededError(
@@ -257,6 +258,7 @@ class Runs:
                 metadata={"maxRuns": str(self._max_runs)},
                 retry_after_seconds=1.0,
             )
+        return {tool.name: tool.version for tool in known if tool.version}
 
     def _log(self, run: RunRecord, state: RunState) -> RunLog:
         return RunLog(self._journal, run, state, self._now_ms, self.feed.notify)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 
+from agent_executor.errors import ToolNotFoundError
 from agent_executor.executor.models.model import ToolSpecification
 from agent_executor.serving.security import SecurityContext
 
@@ -18,6 +19,8 @@ class ToolRequest(msgspec.Struct, frozen=True):
         tool_call_id: The idempotency key of the call.
         arguments_json: The arguments as JSON text.
         is_test: Whether the run is a test.
+        tool_version: The version of a custom tool that the run is bound to; empty for a built-in
+            tool.
     """
 
     tool_call_id: str
@@ -26,6 +29,7 @@ class ToolRequest(msgspec.Struct, frozen=True):
     run_id: str
     agent_id: str
     is_test: bool = False
+    tool_version: str = ""
 
 
 class ToolOutcome(msgspec.Struct, frozen=True):
@@ -42,9 +46,15 @@ class ToolRunner(Protocol):
     """Runs tool calls and says which tools there are."""
 
     async def describe(
-        self, tool_names: Sequence[str], security: SecurityContext
+        self, tool_names: Sequence[str], security: SecurityContext, versions: Mapping[str, str]
     ) -> tuple[ToolSpecification, ...]:
         """Returns the tools that can be called, of those named, in that order.
+
+        Args:
+            tool_names: The tools.
+            security: On whose behalf.
+            versions: The versions of custom tools that are meant, by name. A tool whose version is
+                gone is left out; one that is not named here is described at its newest version.
 
         Raises:
             UnavailableError: The tool-runner is away.
@@ -68,3 +78,21 @@ class ToolRunner(Protocol):
             AgentExecutorError: The tool-runner gave no outcome; it may have run the tool.
         """
         ...
+
+
+def require_all(
+    tool_names: Sequence[str], described: Sequence[ToolSpecification], versions: Mapping[str, str]
+) -> None:
+    """Checks that every tool that was asked for is described.
+
+    Raises:
+        ToolNotFoundError: The tool, or the version of it that is meant, is not there.
+    """
+    missing = set(tool_names).difference(tool.name for tool in described)
+    if not missing:
+        return
+    name = min(missing)
+    message = f'There is no tool named "{name}".'
+    if version := versions.get(name):
+        message = f'There is no version {version} of the tool "{name}".'
+    raise ToolNotFoundError(message, tool_name=name)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, TypeAlias
 
 import grpc
 import msgspec
@@ -31,6 +31,9 @@ DESCRIPTION_TTL_SECONDS: Final = 10.0
 DESCRIPTIONS_MAX: Final = 4096
 DESCRIBE_TIMEOUT_SECONDS: Final = 5.0
 
+# The organization, the tools, and the versions of those that are custom.
+_DescriptionKey: TypeAlias = tuple[str, tuple[str, ...], frozenset[tuple[str, str]]]
+
 
 class GrpcToolRunner:
     """A ``ToolRunner`` in another process."""
@@ -41,17 +44,31 @@ class GrpcToolRunner:
         self._stub = tool_service_pb2_grpc.ToolServiceStub(channel)
         self._stream = stream
         self._service_key = service_key
-        self._descriptions: TTLCache[tuple[str, tuple[str, ...]], tuple[ToolSpecification, ...]]
+        self._descriptions: TTLCache[_DescriptionKey, tuple[ToolSpecification, ...]]
         self._descriptions = TTLCache(DESCRIPTIONS_MAX, DESCRIPTION_TTL_SECONDS)
 
     async def describe(
-        self, tool_names: Sequence[str], security: SecurityContext
+        self, tool_names: Sequence[str], security: SecurityContext, versions: Mapping[str, str]
     ) -> tuple[ToolSpecification, ...]:
-        """See ``ToolRunner``. An answer is used for ``DESCRIPTION_TTL_SECONDS``."""
-        key = (security.organization_id, tuple(tool_names))
-        known = self._descriptions.get(key)
+        """See ``ToolRunner``. An answer is used for ``DESCRIPTION_TTL_SECONDS``.
+
+        It is used for those only who ask for the very versions that it holds: who asks for the
+        newest gets what is the newest by then, and a tool that is missing may be there by then.
+        """
+        names = tuple(tool_names)
+        wanted = {name: versions[name] for name in names if versions.get(name)}
+        known = self._descriptions.get((security.organization_id, names, frozenset(wanted.items())))
         if known is not None:
             return known
+        specifications = await self._ask(names, security, wanted)
+        if len(specifications) == len(names):
+            found = frozenset((tool.name, tool.version) for tool in specifications if tool.version)
+            self._descriptions[security.organization_id, names, found] = specifications
+        return specifications
+
+    async def _ask(
+        self, names: Sequence[str], security: SecurityContext, versions: Mapping[str, str]
+    ) -> tuple[ToolSpecification, ...]:
         grant = self._service_key.sign_grant(
             grant_pb2.Grant(
                 audience=AUDIENCE,
@@ -65,23 +82,22 @@ class GrpcToolRunner:
         )
         try:
             response = await self._stub.DescribeTools(
-                tool_service_pb2.DescribeToolsRequest(tool_names=tool_names),
+                tool_service_pb2.DescribeToolsRequest(tool_names=names, tool_versions=versions),
                 timeout=DESCRIBE_TIMEOUT_SECONDS,
                 metadata=((GRANT_METADATA_KEY, grant.SerializeToString()),),
             )
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from error
-        specifications = tuple(
+        return tuple(
             ToolSpecification(
                 name=tool.name,
                 description=tool.description,
                 input_schema=msgspec.json.decode(tool.input_schema_json),
+                version=tool.version,
             )
             for tool in response.tools
             if tool.enabled
         )
-        self._descriptions[key] = specifications
-        return specifications
 
     async def execute(
         self,
@@ -115,6 +131,7 @@ class GrpcToolRunner:
                 run_id=request.run_id,
                 agent_id=request.agent_id,
                 is_test=request.is_test,
+                tool_version=request.tool_version,
             ),
             timeout_seconds=timeout_seconds,
             traceparent=traceparent,

@@ -28,6 +28,7 @@ def call_from_proto(
         rate_limits=dict(request.rate_limits),
         timeout_seconds=timeout_seconds,
         is_test=request.is_test,
+        tool_version=request.tool_version,
     )
 
 

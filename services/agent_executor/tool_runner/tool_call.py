@@ -29,6 +29,8 @@ class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
             limits in force, never raise them.
         timeout_seconds: How long the caller waits; None for as long as the tool-runner allows.
         is_test: Whether the run is a test.
+        tool_version: The version of a custom tool that the run is bound to, in hexadecimal; empty
+            for the newest.
     """
 
     tool_call_id: str
@@ -39,6 +41,7 @@ class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
     rate_limits: Mapping[str, int] = _NO_LIMITS
     timeout_seconds: float | None = None
     is_test: bool = False
+    tool_version: str = ""
 
 
 class ToolResult(msgspec.Struct, frozen=True, kw_only=True):

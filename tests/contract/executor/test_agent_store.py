@@ -40,7 +40,7 @@ def new_agent(organization_id: str = "acme") -> AgentVersion:
         created_at_ms=1,
         updated_at_ms=1,
         tools={"calculator": True, "slack": False},
-        custom_tools={"mine": CustomTool("Mine")},
+        custom_tools={"mine": CustomTool("Mine"), "old": CustomTool("Old", False, "ab12")},
         api_key_ciphertext=b"\x00\xff",
     )
 

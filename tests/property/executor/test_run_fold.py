@@ -44,7 +44,10 @@ class Driver:
         self.data = data
         self.state = RunState()
         self.events: list[RunEvent] = []
-        self.add(RunStarted("agent", 1, "model", "input"))
+        self.versions = data.draw(
+            st.dictionaries(st.text(max_size=5), st.text("0123456789abcdef", min_size=1))
+        )
+        self.add(RunStarted("agent", 1, "model", "input", tool_versions=self.versions))
 
     def add(self, payload: Payload) -> None:
         event = RunEvent(self.state.last_sequence + 1, len(self.events), payload)
@@ -136,6 +139,7 @@ def test_every_run_ends_once_and_keeps_its_promises(data: st.DataObject) -> None
     assert state.state in FINAL_STATES
     assert not state.unsettled
     assert state.turn <= MAX_MODEL_TURNS
+    assert state.tool_versions == driver.versions, "the run is bound to other tools"
 
     asked = [
         event.payload.tool_call_id for event in events if isinstance(event.payload, ToolCallStarted)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agent_executor.errors import AgentExecutorError, BudgetExceededError, UnavailableError
@@ -22,10 +22,19 @@ def answer(result_json: str = "42") -> ToolOutcome:
 
 @dataclass
 class RecordingToolRunner:
-    """A ``ToolRunner`` whose tools are a function; it records what it was asked."""
+    """A ``ToolRunner`` whose tools are a function; it records what it was asked.
+
+    Attributes:
+        newest: The newest version of each custom tool, by name.
+        retired: Versions that are gone.
+        asked_versions: The versions that each description was asked for.
+    """
 
     tool_names: tuple[str, ...] = ("calculator",)
     run: Callable[[ToolRequest], ToolOutcome] = lambda request: answer()
+    newest: dict[str, str] = field(default_factory=dict)
+    retired: set[str] = field(default_factory=set)
+    asked_versions: list[dict[str, str]] = field(default_factory=list)
     requests: list[ToolRequest] = field(default_factory=list)
     gate: asyncio.Event | None = None
     asked: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -33,14 +42,16 @@ class RecordingToolRunner:
     running_max: int = 0
 
     async def describe(
-        self, tool_names: Sequence[str], security: SecurityContext
+        self, tool_names: Sequence[str], security: SecurityContext, versions: Mapping[str, str]
     ) -> tuple[ToolSpecification, ...]:
         """See ``ToolRunner``."""
         del security
+        self.asked_versions.append(dict(versions))
+        meant = {name: versions.get(name) or self.newest.get(name, "") for name in tool_names}
         return tuple(
-            ToolSpecification(name, f"The {name}.", {"type": "object"})
-            for name in tool_names
-            if name in self.tool_names
+            ToolSpecification(name, f"The {name}.", {"type": "object"}, version)
+            for name, version in meant.items()
+            if name in self.tool_names and version not in self.retired
         )
 
     async def execute(

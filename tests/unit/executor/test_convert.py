@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 from google.protobuf import json_format
 from hypothesis import given
@@ -43,12 +44,12 @@ AGENT = AgentVersion(
     1_000,
     2_500,
     tools={"calculator": True, "slack": False},
-    custom_tools={"mine": CustomTool("Mine", enabled=False)},
+    custom_tools={"mine": CustomTool("Mine", enabled=False, version="ab12")},
     api_key_ciphertext=b"secret bytes",
 )
 
 PAYLOADS: list[Payload] = [
-    RunStarted("agent", 2, "model", "input", is_test=True),
+    RunStarted("agent", 2, "model", "input", is_test=True, tool_versions={"mine": "ab12"}),
     RunResumed(2),
     ModelCallStarted("call", 1),
     ModelCallCompleted(
@@ -99,13 +100,29 @@ def test_an_agent_is_shown_without_its_key() -> None:
     shown = json_format.MessageToJson(message)
     assert message.has_api_key
     assert "secret" not in shown
-    assert json.loads(shown)["customTools"] == {"mine": {"class": "Mine"}}
+    assert json.loads(shown)["customTools"] == {"mine": {"class": "Mine", "version": "ab12"}}
     assert dict(message.tools) == {"calculator": True, "slack": False}
 
 
 def test_what_a_request_leaves_out_has_its_default() -> None:
     request = agent_service_pb2.CreateAgentRequest(name="Name")
     assert created_fields(request) == {"name": "Name", "tools": {}, "custom_tools": {}}
+
+
+def test_a_custom_tool_is_shown_as_it_was_sent() -> None:
+    request = agent_service_pb2.CreateAgentRequest(name="Name")
+    json_format.ParseDict({"class": "Mine", "version": "ab12"}, request.custom_tools["mine"])
+    json_format.ParseDict({"class": "Old", "enabled": True}, request.custom_tools["old"])
+    custom = created_fields(request)["custom_tools"]
+    assert custom == {"mine": CustomTool("Mine", False, "ab12"), "old": CustomTool("Old")}
+    shown = agent_to_proto(msgspec.structs.replace(AGENT, custom_tools=custom))
+    assert dict(shown.custom_tools) == dict(request.custom_tools)
+
+
+def test_the_versions_that_a_run_is_bound_to_are_shown() -> None:
+    started = RunStarted("agent", 2, "model", "input", tool_versions={"mine": "ab12"})
+    message = event_to_proto("run", RunEvent(1, 0, started))
+    assert dict(message.run_started.tool_versions) == {"mine": "ab12"}
 
 
 def test_an_agent_can_be_created_switched_off() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
 import pytest
 
@@ -344,15 +343,13 @@ async def test_the_model_has_what_the_wait_for_the_tools_left_of_the_run(
     world = World(StuckModel())
     describe, loop_seconds = world.tools.describe, 0.0
 
-    async def describe_late(
-        tool_names: Sequence[str], security: SecurityContext
-    ) -> tuple[ToolSpecification, ...]:
+    async def describe_late(*args: object) -> tuple[ToolSpecification, ...]:
         nonlocal loop_seconds
         loop_seconds = 599.9
-        return await describe(tool_names, security)
+        return await describe(*args)  # type: ignore[arg-type]  # passed on
 
     monkeypatch.setattr(model_turn, "_loop_seconds", lambda: loop_seconds)
-    world.tools.describe = describe_late  # type: ignore[method-assign]  # a test's own
+    world.tools.describe = describe_late  # type: ignore[assignment, method-assign]  # a test's own
     async with asyncio.timeout(5.0):
         state = await world.drive()
     assert state.finished is not None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
 import msgspec
 import pytest
@@ -17,7 +16,6 @@ from agent_executor.executor import runs as runs_module
 from agent_executor.executor.leases import LeaseKeeper
 from agent_executor.executor.run_event import RunEvent
 from agent_executor.executor.runs import Runs
-from agent_executor.serving.security import SecurityContext
 from tests.unit.executor.platforms import ADA, CALCULATOR, Platform
 
 
@@ -143,9 +141,9 @@ async def test_callers_that_wait_for_the_tools_together_do_not_pass_the_limit_to
     agent_id = await platform.agent(tools=CALCULATOR)
     describe, may_describe = platform.tools.describe, asyncio.Event()
 
-    async def describe_late(names: Sequence[str], security: SecurityContext) -> object:
+    async def describe_late(*args: object) -> object:
         await may_describe.wait()
-        return await describe(names, security)
+        return await describe(*args)  # type: ignore[arg-type]  # passed on
 
     platform.tools.describe = describe_late  # type: ignore[assignment, method-assign]  # a test's own
     callers = [

@@ -103,6 +103,13 @@ def test_a_tool_is_enabled_only_where_nothing_switches_it_off() -> None:
     assert set(named.named_tools()) == {"calculator", "slack", "mine", "off", "own"}
 
 
+def test_an_agent_fixes_only_the_versions_that_it_names() -> None:
+    pinned = agent(
+        custom_tools={"mine": CustomTool("Mine", version="ab"), "own": CustomTool("Own")}
+    )
+    assert pinned.pinned_versions() == {"mine": "ab"}
+
+
 def test_the_system_prompt_says_role_and_instructions() -> None:
     assert agent().system_prompt() == ""
     assert agent(role="math expert", instructions="Calculate.").system_prompt() == (

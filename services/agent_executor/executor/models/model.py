@@ -69,12 +69,21 @@ class Message(msgspec.Struct, frozen=True):
     content: tuple[ContentBlock, ...]
 
 
-class ToolSpecification(msgspec.Struct, frozen=True):
-    """A tool that is offered to the model; ``input_schema`` is a JSON Schema of an object."""
+class ToolSpecification(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A tool that is offered to the model.
+
+    Attributes:
+        name: Unique among the tools of a request.
+        description: What it does, in a sentence for the model.
+        input_schema: JSON Schema of an object.
+        version: The version of a custom tool, in hexadecimal; empty for a built-in one, and in
+            requests, since a model does not need to know.
+    """
 
     name: str
     description: str
     input_schema: dict[str, Any]
+    version: str = ""
 
 
 class ModelRequest(msgspec.Struct, frozen=True):
