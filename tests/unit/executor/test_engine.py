@@ -354,3 +354,42 @@ async def test_the_model_has_what_the_wait_for_the_tools_left_of_the_run(
         state = await world.drive()
     assert state.finished is not None
     assert state.finished.code == "DEADLINE_EXCEEDED"
+
+
+async def test_an_executor_that_was_stopped_while_an_heir_took_over_does_not_call_the_model(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(ScriptedModel([[TextBlock("hi")]]))
+    reserve, loop_seconds = world.ledger.reserve, 0.0
+
+    async def reserve_after_the_stop(*args: object) -> None:
+        nonlocal loop_seconds
+        while await world.journal.get("acme", "run") is None:  # noqa: ASYNC110 -- a commit makes no event
+            await asyncio.sleep(0)
+        loop_seconds = 10.0
+        await world.journal.claim("heir/1", 0, 1)
+        await reserve(*args)  # type: ignore[arg-type]  # passed on
+
+    monkeypatch.setattr(model_turn, "_loop_seconds", lambda: loop_seconds)
+    world.ledger.reserve = reserve_after_the_stop  # type: ignore[assignment, method-assign]  # a test's own
+    with pytest.raises(LeaseLostError):
+        await world.drive()
+    assert isinstance(world.model, ScriptedModel)
+    assert world.model.requests == []
+    assert await world.event_types() == ["run_started", "model_call_started"]
+
+
+async def test_an_executor_that_was_stopped_and_kept_its_run_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(ScriptedModel([[TextBlock("hi")]]))
+    reserve, loop_seconds = world.ledger.reserve, 0.0
+
+    async def reserve_late(*args: object) -> None:
+        nonlocal loop_seconds
+        loop_seconds = 10.0
+        await reserve(*args)  # type: ignore[arg-type]  # passed on
+
+    monkeypatch.setattr(model_turn, "_loop_seconds", lambda: loop_seconds)
+    world.ledger.reserve = reserve_late  # type: ignore[assignment, method-assign]  # a test's own
+    assert (await world.drive()).state == "completed"

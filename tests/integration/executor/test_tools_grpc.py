@@ -1,0 +1,129 @@
+"""The tool-runner over gRPC: which versions are asked for, and which answers are used again."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import pytest
+
+from agent_executor.api.tool_runner.v1 import (
+    tool_call_service_pb2,
+    tool_pb2,
+    tool_service_pb2,
+    tool_service_pb2_grpc,
+)
+from agent_executor.executor.tools import ToolRequest
+from agent_executor.executor.tools_grpc import GrpcToolRunner
+from agent_executor.serving.grants import ServiceKey
+from agent_executor.serving.security import SecurityContext
+
+ADA = SecurityContext("acme", "ada", frozenset({"*"}))
+EVE = SecurityContext("other", "eve", frozenset({"*"}))
+NAMES = ("calculator", "weather")
+
+
+class Tools(tool_service_pb2_grpc.ToolServiceServicer):
+    """A registry with ``calculator``, and ``weather`` at versions that a test sets."""
+
+    def __init__(self) -> None:
+        self.versions = ["aa"]
+        self.asked: list[dict[str, str]] = []
+
+    async def DescribeTools(  # noqa: N802 -- the contract's name
+        self, request: tool_service_pb2.DescribeToolsRequest, context: object
+    ) -> tool_service_pb2.DescribeToolsResponse:
+        del context
+        self.asked.append(dict(request.tool_versions))
+        tools = [tool_pb2.ToolSpecification(name="calculator")]
+        version = request.tool_versions.get("weather") or (self.versions or [""])[-1]
+        if version in self.versions:
+            tools.append(tool_pb2.ToolSpecification(name="weather", version=version))
+        for tool in tools:
+            tool.input_schema_json, tool.enabled = "{}", True
+        return tool_service_pb2.DescribeToolsResponse(
+            tools=[tool for tool in tools if tool.name in request.tool_names]
+        )
+
+
+class Stream:
+    """Takes calls as the multiplexed stream does."""
+
+    def __init__(self) -> None:
+        self.requests: list[Any] = []
+
+    async def call(self, name: str, request: Any, **_: object) -> Any:
+        self.requests.append((name, request))
+        return tool_call_service_pb2.ExecuteToolCallResponse(success=True, result_json="1")
+
+
+@pytest.fixture
+def tools() -> Tools:
+    return Tools()
+
+
+@pytest.fixture
+def stream() -> Stream:
+    return Stream()
+
+
+@pytest.fixture
+async def runner(tools: Tools, stream: Stream) -> AsyncIterator[GrpcToolRunner]:
+    server = grpc.aio.server()
+    tool_service_pb2_grpc.add_ToolServiceServicer_to_server(tools, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield GrpcToolRunner(channel, stream, ServiceKey(b"k" * 32))  # type: ignore[arg-type]  # a test's own
+    await server.stop(None)
+
+
+async def versions(
+    runner: GrpcToolRunner, wanted: dict[str, str], security: SecurityContext = ADA
+) -> dict[str, str]:
+    return {tool.name: tool.version for tool in await runner.describe(NAMES, security, wanted)}
+
+
+async def test_a_new_version_is_in_the_next_run_and_not_in_the_one_under_way(
+    runner: GrpcToolRunner, tools: Tools
+) -> None:
+    assert await versions(runner, {}) == {"calculator": "", "weather": "aa"}
+    tools.versions.append("bb")
+    assert await versions(runner, {}) == {"calculator": "", "weather": "bb"}
+    assert await versions(runner, {"weather": "aa"}) == {"calculator": "", "weather": "aa"}
+
+
+async def test_a_run_s_later_descriptions_are_answered_from_the_first(
+    runner: GrpcToolRunner, tools: Tools
+) -> None:
+    first = await versions(runner, {})
+    for _ in range(3):
+        assert await versions(runner, {"weather": "aa"}) == first
+    assert tools.asked == [{}]
+    await versions(runner, {"weather": "aa"}, EVE)
+    assert tools.asked == [{}, {"weather": "aa"}], "another organization was given the answer"
+
+
+async def test_a_version_of_a_tool_that_is_not_asked_for_makes_no_difference(
+    runner: GrpcToolRunner, tools: Tools
+) -> None:
+    for wanted in ({}, {"slack": "cc"}, {"calculator": ""}):
+        await runner.describe(["calculator"], ADA, wanted)
+    assert len(tools.asked) == 1
+
+
+async def test_a_missing_tool_is_asked_for_again(runner: GrpcToolRunner, tools: Tools) -> None:
+    tools.versions = []
+    assert await versions(runner, {}) == {"calculator": ""}
+    assert await versions(runner, {"weather": "aa"}) == {"calculator": ""}
+    tools.versions = ["aa"]
+    assert await versions(runner, {"weather": "aa"}) == {"calculator": "", "weather": "aa"}
+    assert await versions(runner, {}) == {"calculator": "", "weather": "aa"}
+
+
+async def test_a_call_says_which_version_it_is_for(runner: GrpcToolRunner, stream: Stream) -> None:
+    request = ToolRequest("call", "weather", "{}", "run", "agent", tool_version="aa")
+    await runner.execute(request, ADA, timeout_seconds=1.0)
+    ((name, sent),) = stream.requests
+    assert (name, sent.tool_name, sent.tool_version) == ("execute", "weather", "aa")
