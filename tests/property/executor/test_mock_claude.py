@@ -24,7 +24,9 @@ from agent_executor.executor.models.mock_samples import sample_arguments
 from agent_executor.executor.models.model import ModelResponse, TextBlock, ToolSpecification
 from tests.unit.executor.models.dialogue import (
     CALCULATOR,
+    EMAIL,
     HTTP_REQUEST,
+    SLACK,
     WEATHER,
     converse,
     request_of,
@@ -65,6 +67,17 @@ VOCABULARY = (
         "headers",
         "million",
     ),
+    *("send", "an e-mail to", "a@b.example", "with subject", "saying", "body", "'", "“", ","),
+    *(
+        "post",
+        "to",
+        "#general",
+        "on Slack",
+        "in thread 1712345678.0001",
+        "tell",
+        "with city",
+        "days",
+    ),
 )
 texts = st.one_of(
     st.text(),
@@ -72,7 +85,9 @@ texts = st.one_of(
     st.lists(st.one_of(st.sampled_from(VOCABULARY), st.text(max_size=3))).map(" ".join),
     st.lists(st.sampled_from(VOCABULARY)).map("".join),
 )
-tool_sets = st.lists(st.sampled_from([CALCULATOR, HTTP_REQUEST, WEATHER]), unique_by=id)
+tool_sets = st.lists(
+    st.sampled_from([CALCULATOR, HTTP_REQUEST, WEATHER, EMAIL, SLACK]), unique_by=id
+)
 
 
 def solve(expression: Expression) -> Decimal:
@@ -122,8 +137,9 @@ async def test_any_text_gets_an_answer_of_the_right_shape(
 @given(texts, st.sampled_from([{"result": 7}, {"status_code": 200}, None, "text", [1]]))
 @settings(deadline=None)
 async def test_any_text_comes_to_an_end(text: str, result: Any) -> None:
-    results = {"http_request": result, "weather_report": result}
-    dialogue = await converse(text, [CALCULATOR, HTTP_REQUEST, WEATHER], results=results)
+    tools = [CALCULATOR, HTTP_REQUEST, WEATHER, EMAIL, SLACK]
+    results = {tool.name: result for tool in tools[1:]}
+    dialogue = await converse(text, tools, results=results)
     calls = [json.dumps(call) for turn in dialogue.calls for call in turn]
     assert len(calls) == len(set(calls)), "a call was repeated after its result"
     assert all(isinstance(block, TextBlock) for block in dialogue.responses[-1].content)

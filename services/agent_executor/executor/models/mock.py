@@ -1,8 +1,9 @@
 """Mock Claude: a model that is offline, free, deterministic and bounded in time.
 
 It behaves as the Messages API does (content blocks, tool_use with ids, stop reasons, usage with
-cache fields, its refusals) and understands arithmetic, HTTP requests, "test the X tool" and
-small talk, so that a person can play with it. The same request always gets the same answer.
+cache fields, its refusals) and understands arithmetic, HTTP requests, e-mails, Slack messages,
+"test the X tool", "use the X tool with …" and small talk, so that a person can play with it. The
+same request always gets the same answer.
 """
 
 from __future__ import annotations

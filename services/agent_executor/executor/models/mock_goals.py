@@ -24,6 +24,8 @@ from agent_executor.executor.models.mock_expression import (
 
 CALCULATOR = "calculator"
 HTTP_REQUEST = "http_request"
+EMAIL = "email"
+SLACK = "slack"
 _QUOTED_RESULT_CHARACTERS = 300
 
 
@@ -66,6 +68,14 @@ class Goal(Protocol):
     def advance(self, outcomes: Outcomes) -> list[PlannedCall] | str:
         """The calls that are needed now, or the sentence that answers."""
         ...
+
+
+class Found(NamedTuple):
+    """A goal, and the part of the text that it came from."""
+
+    goal: Goal
+    start: int
+    end: int
 
 
 class Remark(NamedTuple):
@@ -166,13 +176,21 @@ class ToolUse(NamedTuple):
         outcome = outcomes.get(call_key(self.tool_name, self.arguments))
         if outcome is None:
             return [PlannedCall(self.tool_name, self.arguments)]
-        what = self.tool_name
-        if self.tool_name == HTTP_REQUEST:
-            what = f"{self.arguments.get('method')} {self.arguments.get('url')}"
+        what = self._subject()
         if outcome.error:
             return f"{what} failed: {outcome.error}"
         success = "Test successful: " if self.is_test else ""
         return f"{success}{what} {_describe(outcome)}"
+
+    def _subject(self) -> str:
+        """What the answer is about, in a few words."""
+        if self.tool_name == HTTP_REQUEST:
+            return f"{self.arguments.get('method')} {self.arguments.get('url')}"
+        if self.tool_name == EMAIL:
+            return f"The e-mail to {self.arguments.get('to')}"
+        if self.tool_name == SLACK:
+            return f"The Slack message to {self.arguments.get('channel')}"
+        return self.tool_name
 
 
 def _describe(outcome: Outcome) -> str:

@@ -10,21 +10,26 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
+from agent_executor.executor.models.mock_arguments import read_arguments
 from agent_executor.executor.models.mock_arithmetic import TooComplexError, find_expressions
 from agent_executor.executor.models.mock_expression import Operation
 from agent_executor.executor.models.mock_goals import (
     CALCULATOR,
+    EMAIL,
     HTTP_REQUEST,
+    SLACK,
     Calculation,
+    Found,
     Goal,
     HeadCalculation,
     Remark,
     ToolUse,
 )
+from agent_executor.executor.models.mock_messages import find_messages
 from agent_executor.executor.models.mock_samples import sample_arguments
 from agent_executor.executor.models.model import ToolSpecification
 
@@ -52,14 +57,6 @@ _ALL_TOOLS = re.compile(
 _ARGUMENTS_CHARACTERS = 40  # How far after a tool's name its arguments may begin.
 
 
-class _Found(NamedTuple):
-    """A goal, and the part of the text that it came from."""
-
-    goal: Goal
-    start: int
-    end: int
-
-
 def attend(text: str) -> str:
     """The part of a text that is read: all of it, or its beginning and its end."""
     if len(text) > ATTENTION_CHARACTERS:
@@ -82,12 +79,15 @@ def understand(
     names = {tool.name for tool in tools}
     requests = list(_find_requests(text, names)) if "://" in text else []
     rest = _without(text, requests)
+    messages = list(find_messages(rest, names))
+    rest = _without(rest, messages)
     uses = list(_find_tool_uses(rest, tools)) if _TOOL_VERB.search(rest) else []
     rest = _without(rest, uses)
     calculations = _find_calculations(rest, CALCULATOR in names, previous)
     # "Use the calculator for 2 + 2" names the tool that the calculation uses anyway.
     implied = {CALCULATOR if calculations else None, HTTP_REQUEST if requests else None}
-    goals = [found.goal for found in requests]
+    implied |= {EMAIL, SLACK} if messages else set()
+    goals = [found.goal for found in (*requests, *messages)]
     goals += calculations
     goals += [
         found.goal
@@ -103,7 +103,7 @@ def _tool_of(goal: Goal) -> str:
     return goal.tool_name if isinstance(goal, ToolUse) else CALCULATOR
 
 
-def _without(text: str, found: Sequence[_Found]) -> str:
+def _without(text: str, found: Sequence[Found]) -> str:
     """The text with the found parts blanked, so that nobody reads sums in a request's body."""
     for part in found:
         text = text[: part.start] + " " * (part.end - part.start) + text[part.end :]
@@ -127,7 +127,7 @@ def _find_calculations(text: str, has_calculator: bool, previous: Decimal | None
     return [HeadCalculation(expression, is_only) for expression in expressions]
 
 
-def _find_requests(text: str, names: set[str]) -> Iterator[_Found]:
+def _find_requests(text: str, names: set[str]) -> Iterator[Found]:
     addresses = list(_URL.finditer(text))[:CALLS_MAX]
     starts = [*(address.start() for address in addresses), len(text)]
     start = 0
@@ -143,7 +143,7 @@ def _find_requests(text: str, names: set[str]) -> Iterator[_Found]:
             goal: Goal = ToolUse(HTTP_REQUEST, arguments | fields)
         else:
             goal = Remark(f"I have no tool for HTTP requests, so I cannot reach {url}")
-        yield _Found(goal, address.start(), start)
+        yield Found(goal, address.start(), start)
 
 
 def _read_fields(text: str, start: int, until: int) -> tuple[dict[str, Any], int]:
@@ -177,7 +177,7 @@ def _read_json(text: str, start: int) -> tuple[Any, int] | None:
         return None
 
 
-def _find_tool_uses(text: str, tools: Sequence[ToolSpecification]) -> Iterator[_Found]:
+def _find_tool_uses(text: str, tools: Sequence[ToolSpecification]) -> Iterator[Found]:
     """The tools that a text with a verb such as "test" or "use" names, with their arguments."""
     lowered = text.lower()
     spaced = lowered.replace("_", " ")
@@ -192,9 +192,17 @@ def _find_tool_uses(text: str, tools: Sequence[ToolSpecification]) -> Iterator[_
         brace = text.find("{", after, after + _ARGUMENTS_CHARACTERS)
         read = _read_json(text, brace) if brace >= 0 else None
         if read is not None and isinstance(read[0], dict):
-            yield _Found(ToolUse(tool.name, read[0], is_test), brace, read[1])
+            yield Found(ToolUse(tool.name, read[0], is_test), brace, read[1])
+            continue
+        named_arguments = None
+        if tool.name != CALCULATOR:
+            named_arguments = read_arguments(text, after, tool.input_schema)
+        if named_arguments is not None:
+            arguments, end = named_arguments
+            sample = sample_arguments(tool.input_schema)
+            yield Found(ToolUse(tool.name, sample | arguments, is_test), after, end)
         else:
-            yield _Found(_sample_use(tool, is_test), 0, 0)
+            yield Found(_sample_use(tool, is_test), 0, 0)
 
 
 def _mention(name: str, lowered: str, spaced: str) -> int:

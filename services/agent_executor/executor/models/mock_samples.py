@@ -26,7 +26,7 @@ _TEXT_BY_FORMAT = {
     "uuid": "00000000-0000-4000-8000-000000000000",
 }
 # What a property without a format most likely holds, by a part of its name.
-_TEXT_BY_NAME = {"url": "https://example.com/", "email": "user@example.com"}
+_TEXT_BY_NAME = {"url": "https://example.com/", "email": "user@example.com", "channel": "#general"}
 
 
 def sample_arguments(schema: dict[str, Any]) -> dict[str, Any]:
@@ -146,7 +146,8 @@ def _sample_number(schema: dict[str, Any], *, is_integer: bool) -> int | float:
 def _sample_text(schema: dict[str, Any], name: str) -> str:
     text = _TEXT_BY_FORMAT.get(str(schema.get("format")))
     if text is None:
-        by_name = (text for part, text in _TEXT_BY_NAME.items() if part in name.lower())
+        name = "email" if name == "to" else name.lower()
+        by_name = (text for part, text in _TEXT_BY_NAME.items() if part in name)
         text = next(by_name, _TEXT)
     length_min = min(_bound(schema, "minLength", 0), _TEXT_CHARACTERS_MAX)
     return text.ljust(length_min, "x")[: _bound(schema, "maxLength", _TEXT_CHARACTERS_MAX)]

@@ -42,6 +42,24 @@ HTTP_REQUEST = ToolSpecification(
         "required": ["method", "url"],
     },
 )
+EMAIL = ToolSpecification(
+    "email",
+    "Sends an e-mail",
+    {
+        "type": "object",
+        "properties": {name: {"type": "string"} for name in ("to", "subject", "body")},
+        "required": ["to", "subject", "body"],
+    },
+)
+SLACK = ToolSpecification(
+    "slack",
+    "Posts a message to a Slack channel",
+    {
+        "type": "object",
+        "properties": {name: {"type": "string"} for name in ("channel", "text", "thread_ts")},
+        "required": ["channel", "text"],
+    },
+)
 WEATHER = ToolSpecification(
     "weather_report",
     "Tells the weather",

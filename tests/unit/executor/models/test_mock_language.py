@@ -8,11 +8,20 @@ from typing import Any
 import pytest
 
 from agent_executor.executor.models.mock_language import ATTENTION_CHARACTERS, attend
-from tests.unit.executor.models.dialogue import CALCULATOR, HTTP_REQUEST, WEATHER, converse
+from tests.unit.executor.models.dialogue import (
+    CALCULATOR,
+    EMAIL,
+    HTTP_REQUEST,
+    SLACK,
+    WEATHER,
+    converse,
+)
 
 OK: dict[str, Any] = {
     "http_request": {"status_code": 200, "body": "fine"},
     "weather_report": {"result": "sunny"},
+    "email": {"status": "sent"},
+    "slack": {"ok": True},
 }
 
 
@@ -145,6 +154,28 @@ async def test_a_tool_is_used_with_the_arguments_of_the_text() -> None:
     assert dialogue.calls == [[("weather_report", arguments)]]
 
 
+@pytest.mark.parametrize(
+    ("text", "arguments"),
+    [
+        ("with city New York and days 3", {"city": "New York", "days": 3, "unit": "celsius"}),
+        ("with days=7, unit: kelvin.", {"city": "sample", "days": 7, "unit": "kelvin"}),
+        (
+            'tool using city "2 + 2, days 9"',
+            {"city": "2 + 2, days 9", "days": 2, "unit": "celsius"},
+        ),
+        ("with city Paris days 3\nunit kelvin", {"city": "Paris", "days": 3, "unit": "celsius"}),
+        ("with days 3.5 and days true", {"city": "sample", "days": 2, "unit": "celsius"}),
+        ("with its examples", {"city": "sample", "days": 2, "unit": "celsius"}),
+    ],
+)
+async def test_arguments_that_a_text_names_are_used_and_the_others_are_samples(
+    text: str, arguments: dict[str, Any]
+) -> None:
+    dialogue = await converse(f"Use the weather_report {text}", [CALCULATOR, WEATHER], results=OK)
+    assert dialogue.calls == [[("weather_report", arguments)]]
+    assert dialogue.answer == 'weather_report returned {"result": "sunny"}'
+
+
 async def test_naming_the_calculator_adds_no_second_call() -> None:
     dialogue = await converse("Use the calculator tool to add 5 and 6")
     assert dialogue.calls == [[("calculator", {"operation": "add", "a": 5, "b": 6})]]
@@ -224,6 +255,15 @@ def test_of_a_long_text_the_beginning_and_the_end_are_read() -> None:
 REPEATED = (
     *("a", "https://", "https://a.example ", "GET https://a json {", "test the ", 'data "', "{"),
     *("use weather_report with {", "call my ", "test all of the ", "(", "1+", "\ud800", "é1+"),
+    *("use weather_report with city ", "with city a days 1 ", "a@a.a ", "send 'a to a@a.a and "),
+    *(
+        'post "to #a ',
+        "mail to a a #",
+        "e-mail a@a.a, with subject ",
+        "to #a saying ",
+        "a.@",
+        "#'a ",
+    ),
 )
 
 
@@ -231,6 +271,7 @@ REPEATED = (
 async def test_a_mebibyte_of_text_is_answered_at_once(part: str) -> None:
     text = (part * (1_048_576 // len(part.encode(errors="replace")) + 1))[:1_048_576]
     start = time.process_time()
-    await converse(text, [CALCULATOR, HTTP_REQUEST, WEATHER], results=OK, model="claude-mine")
+    tools = [CALCULATOR, HTTP_REQUEST, WEATHER, EMAIL, SLACK]
+    await converse(text, tools, results=OK, model="claude-mine")
     # About 30 ms a turn, most of it hashing and counting; a pattern that backtracks takes minutes.
     assert time.process_time() - start < 1.0

@@ -66,6 +66,16 @@ def test_a_property_named_url_is_an_address() -> None:
     }
 
 
+def test_the_required_properties_of_messages_are_receivers() -> None:
+    schema = schema_of(to={"type": "string"}, channel={"type": "string"})
+    assert sample_arguments(schema) == {"to": "user@example.com", "channel": "#general"}
+
+
+def test_an_example_of_all_arguments_is_taken_as_it_is() -> None:
+    schema = schema_of(city={"type": "string"}) | {"examples": [{"city": "Oslo", "days": 3}]}
+    assert sample_arguments(schema) == {"city": "Oslo", "days": 3}
+
+
 def test_a_schema_that_contains_itself_comes_to_an_end() -> None:
     names = [f"child_{number}" for number in range(50)]
     schema = schema_of(**{name: {"$ref": "#"} for name in names})
