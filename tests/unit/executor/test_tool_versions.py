@@ -7,13 +7,16 @@ import asyncio
 import msgspec
 import pytest
 
+from agent_executor.api.executor.v1 import agent_service_pb2
 from agent_executor.errors import ToolNotFoundError
 from agent_executor.executor.agent import AgentVersion, CustomTool
+from agent_executor.executor.agent_servicer import AgentServicer
 from agent_executor.executor.convert import agent_test_to_proto
 from agent_executor.executor.models.model import TextBlock, ToolResultBlock
 from agent_executor.executor.run import RunState, apply
 from agent_executor.executor.run_event import RunEvent, RunStarted, decode_payload
 from agent_executor.executor.tools import ToolOutcome, ToolRequest
+from agent_executor.serving.security import current_security_context
 from tests.unit.executor.peers import answer
 from tests.unit.executor.platforms import ADA, CALCULATOR, Platform
 from tests.unit.executor.worlds import ScriptedModel, World, use
@@ -154,3 +157,17 @@ async def test_an_effect_that_nobody_knows_of_is_an_error_result_and_no_second_c
     assert (seen.is_error, sentence in seen.content) == (True, True)
     (result,) = view.state.tool_results
     assert (result.success, result.error, result.code) == (False, sentence, "OUTCOME_UNKNOWN")
+
+
+async def test_an_agent_s_tools_are_listed_at_the_versions_that_it_fixes() -> None:
+    platform = with_weather(Platform())
+    platform.tools.retired = {"0f"}
+    request = agent_service_pb2.ListAgentToolsRequest(agent_id=await weather_agent(platform, "0f"))
+    token = current_security_context.set(ADA)
+    listed = await AgentServicer(platform.agents, platform.tools).ListAgentTools(request, None)  # type: ignore[arg-type]  # not looked at
+    current_security_context.reset(token)
+    assert {tool.name: tool.enabled for tool in listed.tools} == {
+        "calculator": True,
+        "weather": False,
+    }
+    assert platform.tools.asked_versions == [{"weather": "0f"}]
