@@ -1,4 +1,6 @@
-"""Brings a service's SQLite file to the newest revision that the code knows, at start.
+"""Brings a service's database to the newest revision that the code knows, at start.
+
+This module does it for a SQLite file, ``migrations_postgres`` for PostgreSQL, by the same revisions.
 
 A service keeps its revisions in ``<folder>/versions``, one file each, named like
 ``0001_create_runs.py`` and counted without a gap; the number is the revision's id, and
@@ -16,9 +18,12 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from agent_executor.storage.sqlite import connect_read_only, connect_writable, create_private_file
+
+if TYPE_CHECKING:
+    import sqlalchemy
 
 LOCK_TIMEOUT_SECONDS: Final = 30.0
 LOCK_POLL_SECONDS: Final = 0.02
@@ -27,7 +32,7 @@ _LOGGER = logging.getLogger(__name__)
 _ENVIRONMENT_FOLDER: Final = Path(__file__).with_name("environment")
 
 # alembic keeps its context in module globals, so one process runs one upgrade at a time.
-_ALEMBIC_LOCK = threading.Lock()
+ALEMBIC_LOCK: Final = threading.Lock()
 
 
 class MigrationError(Exception):
@@ -56,11 +61,11 @@ def upgrade(
         OSError: The file cannot be made.
         sqlite3.Error: The file cannot be opened, or is not a database.
     """
-    revisions = _known_revisions(migrations_folder)
+    revisions = known_revisions(migrations_folder)
     create_private_file(database_path)
     if _is_current(database_path, revisions):
         return
-    with _ALEMBIC_LOCK, _exclusive(database_path, lock_timeout_seconds):
+    with ALEMBIC_LOCK, _exclusive(database_path, lock_timeout_seconds):
         if _is_current(database_path, revisions):
             return
         _run_alembic(database_path, migrations_folder)
@@ -70,8 +75,12 @@ def upgrade(
         _LOGGER.info("Migrated %s to revision %s.", database_path.name, revisions[-1])
 
 
-def _known_revisions(migrations_folder: Path) -> list[str]:
-    """Return the ids of the revisions in order, from the names of their files."""
+def known_revisions(migrations_folder: Path) -> list[str]:
+    """Return the ids of the revisions in order, from the names of their files.
+
+    Raises:
+        MigrationError: The files are not numbered as they must be.
+    """
     files = sorted((migrations_folder / "versions").glob("[0-9]*.py"))
     revisions = [file.name.partition("_")[0] for file in files]
     if not revisions or revisions != [f"{number:04}" for number in range(1, len(files) + 1)]:
@@ -92,10 +101,19 @@ def _is_current(database_path: Path, revisions: list[str]) -> bool:
         ).fetchone():
             return False
         stored = [row[0] for row in connection.execute("SELECT version_num FROM alembic_version")]
+    return is_newest(stored, revisions, str(database_path))
+
+
+def is_newest(stored: list[str], revisions: list[str], database_name: str) -> bool:
+    """Tell whether the revisions that a database has stored are the newest one.
+
+    Raises:
+        MigrationError: The database is at a revision that the code does not know.
+    """
     for revision in stored:
         if revision not in revisions:
             msg = (
-                f"The database {database_path} is at revision {revision}, and this version of "
+                f"The database {database_name} is at revision {revision}, and this version of "
                 f"agent-executor knows none after {revisions[-1]}. It was written by a newer "
                 "version: start that one, or restore a backup."
             )
@@ -124,9 +142,7 @@ def _exclusive(database_path: Path, timeout_seconds: float) -> Iterator[None]:
 
 def _run_alembic(database_path: Path, migrations_folder: Path) -> None:
     """Apply every pending migration."""
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     import sqlalchemy
-    from alembic import command, config
 
     def connect() -> sqlite3.Connection:
         connection = connect_writable(database_path)
@@ -138,6 +154,17 @@ def _run_alembic(database_path: Path, migrations_folder: Path) -> None:
         # The driver leaves transactions to us.
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
+    engine = sqlalchemy.create_engine("sqlite://", creator=connect, poolclass=sqlalchemy.NullPool)
+    sqlalchemy.event.listen(engine, "begin", begin)
+    with engine.connect() as connection:
+        apply_pending(connection, migrations_folder)
+
+
+def apply_pending(connection: sqlalchemy.Connection, migrations_folder: Path) -> None:
+    """Apply every pending migration on a connection; the caller holds ``ALEMBIC_LOCK``."""
+    from alembic import command, config
+
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     options = config.Config()
     for name, value in (
         ("script_location", str(_ENVIRONMENT_FOLDER)),
@@ -145,7 +172,5 @@ def _run_alembic(database_path: Path, migrations_folder: Path) -> None:
         ("path_separator", "newline"),
     ):
         options.set_main_option(name, value.replace("%", "%%"))
-    engine = sqlalchemy.create_engine("sqlite://", creator=connect, poolclass=sqlalchemy.NullPool)
-    sqlalchemy.event.listen(engine, "begin", begin)
-    with engine.connect() as options.attributes["connection"]:
-        command.upgrade(options, "head")
+    options.attributes["connection"] = connection
+    command.upgrade(options, "head")
