@@ -7,7 +7,6 @@ outlives a test process that is killed.
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 import itertools
 import os
@@ -63,7 +62,8 @@ class PostgresServer:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log)
         give_up_at = time.monotonic() + START_TIMEOUT_SECONDS
-        while not asyncio.run(self._answers()):
+        probe = [self._binaries / "pg_isready", "--quiet", "--host", self.folder]
+        while subprocess.run(probe, check=False).returncode != 0:
             assert self._process.poll() is None, self._log.read_text()
             assert time.monotonic() < give_up_at, self._log.read_text()
             time.sleep(POLL_SECONDS)
@@ -105,13 +105,6 @@ class PostgresServer:
             await connection.execute(statement)
         finally:
             await connection.close()
-
-    async def _answers(self) -> bool:
-        try:
-            await self._execute("SELECT 1")
-        except (OSError, asyncpg.PostgresError):
-            return False
-        return True
 
     @property
     def _log(self) -> Path:

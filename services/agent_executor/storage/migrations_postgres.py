@@ -51,7 +51,13 @@ async def upgrade_postgres(
     revisions = known_revisions(migrations_folder)
     try:
         connection = await connect(database_url)
-    except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (
+        OSError,
+        TimeoutError,
+        ValueError,
+        asyncpg.PostgresError,
+        asyncpg.InterfaceError,
+    ) as error:
         # The text of the error may hold the URL, and that the password.
         raise MigrationError(
             f"The PostgreSQL database cannot be opened ({type(error).__name__})."

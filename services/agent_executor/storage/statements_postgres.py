@@ -39,8 +39,6 @@ def _compile(statement: Executable) -> tuple[str, list[Any]]:
     """Returns the text of a statement and the values of its places, in their order."""
     if not isinstance(statement, ClauseElement):
         raise TypeError(f"{type(statement).__name__} is no statement.")
-    compiled = statement.compile(
-        dialect=_DIALECT, compile_kwargs={"render_postcompile": True}
-    )
+    compiled = statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
     values = compiled.params
     return str(compiled), [values[name] for name in getattr(compiled, "positiontup", None) or ()]

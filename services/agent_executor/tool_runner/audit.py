@@ -1,4 +1,8 @@
-"""The audit log: one record of each attempt to call a tool, refusals included; append-only."""
+"""The audit log: one record of each attempt to call a tool, refusals included; append-only.
+
+The records of an organization are a chain: each holds the digest of the one before it. See
+``audit_chain``.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +15,12 @@ from agent_executor.errors import InvalidArgumentError
 from agent_executor.serving.security import SecurityContext
 
 Decision: TypeAlias = Literal["allowed", "refused", "replayed"]
-Outcome: TypeAlias = Literal["success", "error", "none"]
+Outcome: TypeAlias = Literal["success", "error", "unknown", "none"]
 
 READ_PERMISSION: Final = "policy:admin"
 DEFAULT_PAGE_SIZE: Final = 100
 PAGE_SIZE_MAX: Final = 1_000
+FACTS_MAX: Final = 16
 _TOKEN_DIGITS_MAX: Final = 16
 
 
@@ -27,14 +32,22 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
         tool_name: As it was asked for.
         arguments_sha256: Of the arguments' JSON text, in hexadecimal.
         decision: ``allowed``, ``refused`` or ``replayed`` (answered from the call's record).
-        rule: What decided: ``permission``, ``call_record``, ``rate_limit``, ``tool``,
-            ``arguments`` or ``schema``; empty if allowed.
-        outcome: ``success``, ``error`` or, if the tool was not dispatched, ``none``.
+        rule: What decided, for example ``permission`` or ``rate_limit``; empty if allowed.
+        outcome: ``success``, ``error``, ``unknown`` if the tool may have taken effect, or ``none``
+            if it was not dispatched.
         code: A name of ``ErrorReason``; empty on success.
         result_sha256: Of the result's JSON text, in hexadecimal; empty without a result.
         duration_ms: How long the tool ran.
         trace_id: In hexadecimal; empty if the call was not traced.
         created_at_ms: Milliseconds since 1970-01-01 UTC.
+        tool_version: Of a custom tool, in hexadecimal; empty for a built-in one.
+        facts: What is to be known beside the decision, for example ``screening:sql_injection``;
+            at most 16.
+        previous_sha256: The digest of the record before; empty until it is stored.
+        sha256: The digest of this record, in hexadecimal; empty until it is stored.
+
+    Raises:
+        ValueError: There are too many facts.
     """
 
     organization_id: str
@@ -53,6 +66,47 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
     duration_ms: int
     trace_id: str
     created_at_ms: int
+    tool_version: str = ""
+    facts: tuple[str, ...] = ()
+    previous_sha256: str = ""
+    sha256: str = ""
+
+    def __post_init__(self) -> None:
+        if len(self.facts) > FACTS_MAX:
+            raise ValueError(f"An audit record has at most {FACTS_MAX} facts.")
+
+
+class AuditFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which records are asked for: those that meet every condition that is set.
+
+    Attributes:
+        run_id: Only those of this run; empty for all.
+        tool_name: Only those of this tool; empty for all.
+        user_id: Only those of this user; empty for all.
+        decision: Only those with this decision; empty for all.
+        created_from_ms: Only those from this time on, as ``created_at_ms``; None for all.
+        created_before_ms: Only those before this time; None for all.
+    """
+
+    run_id: str = ""
+    tool_name: str = ""
+    user_id: str = ""
+    decision: str = ""
+    created_from_ms: int | None = None
+    created_before_ms: int | None = None
+
+    def matches(self, record: AuditRecord) -> bool:
+        """Tells whether a record meets every condition."""
+        wanted = (self.run_id, self.tool_name, self.user_id, self.decision)
+        found = (record.run_id, record.tool_name, record.user_id, record.decision)
+        if any(want and want != have for want, have in zip(wanted, found, strict=True)):
+            return False
+        if self.created_from_ms is not None and record.created_at_ms < self.created_from_ms:
+            return False
+        return self.created_before_ms is None or record.created_at_ms < self.created_before_ms
+
+
+EVERY_RECORD: Final = AuditFilter()
 
 
 class AuditLog(Protocol):
@@ -64,8 +118,7 @@ class AuditLog(Protocol):
         limit: int,
         *,
         before_sequence: int | None = None,
-        run_id: str = "",
-        tool_name: str = "",
+        matching: AuditFilter = EVERY_RECORD,
     ) -> list[AuditRecord]:
         """Returns records of one organization, newest first.
 
@@ -73,8 +126,7 @@ class AuditLog(Protocol):
             organization_id: The organization.
             limit: How many records at most.
             before_sequence: Only older records than this one; None for all.
-            run_id: Only those of this run; empty for all.
-            tool_name: Only those of this tool; empty for all.
+            matching: Only those that meet these conditions.
 
         Raises:
             UnavailableError: The storage failed.
@@ -102,8 +154,7 @@ class AuditReports:
         *,
         page_size: int = 0,
         page_token: str = "",
-        run_id: str = "",
-        tool_name: str = "",
+        matching: AuditFilter = EVERY_RECORD,
     ) -> AuditPage:
         """Returns a page of the caller's organization.
 
@@ -111,8 +162,7 @@ class AuditReports:
             security: The caller.
             page_size: How many records at most, up to 1000; 0 for 100.
             page_token: The ``next_page_token`` of the page before; empty for the first page.
-            run_id: Only records of this run; empty for all.
-            tool_name: Only records of this tool; empty for all.
+            matching: Only records that meet these conditions.
 
         Raises:
             PermissionDeniedError: The caller lacks ``policy:admin``.
@@ -127,8 +177,7 @@ class AuditReports:
             security.organization_id,
             limit + 1,
             before_sequence=_sequence_of(page_token),
-            run_id=run_id,
-            tool_name=tool_name,
+            matching=matching,
         )
         has_more = len(records) > limit
         records = records[:limit]

@@ -40,7 +40,8 @@ class CallRecords(Protocol):
 
     A call is known by its organization and its ``tool_call_id``. What a method has written is
     durable when it returns, and all that one method writes is one write: all of it or nothing. A
-    caller that is cancelled while it waits does not undo it. One process writes at a time.
+    caller that is cancelled while it waits does not undo it. Where several processes write, they
+    see one record of each call, and their audit records are one chain.
 
     Every method raises UnavailableError if the storage failed.
     """
@@ -49,8 +50,11 @@ class CallRecords(Protocol):
         """Returns the call, or None if it is not known."""
         ...
 
-    async def begin(self, record: CallRecord) -> None:
-        """Writes the intent to dispatch a call. ``record.result`` is None."""
+    async def begin(self, record: CallRecord) -> CallRecord | None:
+        """Writes the intent to dispatch a call. ``record.result`` is None.
+
+        If the call is known, be it as an intent, this writes nothing and returns it.
+        """
         ...
 
     async def finish(self, record: CallRecord, audit: AuditRecord) -> CallRecord | None:
@@ -69,5 +73,5 @@ class CallRecords(Protocol):
         ...
 
     async def unfinished(self) -> list[CallRecord]:
-        """Returns every intent without a result, of all organizations."""
+        """Returns every intent without a result, of all organizations and all processes."""
         ...

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from typing import Final
 
-import msgspec
-
-from agent_executor.tool_runner.audit import AuditRecord
+from agent_executor.tool_runner.audit import EVERY_RECORD, AuditFilter, AuditRecord
+from agent_executor.tool_runner.audit_chain import EMPTY, Head, linked
 from agent_executor.tool_runner.call_record import CallRecord
 
 DEFAULT_CALLS_MAX: Final = 10_000
@@ -39,9 +38,13 @@ class MemoryCallStore:
         key = (organization_id, tool_call_id)
         return self._finished.get(key) or self._intents.get(key)
 
-    async def begin(self, record: CallRecord) -> None:
+    async def begin(self, record: CallRecord) -> CallRecord | None:
         """See ``CallRecords``."""
-        self._intents[_key_of(record)] = record
+        key = _key_of(record)
+        known = self._finished.get(key) or self._intents.get(key)
+        if known is None:
+            self._intents[key] = record
+        return known
 
     async def finish(self, record: CallRecord, audit: AuditRecord) -> CallRecord | None:
         """See ``CallRecords``."""
@@ -65,8 +68,8 @@ class MemoryCallStore:
         records = self._audit.get(audit.organization_id)
         if records is None:
             records = self._audit[audit.organization_id] = deque(maxlen=self._audit_records_max)
-        sequence = records[-1].sequence + 1 if records else 1
-        records.append(msgspec.structs.replace(audit, sequence=sequence))
+        head = Head(records[-1].sequence, records[-1].sha256) if records else EMPTY
+        records.append(linked(audit, head))
 
     async def unfinished(self) -> list[CallRecord]:
         """See ``CallRecords``."""
@@ -78,19 +81,15 @@ class MemoryCallStore:
         limit: int,
         *,
         before_sequence: int | None = None,
-        run_id: str = "",
-        tool_name: str = "",
+        matching: AuditFilter = EVERY_RECORD,
     ) -> list[AuditRecord]:
         """See ``AuditLog``."""
         found: list[AuditRecord] = []
         for record in reversed(self._audit.get(organization_id, ())):
             if len(found) == limit:
                 break
-            if (
-                (before_sequence is None or record.sequence < before_sequence)
-                and (not run_id or record.run_id == run_id)
-                and (not tool_name or record.tool_name == tool_name)
-            ):
+            is_older = before_sequence is None or record.sequence < before_sequence
+            if is_older and matching.matches(record):
                 found.append(record)
         return found
 

@@ -10,7 +10,7 @@ from agent_executor.api.tool_runner.v1 import (
     tool_call_service_pb2,
     tool_pb2,
 )
-from agent_executor.tool_runner.audit import AuditRecord
+from agent_executor.tool_runner.audit import AuditFilter, AuditRecord
 from agent_executor.tool_runner.catalog import ToolDefinition
 from agent_executor.tool_runner.tool_call import ToolCall, ToolResult, unix_ms_of
 
@@ -89,7 +89,34 @@ def audit_event_to_proto(record: AuditRecord) -> audit_service_pb2.AuditEvent:
         duration_ms=record.duration_ms,
         trace_id=record.trace_id,
         created_at=timestamp(record.created_at_ms),
+        tool_version=record.tool_version,
+        facts=record.facts,
+        previous_sha256=record.previous_sha256,
+        sha256=record.sha256,
     )
+
+
+def audit_filter_from_proto(
+    request: audit_service_pb2.ListAuditEventsRequest,
+) -> AuditFilter:
+    """Returns which audit records a request asks for."""
+    return AuditFilter(
+        run_id=request.run_id,
+        tool_name=request.tool_name,
+        user_id=request.user_id,
+        decision=request.decision,
+        created_from_ms=_whole_ms(request.created_from)
+        if request.HasField("created_from")
+        else None,
+        created_before_ms=(
+            _whole_ms(request.created_before) if request.HasField("created_before") else None
+        ),
+    )
+
+
+def _whole_ms(moment: timestamp_pb2.Timestamp) -> int:
+    """Returns the first whole millisecond since 1970-01-01 UTC that is not before a moment."""
+    return moment.seconds * 1000 - -moment.nanos // 1_000_000
 
 
 def timestamp(unix_ms: int) -> timestamp_pb2.Timestamp:

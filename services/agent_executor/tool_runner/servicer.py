@@ -24,6 +24,7 @@ from agent_executor.tool_runner.calls import ToolCalls
 from agent_executor.tool_runner.catalog import ToolCatalog
 from agent_executor.tool_runner.convert import (
     audit_event_to_proto,
+    audit_filter_from_proto,
     call_from_proto,
     result_to_proto,
     specification_to_proto,
@@ -127,8 +128,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
             current_security_context.get(),
             page_size=request.page_size,
             page_token=request.page_token,
-            run_id=request.run_id,
-            tool_name=request.tool_name,
+            matching=audit_filter_from_proto(request),
         )
         return audit_service_pb2.ListAuditEventsResponse(
             audit_events=[audit_event_to_proto(record) for record in page.records],

@@ -35,6 +35,7 @@ Index(
     "tool_calls_intents",
     TOOL_CALLS.c.started_at_ms,
     sqlite_where=text("success IS NULL"),
+    postgresql_where=text("success IS NULL"),
 )
 
 AUDIT_EVENTS: Final = Table(
@@ -56,12 +57,26 @@ AUDIT_EVENTS: Final = Table(
     Column("duration_ms", Integer, nullable=False),
     Column("trace_id", Text, nullable=False, comment="hexadecimal"),
     Column("created_at_ms", BigInteger, nullable=False),
+    Column("tool_version", Text, nullable=False, comment="hexadecimal", server_default=""),
+    Column("facts", Text, nullable=False, comment="a JSON array of strings", server_default="[]"),
+    Column("previous_sha256", Text, nullable=False, comment="hexadecimal", server_default=""),
+    Column("sha256", Text, nullable=False, comment="hexadecimal", server_default=""),
     sqlite_with_rowid=False,
 )
 
+for _name, _column in (
+    ("audit_events_by_run", AUDIT_EVENTS.c.run_id),
+    ("audit_events_by_user", AUDIT_EVENTS.c.user_id),
+    ("audit_events_by_time", AUDIT_EVENTS.c.created_at_ms),
+):
+    Index(_name, AUDIT_EVENTS.c.organization_id, _column, AUDIT_EVENTS.c.sequence)
+
+# Almost every call is allowed, and the newest of those are found without an index.
 Index(
-    "audit_events_by_run",
+    "audit_events_exceptional",
     AUDIT_EVENTS.c.organization_id,
-    AUDIT_EVENTS.c.run_id,
+    AUDIT_EVENTS.c.decision,
     AUDIT_EVENTS.c.sequence,
+    sqlite_where=text("decision <> 'allowed'"),
+    postgresql_where=text("decision <> 'allowed'"),
 )

@@ -38,6 +38,7 @@ def upgrade() -> None:
         "tool_calls",
         ["started_at_ms"],
         sqlite_where=sa.text("success IS NULL"),
+        postgresql_where=sa.text("success IS NULL"),
     )
     op.create_table(
         "audit_events",

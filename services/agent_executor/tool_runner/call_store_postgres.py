@@ -1,0 +1,194 @@
+"""The record of calls and the audit log in PostgreSQL, which several tool-runners may share.
+
+Whoever adds to an organization's audit chain holds the organization's lock until the commit, so the
+next one sees the head. It is taken first in every write, so that writers do not wait in a ring.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from agent_executor.storage.postgres import PostgresDatabase
+from agent_executor.storage.postgres_writer import PostgresConnection
+from agent_executor.tool_runner.audit import EVERY_RECORD, AuditFilter, AuditRecord
+from agent_executor.tool_runner.audit_chain import EMPTY, Head, linked
+from agent_executor.tool_runner.call_record import CallRecord
+from agent_executor.tool_runner.call_store_rows import (
+    AUDIT_COLUMNS,
+    AUDIT_NAMES,
+    CALL_COLUMNS,
+    CALL_NAMES,
+    audit_conditions,
+    audit_of_row,
+    call_of_row,
+    row_of_audit,
+    row_of_call,
+)
+
+# Sets these advisory locks apart from others of the same database.
+_AUDIT_LOCKS: Final = 0x41554454
+
+
+def _places(count: int) -> str:
+    return ", ".join(f"${number}" for number in range(1, count + 1))
+
+
+# S608: all parts of these statements are fixed names of columns; values are bound.
+_INSERT_CALL: Final = (
+    f"INSERT INTO tool_calls ({CALL_COLUMNS}) VALUES ({_places(len(CALL_NAMES))})"  # noqa: S608 -- see above
+    " ON CONFLICT (organization_id, tool_call_id)"
+)
+_BEGIN_CALL: Final = f"{_INSERT_CALL} DO NOTHING"
+_FINISH_CALL: Final = (
+    f"{_INSERT_CALL} DO UPDATE SET"
+    f" ({CALL_COLUMNS}) = ({', '.join(f'excluded.{name}' for name in CALL_NAMES)})"
+    " WHERE tool_calls.success IS NULL"
+)
+_FIND_CALL: Final = (
+    f"SELECT {CALL_COLUMNS} FROM tool_calls WHERE organization_id = $1 AND tool_call_id = $2"  # noqa: S608 -- see above
+)
+_DELETE_INTENT: Final = (
+    "DELETE FROM tool_calls WHERE organization_id = $1 AND tool_call_id = $2 AND success IS NULL"
+)
+_LIST_INTENTS: Final = f"SELECT {CALL_COLUMNS} FROM tool_calls WHERE success IS NULL"  # noqa: S608 -- see above
+_LOCK_CHAIN: Final = f"SELECT pg_advisory_xact_lock({_AUDIT_LOCKS}, hashtext($1))"  # noqa: S608 -- see above
+# A statement of its own, for one sees what was committed before it began, not while it waited.
+_FIND_HEAD: Final = (
+    "SELECT sequence, sha256 FROM audit_events WHERE organization_id = $1"
+    " ORDER BY sequence DESC LIMIT 1"
+)
+_APPEND_AUDIT: Final = (
+    f"INSERT INTO audit_events ({AUDIT_COLUMNS}) VALUES ({_places(len(AUDIT_NAMES))})"  # noqa: S608 -- see above
+)
+# How a statement that changed no row ends.
+_NO_ROW: Final = " 0"
+
+
+class PostgresCallStore:
+    """``CallRecords`` and ``AuditLog`` in the tool-runner's database.
+
+    PostgreSQL stores no NUL character: in its place stands U+FFFD, in names and in messages.
+    """
+
+    def __init__(self, database: PostgresDatabase) -> None:
+        self._database = database
+
+    async def find(self, organization_id: str, tool_call_id: str) -> CallRecord | None:
+        """See ``CallRecords``."""
+        key = _storable((organization_id, tool_call_id))
+        row = await self._database.read_statement(
+            lambda connection: connection.fetchrow(_FIND_CALL, *key)
+        )
+        return call_of_row(row) if row else None
+
+    async def begin(self, record: CallRecord) -> CallRecord | None:
+        """See ``CallRecords``."""
+        row = _storable(row_of_call(record))
+
+        async def write(connection: PostgresConnection) -> Any:
+            while (await connection.execute(_BEGIN_CALL, *row)).endswith(_NO_ROW):
+                found = await connection.fetchrow(_FIND_CALL, *row[:2])
+                # Between the two statements another process may have removed its intent.
+                if found is not None:
+                    return found
+            return None
+
+        found = await self._database.writer.submit(write, key=record.organization_id)
+        return call_of_row(found) if found else None
+
+    async def finish(self, record: CallRecord, audit: AuditRecord) -> CallRecord | None:
+        """See ``CallRecords``."""
+        row = _storable(row_of_call(record))
+
+        async def write(connection: PostgresConnection) -> Any:
+            head = await _lock_chain(connection, audit.organization_id)
+            if not (await connection.execute(_FINISH_CALL, *row)).endswith(_NO_ROW):
+                await _append(connection, audit, head)
+                return None
+            return await connection.fetchrow(_FIND_CALL, *row[:2])
+
+        found = await self._database.writer.submit(write, key=audit.organization_id)
+        return call_of_row(found) if found else None
+
+    async def forget(self, record: CallRecord, audit: AuditRecord) -> None:
+        """See ``CallRecords``."""
+        key = _storable((record.organization_id, record.tool_call_id))
+
+        async def write(connection: PostgresConnection) -> None:
+            head = await _lock_chain(connection, audit.organization_id)
+            await connection.execute(_DELETE_INTENT, *key)
+            await _append(connection, audit, head)
+
+        await self._database.writer.submit(write, key=audit.organization_id)
+
+    async def append_audit_record(self, audit: AuditRecord) -> None:
+        """See ``CallRecords``."""
+
+        async def write(connection: PostgresConnection) -> None:
+            await _append(connection, audit, await _lock_chain(connection, audit.organization_id))
+
+        await self._database.writer.submit(write, key=audit.organization_id)
+
+    async def unfinished(self) -> list[CallRecord]:
+        """See ``CallRecords``."""
+        rows = await self._database.read_statement(
+            lambda connection: connection.fetch(_LIST_INTENTS)
+        )
+        return [call_of_row(row) for row in rows]
+
+    async def list_audit_records(
+        self,
+        organization_id: str,
+        limit: int,
+        *,
+        before_sequence: int | None = None,
+        matching: AuditFilter = EVERY_RECORD,
+    ) -> list[AuditRecord]:
+        """See ``AuditLog``."""
+        statement, values = audit_query(organization_id, limit, before_sequence, matching)
+        rows = await self._database.read_statement(
+            lambda connection: connection.fetch(statement, *values)
+        )
+        return [audit_of_row(row) for row in rows]
+
+
+def audit_query(
+    organization_id: str, limit: int, before_sequence: int | None, matching: AuditFilter
+) -> tuple[str, tuple[Any, ...]]:
+    """Returns the statement of ``list_audit_records`` and its values."""
+    conditions = audit_conditions(organization_id, before_sequence, matching)
+    places = [f"{condition} ${number}" for number, (condition, _) in enumerate(conditions, 1)]
+    if matching.decision and matching.decision != "allowed":
+        # A plan that is kept for any value would not use the partial index without it.
+        places.append("decision <> 'allowed'")
+    statement = (
+        f"SELECT {AUDIT_COLUMNS} FROM audit_events"  # noqa: S608 -- fixed names and conditions; values are bound
+        f" WHERE {' AND '.join(places)} ORDER BY sequence DESC LIMIT ${len(conditions) + 1}"
+    )
+    return statement, _storable((*(value for _, value in conditions), limit))
+
+
+async def _lock_chain(connection: PostgresConnection, organization_id: str) -> Head:
+    """Waits until no other process adds to an organization's chain, and returns its head."""
+    key = _storable((organization_id,))
+    await connection.execute(_LOCK_CHAIN, *key)
+    row = await connection.fetchrow(_FIND_HEAD, *key)
+    return Head(*row) if row else EMPTY
+
+
+async def _append(connection: PostgresConnection, audit: AuditRecord, head: Head) -> None:
+    """Adds a record to the chain whose lock is held."""
+    # What is stored is what the digest is of.
+    values = _storable(msgspec.structs.astuple(audit))
+    storable = msgspec.structs.replace(audit, **dict(zip(AUDIT_NAMES, values, strict=True)))
+    await connection.execute(_APPEND_AUDIT, *row_of_audit(linked(storable, head)))
+
+
+def _storable(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Returns the values with U+FFFD for each NUL character, which PostgreSQL does not store."""
+    return tuple(
+        value.replace("\0", "\ufffd") if isinstance(value, str) and "\0" in value else value
+        for value in values
+    )
