@@ -58,6 +58,8 @@ class ToolCalls:
         telemetry: Tells of calls.
         timeout_seconds: How long a tool may run; a caller may ask for less.
         concurrent_calls_max: How many calls may run at the same time.
+        others_run_seconds: How long another process may still be running a call whose intent it
+            has written, in seconds; 0 if this is the only process.
         clock: Seconds since 1970-01-01 UTC.
         monotonic: Seconds of a clock that is never set, for durations.
     """
@@ -71,6 +73,7 @@ class ToolCalls:
         telemetry: CallTelemetry,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
         concurrent_calls_max: int = DEFAULT_CONCURRENT_CALLS_MAX,
+        others_run_seconds: float = 0.0,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -80,6 +83,7 @@ class ToolCalls:
         self._telemetry = telemetry
         self._timeout_seconds = timeout_seconds
         self._concurrent_calls_max = concurrent_calls_max
+        self._others_run_seconds = others_run_seconds
         self._clock = clock
         self._monotonic = monotonic
         self._running: dict[tuple[str, str], _Running] = {}
@@ -104,7 +108,8 @@ class ToolCalls:
         Raises:
             ToolCallConflictError: A call of this id exists with another tool or other arguments.
             LimitExceededError: Too many calls run at present.
-            UnavailableError: The storage failed, or the tool-runner is stopping.
+            UnavailableError: The storage failed, the tool-runner is stopping, or another one may
+                be running this call.
         """
         attempt = Attempt(call, security)
         refusal = self._policy.check_permission(call, security)
@@ -124,7 +129,8 @@ class ToolCalls:
             UnavailableError: The storage failed.
         """
         for record in await self._records.unfinished():
-            await self._settle_lost(record)
+            if not self._may_run_elsewhere(record):
+                await self._settle_lost(record)
 
     async def close(self) -> None:
         """Stops what runs, records that it was stopped, and refuses later calls."""
@@ -213,6 +219,12 @@ class ToolCalls:
             await self._refuse_conflict(attempt)
         result = record.result
         if result is None:
+            if self._may_run_elsewhere(record):
+                raise UnavailableError(
+                    "Another tool-runner may be running this call; ask again for its result.",
+                    tool_name=record.tool_name,
+                    retry_after_seconds=1.0,
+                )
             # Its process died, or could not write the result.
             result = await self._settle_lost(record)
             if result is None:
@@ -229,7 +241,9 @@ class ToolCalls:
         effect = admitted.tool.effect
         record = attempt.record(effect, self._now_ms())
         if effect != "read_only":
-            await self._records.begin(record)
+            known = await self._begin(record, attempt, observed)
+            if known is not None:
+                return known
         try:
             result = await self._dispatch(attempt, admitted, observed)
         except asyncio.CancelledError:
@@ -244,6 +258,19 @@ class ToolCalls:
         if first is None:
             return result
         return await self._replay(first, attempt, observed) or result
+
+    async def _begin(
+        self, record: CallRecord, attempt: Attempt, observed: CallObservation
+    ) -> ToolResult | None:
+        """Writes the intent; returns the result of the call if another process had one first."""
+        first = await self._records.begin(record)
+        if first is None:
+            return None
+        known = await self._replay(first, attempt, observed)
+        return known or await self._begin(record, attempt, observed)
+
+    def _may_run_elsewhere(self, intent: CallRecord) -> bool:
+        return self._now_ms() < intent.started_at_ms + self._others_run_seconds * 1000
 
     async def _dispatch(
         self, attempt: Attempt, admitted: Admitted, observed: CallObservation

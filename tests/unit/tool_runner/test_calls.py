@@ -18,7 +18,9 @@ from agent_executor.errors import (
 from agent_executor.serving.cancellation import CONNECTION_LOST
 from agent_executor.serving.security import SecurityContext
 from agent_executor.tool_runner import calls
+from agent_executor.tool_runner.attempt import Attempt
 from agent_executor.tool_runner.audit import AuditRecord
+from agent_executor.tool_runner.audit_chain import EMPTY, linked
 from agent_executor.tool_runner.call_record import CallRecord
 from agent_executor.tool_runner.call_store_memory import MemoryCallStore
 from agent_executor.tool_runner.calls import UNKNOWN_OUTCOME
@@ -51,10 +53,10 @@ async def test_a_call_gives_its_result_and_leaves_a_record_of_who_and_what() -> 
     assert (result.tool_call_id, result.tool_name) == ("call-1", "calculator")
     assert (result.error, result.code) == ("", "")
     assert result.timestamp == datetime.fromtimestamp(runner.now, UTC)
-    assert await runner.audit() == [
+    (record,) = await runner.audit()
+    assert record == linked(
         AuditRecord(
             organization_id="acme",
-            sequence=1,
             user_id="ada",
             run_id="run-1",
             agent_id="agent-1",
@@ -69,8 +71,9 @@ async def test_a_call_gives_its_result_and_leaves_a_record_of_who_and_what() -> 
             duration_ms=result.duration_ms,
             trace_id="",
             created_at_ms=1_700_000_000_000,
-        )
-    ]
+        ),
+        EMPTY,
+    )
 
 
 async def test_decimal_arguments_reach_the_calculator_exactly() -> None:
@@ -413,9 +416,9 @@ class FailingStore(MemoryCallStore):
         if self.writes_left < 0:
             raise UnavailableError("The database cannot be written to at the moment.")
 
-    async def begin(self, record: CallRecord) -> None:
+    async def begin(self, record: CallRecord) -> CallRecord | None:
         self._write()
-        await super().begin(record)
+        return await super().begin(record)
 
     async def finish(self, record: CallRecord, audit: AuditRecord) -> CallRecord | None:
         self._write()
@@ -445,6 +448,51 @@ async def test_a_result_that_could_not_be_written_is_not_answered(effect: Effect
         assert tool.calls == 1
     else:
         assert again.result_json == "2"
+
+
+@pytest.mark.parametrize("effect", ["idempotent", "unsafe"])
+async def test_a_call_that_another_process_runs_is_not_run_again(effect: Effect) -> None:
+    store = MemoryCallStore()
+    theirs = GateTool(effect)
+    ours = FunctionTool(name="gate", effect=effect)
+    other = Runner(theirs, store=store)
+    runner = Runner(ours, store=store, others_run_seconds=90.0)
+    execution = asyncio.create_task(other.calls.execute(call("gate"), ADA))
+    await theirs.reached.wait()
+    await runner.calls.recover()
+    with pytest.raises(UnavailableError, match="Another tool-runner") as refused:
+        await runner.calls.execute(call("gate"), ADA)
+    assert refused.value.retry_after_seconds == 1.0
+    theirs.gate.set()
+    result = await execution
+    assert await runner.calls.execute(call("gate"), ADA) == result
+    assert ours.calls == 0
+
+
+async def test_a_call_that_another_process_began_in_this_moment_is_not_run_again() -> None:
+    class RacingStore(MemoryCallStore):
+        async def find(self, organization_id: str, tool_call_id: str) -> CallRecord | None:
+            return None
+
+    store = RacingStore()
+    first, second = (FunctionTool(lambda _: 1, effect="unsafe") for _ in range(2))
+    result = await Runner(first, store=store).calls.execute(call(), ADA)
+    assert await Runner(second, store=store).calls.execute(call(), ADA) == result
+    assert (first.calls, second.calls) == (1, 0)
+
+
+async def test_a_call_that_another_process_has_left_is_settled_after_its_time() -> None:
+    store = MemoryCallStore()
+    tool = FunctionTool(effect="unsafe")
+    runner = Runner(tool, store=store, others_run_seconds=90.0)
+    intent = Attempt(call(), ADA).record("unsafe", 1_700_000_000_000)
+    await store.begin(intent)
+    runner.now += 89.9
+    await runner.calls.recover()
+    assert await store.unfinished() == [intent]
+    runner.now += 0.2
+    result = await runner.calls.execute(call(), ADA)
+    assert (result.error, tool.calls) == (UNKNOWN_OUTCOME, 0)
 
 
 async def test_a_failure_that_nobody_waits_for_is_no_warning() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from agent_executor.errors import InvalidArgumentError, PermissionDeniedError, ToolNotFoundError
 from agent_executor.serving.security import SecurityContext
-from agent_executor.tool_runner.audit import AuditReports
+from agent_executor.tool_runner.audit import AuditFilter, AuditReports
 from agent_executor.tool_runner.builtin import built_in_tools
 from agent_executor.tool_runner.catalog import ToolCatalog
 from agent_executor.tool_runner.registry import ToolRegistry
@@ -77,8 +77,8 @@ async def test_the_audit_log_is_read_in_pages() -> None:
     assert seen == ["4", "3", "2", "1", "0"]
     assert (await reports.list(ADA, page_size=5)).next_page_token == ""
     assert (await reports.list(EVE)).records == []
-    assert (await reports.list(ADA, tool_name="other")).records == []
-    assert len((await reports.list(ADA, run_id="run-1")).records) == 5
+    assert (await reports.list(ADA, matching=AuditFilter(tool_name="other"))).records == []
+    assert len((await reports.list(ADA, matching=AuditFilter(run_id="run-1"))).records) == 5
 
 
 @pytest.mark.parametrize("token", ["x", "-1", "1.5", "٣", "9" * 17, " 1"])
