@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
@@ -115,6 +116,8 @@ def _settings(variables: Iterable[Variable]) -> Iterator[str]:
 
 def _default(field: FieldInfo) -> str:
     """Returns the default as one would write it in the environment."""
+    if isinstance(field.default, SecretStr):
+        return field.default.get_secret_value()
     if isinstance(field.default, str | Path):
         return str(field.default)
     return json.dumps(field.default).removesuffix(".0")

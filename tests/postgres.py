@@ -62,7 +62,7 @@ class PostgresServer:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log)
         give_up_at = time.monotonic() + START_TIMEOUT_SECONDS
-        probe = [self._binaries / "pg_isready", "--quiet", "--host", self.folder]
+        probe: list[str | Path] = [self._binaries / "pg_isready", "--quiet", "--host", self.folder]
         while subprocess.run(probe, check=False).returncode != 0:
             assert self._process.poll() is None, self._log.read_text()
             assert time.monotonic() < give_up_at, self._log.read_text()

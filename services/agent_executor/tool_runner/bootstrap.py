@@ -17,11 +17,9 @@ from agent_executor.serving.metrics import DATABASE_COMMITS, DATABASE_OPERATIONS
 from agent_executor.serving.server import ServiceRuntime, run_service
 from agent_executor.serving.startup import StartupError
 from agent_executor.storage.group_commit import BatchStatistics
-from agent_executor.storage.migrations import MigrationError, upgrade
-from agent_executor.storage.sqlite import SqliteDatabase
+from agent_executor.storage.migrations import MigrationError
 from agent_executor.tool_runner.audit import AuditReports
 from agent_executor.tool_runner.builtin import built_in_tools
-from agent_executor.tool_runner.call_store_sqlite import SqliteCallStore
 from agent_executor.tool_runner.call_telemetry import CallTelemetry
 from agent_executor.tool_runner.calls import ToolCalls
 from agent_executor.tool_runner.catalog import ToolCatalog
@@ -29,9 +27,9 @@ from agent_executor.tool_runner.dispatch import Dispatcher
 from agent_executor.tool_runner.policy import CallPolicy
 from agent_executor.tool_runner.registry import ToolRegistry
 from agent_executor.tool_runner.sandbox import RateLimitScope, ToolSandbox
-from agent_executor.tool_runner.schema import MIGRATIONS
 from agent_executor.tool_runner.servicer import AuditServicer, ToolCallServicer, ToolServicer
 from agent_executor.tool_runner.settings import ToolRunnerSettings
+from agent_executor.tool_runner.storage import open_storage
 
 SERVICE_NAME: Final = "tool-runner"
 SERVED: Final = (
@@ -59,20 +57,16 @@ async def bootstrap(
     """
     settings = runtime.settings
     try:
-        upgrade(settings.database_file, MIGRATIONS)
+        storage = await open_storage(settings, lambda batch: _count_batch(runtime.metrics, batch))
     except MigrationError as error:
         raise StartupError(str(error)) from error
-    database = SqliteDatabase(
-        settings.database_file, on_batch=lambda batch: _count_batch(runtime.metrics, batch)
-    )
-    runtime.resources.push_async_callback(database.close)
+    runtime.resources.push_async_callback(storage.close)
     registry = registry or ToolRegistry(built_in_tools())
-    store = SqliteCallStore(database)
     calls = ToolCalls(
         policy=CallPolicy(
             registry, sandbox_of(settings), arguments_bytes_max=settings.max_arguments_bytes
         ),
-        records=store,
+        records=storage.calls,
         dispatcher=Dispatcher(
             result_bytes_max=settings.max_result_bytes,
             blocking_calls_max=settings.max_blocking_calls,
@@ -91,7 +85,7 @@ async def bootstrap(
         ToolServicer(ToolCatalog(registry)), server
     )
     audit_service_pb2_grpc.add_AuditServiceServicer_to_server(
-        AuditServicer(AuditReports(store)), server
+        AuditServicer(AuditReports(storage.calls)), server
     )
     return SERVED
 

@@ -44,7 +44,13 @@ class CallRecords(Protocol):
     see one record of each call, and their audit records are one chain.
 
     Every method raises UnavailableError if the storage failed.
+
+    Attributes:
+        others_run_seconds: How long another process may be running a call after it wrote the
+            intent, in seconds; 0 if there is no other process. Later such a call is lost.
     """
+
+    others_run_seconds: float
 
     async def find(self, organization_id: str, tool_call_id: str) -> CallRecord | None:
         """Returns the call, or None if it is not known."""

@@ -16,6 +16,9 @@ DEFAULT_AUDIT_RECORDS_MAX: Final = 10_000
 class MemoryCallStore:
     """``CallRecords`` and ``AuditLog`` that end with the process. The oldest entries make room.
 
+    Attributes:
+        others_run_seconds: See ``CallRecords``.
+
     Args:
         calls_max: How many calls with a result are remembered.
         audit_records_max: How many audit records of each organization are kept.
@@ -27,6 +30,7 @@ class MemoryCallStore:
         calls_max: int = DEFAULT_CALLS_MAX,
         audit_records_max: int = DEFAULT_AUDIT_RECORDS_MAX,
     ) -> None:
+        self.others_run_seconds = 0.0
         self._calls_max = calls_max
         self._audit_records_max = audit_records_max
         self._intents: dict[tuple[str, str], CallRecord] = {}

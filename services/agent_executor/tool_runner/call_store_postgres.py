@@ -53,7 +53,7 @@ _DELETE_INTENT: Final = (
     "DELETE FROM tool_calls WHERE organization_id = $1 AND tool_call_id = $2 AND success IS NULL"
 )
 _LIST_INTENTS: Final = f"SELECT {CALL_COLUMNS} FROM tool_calls WHERE success IS NULL"  # noqa: S608 -- see above
-_LOCK_CHAIN: Final = f"SELECT pg_advisory_xact_lock({_AUDIT_LOCKS}, hashtext($1))"  # noqa: S608 -- see above
+_LOCK_CHAIN: Final = f"SELECT pg_advisory_xact_lock({_AUDIT_LOCKS}, hashtext($1))"
 # A statement of its own, for one sees what was committed before it began, not while it waited.
 _FIND_HEAD: Final = (
     "SELECT sequence, sha256 FROM audit_events WHERE organization_id = $1"
@@ -70,9 +70,19 @@ class PostgresCallStore:
     """``CallRecords`` and ``AuditLog`` in the tool-runner's database.
 
     PostgreSQL stores no NUL character: in its place stands U+FFFD, in names and in messages.
+
+    Attributes:
+        others_run_seconds: See ``CallRecords``.
     """
 
-    def __init__(self, database: PostgresDatabase) -> None:
+    def __init__(self, database: PostgresDatabase, others_run_seconds: float) -> None:
+        """Takes the open database.
+
+        Args:
+            database: The database.
+            others_run_seconds: The longest that a tool may run, and a margin for the clocks.
+        """
+        self.others_run_seconds = others_run_seconds
         self._database = database
 
     async def find(self, organization_id: str, tool_call_id: str) -> CallRecord | None:

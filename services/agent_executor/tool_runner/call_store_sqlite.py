@@ -50,9 +50,14 @@ _APPEND_AUDIT: Final = (
 
 
 class SqliteCallStore:
-    """``CallRecords`` and ``AuditLog`` in the tool-runner's database."""
+    """``CallRecords`` and ``AuditLog`` in the tool-runner's database, which no other process writes.
+
+    Attributes:
+        others_run_seconds: See ``CallRecords``.
+    """
 
     def __init__(self, database: SqliteDatabase) -> None:
+        self.others_run_seconds = 0.0
         self._database = database
 
     async def find(self, organization_id: str, tool_call_id: str) -> CallRecord | None:

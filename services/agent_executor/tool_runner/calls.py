@@ -58,8 +58,6 @@ class ToolCalls:
         telemetry: Tells of calls.
         timeout_seconds: How long a tool may run; a caller may ask for less.
         concurrent_calls_max: How many calls may run at the same time.
-        others_run_seconds: How long another process may still be running a call whose intent it
-            has written, in seconds; 0 if this is the only process.
         clock: Seconds since 1970-01-01 UTC.
         monotonic: Seconds of a clock that is never set, for durations.
     """
@@ -73,7 +71,6 @@ class ToolCalls:
         telemetry: CallTelemetry,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
         concurrent_calls_max: int = DEFAULT_CONCURRENT_CALLS_MAX,
-        others_run_seconds: float = 0.0,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -83,7 +80,6 @@ class ToolCalls:
         self._telemetry = telemetry
         self._timeout_seconds = timeout_seconds
         self._concurrent_calls_max = concurrent_calls_max
-        self._others_run_seconds = others_run_seconds
         self._clock = clock
         self._monotonic = monotonic
         self._running: dict[tuple[str, str], _Running] = {}
@@ -270,7 +266,7 @@ class ToolCalls:
         return known or await self._begin(record, attempt, observed)
 
     def _may_run_elsewhere(self, intent: CallRecord) -> bool:
-        return self._now_ms() < intent.started_at_ms + self._others_run_seconds * 1000
+        return self._now_ms() < intent.started_at_ms + self._records.others_run_seconds * 1000
 
     async def _dispatch(
         self, attempt: Attempt, admitted: Admitted, observed: CallObservation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from agent_executor.serving.settings import ServiceSettings
@@ -25,6 +25,14 @@ class ToolRunnerSettings(ServiceSettings):
 
     model_config = SettingsConfigDict(env_prefix="TOOL_RUNNER_")
 
+    database_url: SecretStr = Field(
+        default=SecretStr(""),
+        description=(
+            "The PostgreSQL database of the tool-runner, which several may share, as "
+            "postgresql://user:password@host:port/database; it belongs to no other service. "
+            "Empty: a SQLite file in the data folder."
+        ),
+    )
     call_timeout_seconds: float = Field(
         default=DEFAULT_TIMEOUT_SECONDS,
         gt=0,
@@ -73,7 +81,14 @@ class ToolRunnerSettings(ServiceSettings):
         description="How many calls of one tool may be made per minute; 0 for no limit.",
     )
 
+    @field_validator("database_url")
+    @classmethod
+    def _names_a_postgresql_database(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value() and not value.get_secret_value().startswith("postgresql://"):
+            raise ValueError("it must begin with postgresql://")
+        return value
+
     @property
     def database_file(self) -> Path:
-        """The database of tool calls and audit events."""
+        """The SQLite file, used if there is no ``database_url``."""
         return self.data_dir / "tool_runner" / "tool_runner.sqlite3"

@@ -44,7 +44,7 @@ async def stores(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
         server: PostgresServer = request.getfixturevalue("postgres_server")
         name = await server.new_database(MIGRATIONS)
         databases = [PostgresDatabase(server.url(name)) for _ in range(2)]
-        yield [PostgresCallStore(database) for database in databases]
+        yield [PostgresCallStore(database, 90.0) for database in databases]
         for each in databases:
             await each.close()
         await server.drop_database(name)

@@ -183,7 +183,7 @@ async def test_events_of_before_the_chain_are_chained_by_the_migration_in_postgr
     await connection.close()
     await upgrade_postgres(postgres_url, MIGRATIONS)
     database = PostgresDatabase(postgres_url)
-    await check_chains(PostgresCallStore(database))
+    await check_chains(PostgresCallStore(database, 90.0))
     await database.close()
 
 

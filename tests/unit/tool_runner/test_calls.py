@@ -450,13 +450,19 @@ async def test_a_result_that_could_not_be_written_is_not_answered(effect: Effect
         assert again.result_json == "2"
 
 
+def shared_store() -> MemoryCallStore:
+    store = MemoryCallStore()
+    store.others_run_seconds = 90.0
+    return store
+
+
 @pytest.mark.parametrize("effect", ["idempotent", "unsafe"])
 async def test_a_call_that_another_process_runs_is_not_run_again(effect: Effect) -> None:
-    store = MemoryCallStore()
+    store = shared_store()
     theirs = GateTool(effect)
     ours = FunctionTool(name="gate", effect=effect)
     other = Runner(theirs, store=store)
-    runner = Runner(ours, store=store, others_run_seconds=90.0)
+    runner = Runner(ours, store=store)
     execution = asyncio.create_task(other.calls.execute(call("gate"), ADA))
     await theirs.reached.wait()
     await runner.calls.recover()
@@ -482,9 +488,9 @@ async def test_a_call_that_another_process_began_in_this_moment_is_not_run_again
 
 
 async def test_a_call_that_another_process_has_left_is_settled_after_its_time() -> None:
-    store = MemoryCallStore()
+    store = shared_store()
     tool = FunctionTool(effect="unsafe")
-    runner = Runner(tool, store=store, others_run_seconds=90.0)
+    runner = Runner(tool, store=store)
     intent = Attempt(call(), ADA).record("unsafe", 1_700_000_000_000)
     await store.begin(intent)
     runner.now += 89.9

@@ -1,0 +1,72 @@
+"""Where the tool-runner keeps what must last: a SQLite file, or a PostgreSQL database it may share."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from agent_executor.storage.group_commit import BatchStatistics
+from agent_executor.storage.migrations import upgrade
+from agent_executor.storage.migrations_postgres import upgrade_postgres
+from agent_executor.storage.postgres import PostgresDatabase
+from agent_executor.storage.sqlite import SqliteDatabase
+from agent_executor.storage.statements import StatementRunner
+from agent_executor.storage.statements_postgres import PostgresStatementRunner
+from agent_executor.storage.statements_sqlite import SqliteStatementRunner
+from agent_executor.tool_runner.call_store_postgres import PostgresCallStore
+from agent_executor.tool_runner.call_store_sqlite import SqliteCallStore
+from agent_executor.tool_runner.schema import MIGRATIONS
+from agent_executor.tool_runner.settings import ToolRunnerSettings
+
+# What a call may take beside its tool's time, and how far the clocks of two machines may differ.
+OTHERS_RUN_MARGIN_SECONDS: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class ToolRunnerStorage:
+    """An open database.
+
+    Attributes:
+        calls: The record of calls and the audit log.
+        statements: For stores that are written in SQLAlchemy Core.
+        close: Ends what was submitted, and closes the database.
+    """
+
+    calls: SqliteCallStore | PostgresCallStore
+    statements: StatementRunner
+    close: Callable[[], Awaitable[None]]
+
+
+async def open_storage(
+    settings: ToolRunnerSettings, on_batch: Callable[[BatchStatistics], None] | None = None
+) -> ToolRunnerStorage:
+    """Opens the database that the settings name, at the newest revision.
+
+    Args:
+        settings: The settings.
+        on_batch: Called in the event loop after each batch of writes.
+
+    Raises:
+        MigrationError: The database cannot be brought to the revision of the code.
+        OSError: The file cannot be made.
+        sqlite3.Error: The file is not a database.
+    """
+    database_url = settings.database_url.get_secret_value()
+    if database_url:
+        await upgrade_postgres(database_url, MIGRATIONS)
+        shared = PostgresDatabase(database_url, on_batch=on_batch)
+        return ToolRunnerStorage(
+            calls=PostgresCallStore(
+                shared, settings.call_timeout_seconds + OTHERS_RUN_MARGIN_SECONDS
+            ),
+            statements=PostgresStatementRunner(shared),
+            close=shared.close,
+        )
+    upgrade(settings.database_file, MIGRATIONS)
+    database = SqliteDatabase(settings.database_file, on_batch=on_batch)
+    return ToolRunnerStorage(
+        calls=SqliteCallStore(database),
+        statements=SqliteStatementRunner(database),
+        close=database.close,
+    )
