@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from agent_executor.cli.audit import app as audit
 from agent_executor.cli.demo import demo
 from agent_executor.cli.serve import serve
 from agent_executor.cli.token import token
@@ -21,6 +22,7 @@ app.command()(up)
 app.command()(token)
 app.command()(demo)
 app.command()(serve)
+app.add_typer(audit, name="audit")
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
@@ -79,6 +80,9 @@ def linked(record: AuditRecord, head: Head) -> AuditRecord:
 
 def check(record: AuditRecord, head: Head) -> Fault | None:
     """Returns what is wrong with a record as the next one after ``head``; None if nothing is."""
+    # SQLite holds whatever it is given in a column of whole numbers.
+    if not isinstance(record.sequence, int):
+        return Fault("changed", head.sequence + 1)
     if record.sequence > head.sequence + 1:
         return Fault("missing", head.sequence + 1)
     if record.sequence <= head.sequence or record.previous_sha256 != head.sha256:
@@ -88,15 +92,36 @@ def check(record: AuditRecord, head: Head) -> Fault | None:
     return None
 
 
+@dataclass(slots=True)
+class ChainReport:
+    """What is known of an organization's chain, as far as it was read.
+
+    Attributes:
+        organization_id: The organization.
+        head: The newest record that holds.
+        fault: The first fault; None while there is none.
+    """
+
+    organization_id: str
+    head: Head = EMPTY
+    fault: Fault | None = None
+
+    def add(self, record: AuditRecord) -> None:
+        """Takes the next record, oldest first. After a fault there is nothing to be learned."""
+        if self.fault is None:
+            self.fault = check(record, self.head)
+        if self.fault is None:
+            self.head = Head(record.sequence, record.sha256)
+
+
 def verify(records: Iterable[AuditRecord]) -> Fault | None:
     """Returns the first fault of one organization's records, oldest first; None if there is none.
 
     It reads no further than to the fault.
     """
-    head = EMPTY
+    report = ChainReport("")
     for record in records:
-        fault = check(record, head)
-        if fault is not None:
-            return fault
-        head = Head(record.sequence, record.sha256)
-    return None
+        report.add(record)
+        if report.fault is not None:
+            break
+    return report.fault

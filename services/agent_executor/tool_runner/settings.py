@@ -18,6 +18,7 @@ from agent_executor.tool_runner.dispatch import (
     DEFAULT_RESULT_BYTES_MAX,
 )
 from agent_executor.tool_runner.rate_limit import CALLS_MAX
+from agent_executor.tool_runner.schema import DATABASE_FILE
 
 
 class ToolRunnerSettings(ServiceSettings):
@@ -91,4 +92,4 @@ class ToolRunnerSettings(ServiceSettings):
     @property
     def database_file(self) -> Path:
         """The SQLite file, used if there is no ``database_url``."""
-        return self.data_dir / "tool_runner" / "tool_runner.sqlite3"
+        return self.data_dir / DATABASE_FILE

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from agent_executor.storage.group_commit import BatchStatistics
 from agent_executor.storage.migrations import upgrade
-from agent_executor.storage.migrations_postgres import upgrade_postgres
-from agent_executor.storage.postgres import PostgresDatabase
 from agent_executor.storage.sqlite import SqliteDatabase
 from agent_executor.storage.statements import StatementRunner
-from agent_executor.storage.statements_postgres import PostgresStatementRunner
 from agent_executor.storage.statements_sqlite import SqliteStatementRunner
-from agent_executor.tool_runner.call_store_postgres import PostgresCallStore
 from agent_executor.tool_runner.call_store_sqlite import SqliteCallStore
 from agent_executor.tool_runner.schema import MIGRATIONS
 from agent_executor.tool_runner.settings import ToolRunnerSettings
+
+if TYPE_CHECKING:
+    from agent_executor.tool_runner.call_store_postgres import PostgresCallStore
 
 # What a call may take beside its tool's time, and how far the clocks of two machines may differ.
 OTHERS_RUN_MARGIN_SECONDS: Final = 30.0
@@ -52,21 +51,32 @@ async def open_storage(
         OSError: The file cannot be made.
         sqlite3.Error: The file is not a database.
     """
-    database_url = settings.database_url.get_secret_value()
-    if database_url:
-        await upgrade_postgres(database_url, MIGRATIONS)
-        shared = PostgresDatabase(database_url, on_batch=on_batch)
-        return ToolRunnerStorage(
-            calls=PostgresCallStore(
-                shared, settings.call_timeout_seconds + OTHERS_RUN_MARGIN_SECONDS
-            ),
-            statements=PostgresStatementRunner(shared),
-            close=shared.close,
-        )
+    if settings.database_url.get_secret_value():
+        return await _open_postgres(settings, on_batch)
     upgrade(settings.database_file, MIGRATIONS)
     database = SqliteDatabase(settings.database_file, on_batch=on_batch)
     return ToolRunnerStorage(
         calls=SqliteCallStore(database),
         statements=SqliteStatementRunner(database),
+        close=database.close,
+    )
+
+
+async def _open_postgres(
+    settings: ToolRunnerSettings, on_batch: Callable[[BatchStatistics], None] | None
+) -> ToolRunnerStorage:
+    # Imported here, for most have a SQLite file.
+    from agent_executor.storage.migrations_postgres import upgrade_postgres
+    from agent_executor.storage.postgres import PostgresDatabase
+    from agent_executor.storage.statements_postgres import PostgresStatementRunner
+    from agent_executor.tool_runner.call_store_postgres import PostgresCallStore
+
+    database_url = settings.database_url.get_secret_value()
+    await upgrade_postgres(database_url, MIGRATIONS)
+    database = PostgresDatabase(database_url, on_batch=on_batch)
+    others_run_seconds = settings.call_timeout_seconds + OTHERS_RUN_MARGIN_SECONDS
+    return ToolRunnerStorage(
+        calls=PostgresCallStore(database, others_run_seconds),
+        statements=PostgresStatementRunner(database),
         close=database.close,
     )
