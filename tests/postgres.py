@@ -57,7 +57,10 @@ class PostgresServer:
         self.start()
 
     def start(self) -> None:
-        """Starts the server and waits until it can be connected to."""
+        """Starts the server and waits until it can be connected to.
+
+        To be called on the main thread, for it is the end of the thread that ends the server.
+        """
         command = self._command("postgres", "-D", "data", "-k", str(self.folder), *OPTIONS)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log)

@@ -71,10 +71,8 @@ CLOSE_TIMEOUT_SECONDS: Final = 5.0
 _LOGGER = logging.getLogger(__name__)
 
 # Classes and codes of SQLSTATE by which PostgreSQL says that it failed, not the statement:
-# connection, resources, operator intervention, system and internal errors; a server that only
-# reads, which is what a standby is.
+# connection, resources, operator intervention, system and internal errors.
 _STORAGE_FAILURE_CLASSES: Final = frozenset({"08", "53", "57", "58", "XX"})
-_READ_ONLY: Final = "25006"
 # Transactions that lost against another one: a deadlock or a serialization failure.
 _ROLLED_BACK_CLASS: Final = "40"
 
@@ -82,8 +80,7 @@ _ROLLED_BACK_CLASS: Final = "40"
 def is_storage_failure(error: BaseException) -> bool:
     """Tells whether the server or the way to it failed, whatever was asked of it."""
     if isinstance(error, asyncpg.PostgresError):
-        sqlstate = error.sqlstate or ""
-        return sqlstate[:2] in _STORAGE_FAILURE_CLASSES or sqlstate == _READ_ONLY
+        return (error.sqlstate or "")[:2] in _STORAGE_FAILURE_CLASSES
     return isinstance(error, OSError | TimeoutError | asyncpg.InternalClientError)
 
 
@@ -253,7 +250,9 @@ class _Lane:
             return await self._transact(batch)
         except Exception as error:  # noqa: BLE001 -- the task lives on, whatever is raised
             rolled_back = await self._roll_back()
-            if not rolled_back or is_storage_failure(error):
+            # A server that does not let write is a standby: another is the right one by now.
+            is_standby = isinstance(error, asyncpg.ReadOnlySQLTransactionError)
+            if not rolled_back or is_standby or is_storage_failure(error):
                 return self._fail(batch, error)
             if len(batch) == 1:
                 if not _lost_against_another(error):

@@ -81,7 +81,8 @@ def linked(record: AuditRecord, head: Head) -> AuditRecord:
 def check(record: AuditRecord, head: Head) -> Fault | None:
     """Returns what is wrong with a record as the next one after ``head``; None if nothing is."""
     # SQLite holds whatever it is given in a column of whole numbers.
-    if not isinstance(record.sequence, int):
+    sequence: object = record.sequence
+    if not isinstance(sequence, int):
         return Fault("changed", head.sequence + 1)
     if record.sequence > head.sequence + 1:
         return Fault("missing", head.sequence + 1)

@@ -13,8 +13,7 @@ from typing import Any
 import asyncpg
 import msgspec
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from agent_executor.cli.main import app
 from agent_executor.storage.migrations import upgrade
