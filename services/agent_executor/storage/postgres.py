@@ -20,7 +20,7 @@ from agent_executor.storage.postgres_writer import (
     MAX_BATCH_OPERATIONS,
     WRITER_CONNECTIONS,
     PostgresConnection,
-    PostgresOperation,
+    PostgresRead,
     PostgresWriter,
     is_storage_failure,
 )
@@ -90,7 +90,7 @@ class PostgresDatabase:
         self._initialized = False
         self._closed = False
 
-    async def read(self, operation: PostgresOperation[T]) -> T:
+    async def read(self, operation: PostgresRead[T]) -> T:
         """Runs a read operation on one snapshot of the database and returns its value.
 
         It sees every write that was acknowledged before the call.
@@ -107,7 +107,7 @@ class PostgresDatabase:
                 if not connection.is_closed():
                     await connection.execute("ROLLBACK")
 
-    async def read_statement(self, operation: PostgresOperation[T]) -> T:
+    async def read_statement(self, operation: PostgresRead[T]) -> T:
         """Runs a read operation of one statement, which needs no transaction to be one snapshot.
 
         Raises:

@@ -60,7 +60,24 @@ class PostgresConnection(Protocol):
         ...
 
 
-PostgresOperation: TypeAlias = Callable[[PostgresConnection], Awaitable[T]]
+class PostgresTransaction:
+    """An open transaction, with the statements of its connection.
+
+    Attributes:
+        memory: What the operations of this transaction tell each other, for example what is behind
+            a lock that one of them has taken; it is lost when the transaction ends.
+    """
+
+    def __init__(self, connection: PostgresConnection) -> None:
+        self.memory: dict[object, Any] = {}
+        self.execute = connection.execute
+        self.fetch = connection.fetch
+        self.fetchrow = connection.fetchrow
+        self.fetchval = connection.fetchval
+
+
+PostgresRead: TypeAlias = Callable[[PostgresConnection], Awaitable[T]]
+PostgresWrite: TypeAlias = Callable[[PostgresTransaction], Awaitable[T]]
 
 WRITER_CONNECTIONS: Final = 2
 # A transaction keeps its locks until it ends, and other processes may wait for one of them.
@@ -88,7 +105,7 @@ def is_storage_failure(error: BaseException) -> bool:
 class _Submitted:
     """An operation in the queue, and the future on which its caller waits."""
 
-    operation: PostgresOperation[Any]
+    operation: PostgresWrite[Any]
     key: str
     future: asyncio.Future[Any]
 
@@ -103,7 +120,7 @@ class _Failed:
 class PostgresWriter:
     """Runs the write operations of one event loop, many in one transaction.
 
-    An operation gets the connection inside an open transaction of isolation level READ COMMITTED.
+    An operation gets an open transaction of isolation level READ COMMITTED.
     It touches nothing else and does not begin, commit or roll back, for it may be rolled back and
     run again. It refuses by returning a value. If it raises, its batch is rolled back and each
     operation is run again in a transaction of its own, so that only the guilty one fails.
@@ -141,7 +158,7 @@ class PostgresWriter:
         """What the writer has done so far."""
         return self._statistics
 
-    async def submit(self, operation: PostgresOperation[T], *, key: str = "") -> T:
+    async def submit(self, operation: PostgresWrite[T], *, key: str = "") -> T:
         """Runs a write operation and returns its value once that is durable.
 
         Waits for a place while ``max_queue`` operations are under way. A caller that is cancelled
@@ -269,9 +286,10 @@ class _Lane:
             self._connection = await self._connect()
         connection = self._connection
         await connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
+        transaction = PostgresTransaction(connection)
         outcomes = []
         for submitted in batch:
-            outcomes.append(await submitted.operation(connection))
+            outcomes.append(await submitted.operation(transaction))
             if not connection.is_in_transaction():
                 raise RuntimeError("The operation ended its transaction.")
         # A transaction in which an operation swallowed an error can only be rolled back.

@@ -11,7 +11,7 @@ from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from agent_executor.storage.postgres import PostgresDatabase
-from agent_executor.storage.postgres_writer import PostgresConnection
+from agent_executor.storage.postgres_writer import PostgresConnection, PostgresTransaction
 from agent_executor.storage.statements import Row
 
 COMPILED_STATEMENTS_MAX: Final = 256
@@ -29,7 +29,9 @@ class PostgresStatementRunner:
         """See ``StatementRunner``."""
         ready = [self._ready(statement) for statement in statements]
 
-        async def operation(connection: PostgresConnection) -> list[list[Row]]:
+        async def operation(
+            connection: PostgresConnection | PostgresTransaction,
+        ) -> list[list[Row]]:
             return [
                 [dict(row) for row in await connection.fetch(sql, *values)] for sql, values in ready
             ]

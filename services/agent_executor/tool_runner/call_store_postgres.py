@@ -1,7 +1,8 @@
 """The record of calls and the audit log in PostgreSQL, which several tool-runners may share.
 
 Whoever adds to an organization's audit chain holds the organization's lock until the commit, so the
-next one sees the head. It is taken first in every write, so that writers do not wait in a ring.
+next one sees the head. It is taken before a call is written, so that writers do not wait in a ring.
+The writes of one transaction that follow the first one know the head, and cost one round trip each.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ from typing import Any, Final
 import msgspec
 
 from agent_executor.storage.postgres import PostgresDatabase
-from agent_executor.storage.postgres_writer import PostgresConnection
+from agent_executor.storage.postgres_writer import PostgresTransaction
 from agent_executor.tool_runner.audit import EVERY_RECORD, AuditFilter, AuditRecord
 from agent_executor.tool_runner.audit_chain import EMPTY, Head, linked
 from agent_executor.tool_runner.call_record import CallRecord
 from agent_executor.tool_runner.call_store_rows import (
     AUDIT_COLUMNS,
     AUDIT_NAMES,
+    AUDIT_NUMBERS,
     CALL_COLUMNS,
     CALL_NAMES,
     audit_conditions,
@@ -35,16 +37,26 @@ def _places(count: int) -> str:
     return ", ".join(f"${number}" for number in range(1, count + 1))
 
 
+def _audit_places(after: int) -> str:
+    """Returns the places of an audit record; a statement without a table to fill needs types."""
+    return ", ".join(
+        f"${after + number}::{'bigint' if name in AUDIT_NUMBERS else 'text'}"
+        for number, name in enumerate(AUDIT_NAMES, 1)
+    )
+
+
 # S608: all parts of these statements are fixed names of columns; values are bound.
 _INSERT_CALL: Final = (
     f"INSERT INTO tool_calls ({CALL_COLUMNS}) VALUES ({_places(len(CALL_NAMES))})"  # noqa: S608 -- see above
     " ON CONFLICT (organization_id, tool_call_id)"
 )
 _BEGIN_CALL: Final = f"{_INSERT_CALL} DO NOTHING"
+_APPEND_AUDIT: Final = f"INSERT INTO audit_events ({AUDIT_COLUMNS})"
 _FINISH_CALL: Final = (
-    f"{_INSERT_CALL} DO UPDATE SET"
+    f"WITH written AS ({_INSERT_CALL} DO UPDATE SET"  # noqa: S608 -- see above
     f" ({CALL_COLUMNS}) = ({', '.join(f'excluded.{name}' for name in CALL_NAMES)})"
-    " WHERE tool_calls.success IS NULL"
+    " WHERE tool_calls.success IS NULL RETURNING 1)"
+    f" {_APPEND_AUDIT} SELECT {_audit_places(len(CALL_NAMES))} FROM written"
 )
 _FIND_CALL: Final = (
     f"SELECT {CALL_COLUMNS} FROM tool_calls WHERE organization_id = $1 AND tool_call_id = $2"  # noqa: S608 -- see above
@@ -59,9 +71,7 @@ _FIND_HEAD: Final = (
     "SELECT sequence, sha256 FROM audit_events WHERE organization_id = $1"
     " ORDER BY sequence DESC LIMIT 1"
 )
-_APPEND_AUDIT: Final = (
-    f"INSERT INTO audit_events ({AUDIT_COLUMNS}) VALUES ({_places(len(AUDIT_NAMES))})"  # noqa: S608 -- see above
-)
+_APPEND_ALONE: Final = f"{_APPEND_AUDIT} VALUES ({_audit_places(0)})"
 # How a statement that changed no row ends.
 _NO_ROW: Final = " 0"
 
@@ -97,9 +107,9 @@ class PostgresCallStore:
         """See ``CallRecords``."""
         row = _storable(row_of_call(record))
 
-        async def write(connection: PostgresConnection) -> Any:
-            while (await connection.execute(_BEGIN_CALL, *row)).endswith(_NO_ROW):
-                found = await connection.fetchrow(_FIND_CALL, *row[:2])
+        async def write(transaction: PostgresTransaction) -> Any:
+            while (await transaction.execute(_BEGIN_CALL, *row)).endswith(_NO_ROW):
+                found = await transaction.fetchrow(_FIND_CALL, *row[:2])
                 # Between the two statements another process may have removed its intent.
                 if found is not None:
                     return found
@@ -112,12 +122,13 @@ class PostgresCallStore:
         """See ``CallRecords``."""
         row = _storable(row_of_call(record))
 
-        async def write(connection: PostgresConnection) -> Any:
-            head = await _lock_chain(connection, audit.organization_id)
-            if not (await connection.execute(_FINISH_CALL, *row)).endswith(_NO_ROW):
-                await _append(connection, audit, head)
-                return None
-            return await connection.fetchrow(_FIND_CALL, *row[:2])
+        async def write(transaction: PostgresTransaction) -> Any:
+            event = await _next_event(transaction, audit)
+            status = await transaction.execute(_FINISH_CALL, *row, *row_of_audit(event))
+            if status.endswith(_NO_ROW):
+                return await transaction.fetchrow(_FIND_CALL, *row[:2])
+            _remember_head(transaction, audit, event)
+            return None
 
         found = await self._database.writer.submit(write, key=audit.organization_id)
         return call_of_row(found) if found else None
@@ -126,18 +137,21 @@ class PostgresCallStore:
         """See ``CallRecords``."""
         key = _storable((record.organization_id, record.tool_call_id))
 
-        async def write(connection: PostgresConnection) -> None:
-            head = await _lock_chain(connection, audit.organization_id)
-            await connection.execute(_DELETE_INTENT, *key)
-            await _append(connection, audit, head)
+        async def write(transaction: PostgresTransaction) -> None:
+            event = await _next_event(transaction, audit)
+            await transaction.execute(_DELETE_INTENT, *key)
+            await transaction.execute(_APPEND_ALONE, *row_of_audit(event))
+            _remember_head(transaction, audit, event)
 
         await self._database.writer.submit(write, key=audit.organization_id)
 
     async def append_audit_record(self, audit: AuditRecord) -> None:
         """See ``CallRecords``."""
 
-        async def write(connection: PostgresConnection) -> None:
-            await _append(connection, audit, await _lock_chain(connection, audit.organization_id))
+        async def write(transaction: PostgresTransaction) -> None:
+            event = await _next_event(transaction, audit)
+            await transaction.execute(_APPEND_ALONE, *row_of_audit(event))
+            _remember_head(transaction, audit, event)
 
         await self._database.writer.submit(write, key=audit.organization_id)
 
@@ -180,20 +194,28 @@ def audit_query(
     return statement, _storable((*(value for _, value in conditions), limit))
 
 
-async def _lock_chain(connection: PostgresConnection, organization_id: str) -> Head:
-    """Waits until no other process adds to an organization's chain, and returns its head."""
-    key = _storable((organization_id,))
-    await connection.execute(_LOCK_CHAIN, *key)
-    row = await connection.fetchrow(_FIND_HEAD, *key)
-    return Head(*row) if row else EMPTY
-
-
-async def _append(connection: PostgresConnection, audit: AuditRecord, head: Head) -> None:
-    """Adds a record to the chain whose lock is held."""
+async def _next_event(transaction: PostgresTransaction, audit: AuditRecord) -> AuditRecord:
+    """Returns a record as the next one of its organization's chain, which no other can add to now."""
+    head: Head | None = transaction.memory.get(_head_key(audit))
+    if head is None:
+        key = _storable((audit.organization_id,))
+        await transaction.execute(_LOCK_CHAIN, *key)
+        row = await transaction.fetchrow(_FIND_HEAD, *key)
+        head = Head(*row) if row else EMPTY
     # What is stored is what the digest is of.
     values = _storable(msgspec.structs.astuple(audit))
     storable = msgspec.structs.replace(audit, **dict(zip(AUDIT_NAMES, values, strict=True)))
-    await connection.execute(_APPEND_AUDIT, *row_of_audit(linked(storable, head)))
+    return linked(storable, head)
+
+
+def _remember_head(
+    transaction: PostgresTransaction, audit: AuditRecord, written: AuditRecord
+) -> None:
+    transaction.memory[_head_key(audit)] = Head(written.sequence, written.sha256)
+
+
+def _head_key(audit: AuditRecord) -> tuple[str, str]:
+    return "audit head", audit.organization_id
 
 
 def _storable(values: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -17,6 +17,7 @@ _RESULT_FIELDS: Final = ("success", "result_json", "error", "code", "finished_at
 CALL_NAMES: Final = (*_CALL_FIELDS, *_RESULT_FIELDS)
 CALL_COLUMNS: Final = ", ".join(CALL_NAMES)
 AUDIT_NAMES: Final = AuditRecord.__struct_fields__
+AUDIT_NUMBERS: Final = frozenset({"sequence", "duration_ms", "created_at_ms"})
 AUDIT_COLUMNS: Final = ", ".join(AUDIT_NAMES)
 
 _FACTS: Final = AUDIT_NAMES.index("facts")

@@ -327,3 +327,10 @@ def test_the_database_of_the_environment_is_checked(
     result = Log(["--data-dir", str(tmp_path)], lambda _: []).verify()
     assert (result.exit_code, result.stdout) == (0, "")
     asyncio.run(postgres_server.drop_database(name))
+
+
+def test_its_help_says_what_it_finds_and_what_it_does_not() -> None:
+    result = CliRunner().invoke(app, ["audit", "verify", "--help"])
+    assert result.exit_code == 0
+    for text in ("agent-executor audit verify", "--expect-head", "--database-url", "exit code"):
+        assert text in result.stdout

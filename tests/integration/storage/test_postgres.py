@@ -14,7 +14,11 @@ import uvloop
 from agent_executor.errors import UnavailableError
 from agent_executor.storage.group_commit import BatchStatistics
 from agent_executor.storage.postgres import PostgresDatabase
-from agent_executor.storage.postgres_writer import PostgresConnection, PostgresOperation
+from agent_executor.storage.postgres_writer import (
+    PostgresConnection,
+    PostgresTransaction,
+    PostgresWrite,
+)
 from tests.postgres import PostgresServer
 
 
@@ -37,23 +41,23 @@ async def database(url: str) -> AsyncIterator[PostgresDatabase]:
     await database.close()
 
 
-def insert(letter: str) -> PostgresOperation[str]:
-    async def operation(connection: PostgresConnection) -> str:
+def insert(letter: str) -> PostgresWrite[str]:
+    async def operation(connection: PostgresTransaction) -> str:
         await connection.execute("INSERT INTO letters VALUES ($1)", letter)
         return letter
 
     return operation
 
 
-def insert_and_raise(letter: str) -> PostgresOperation[str]:
-    async def operation(connection: PostgresConnection) -> str:
+def insert_and_raise(letter: str) -> PostgresWrite[str]:
+    async def operation(connection: PostgresTransaction) -> str:
         await insert(letter)(connection)
         raise KeyError(letter)
 
     return operation
 
 
-def run(statement: str) -> PostgresOperation[str]:
+def run(statement: str) -> PostgresWrite[str]:
     return lambda connection: connection.execute(statement)
 
 
@@ -62,13 +66,11 @@ async def stored(database: PostgresDatabase) -> str:
     return "".join(sorted(row[0] for row in rows))
 
 
-async def submit_together(
-    database: PostgresDatabase, *operations: PostgresOperation[Any]
-) -> list[Any]:
+async def submit_together(database: PostgresDatabase, *operations: PostgresWrite[Any]) -> list[Any]:
     """Submits while the writer is busy, so that all operations are in one batch."""
     entered, left = asyncio.Event(), asyncio.Event()
 
-    async def wait(_: PostgresConnection) -> None:
+    async def wait(_: PostgresTransaction) -> None:
         entered.set()
         await left.wait()
 
@@ -93,7 +95,7 @@ def test_it_works_under_uvloop(postgres_server: PostgresServer) -> None:
     async def main() -> list[int]:
         database = PostgresDatabase(postgres_server.url())
 
-        def select(number: int) -> PostgresOperation[int]:
+        def select(number: int) -> PostgresWrite[int]:
             return lambda connection: connection.fetchval(f"SELECT {number}")
 
         values = await asyncio.gather(*map(database.writer.submit, map(select, range(20))))
@@ -144,7 +146,7 @@ async def test_an_operation_that_ends_the_transaction_fails_alone(
 async def test_an_operation_that_swallows_an_error_fails_and_is_not_acknowledged(
     database: PostgresDatabase,
 ) -> None:
-    async def swallow(connection: PostgresConnection) -> str:
+    async def swallow(connection: PostgresTransaction) -> str:
         await insert("b")(connection)
         try:
             await connection.execute("NO STATEMENT")
@@ -175,11 +177,24 @@ async def test_a_cancelled_caller_does_not_undo_its_operation(
     assert "An abandoned operation failed." in caplog.text
 
 
+async def test_operations_tell_each_other_what_holds_in_their_transaction_only(
+    database: PostgresDatabase,
+) -> None:
+    async def count(transaction: PostgresTransaction) -> int:
+        transaction.memory["count"] = transaction.memory.get("count", 0) + 1
+        return int(transaction.memory["count"])
+
+    assert await submit_together(database, count, count, count) == [1, 2, 3]
+    # After the failure each is run again in a transaction of its own.
+    outcomes = await submit_together(database, count, insert_and_raise("a"), count)
+    assert [outcomes[0], outcomes[2]] == [1, 1]
+
+
 async def test_operations_of_one_key_keep_their_order(database: PostgresDatabase) -> None:
     seen: list[str] = []
 
-    def note(text: str) -> PostgresOperation[None]:
-        async def operation(_: PostgresConnection) -> None:
+    def note(text: str) -> PostgresWrite[None]:
+        async def operation(_: PostgresTransaction) -> None:
             seen.append(text)
 
         return operation
@@ -230,13 +245,15 @@ async def test_a_read_is_one_snapshot_and_cannot_write(
     assert await database.read(count_twice) == [0, 0]
     assert await stored(database) == "a"
     with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
-        await database.read(insert("b"))
+        await database.read(
+            lambda connection: connection.execute("INSERT INTO letters VALUES ('b')")
+        )
     with pytest.raises(KeyError):
-        await database.read(insert_and_raise_nothing_written)
+        await database.read(raise_key_error)
     assert await stored(database) == "a"
 
 
-async def insert_and_raise_nothing_written(_: PostgresConnection) -> None:
+async def raise_key_error(_: PostgresConnection) -> None:
     raise KeyError
 
 
@@ -250,7 +267,7 @@ async def test_a_statement_that_is_wrong_is_no_failure_of_the_storage(
 
 
 async def test_a_commit_is_durable_whatever_the_server_s_default(url: str) -> None:
-    async def setting(connection: PostgresConnection) -> Any:
+    async def setting(connection: PostgresTransaction) -> Any:
         return await connection.fetchval("SHOW synchronous_commit")
 
     for default, expected in (("off", "on"), ("remote_apply", "remote_apply"), ("on", "on")):
@@ -269,10 +286,10 @@ async def test_transactions_that_wait_in_a_ring_both_end(url: str) -> None:
     meeting = asyncio.Barrier(2)
     attempts = 0
 
-    def lock(first: str, second: str) -> PostgresOperation[str]:
+    def lock(first: str, second: str) -> PostgresWrite[str]:
         is_first_attempt = True
 
-        async def operation(connection: PostgresConnection) -> str:
+        async def operation(connection: PostgresTransaction) -> str:
             nonlocal attempts, is_first_attempt
             attempts += 1
             statement = "SELECT 1 FROM letters WHERE letter = $1 FOR UPDATE"
@@ -305,7 +322,7 @@ async def test_lost_connections_are_opened_again(database: PostgresDatabase, url
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
 
-    async def be_ended(connection: PostgresConnection) -> None:
+    async def be_ended(connection: PostgresTransaction) -> None:
         await insert("b")(connection)
         await end_all()
         await insert("c")(connection)
@@ -355,7 +372,7 @@ async def test_acknowledged_is_durable_and_the_rest_is_all_or_nothing(
             first, second = f"{next(ids)}", f"{next(ids)}"
 
             async def insert_two(
-                connection: PostgresConnection, pair: tuple[str, str] = (first, second)
+                connection: PostgresTransaction, pair: tuple[str, str] = (first, second)
             ) -> None:
                 for letter in pair:
                     await insert(letter)(connection)

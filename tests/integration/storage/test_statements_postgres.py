@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import Insert, insert
 
 from agent_executor.storage.postgres import PostgresDatabase
-from agent_executor.storage.postgres_writer import PostgresConnection
+from agent_executor.storage.postgres_writer import PostgresTransaction
 from agent_executor.storage.statements_postgres import PostgresStatementRunner
 
 ITEMS = sa.Table(
@@ -28,7 +28,7 @@ ITEMS = sa.Table(
 async def database(postgres_url: str) -> AsyncIterator[PostgresDatabase]:
     database = PostgresDatabase(postgres_url)
 
-    async def create(connection: PostgresConnection) -> None:
+    async def create(connection: PostgresTransaction) -> None:
         await connection.execute(
             "CREATE TABLE items"
             " (name TEXT PRIMARY KEY, content BYTEA, weight DOUBLE PRECISION, number BIGINT)"
