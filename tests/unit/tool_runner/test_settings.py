@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from agent_executor.errors import RateLimitExceededError
+from agent_executor.serving.startup import StartupError
 from agent_executor.tool_runner.bootstrap import sandbox_of
 from agent_executor.tool_runner.settings import ToolRunnerSettings
 from tests.unit.tool_runner.tools_of_tests import ADA, EVE
@@ -35,6 +36,18 @@ def test_variables_have_the_services_prefix(monkeypatch: pytest.MonkeyPatch) -> 
 def test_what_is_out_of_range_is_refused(name: str, value: int) -> None:
     with pytest.raises(ValidationError):
         ToolRunnerSettings(**{name: value})  # type: ignore[arg-type]  # one name of several
+
+
+def test_the_url_of_a_database_is_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "postgresql://ada:s3cret@db.internal/tools"
+    monkeypatch.setenv("TOOL_RUNNER_DATABASE_URL", url)
+    settings = ToolRunnerSettings.load()
+    assert settings.database_url.get_secret_value() == url
+    assert "s3cret" not in repr(settings)
+    monkeypatch.setenv("TOOL_RUNNER_DATABASE_URL", "mysql://ada:s3cret@db.internal/tools")
+    with pytest.raises(StartupError, match="TOOL_RUNNER_DATABASE_URL") as refused:
+        ToolRunnerSettings.load()
+    assert "s3cret" not in str(refused.value)
 
 
 def test_by_default_calls_are_not_limited() -> None:
