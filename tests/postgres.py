@@ -30,8 +30,20 @@ POLL_SECONDS = 0.02
 STARTER = Path(__file__).with_name("start_postgres.py")
 # PostgreSQL does not run as root, and needs a user that the machine knows.
 UNPRIVILEGED_USER = "nobody"
-# Nothing of a test's data outlives the test, so nothing has to reach the disk.
-OPTIONS = ("-F", "-c", "listen_addresses=", "-c", "shared_buffers=32MB", "-c", "max_connections=60")
+# Nothing of a test's data outlives the test, so nothing has to reach the disk. A deadlock takes so
+# long that no test takes it for a busy machine.
+DEADLOCK_TIMEOUT_SECONDS = 20
+OPTIONS = (
+    "-F",
+    "-c",
+    f"deadlock_timeout={DEADLOCK_TIMEOUT_SECONDS}s",
+    "-c",
+    "listen_addresses=",
+    "-c",
+    "shared_buffers=32MB",
+    "-c",
+    "max_connections=60",
+)
 
 
 class PostgresServer:

@@ -281,6 +281,10 @@ async def test_a_commit_is_durable_whatever_the_server_s_default(url: str) -> No
 
 
 async def test_transactions_that_wait_in_a_ring_both_end(url: str) -> None:
+    connection = await asyncpg.connect(url)
+    name = await connection.fetchval("SELECT current_database()")
+    await connection.execute(f"ALTER DATABASE {name} SET deadlock_timeout = '50ms'")
+    await connection.close()
     databases = [PostgresDatabase(url) for _ in range(2)]
     await databases[0].writer.submit(run("INSERT INTO letters VALUES ('a'), ('b')"))
     meeting = asyncio.Barrier(2)
