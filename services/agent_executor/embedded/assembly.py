@@ -16,7 +16,6 @@ from agent_executor.executor.agent_store import AgentStore
 from agent_executor.executor.agent_store_memory import MemoryAgentStore
 from agent_executor.executor.agent_store_sqlite import SqliteAgentStore
 from agent_executor.executor.agents import Agents
-from agent_executor.executor.encryption import KEY_BYTES, Encryption
 from agent_executor.executor.engine import Engine
 from agent_executor.executor.journal import Journal
 from agent_executor.executor.journal_memory import MemoryJournal
@@ -33,6 +32,7 @@ from agent_executor.ledger.store_memory import MemoryLedgerStore
 from agent_executor.ledger.store_sqlite import MIGRATIONS_FOLDER as LEDGER_MIGRATIONS
 from agent_executor.ledger.store_sqlite import SqliteLedgerStore
 from agent_executor.serving.metrics import Metrics
+from agent_executor.storage.encryption import KEY_BYTES, Encryption
 from agent_executor.storage.migrations import upgrade
 from agent_executor.storage.sqlite import SqliteDatabase
 from agent_executor.tool_runner.call_record import CallRecords

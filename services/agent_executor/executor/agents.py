@@ -8,9 +8,9 @@ from typing import Any
 from agent_executor.errors import AgentNotFoundError, ConflictError
 from agent_executor.executor.agent import AgentVersion
 from agent_executor.executor.agent_store import AgentStore
-from agent_executor.executor.encryption import Encryption
 from agent_executor.executor.identifiers import new_id
 from agent_executor.serving.security import SecurityContext
+from agent_executor.storage.encryption import Encryption
 
 PERMISSION_READ = "agent:read"
 PERMISSION_WRITE = "agent:write"

@@ -24,7 +24,6 @@ from agent_executor.api.tool_runner.v1 import (
 from agent_executor.executor.agent_servicer import AgentServicer
 from agent_executor.executor.agent_store_sqlite import SqliteAgentStore
 from agent_executor.executor.agents import Agents
-from agent_executor.executor.encryption import Encryption
 from agent_executor.executor.engine import Engine, EngineLimits
 from agent_executor.executor.journal_sqlite import SqliteJournal
 from agent_executor.executor.leases import LeaseKeeper
@@ -50,6 +49,7 @@ from agent_executor.serving.multiplex_client import MultiplexedStream
 from agent_executor.serving.multiplex_frames import CHANNEL_OPTIONS
 from agent_executor.serving.server import ServiceRuntime, run_service
 from agent_executor.serving.startup import StartupError
+from agent_executor.storage.encryption import Encryption
 from agent_executor.storage.group_commit import BatchStatistics
 from agent_executor.storage.migrations import MigrationError, upgrade
 from agent_executor.storage.sqlite import SqliteDatabase

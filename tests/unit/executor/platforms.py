@@ -7,7 +7,6 @@ from prometheus_client import CollectorRegistry
 
 from agent_executor.executor.agent_store_memory import MemoryAgentStore
 from agent_executor.executor.agents import Agents
-from agent_executor.executor.encryption import KEY_BYTES, Encryption
 from agent_executor.executor.engine import Engine
 from agent_executor.executor.journal_memory import MemoryJournal
 from agent_executor.executor.model_turn import ModelTurn
@@ -16,6 +15,7 @@ from agent_executor.executor.run_telemetry import RunTelemetry
 from agent_executor.executor.runs import Runs
 from agent_executor.serving.metrics import Metrics
 from agent_executor.serving.security import SecurityContext
+from agent_executor.storage.encryption import KEY_BYTES, Encryption
 from tests.unit.executor.peers import MemoryLedger, RecordingToolRunner
 
 ADA = SecurityContext("acme", "ada", frozenset({"*"}))

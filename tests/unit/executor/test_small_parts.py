@@ -1,20 +1,16 @@
-"""Ids, page tokens, encryption and what an agent says of itself."""
+"""Ids, page tokens and what an agent says of itself."""
 
 from __future__ import annotations
 
 import uuid
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
-from cryptography.exceptions import InvalidTag
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from agent_executor.errors import InvalidArgumentError
 from agent_executor.executor.agent import AgentVersion, CustomTool
-from agent_executor.executor.encryption import Encryption
 from agent_executor.executor.identifiers import new_id
 from agent_executor.executor.paging import (
     DEFAULT_PAGE_SIZE,
@@ -58,32 +54,6 @@ def test_a_foreign_page_token_is_refused_or_names_an_id(token: str) -> None:
 
 def test_page_size_zero_asks_for_the_default() -> None:
     assert (page_size_of(0), page_size_of(7)) == (DEFAULT_PAGE_SIZE, 7)
-
-
-def test_a_secret_is_read_back_only_for_its_resource(tmp_path: Path) -> None:
-    encryption = Encryption.from_file(tmp_path / "keys" / "encryption.key")
-    ciphertext = encryption.encrypt("sk-secret", "agent-1")
-    assert b"sk-secret" not in ciphertext
-    assert encryption.decrypt(ciphertext, "agent-1") == "sk-secret"
-    with pytest.raises(InvalidTag):
-        encryption.decrypt(ciphertext, "agent-2")
-    assert encryption.encrypt("sk-secret", "agent-1") != ciphertext
-
-
-def test_no_secret_is_no_ciphertext(tmp_path: Path) -> None:
-    encryption = Encryption.from_file(tmp_path / "encryption.key")
-    assert encryption.encrypt("", "agent") == b""
-    assert encryption.decrypt(b"", "agent") == ""
-
-
-def test_executors_that_start_together_share_one_private_key(tmp_path: Path) -> None:
-    path = tmp_path / "encryption.key"
-    with ThreadPoolExecutor(8) as threads:
-        made = list(threads.map(lambda _: Encryption.from_file(path), range(8)))
-    ciphertext = made[0].encrypt("secret", "agent")
-    assert {encryption.decrypt(ciphertext, "agent") for encryption in made} == {"secret"}
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert [file.name for file in tmp_path.iterdir()] == ["encryption.key"]
 
 
 def agent(**fields: object) -> AgentVersion:

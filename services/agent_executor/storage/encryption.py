@@ -1,4 +1,4 @@
-"""Encryption of secrets at rest, such as an agent's own API key."""
+"""Encryption of secrets at rest, such as an agent's API key or a credential of its tools."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Encryption:
         """
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not path.exists():
-            # Linked when it is whole, so that executors that start together use one key.
+            # Linked when it is whole, so that processes that start together use one key.
             with tempfile.NamedTemporaryFile(dir=path.parent) as file:
                 file.write(os.urandom(KEY_BYTES))
                 file.flush()
