@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, Text, text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    text,
+)
 
 METADATA: Final = MetaData()
 
@@ -79,4 +90,64 @@ Index(
     AUDIT_EVENTS.c.sequence,
     sqlite_where=text("decision <> 'allowed'"),
     postgresql_where=text("decision <> 'allowed'"),
+)
+
+# Ordered by code points everywhere, as Python orders, so that pages of names fit together.
+_NAME: Final = Text().with_variant(Text(collation="C"), "postgresql")
+
+CUSTOM_TOOLS: Final = Table(
+    "custom_tools",
+    METADATA,
+    Column("organization_id", Text, primary_key=True),
+    Column("name", _NAME, primary_key=True),
+    Column("newest_version", Text, nullable=False),
+)
+
+CUSTOM_TOOL_VERSIONS: Final = Table(
+    "custom_tool_versions",
+    METADATA,
+    Column("organization_id", Text, primary_key=True),
+    Column("name", _NAME, primary_key=True),
+    Column("version", Text, primary_key=True, comment="SHA-256 in hexadecimal"),
+    Column("class_name", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("input_schema_json", Text, nullable=False),
+    Column("effect", Text, nullable=False),
+    Column("timeout_seconds", Double, nullable=False),
+    Column("cache_ttl_seconds", Integer, nullable=False),
+    Column("allowed_origins", Text, nullable=False, comment="a JSON list"),
+    Column("findings", Text, nullable=False, comment="a JSON list"),
+    Column("created_at_ms", BigInteger, nullable=False),
+)
+
+RATE_LIMITS: Final = Table(
+    "rate_limits",
+    METADATA,
+    Column("organization_id", Text, primary_key=True),
+    Column("tool_name", _NAME, primary_key=True),
+    Column("scope", _NAME, primary_key=True),
+    Column("max_calls", Integer, nullable=False),
+    Column("window_seconds", Double, nullable=False),
+)
+
+ALLOWED_DOMAINS: Final = Table(
+    "allowed_domains",
+    METADATA,
+    Column("organization_id", Text, primary_key=True),
+    Column("domain", _NAME, primary_key=True),
+    Column("created_at_ms", BigInteger, nullable=False),
+)
+
+CREDENTIALS: Final = Table(
+    "credentials",
+    METADATA,
+    Column("organization_id", Text, primary_key=True),
+    Column("name", _NAME, primary_key=True),
+    Column("ciphertext", LargeBinary, nullable=False),
+    Column("header_name", Text, nullable=False),
+    Column("header_prefix", Text, nullable=False),
+    Column("allowed_origins", Text, nullable=False, comment="a JSON list"),
+    Column("tools", Text, nullable=False, comment="a JSON list"),
+    Column("updated_at_ms", BigInteger, nullable=False),
 )
