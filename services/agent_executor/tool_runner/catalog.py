@@ -28,6 +28,14 @@ class ToolDefinition(msgspec.Struct, frozen=True, kw_only=True):
         effect: What running it again can do.
         enabled: Whether it can be called at present.
         built_in: Whether it comes with the platform.
+        version: Of a custom tool, in hexadecimal; else empty, as are most fields that follow.
+        class_name: The class in the source.
+        source: The Python code; empty in lists and descriptions.
+        timeout_seconds: How long one call may run; 0 for the tool-runner's own limit.
+        cache_ttl_seconds: How long a result may be given again to an equal call; 0 for never.
+        allowed_origins: What it may ask the host to reach.
+        findings: What looks suspicious in the source.
+        created_at_ms: When the version was registered, in milliseconds since 1970-01-01 UTC.
     """
 
     name: str
@@ -36,6 +44,14 @@ class ToolDefinition(msgspec.Struct, frozen=True, kw_only=True):
     effect: Effect
     enabled: bool
     built_in: bool
+    version: str = ""
+    class_name: str = ""
+    source: str = ""
+    timeout_seconds: float = 0.0
+    cache_ttl_seconds: int = 0
+    allowed_origins: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()
+    created_at_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +87,7 @@ class ToolCatalog:
         # The token is the last name of the page before, so a tool that is added moves no other.
         tools = [tool for tool in self._registry.list() if tool.name > page_token]
         limit = page_size or DEFAULT_PAGE_SIZE
-        page = [_definition_of(tool) for tool in tools[:limit]]
+        page = [definition_of(tool) for tool in tools[:limit]]
         return ToolPage(page, page[-1].name if len(tools) > limit else "")
 
     def get_tool(self, tool_name: str, security: SecurityContext) -> ToolDefinition:
@@ -84,7 +100,7 @@ class ToolCatalog:
         tool = self._registry.find(tool_name)
         if tool is None:
             raise ToolNotFoundError(f'There is no tool named "{tool_name}".', tool_name=tool_name)
-        return _definition_of(tool)
+        return definition_of(tool)
 
     def describe_tools(
         self, tool_names: Sequence[str], security: SecurityContext
@@ -92,10 +108,11 @@ class ToolCatalog:
         """Returns the tools that are registered, of those named, in that order."""
         security.require(READ_PERMISSION)
         tools = map(self._registry.find, tool_names)
-        return [_definition_of(tool) for tool in tools if tool is not None]
+        return [definition_of(tool) for tool in tools if tool is not None]
 
 
-def _definition_of(tool: RegisteredTool) -> ToolDefinition:
+def definition_of(tool: RegisteredTool) -> ToolDefinition:
+    """Returns what models need to know of a tool."""
     return ToolDefinition(
         name=tool.name,
         description=tool.description,
@@ -103,4 +120,6 @@ def _definition_of(tool: RegisteredTool) -> ToolDefinition:
         effect=tool.effect,
         enabled=True,
         built_in=tool.built_in,
+        version=tool.version,
+        cache_ttl_seconds=tool.cache_ttl_seconds,
     )

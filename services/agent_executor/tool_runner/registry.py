@@ -10,9 +10,11 @@ from typing import Final
 from agent_executor.errors import ConflictError, InvalidArgumentError
 from agent_executor.tool_runner.argument_schema import ArgumentSchema
 from agent_executor.tool_runner.tool_base import Effect, ToolBase
+from agent_executor.tool_runner.tool_program import ToolProgram
 
-# The permission "tool:read" is the one to list tools; a tool of that name would come with it.
-RESERVED_NAMES: Final = frozenset({"read"})
+# The permissions "tool:read" and "tool:write" are those to list and to register tools; tools of
+# these names would come with them.
+RESERVED_NAMES: Final = frozenset({"read", "write"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +22,16 @@ class RegisteredTool:
     """A tool as it was when it was registered.
 
     Attributes:
-        tool: The tool itself.
+        tool: The tool itself; of a custom tool, what stands for it outside of the sandbox.
         schema: Of its arguments.
         is_async: Its ``_execute_impl`` is a coroutine function.
         built_in: It comes with the platform.
+        version: Of a custom tool, in hexadecimal; else empty.
+        program: What the sandbox runs; None for a tool that runs in this process.
+        timeout_seconds: How long one call may run; None for the tool-runner's own limit.
+        cache_ttl_seconds: How long a result of a ``read_only`` tool may be given again to an
+            equal call; 0 for never.
+        allowed_origins: What it may ask the host to reach; None for every allowed domain.
     """
 
     tool: ToolBase
@@ -33,6 +41,11 @@ class RegisteredTool:
     schema: ArgumentSchema
     is_async: bool
     built_in: bool
+    version: str = ""
+    program: ToolProgram | None = None
+    timeout_seconds: float | None = None
+    cache_ttl_seconds: int = 0
+    allowed_origins: frozenset[str] | None = None
 
 
 class ToolRegistry:
@@ -89,4 +102,5 @@ class ToolRegistry:
             schema=ArgumentSchema(tool.input_schema),
             is_async=is_async,
             built_in=built_in,
+            cache_ttl_seconds=tool.cache_ttl_seconds,
         )

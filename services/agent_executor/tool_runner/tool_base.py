@@ -64,7 +64,7 @@ class ToolBase(ABC):
             InvalidArgumentError: The name, the description or the effect is none, or the time to
                 live is out of range.
         """
-        if not _is_tool_name(name):
+        if not is_tool_name(name):
             raise InvalidArgumentError(
                 f"A tool's name is 1 to {TOOL_NAME_LENGTH_MAX} letters, digits, _ or -."
             )
@@ -164,7 +164,8 @@ def as_tool_failure(error: BaseException, tool_name: str) -> AgentExecutorError:
     return ToolExecutionError("The tool failed.", tool_name=tool_name)
 
 
-def _is_tool_name(value: object) -> bool:
+def is_tool_name(value: object) -> bool:
+    """Tells whether a tool can have this name."""
     return isinstance(value, str) and _TOOL_NAME.fullmatch(value) is not None
 
 

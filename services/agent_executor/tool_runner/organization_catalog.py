@@ -1,0 +1,136 @@
+"""Which tools an organization has, its own and those of the platform, for those who may know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from agent_executor.errors import InvalidArgumentError, ToolNotFoundError
+from agent_executor.serving.security import SecurityContext
+from agent_executor.tool_runner.catalog import (
+    DEFAULT_PAGE_SIZE,
+    PAGE_SIZE_MAX,
+    READ_PERMISSION,
+    ToolDefinition,
+    ToolPage,
+    definition_of,
+)
+from agent_executor.tool_runner.custom_tool import CustomTool
+from agent_executor.tool_runner.tool_base import is_tool_name
+from agent_executor.tool_runner.tools import Tools, is_custom_tool
+
+# Of JSON text, so that a page of large schemas is still one message.
+PAGE_BYTES_MAX: Final = 1_048_576
+
+
+class OrganizationCatalog:
+    """Shows tools. Every method raises PermissionDeniedError without ``tool:read``."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+
+    async def list_tools(
+        self, security: SecurityContext, *, page_size: int = 0, page_token: str = ""
+    ) -> ToolPage:
+        """Returns a page of the tools of the caller's organization, without sources.
+
+        A page ends early where its schemas come to more than 1 MiB.
+
+        Args:
+            security: The caller.
+            page_size: How many tools at most, up to 1000; 0 for 100.
+            page_token: The ``next_page_token`` of the page before; empty for the first page.
+
+        Raises:
+            InvalidArgumentError: The page's size is out of range, or the token is none.
+            UnavailableError: The storage failed.
+        """
+        security.require(READ_PERMISSION)
+        if not 0 <= page_size <= PAGE_SIZE_MAX:
+            raise InvalidArgumentError(f"page_size must be from 0 to {PAGE_SIZE_MAX}.")
+        # The token is the last name of the page before, so a tool that is added moves no other.
+        if page_token and not is_tool_name(page_token):
+            raise InvalidArgumentError("page_token is not one that was given out.")
+        limit = page_size or DEFAULT_PAGE_SIZE
+        custom = await self._tools.store.list_newest(
+            security.organization_id, limit + 1, page_token
+        )
+        tools = {tool.name: _definition_of(tool) for tool in custom}
+        tools |= {
+            tool.name: definition_of(tool)
+            for tool in self._tools.registry.list()
+            if tool.name > page_token
+        }
+        page = _cut([tools[name] for name in sorted(tools)], limit)
+        return ToolPage(page, page[-1].name if len(page) < len(tools) else "")
+
+    async def get_tool(
+        self, tool_name: str, security: SecurityContext, version: str = ""
+    ) -> ToolDefinition:
+        """Returns one tool, a custom one with its source.
+
+        Raises:
+            ToolNotFoundError: There is none of that name and version.
+            UnavailableError: The storage failed.
+        """
+        security.require(READ_PERMISSION)
+        tool = None if version else self._tools.registry.find(tool_name)
+        if tool is not None:
+            return definition_of(tool)
+        if is_custom_tool(tool_name, version):
+            custom = await self._tools.store.find(security.organization_id, tool_name, version)
+            if custom is not None:
+                return _definition_of(custom)
+        raise ToolNotFoundError(f'There is no tool named "{tool_name}".', tool_name=tool_name)
+
+    async def describe_tools(
+        self,
+        tool_names: Sequence[str],
+        security: SecurityContext,
+        tool_versions: Mapping[str, str] | None = None,
+    ) -> list[ToolDefinition]:
+        """Returns the tools that are registered, of those named, in that order.
+
+        Args:
+            tool_names: The names.
+            security: The caller.
+            tool_versions: The versions to describe, by name. Default: the newest ones.
+
+        Raises:
+            UnavailableError: The storage failed.
+        """
+        security.require(READ_PERMISSION)
+        versions = tool_versions or {}
+        tools = [
+            await self._tools.find(security.organization_id, name, versions.get(name, ""))
+            for name in tool_names
+        ]
+        return [definition_of(tool) for tool in tools if tool is not None]
+
+
+def _cut(tools: list[ToolDefinition], limit: int) -> list[ToolDefinition]:
+    size_bytes = 0
+    for count, tool in enumerate(tools[:limit]):
+        size_bytes += len(tool.input_schema_json) + sum(map(len, tool.findings))
+        if count and size_bytes > PAGE_BYTES_MAX:
+            return tools[:count]
+    return tools[:limit]
+
+
+def _definition_of(tool: CustomTool) -> ToolDefinition:
+    return ToolDefinition(
+        name=tool.name,
+        description=tool.description,
+        input_schema_json=tool.input_schema_json,
+        effect=tool.effect,
+        enabled=True,
+        built_in=False,
+        version=tool.version,
+        class_name=tool.class_name,
+        source=tool.source,
+        timeout_seconds=tool.timeout_seconds,
+        cache_ttl_seconds=tool.cache_ttl_seconds,
+        allowed_origins=tool.allowed_origins,
+        findings=tool.findings,
+        created_at_ms=tool.created_at_ms,
+    )
