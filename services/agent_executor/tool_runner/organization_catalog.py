@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from agent_executor.errors import InvalidArgumentError, ToolNotFoundError
+from agent_executor.errors import ToolNotFoundError
 from agent_executor.serving.security import SecurityContext
 from agent_executor.tool_runner.catalog import (
-    DEFAULT_PAGE_SIZE,
-    PAGE_SIZE_MAX,
     READ_PERMISSION,
     ToolDefinition,
     ToolPage,
     definition_of,
 )
 from agent_executor.tool_runner.custom_tool import CustomTool
+from agent_executor.tool_runner.paging import bad_page_token, entries_of_page
 from agent_executor.tool_runner.tool_base import is_tool_name
 from agent_executor.tool_runner.tools import Tools, is_custom_tool
 
@@ -46,12 +45,10 @@ class OrganizationCatalog:
             UnavailableError: The storage failed.
         """
         security.require(READ_PERMISSION)
-        if not 0 <= page_size <= PAGE_SIZE_MAX:
-            raise InvalidArgumentError(f"page_size must be from 0 to {PAGE_SIZE_MAX}.")
+        limit = entries_of_page(page_size)
         # The token is the last name of the page before, so a tool that is added moves no other.
         if page_token and not is_tool_name(page_token):
-            raise InvalidArgumentError("page_token is not one that was given out.")
-        limit = page_size or DEFAULT_PAGE_SIZE
+            raise bad_page_token()
         custom = await self._tools.store.list_newest(
             security.organization_id, limit + 1, page_token
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Final, Literal, TypeAlias, get_args
 
 from agent_executor.errors import InvalidArgumentError, RateLimitExceededError
@@ -96,7 +96,12 @@ class ToolSandbox:
         return is_within(host, self._domains)
 
     def count_call(
-        self, tool_name: str, security: SecurityContext, caller_max_calls: int | None = None
+        self,
+        tool_name: str,
+        security: SecurityContext,
+        caller_max_calls: int | None = None,
+        *,
+        further_limits: Sequence[tuple[Hashable, RateLimit]] = (),
     ) -> None:
         """Counts one call in every scope, or in none if one is exhausted.
 
@@ -105,11 +110,13 @@ class ToolSandbox:
             security: The caller.
             caller_max_calls: The caller's own limit in calls per minute; it can only lower the
                 limits in force.
+            further_limits: Limits from elsewhere that hold as well, each with a key that is like
+                none of another limit.
 
         Raises:
             RateLimitExceededError: A limit is exhausted; ``retry_after_seconds`` is exact.
         """
-        limits = self._limits_of(tool_name, security, caller_max_calls)
+        limits = [*self._limits_of(tool_name, security, caller_max_calls), *further_limits]
         refusal = self._limiter.admit(limits) if limits else None
         if refusal is None:
             return
