@@ -57,6 +57,14 @@ def tool_to_proto(tool: ToolDefinition) -> tool_pb2.Tool:
         effect=tool.effect,
         enabled=tool.enabled,
         built_in=tool.built_in,
+        version=tool.version,
+        class_name=tool.class_name,
+        source=tool.source,
+        timeout_seconds=tool.timeout_seconds,
+        cache_ttl_seconds=tool.cache_ttl_seconds,
+        allowed_origins=tool.allowed_origins,
+        findings=tool.findings,
+        created_at=timestamp(tool.created_at_ms) if tool.created_at_ms else None,
     )
 
 
@@ -68,6 +76,7 @@ def specification_to_proto(tool: ToolDefinition) -> tool_pb2.ToolSpecification:
         input_schema_json=tool.input_schema_json,
         effect=tool.effect,
         enabled=tool.enabled,
+        version=tool.version,
     )
 
 

@@ -40,6 +40,7 @@ class CredentialVault(Protocol):
 
         Raises:
             CredentialNotFoundError: The organization has none of that name.
+            FailedPreconditionError: It cannot be decrypted.
             UnavailableError: The storage failed.
         """
         ...

@@ -52,7 +52,7 @@ class OrganizationCatalog:
         custom = await self._tools.store.list_newest(
             security.organization_id, limit + 1, page_token
         )
-        tools = {tool.name: _definition_of(tool) for tool in custom}
+        tools = {tool.name: definition_of_own(tool) for tool in custom}
         tools |= {
             tool.name: definition_of(tool)
             for tool in self._tools.registry.list()
@@ -77,7 +77,7 @@ class OrganizationCatalog:
         if is_custom_tool(tool_name, version):
             custom = await self._tools.store.find(security.organization_id, tool_name, version)
             if custom is not None:
-                return _definition_of(custom)
+                return definition_of_own(custom)
         raise ToolNotFoundError(f'There is no tool named "{tool_name}".', tool_name=tool_name)
 
     async def describe_tools(
@@ -114,7 +114,8 @@ def _cut(tools: list[ToolDefinition], limit: int) -> list[ToolDefinition]:
     return tools[:limit]
 
 
-def _definition_of(tool: CustomTool) -> ToolDefinition:
+def definition_of_own(tool: CustomTool) -> ToolDefinition:
+    """Returns a custom tool as people see it, with its source."""
     return ToolDefinition(
         name=tool.name,
         description=tool.description,
