@@ -82,12 +82,28 @@ class ToolRunnerSettings(ServiceSettings):
         description="How many calls of one tool may be made per minute; 0 for no limit.",
     )
 
+    encryption_key_file: str = Field(
+        default="",
+        description=(
+            "The file with the key of the credentials' secrets, made at the first start; replicas "
+            "on one database need the same. Empty for `tool_runner/encryption.key` in the data "
+            "folder."
+        ),
+    )
+
     @field_validator("database_url")
     @classmethod
     def _names_a_postgresql_database(cls, value: SecretStr) -> SecretStr:
         if value.get_secret_value() and not value.get_secret_value().startswith("postgresql://"):
             raise ValueError("it must begin with postgresql://")
         return value
+
+    @property
+    def encryption_key_path(self) -> Path:
+        """The key by which the secrets of credentials are encrypted."""
+        if self.encryption_key_file:
+            return Path(self.encryption_key_file)
+        return self.data_dir / "tool_runner" / "encryption.key"
 
     @property
     def database_file(self) -> Path:
