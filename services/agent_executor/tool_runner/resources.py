@@ -1,4 +1,4 @@
-"""The use cases of tools, policy and credentials, built together and served together."""
+"""The use cases of tools, policy and credentials, built together."""
 
 from __future__ import annotations
 
@@ -6,31 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
-import grpc
-
-from agent_executor.api.tool_runner.v1 import (
-    credential_service_pb2,
-    credential_service_pb2_grpc,
-    policy_service_pb2,
-    policy_service_pb2_grpc,
-    tool_service_pb2,
-    tool_service_pb2_grpc,
-)
 from agent_executor.storage.encryption import Encryption
 from agent_executor.storage.statements import StatementRunner
-from agent_executor.tool_runner.credential_servicer import CredentialServicer
 from agent_executor.tool_runner.credential_store_sql import SqlCredentialStore
 from agent_executor.tool_runner.credentials import Credentials
 from agent_executor.tool_runner.custom_tool_store_sql import SqlCustomToolStore
 from agent_executor.tool_runner.custom_tools import CustomTools
-from agent_executor.tool_runner.organization_catalog import OrganizationCatalog
 from agent_executor.tool_runner.policies import Policies
-from agent_executor.tool_runner.policy_servicer import PolicyServicer
 from agent_executor.tool_runner.policy_store_sql import SqlPolicyStore
 from agent_executor.tool_runner.registry import ToolRegistry
-from agent_executor.tool_runner.sandbox_status import SandboxReporter
 from agent_executor.tool_runner.tool_program import SourceInspector
-from agent_executor.tool_runner.tool_servicer import ToolServicer
 from agent_executor.tool_runner.tools import Tools
 
 
@@ -75,23 +60,3 @@ class Resources:
             credentials=Credentials(SqlCredentialStore(runner), encryption, now_ms),
             custom_tools=CustomTools(tools, inspector, now_ms),
         )
-
-
-def register_resource_services(
-    server: grpc.aio.Server, resources: Resources, sandbox: SandboxReporter
-) -> tuple[str, ...]:
-    """Adds the services of tools, policy and credentials, and returns their full names."""
-    tool_service_pb2_grpc.add_ToolServiceServicer_to_server(
-        ToolServicer(OrganizationCatalog(resources.tools), resources.custom_tools, sandbox), server
-    )
-    policy_service_pb2_grpc.add_PolicyServiceServicer_to_server(
-        PolicyServicer(resources.policies), server
-    )
-    credential_service_pb2_grpc.add_CredentialServiceServicer_to_server(
-        CredentialServicer(resources.credentials), server
-    )
-    return (
-        tool_service_pb2.DESCRIPTOR.services_by_name["ToolService"].full_name,
-        policy_service_pb2.DESCRIPTOR.services_by_name["PolicyService"].full_name,
-        credential_service_pb2.DESCRIPTOR.services_by_name["CredentialService"].full_name,
-    )

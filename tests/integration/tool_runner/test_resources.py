@@ -41,7 +41,8 @@ from agent_executor.storage.sqlite import SqliteDatabase
 from agent_executor.storage.statements_sqlite import SqliteStatementRunner
 from agent_executor.tool_runner.builtin import built_in_tools
 from agent_executor.tool_runner.registry import ToolRegistry
-from agent_executor.tool_runner.resources import Resources, register_resource_services
+from agent_executor.tool_runner.resource_servicer import register_resource_services
+from agent_executor.tool_runner.resources import Resources
 from agent_executor.tool_runner.schema import MIGRATIONS
 from agent_executor.tool_runner.settings import ToolRunnerSettings
 from tests.integration.tool_runner.running_tool_runner import Platform

@@ -7,7 +7,7 @@ import pytest
 from google.protobuf import json_format, struct_pb2
 
 from agent_executor.api.tool_runner.v1 import tool_service_pb2
-from agent_executor.tool_runner.convert_resources import (
+from agent_executor.tool_runner.resource_convert import (
     dict_from_struct,
     registration_from_proto,
 )

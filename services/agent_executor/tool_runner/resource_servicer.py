@@ -1,0 +1,40 @@
+"""Serves tools, policy and credentials."""
+
+from __future__ import annotations
+
+import grpc
+
+from agent_executor.api.tool_runner.v1 import (
+    credential_service_pb2,
+    credential_service_pb2_grpc,
+    policy_service_pb2,
+    policy_service_pb2_grpc,
+    tool_service_pb2,
+    tool_service_pb2_grpc,
+)
+from agent_executor.tool_runner.credential_servicer import CredentialServicer
+from agent_executor.tool_runner.organization_catalog import OrganizationCatalog
+from agent_executor.tool_runner.policy_servicer import PolicyServicer
+from agent_executor.tool_runner.resources import Resources
+from agent_executor.tool_runner.sandbox_status import SandboxReporter
+from agent_executor.tool_runner.tool_servicer import ToolServicer
+
+
+def register_resource_services(
+    server: grpc.aio.Server, resources: Resources, sandbox: SandboxReporter
+) -> tuple[str, ...]:
+    """Adds the services of tools, policy and credentials, and returns their full names."""
+    tool_service_pb2_grpc.add_ToolServiceServicer_to_server(
+        ToolServicer(OrganizationCatalog(resources.tools), resources.custom_tools, sandbox), server
+    )
+    policy_service_pb2_grpc.add_PolicyServiceServicer_to_server(
+        PolicyServicer(resources.policies), server
+    )
+    credential_service_pb2_grpc.add_CredentialServiceServicer_to_server(
+        CredentialServicer(resources.credentials), server
+    )
+    return (
+        tool_service_pb2.DESCRIPTOR.services_by_name["ToolService"].full_name,
+        policy_service_pb2.DESCRIPTOR.services_by_name["PolicyService"].full_name,
+        credential_service_pb2.DESCRIPTOR.services_by_name["CredentialService"].full_name,
+    )
