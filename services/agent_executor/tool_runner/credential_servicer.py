@@ -5,8 +5,8 @@ from __future__ import annotations
 from agent_executor.api.tool_runner.v1 import credential_service_pb2, credential_service_pb2_grpc
 from agent_executor.serving.interceptors import Context
 from agent_executor.serving.security import current_security_context
-from agent_executor.tool_runner.resource_convert import credential_to_proto
 from agent_executor.tool_runner.credentials import Credentials
+from agent_executor.tool_runner.resource_convert import credential_to_proto
 from agent_executor.tool_runner.secret import Secret
 
 

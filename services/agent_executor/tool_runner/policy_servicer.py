@@ -7,12 +7,12 @@ from typing import cast
 from agent_executor.api.tool_runner.v1 import policy_service_pb2, policy_service_pb2_grpc
 from agent_executor.serving.interceptors import Context
 from agent_executor.serving.security import current_security_context
+from agent_executor.tool_runner.organization_policy import PolicyScope
+from agent_executor.tool_runner.policies import Policies
 from agent_executor.tool_runner.resource_convert import (
     allowed_domain_to_proto,
     rate_limit_to_proto,
 )
-from agent_executor.tool_runner.organization_policy import PolicyScope
-from agent_executor.tool_runner.policies import Policies
 
 
 class PolicyServicer(policy_service_pb2_grpc.PolicyServiceServicer):

@@ -11,9 +11,9 @@ from agent_executor.serving.interceptors import Context
 from agent_executor.serving.security import current_security_context
 from agent_executor.tool_runner.catalog import READ_PERMISSION
 from agent_executor.tool_runner.convert import specification_to_proto, tool_to_proto
-from agent_executor.tool_runner.resource_convert import registration_from_proto, sandbox_to_proto
 from agent_executor.tool_runner.custom_tools import CustomTools
 from agent_executor.tool_runner.organization_catalog import OrganizationCatalog, definition_of_own
+from agent_executor.tool_runner.resource_convert import registration_from_proto, sandbox_to_proto
 from agent_executor.tool_runner.sandbox_status import SandboxReporter
 
 
