@@ -8,26 +8,20 @@ from typing import Any
 
 import pytest
 
-from agent_executor.storage.migrations import upgrade
-from agent_executor.storage.sqlite import SqliteDatabase
-from agent_executor.storage.statements_sqlite import SqliteStatementRunner
 from agent_executor.tool_runner.credential_store import CredentialStore, StoredCredential
 from agent_executor.tool_runner.credential_store_memory import MemoryCredentialStore
 from agent_executor.tool_runner.credential_store_sql import SqlCredentialStore
-from agent_executor.tool_runner.schema import MIGRATIONS
+from tests.contract.tool_runner.statement_runners import DATABASES, statement_runner
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", *DATABASES])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[CredentialStore]:
     """Yields each adapter, empty."""
     if request.param == "memory":
         yield MemoryCredentialStore()
         return
-    path = tmp_path / "tool_runner.sqlite3"
-    upgrade(path, MIGRATIONS)
-    database = SqliteDatabase(path)
-    yield SqlCredentialStore(SqliteStatementRunner(database))
-    await database.close()
+    async with statement_runner(request, tmp_path) as runner:
+        yield SqlCredentialStore(runner)
 
 
 def new_credential(name: str = "api", **changes: Any) -> StoredCredential:

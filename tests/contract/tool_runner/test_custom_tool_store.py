@@ -10,27 +10,21 @@ from typing import Any
 import msgspec
 import pytest
 
-from agent_executor.storage.migrations import upgrade
-from agent_executor.storage.sqlite import SqliteDatabase
-from agent_executor.storage.statements_sqlite import SqliteStatementRunner
 from agent_executor.tool_runner.custom_tool import CustomTool
 from agent_executor.tool_runner.custom_tool_store import CustomToolStore, ReachedLimit
 from agent_executor.tool_runner.custom_tool_store_memory import MemoryCustomToolStore
 from agent_executor.tool_runner.custom_tool_store_sql import SqlCustomToolStore
-from agent_executor.tool_runner.schema import MIGRATIONS
+from tests.contract.tool_runner.statement_runners import DATABASES, statement_runner
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", *DATABASES])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[CustomToolStore]:
     """Yields each adapter, empty."""
     if request.param == "memory":
         yield MemoryCustomToolStore()
         return
-    path = tmp_path / "tool_runner.sqlite3"
-    upgrade(path, MIGRATIONS)
-    database = SqliteDatabase(path)
-    yield SqlCustomToolStore(SqliteStatementRunner(database))
-    await database.close()
+    async with statement_runner(request, tmp_path) as runner:
+        yield SqlCustomToolStore(runner)
 
 
 def new_tool(name: str = "greeter", source: str = "é = 1\n", **changes: Any) -> CustomTool:

@@ -8,9 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from agent_executor.storage.migrations import upgrade
-from agent_executor.storage.sqlite import SqliteDatabase
-from agent_executor.storage.statements_sqlite import SqliteStatementRunner
 from agent_executor.tool_runner.organization_policy import (
     AllowedDomain,
     PolicyScope,
@@ -20,20 +17,17 @@ from agent_executor.tool_runner.policy_store import PolicyStore
 from agent_executor.tool_runner.policy_store_memory import MemoryPolicyStore
 from agent_executor.tool_runner.policy_store_sql import SqlPolicyStore
 from agent_executor.tool_runner.rate_limit import CALLS_MAX, RateLimit
-from agent_executor.tool_runner.schema import MIGRATIONS
+from tests.contract.tool_runner.statement_runners import DATABASES, statement_runner
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", *DATABASES])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[PolicyStore]:
     """Yields each adapter, empty."""
     if request.param == "memory":
         yield MemoryPolicyStore()
         return
-    path = tmp_path / "tool_runner.sqlite3"
-    upgrade(path, MIGRATIONS)
-    database = SqliteDatabase(path)
-    yield SqlPolicyStore(SqliteStatementRunner(database))
-    await database.close()
+    async with statement_runner(request, tmp_path) as runner:
+        yield SqlPolicyStore(runner)
 
 
 def rule(
