@@ -26,7 +26,7 @@ from agent_executor.tool_runner.credential import (
 )
 from agent_executor.tool_runner.credential_store import CredentialStore, StoredCredential
 from agent_executor.tool_runner.origins import CREDENTIAL_SCHEMES, normalise_origins
-from agent_executor.tool_runner.paging import Page, bad_page_token, entries_of_page, page_of
+from agent_executor.tool_runner.paging import Page, decode_page_token, entries_of_page, page_of
 from agent_executor.tool_runner.secret import Secret
 from agent_executor.tool_runner.tool_base import is_tool_name
 
@@ -137,11 +137,8 @@ class Credentials:
         """
         security.require(ADMIN_PERMISSION)
         entries_max = entries_of_page(page_size)
-        if page_token and not _NAME.fullmatch(page_token):
-            raise bad_page_token()
-        found = await self._store.list_credentials(
-            security.organization_id, entries_max + 1, page_token
-        )
+        after = decode_page_token(page_token, lambda key: _NAME.fullmatch(key) is not None)
+        found = await self._store.list_credentials(security.organization_id, entries_max + 1, after)
         return page_of(found, entries_max, lambda each: each.name)
 
     async def delete(self, name: str, security: SecurityContext) -> None:

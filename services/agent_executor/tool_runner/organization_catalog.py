@@ -14,7 +14,7 @@ from agent_executor.tool_runner.catalog import (
     definition_of,
 )
 from agent_executor.tool_runner.custom_tool import CustomTool
-from agent_executor.tool_runner.paging import bad_page_token, entries_of_page
+from agent_executor.tool_runner.paging import decode_page_token, encode_page_token, entries_of_page
 from agent_executor.tool_runner.tool_base import is_tool_name
 from agent_executor.tool_runner.tools import Tools, is_custom_tool
 
@@ -47,19 +47,17 @@ class OrganizationCatalog:
         security.require(READ_PERMISSION)
         limit = entries_of_page(page_size)
         # The token is the last name of the page before, so a tool that is added moves no other.
-        if page_token and not is_tool_name(page_token):
-            raise bad_page_token()
-        custom = await self._tools.store.list_newest(
-            security.organization_id, limit + 1, page_token
-        )
+        after = decode_page_token(page_token, is_tool_name)
+        custom = await self._tools.store.list_newest(security.organization_id, limit + 1, after)
         tools = {tool.name: definition_of_own(tool) for tool in custom}
         tools |= {
             tool.name: definition_of(tool)
             for tool in self._tools.registry.list()
-            if tool.name > page_token
+            if tool.name > after
         }
         page = _cut([tools[name] for name in sorted(tools)], limit)
-        return ToolPage(page, page[-1].name if len(page) < len(tools) else "")
+        has_more = len(page) < len(tools)
+        return ToolPage(page, encode_page_token(page[-1].name) if has_more else "")
 
     async def get_tool(
         self, tool_name: str, security: SecurityContext, version: str = ""

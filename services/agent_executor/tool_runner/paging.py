@@ -1,7 +1,9 @@
-"""Pages of the tool-runner's lists: a page's token is the key of the last entry before it."""
+"""Pages of the tool-runner's lists: a page's token holds the key of the last entry before it."""
 
 from __future__ import annotations
 
+import base64
+import binascii
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
@@ -34,13 +36,32 @@ def entries_of_page(page_size: int) -> int:
     return page_size or DEFAULT_PAGE_SIZE
 
 
-def page_of(found: list[T], entries_max: int, token_of: Callable[[T], str]) -> Page[T]:
+def page_of(found: list[T], entries_max: int, key_of: Callable[[T], str]) -> Page[T]:
     """Returns the page of what was found, which is one more than the page has if there is more."""
     entries = found[:entries_max]
-    return Page(entries, token_of(entries[-1]) if len(found) > entries_max else "")
+    has_more = len(found) > entries_max
+    return Page(entries, encode_page_token(key_of(entries[-1])) if has_more else "")
 
 
-def bad_page_token() -> InvalidArgumentError:
-    """Returns the refusal of a token that was not given out."""
-    message = "page_token is not one that was given out."
-    return InvalidArgumentError(message, field_violations=(("page_token", message),))
+def encode_page_token(key: str) -> str:
+    """Returns the token of the page after the one that ends with the entry of this key."""
+    return base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")
+
+
+def decode_page_token(token: str, is_key: Callable[[str], bool]) -> str:
+    """Returns the key in a token; the empty string for the empty token.
+
+    Raises:
+        InvalidArgumentError: The token was not made by ``encode_page_token`` of such a key.
+    """
+    if not token:
+        return ""
+    try:
+        key = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+        text = key.decode()
+    except (ValueError, binascii.Error):
+        text = ""
+    if not is_key(text) or encode_page_token(text) != token:
+        message = "page_token is not one that was given out."
+        raise InvalidArgumentError(message, field_violations=(("page_token", message),))
+    return text

@@ -19,7 +19,7 @@ from agent_executor.tool_runner.organization_policy import (
     PolicyScope,
     ToolRateLimit,
 )
-from agent_executor.tool_runner.paging import Page, bad_page_token, entries_of_page, page_of
+from agent_executor.tool_runner.paging import Page, decode_page_token, entries_of_page, page_of
 from agent_executor.tool_runner.policy_store import PolicyStore
 from agent_executor.tool_runner.rate_limit import RateLimit
 from agent_executor.tool_runner.tool_base import is_tool_name
@@ -117,9 +117,7 @@ class Policies:
         """
         security.require(ADMIN_PERMISSION)
         entries_max = entries_of_page(page_size)
-        tool_name, _, scope = page_token.partition(_SEPARATOR)
-        if page_token and not (is_tool_name(tool_name) and scope in get_args(PolicyScope)):
-            raise bad_page_token()
+        tool_name, _, scope = decode_page_token(page_token, _is_limit_key).partition(_SEPARATOR)
         found = await self._store.list_rate_limits(
             security.organization_id, entries_max + 1, (tool_name, scope)
         )
@@ -175,11 +173,8 @@ class Policies:
         """
         security.require(ADMIN_PERMISSION)
         entries_max = entries_of_page(page_size)
-        if page_token and _normal_or_none(page_token) != page_token:
-            raise bad_page_token()
-        found = await self._store.list_domains(
-            security.organization_id, entries_max + 1, page_token
-        )
+        after = decode_page_token(page_token, lambda key: _normal_or_none(key) == key)
+        found = await self._store.list_domains(security.organization_id, entries_max + 1, after)
         return page_of(found, entries_max, lambda each: each.domain)
 
     async def remove_allowed_domain(self, domain: str, security: SecurityContext) -> None:
@@ -206,3 +201,8 @@ def _normal_or_none(domain: str) -> str | None:
         return normalise_domain(domain)
     except InvalidArgumentError:
         return None
+
+
+def _is_limit_key(key: str) -> bool:
+    tool_name, _, scope = key.partition(_SEPARATOR)
+    return is_tool_name(tool_name) and scope in get_args(PolicyScope)

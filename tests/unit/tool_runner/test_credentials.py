@@ -20,6 +20,7 @@ from agent_executor.tool_runner.credential import Credential, CredentialVault
 from agent_executor.tool_runner.credential_store import StoredCredential
 from agent_executor.tool_runner.credential_store_memory import MemoryCredentialStore
 from agent_executor.tool_runner.credentials import Credentials
+from agent_executor.tool_runner.paging import encode_page_token
 from agent_executor.tool_runner.secret import Secret
 
 ADMIN = SecurityContext("acme", "ada", frozenset({"credential:admin"}))
@@ -204,7 +205,7 @@ async def test_they_are_listed_in_pages(world: World) -> None:
         if not token:
             break
     assert seen == [f"api_{number}" for number in range(5)]
-    for wrong in ("\0", "Ä", "x" * 65):
+    for wrong in ("x", "\0", "AAAA", encode_page_token("Ä"), encode_page_token("x" * 65)):
         with pytest.raises(InvalidArgumentError, match="page_token"):
             await world.credentials.list_credentials(ADMIN, page_token=wrong)
     for size in (-1, 1_001):

@@ -327,9 +327,12 @@ class TestCatalog:
         with pytest.raises(InvalidArgumentError, match="page_size"):
             await world.catalog.list_tools(WRITER, **request_)
 
-    async def test_a_token_that_was_not_given_out_is_refused(self, world: World) -> None:
+    @pytest.mark.parametrize("token", ["x", "\0", "AAAA", "calculator", "Y2FsY3VsYXRvcg=="])
+    async def test_a_token_that_was_not_given_out_is_refused(
+        self, world: World, token: str
+    ) -> None:
         with pytest.raises(InvalidArgumentError, match="page_token"):
-            await world.catalog.list_tools(WRITER, page_token="\0")
+            await world.catalog.list_tools(WRITER, page_token=token)
 
     async def test_a_page_ends_where_its_schemas_are_large(self, world: World) -> None:
         schema = {"type": "object", "description": "x" * 60_000}
