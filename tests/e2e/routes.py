@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from tests.e2e.tool_runner_resources import TOOL
+
 
 @dataclass(frozen=True, slots=True)
 class Route:
@@ -57,8 +59,25 @@ ROUTES = [
         missing="RUN_NOT_FOUND",
         streams=True,
     ),
+    Route("POST", "/api/v1/tools", "tool:write", TOOL),
     Route("GET", "/api/v1/tools", "tool:read"),
     Route("GET", "/api/v1/tools/{tool_name}", "tool:read"),
+    Route("DELETE", "/api/v1/tools/{tool_name}", "tool:write"),
+    Route("GET", "/api/v1/sandbox", "tool:read"),
+    Route(
+        *("PUT", "/api/v1/tools/{tool_name}/rate-limit", "policy:admin"),
+        body={"max_calls": 5, "window_seconds": 60},
+    ),
+    Route(*("DELETE", "/api/v1/tools/{tool_name}/rate-limit", "policy:admin"), missing="NOT_FOUND"),
+    Route("GET", "/api/v1/rate-limits", "policy:admin"),
+    Route("POST", "/api/v1/allowed-domains", "policy:admin", {"domain": "api.example.com"}),
+    Route("GET", "/api/v1/allowed-domains", "policy:admin"),
+    Route("DELETE", "/api/v1/allowed-domains/{domain}", "policy:admin", missing="NOT_FOUND"),
+    Route("PUT", "/api/v1/credentials/{name}", "credential:admin", {"secret": "s3cret"}),
+    Route("GET", "/api/v1/credentials", "credential:admin"),
+    Route(
+        "DELETE", "/api/v1/credentials/{name}", "credential:admin", missing="CREDENTIAL_NOT_FOUND"
+    ),
     Route("GET", "/api/v1/audit-events", "policy:admin"),
     Route("GET", "/api/v1/usage", "ledger:read"),
     Route("GET", "/api/v1/usage/entries", "ledger:read"),

@@ -20,6 +20,8 @@ from agent_executor.api.executor.v1 import agent_service_pb2, run_service_pb2
 from agent_executor.api.ledger.v1 import budget_service_pb2, usage_service_pb2
 from agent_executor.api.tool_runner.v1 import (
     audit_service_pb2,
+    credential_service_pb2,
+    policy_service_pb2,
     tool_call_service_pb2,
     tool_service_pb2,
 )
@@ -31,7 +33,10 @@ DOMAIN = "agent-executor"
 
 _FILES_OF = {
     "executor": (agent_service_pb2, run_service_pb2),
-    "tool-runner": (tool_service_pb2, tool_call_service_pb2, audit_service_pb2),
+    "tool-runner": (
+        *(tool_service_pb2, tool_call_service_pb2, audit_service_pb2),
+        *(policy_service_pb2, credential_service_pb2),
+    ),
     "ledger": (usage_service_pb2, budget_service_pb2),
 }
 SERVICES: dict[str, list[ServiceDescriptor]] = {

@@ -12,11 +12,13 @@ import pytest
 from tests.e2e.agents_and_runs import create_agent, execute
 from tests.e2e.error_shape import assert_is_error
 from tests.e2e.routes import PATHS, ROUTES, Route
+from tests.e2e.tool_runner_resources import NAMES, TOOL
 from tests.platforms import Client, RunningPlatform
 
 KIBIBYTE = 1024
 MEBIBYTE = 1024 * KIBIBYTE
 ALL_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE")
+PARAMETERS = ("agent_id", "run_id", "budget_id", *NAMES)
 TAKE_BODIES = [route for route in ROUTES if route.body is not None]
 RUNS = ("execute", "test", "runs")
 
@@ -49,6 +51,7 @@ class Case:
     code: str = "INVALID_ARGUMENT"
     # What the error must speak of.
     mentions: str = ""
+    tool_name: str = ""
     id: str = ""
 
     def __str__(self) -> str:
@@ -67,6 +70,26 @@ def update(body: Any, mentions: str = "", **fields: Any) -> Case:
 
 def budget(body: Any, mentions: str = "", **fields: Any) -> Case:
     return Case("PUT", "/api/v1/budgets/new", body, mentions=mentions, **fields)
+
+
+def tool(changes: dict[str, Any] | None, mentions: str = "", **fields: Any) -> Case:
+    body = {} if changes is None else TOOL | changes
+    return Case(
+        "POST",
+        "/api/v1/tools",
+        body,
+        mentions=mentions,
+        id=fields.pop("id", str(changes)),
+        **fields,
+    )
+
+
+def limit(body: Any, mentions: str = "", **fields: Any) -> Case:
+    return Case("PUT", "/api/v1/tools/calculator/rate-limit", body, mentions=mentions, **fields)
+
+
+def credential(body: Any, mentions: str = "", **fields: Any) -> Case:
+    return Case("PUT", "/api/v1/credentials/new", body, mentions=mentions, **fields)
 
 
 def get(path: str, mentions: str = "", **fields: Any) -> Case:
@@ -153,15 +176,77 @@ BUDGET_CASES = [
     Case("PUT", "/api/v1/budgets/a%20b", {"limit_usd": 5}, mentions="budget_id"),
     Case("PUT", f"/api/v1/budgets/{'x' * 65}", {"limit_usd": 5}, mentions="budget_id"),
 ]
+TOOL_CASES = [
+    tool(None, "name"),
+    tool({"name": "Upper"}, "name"),
+    tool({"name": "1st"}, "name"),
+    tool({"name": "x" * 65}, "name", id="a name of 65 bytes"),
+    tool({"name": "other"}, "name"),
+    tool({"name": "calculator"}, status=409, code="CONFLICT", tool_name="calculator"),
+    tool({"name": "read"}, status=409, code="CONFLICT", tool_name="read"),
+    tool({"source": ""}, "source"),
+    tool({"source": 5}, "source"),
+    tool({"source": "x" * 262_145}, "source", id="a source of 256 KiB and a byte"),
+    tool({"class_name": ""}, "class_name"),
+    tool({"class_name": "Greeter()"}, "class_name"),
+    tool({"input_schema": {"type": "string"}}, "input schema"),
+    tool({"input_schema": {"type": 5}}, "input schema"),
+    tool({"input_schema": []}),
+    tool({"effect": "harmless"}, "effect"),
+    tool({"timeout_seconds": 601}, "timeout_seconds"),
+    tool({"timeout_seconds": "NaN"}, "timeout_seconds"),
+    tool({"cache_ttl_seconds": -1}, "cache_ttl_seconds"),
+    tool({"allowed_origins": ["api.example.com"]}, "origin"),
+    tool({"allowed_origins": ["https://a.example"] * 33}, "allowed_origins", id="33 origins"),
+]
+POLICY_CASES = [
+    limit({"window_seconds": 60}, "max_calls"),
+    limit({"max_calls": 5}, "window_seconds"),
+    limit({"max_calls": -1, "window_seconds": 60}, "max_calls"),
+    limit({"max_calls": 1.5, "window_seconds": 60}, "max_calls"),
+    limit({"max_calls": 2**31, "window_seconds": 60}, "max_calls"),
+    limit({"max_calls": 5, "window_seconds": 0}, "window_seconds"),
+    limit({"max_calls": 5, "window_seconds": 2_592_001}, "window_seconds"),
+    limit({"max_calls": 5, "window_seconds": 60, "scope": "tool"}, "scope"),
+    limit({"max_calls": 5, "window_seconds": 60, "tool_name": "another"}, "tool_name"),
+    Case(
+        *("PUT", "/api/v1/tools/a%20b/rate-limit", {"max_calls": 5, "window_seconds": 60}),
+        mentions="tool_name",
+    ),
+    *(
+        Case("POST", "/api/v1/allowed-domains", {"domain": domain}, mentions="domain")
+        for domain in ("", "https://api.example.com", "api.example.com/x", "*", "a b")
+    ),
+    Case("POST", "/api/v1/allowed-domains", {"domain": "10.0.0.1"}, mentions="address"),
+    Case("POST", "/api/v1/allowed-domains", {"domain": "ä.example"}, mentions="ASCII"),
+]
+CREDENTIAL_CASES = [
+    credential({}, "secret"),
+    credential({"secret": ""}, "secret"),
+    credential({"secret": "a\nb"}, "secret"),
+    credential({"secret": "x" * 16_385}, "secret", id="a secret of 16 KiB and a byte"),
+    credential({"secret": "s", "header_name": "Host"}, "host"),
+    credential({"secret": "s", "header_name": "x y"}, "header_name"),
+    credential({"secret": "s", "header_prefix": "a\nb"}, "header_prefix"),
+    credential({"secret": "s", "allowed_origins": ["https://a.example/path"]}, "origin"),
+    credential({"secret": "s", "tools": ["a b"]}, "tools"),
+    Case("PUT", "/api/v1/credentials/Upper", {"secret": "s"}, mentions="name"),
+]
 QUERY_CASES = [
     *(
         get(f"{path}?{query}", query.partition("=")[0])
-        for path in ("agents", "runs", "tools", "audit-events", "usage", "usage/entries", "budgets")
+        for path in (
+            *("agents", "runs", "tools", "audit-events", "usage", "usage/entries", "budgets"),
+            *("rate-limits", "allowed-domains", "credentials"),
+        )
         for query in ("page_size=-1", "page_size=1001", "page_size=x", "page_size=99999999999")
     ),
     *(
         get(f"{path}?page_token={token}", "page_token")
-        for path in ("agents", "runs", "audit-events", "usage", "usage/entries", "budgets")
+        for path in (
+            *("agents", "runs", "tools", "audit-events", "usage", "usage/entries", "budgets"),
+            *("rate-limits", "allowed-domains", "credentials"),
+        )
         for token in ("x", "%00", "AAAA", "x" * 600)
     ),
     get("agents/{agent_id}?version=-1", "version"),
@@ -186,13 +271,31 @@ NAME_CASES = [
             (str(uuid.UUID(int=0)), route.missing, 404, "a UUID"),
             ("%F0%9F%98%80", route.missing, 404, "an emoji"),
             ("a%2Fb", route.missing, 404, "with a slash"),
-            ("x" * 129, "INVALID_ARGUMENT", 400, "too long"),
+            ("x" * 256, "INVALID_ARGUMENT", 400, "too long"),
             ("%FF", "INVALID_ARGUMENT", 400, "no UTF-8"),
         ]
-        if (path := route.path.format(agent_id=name, run_id=name, budget_id=name))
+        if (path := route.path.format(**dict.fromkeys(PARAMETERS, name)))
     ),
     get("agents/{agent_id}?version=99", status=404, code="AGENT_NOT_FOUND"),
-    get("tools/unknown", status=404, code="TOOL_NOT_FOUND"),
+    get("tools/unknown", status=404, code="TOOL_NOT_FOUND", tool_name="unknown"),
+    get(
+        f"tools/calculator?version={'0' * 64}",
+        status=404,
+        code="TOOL_NOT_FOUND",
+        tool_name="calculator",
+    ),
+    Case(
+        *("DELETE", "/api/v1/tools/unknown"),
+        status=404,
+        code="TOOL_NOT_FOUND",
+        tool_name="unknown",
+    ),
+    Case(
+        *("DELETE", "/api/v1/tools/calculator"),
+        status=400,
+        code="FAILED_PRECONDITION",
+        tool_name="calculator",
+    ),
 ]
 PATH_CASES = [
     Case("GET", path, status=404, code="NOT_FOUND")
@@ -208,7 +311,10 @@ def names(client: Client) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     "case",
-    [*AGENT_CASES, *RUN_CASES, *BUDGET_CASES, *QUERY_CASES, *NAME_CASES, *PATH_CASES],
+    [
+        *(*AGENT_CASES, *RUN_CASES, *BUDGET_CASES, *TOOL_CASES, *POLICY_CASES, *CREDENTIAL_CASES),
+        *(*QUERY_CASES, *NAME_CASES, *PATH_CASES),
+    ],
     ids=str,
 )
 def test_it_is_refused(client: Client, names: dict[str, str], case: Case) -> None:
@@ -216,22 +322,21 @@ def test_it_is_refused(client: Client, names: dict[str, str], case: Case) -> Non
     for name, value in names.items():
         path = path.replace(f"{{{name}}}", value)
     answer = client.call(case.method, path, case.body)
-    tool_name = "unknown" if case.code == "TOOL_NOT_FOUND" else ""
-    assert_is_error(answer, case.status, case.code, tool_name)
+    assert_is_error(answer, case.status, case.code, case.tool_name)
     assert case.mentions in answer.body["error"]
 
 
 @pytest.mark.parametrize("kind", NOT_JSON)
 @pytest.mark.parametrize("route", TAKE_BODIES, ids=str)
 def test_a_body_that_is_no_json_object_is_refused(client: Client, route: Route, kind: str) -> None:
-    path = route.path.format(agent_id="unknown", budget_id="new")
+    path = route.path.format(**dict.fromkeys(PARAMETERS, "new"))
     answer = client.call(route.method, path, NOT_JSON[kind])
     assert_is_error(answer, 400, "INVALID_ARGUMENT")
 
 
 @pytest.mark.parametrize("route", TAKE_BODIES, ids=str)
 def test_a_body_that_is_too_large_is_refused(client: Client, route: Route) -> None:
-    path = route.path.format(agent_id="unknown", budget_id="new")
+    path = route.path.format(**dict.fromkeys(PARAMETERS, "new"))
     answer = client.call(route.method, path, {"name": "x" * 2 * MEBIBYTE})
     assert_is_error(answer, 413, "LIMIT_EXCEEDED")
 
@@ -240,7 +345,7 @@ def test_a_body_that_is_too_large_is_refused(client: Client, route: Route) -> No
 def test_a_query_parameter_that_there_is_not_is_refused(
     client: Client, names: dict[str, str], route: Route
 ) -> None:
-    path = route.path.format(**names, budget_id="new", tool_name="calculator")
+    path = route.path.format(**dict.fromkeys(PARAMETERS, "new") | names)
     answer = client.call(route.method, f"{path}?pagesize=5", route.body)
     assert_is_error(answer, 400, "INVALID_ARGUMENT")
     assert "pagesize" in answer.body["error"]
@@ -249,7 +354,7 @@ def test_a_query_parameter_that_there_is_not_is_refused(
 @pytest.mark.parametrize("path", PATHS)
 def test_a_method_that_a_path_has_not_is_refused(client: Client, path: str) -> None:
     methods = {route.method for route in ROUTES if route.path == path}
-    concrete = path.format(agent_id="a", run_id="a", budget_id="a", tool_name="a")
+    concrete = path.format(**dict.fromkeys(PARAMETERS, "a"))
     for method in set(ALL_METHODS) - methods:
         answer = client.call(method, concrete)
         assert answer.status == 405, (method, answer.content)

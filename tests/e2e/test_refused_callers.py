@@ -8,6 +8,7 @@ from tests.e2e.agents_and_runs import create_agent, execute
 from tests.e2e.bad_tokens import BAD_TOKENS
 from tests.e2e.error_shape import assert_is_error
 from tests.e2e.routes import PERMISSIONS, ROUTES, Route
+from tests.e2e.tool_runner_resources import NAMES, TOOL_NAME, create_tool_runner_resources
 from tests.platforms import Answer, Client, RunningPlatform
 
 
@@ -17,12 +18,8 @@ def resources(client: Client) -> dict[str, str]:
     agent_id = create_agent(client)
     run_id = execute(client, agent_id, "Hello!")["task_id"]
     assert client.put("/api/v1/budgets/ours", {"limit_usd": 5}).status == 200
-    return {
-        "agent_id": agent_id,
-        "run_id": run_id,
-        "budget_id": "ours",
-        "tool_name": "calculator",
-    }
+    create_tool_runner_resources(client)
+    return {"agent_id": agent_id, "run_id": run_id, "budget_id": "ours", **NAMES}
 
 
 def call(client: Client, route: Route, names: dict[str, str]) -> Answer:
@@ -39,7 +36,7 @@ def test_the_table_has_every_route(platform: RunningPlatform) -> None:
 @pytest.mark.parametrize("route", ROUTES, ids=str)
 def test_a_bad_token_is_refused(platform: RunningPlatform, route: Route, kind: str) -> None:
     make_token, status, code = BAD_TOKENS[kind]
-    names = dict.fromkeys(("agent_id", "run_id", "budget_id", "tool_name"), "anything")
+    names = dict.fromkeys(("agent_id", "run_id", "budget_id", *NAMES), "anything")
     assert_is_error(call(platform.client(make_token(platform)), route, names), status, code)
 
 
@@ -87,7 +84,30 @@ def test_what_is_another_organizations_is_not_there(
     assert theirs.body["error"].replace(name, "unknown") == unknown.body["error"]
 
 
-@pytest.mark.parametrize("path", ["agents", "runs", "audit-events", "usage/entries", "budgets"])
+def test_a_tool_of_another_organization_is_not_there(
+    platform: RunningPlatform, client: Client, organization: str, resources: dict[str, str]
+) -> None:
+    stranger = platform.client(platform.token(f"{organization}-other"))
+    path = f"/api/v1/tools/{TOOL_NAME}"
+    version = client.get(path).body["version"]
+    for answer in (
+        stranger.get(path),
+        stranger.get(f"{path}?version={version}"),
+        stranger.delete(path),
+    ):
+        assert_is_error(answer, 404, "TOOL_NOT_FOUND", TOOL_NAME)
+    names = [tool["name"] for tool in stranger.get("/api/v1/tools").body["tools"]]
+    assert TOOL_NAME not in names
+    assert client.get(path).status == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("agents", "runs", "audit-events", "usage/entries", "budgets"),
+        *("rate-limits", "allowed-domains", "credentials"),
+    ],
+)
 def test_lists_hold_nothing_of_other_organizations(
     platform: RunningPlatform, organization: str, resources: dict[str, str], path: str
 ) -> None:

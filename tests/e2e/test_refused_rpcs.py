@@ -23,6 +23,7 @@ from tests.e2e.rpc import (
     channel_to,
     refusal,
 )
+from tests.e2e.tool_runner_resources import NAMES, TOOL, create_tool_runner_resources
 from tests.platforms import Client, RunningPlatform
 
 USAGE = {"input_tokens": 1, "output_tokens": 1}
@@ -74,6 +75,33 @@ RPCS = [
     Rpc("ToolService/ListTools", "tool:read"),
     Rpc("ToolService/GetTool", "tool:read", {"tool_name": "calculator"}),
     Rpc("ToolService/DescribeTools", "tool:read", {"tool_names": ["calculator"]}),
+    Rpc("ToolService/CreateTool", "tool:write", TOOL),
+    Rpc("ToolService/DeleteTool", "tool:write", {"tool_name": "$tool_name"}, "TOOL_NOT_FOUND"),
+    Rpc("ToolService/GetSandbox", "tool:read"),
+    Rpc(
+        *("PolicyService/SetRateLimit", "policy:admin"),
+        {"tool_name": "calculator", "max_calls": 5, "window_seconds": 60.0},
+    ),
+    Rpc("PolicyService/ListRateLimits", "policy:admin"),
+    Rpc(
+        *("PolicyService/DeleteRateLimit", "policy:admin", {"tool_name": "$tool_name"}),
+        "NOT_FOUND",
+    ),
+    Rpc("PolicyService/AddAllowedDomain", "policy:admin", {"domain": "api.example.com"}),
+    Rpc("PolicyService/ListAllowedDomains", "policy:admin"),
+    Rpc(
+        *("PolicyService/RemoveAllowedDomain", "policy:admin", {"domain": "$domain"}),
+        "NOT_FOUND",
+    ),
+    Rpc(
+        *("CredentialService/PutCredential", "credential:admin"),
+        {"name": "new", "secret": "s3cret"},
+    ),
+    Rpc("CredentialService/ListCredentials", "credential:admin"),
+    Rpc(
+        *("CredentialService/DeleteCredential", "credential:admin", {"name": "$name"}),
+        "CREDENTIAL_NOT_FOUND",
+    ),
     Rpc("AuditService/ListAuditEvents", "policy:admin"),
     Rpc(
         *("UsageService/ReserveUsage", "ledger:write"),
@@ -104,9 +132,7 @@ RPCS = [
 # It admits any caller, and answers with a result what it refuses; see below.
 EXECUTE_TOOL_CALL = METHODS["ToolCallService/ExecuteToolCall"]
 STREAMS = ("ToolCallService/StreamToolCalls", "UsageService/StreamUsage")
-UNKNOWN = {"agent_id": "unknown", "run_id": "unknown", "reservation_id": "unknown"} | {
-    "budget_id": "unknown"
-}
+UNKNOWN = dict.fromkeys(("agent_id", "run_id", "reservation_id", "budget_id", *NAMES), "unknown")
 
 INVALID = [
     ("AgentService/CreateAgent", {}, "name"),
@@ -122,6 +148,25 @@ INVALID = [
     ("RunService/ListRuns", {"state": "resting"}, "state"),
     ("ToolService/DescribeTools", {}, "tool_names"),
     ("ToolService/GetTool", {}, "tool_name"),
+    ("ToolService/CreateTool", {**TOOL, "name": "Upper"}, "name"),
+    ("ToolService/CreateTool", {**TOOL, "source": ""}, "source"),
+    ("ToolService/CreateTool", {**TOOL, "effect": "harmless"}, "effect"),
+    ("ToolService/CreateTool", {**TOOL, "timeout_seconds": float("nan")}, "timeout_seconds"),
+    ("ToolService/CreateTool", {**TOOL, "allowed_origins": ["https://a.b/c"]}, "allowed_origins"),
+    ("ToolService/DeleteTool", {}, "tool_name"),
+    ("PolicyService/SetRateLimit", {"tool_name": "t", "window_seconds": 1.0}, "max_calls"),
+    ("PolicyService/SetRateLimit", {"tool_name": "t", "max_calls": 1}, "window_seconds"),
+    ("PolicyService/ListRateLimits", {"page_token": "?"}, "page_token"),
+    ("PolicyService/ListAllowedDomains", {"page_token": "?"}, "page_token"),
+    ("CredentialService/PutCredential", {"name": "n"}, "secret"),
+    ("CredentialService/PutCredential", {"name": "n", "secret": "a\nb"}, "secret"),
+    ("CredentialService/PutCredential", {"name": "N", "secret": "s"}, "name"),
+    (
+        "CredentialService/PutCredential",
+        {"name": "n", "secret": "s", "header_name": "host"},
+        "header_name",
+    ),
+    ("CredentialService/ListCredentials", {"page_token": "?"}, "page_token"),
     ("ToolCallService/ExecuteToolCall", {"tool_name": "calculator"}, "tool_call_id"),
     ("UsageService/ReserveUsage", {**MODEL_CALL, "reservation_id": "r"}, "max_output_tokens"),
     ("UsageService/SettleUsage", {**MODEL_CALL, "entry_id": "e"}, "usage"),
@@ -142,7 +187,9 @@ def names(client: Client, organization: str, platform: RunningPlatform) -> dict[
     held = {"reservation_id": "held", "max_input_tokens": 1, "max_output_tokens": 1}
     with channel_to(platform, "ledger") as channel:
         call(channel, reserve, reserve.request(**MODEL_CALL, **held), client.token)
-    return {"agent_id": agent_id, "run_id": run_id, "budget_id": "ours", "reservation_id": "held"}
+    create_tool_runner_resources(client)
+    names = {"agent_id": agent_id, "run_id": run_id, "budget_id": "ours", "reservation_id": "held"}
+    return names | NAMES
 
 
 def test_the_table_has_every_method() -> None:
