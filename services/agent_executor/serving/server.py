@@ -58,6 +58,7 @@ class ServiceRuntime(Generic[SettingsT]):
         service_key: Signs grants for peers and verifies theirs.
         metrics: Where it counts.
         telemetry: Makes its spans.
+        health: Answers health checks; a part that can fail alone has a name of its own there.
         resources: What it opens goes here, to be closed in reverse when the service has stopped.
         drain_callbacks: Called when the server takes no more calls; streams, which have no end of
             their own, are to end then.
@@ -69,6 +70,7 @@ class ServiceRuntime(Generic[SettingsT]):
     service_key: ServiceKey
     metrics: Metrics
     telemetry: Telemetry
+    health: health.aio.HealthServicer
     resources: AsyncExitStack
     drain_callbacks: list[Callable[[], None]] = field(default_factory=list)
 
@@ -181,6 +183,7 @@ def _build(
         service_key=service_key,
         metrics=metrics,
         telemetry=telemetry,
+        health=health.aio.HealthServicer(),
         resources=AsyncExitStack(),
     )
     return runtime, port
@@ -191,8 +194,7 @@ async def _served(
     runtime: ServiceRuntime[SettingsT], service_names: Sequence[str]
 ) -> AsyncIterator[None]:
     """Starts the server, tells health so, and drains it at the end."""
-    settings = runtime.settings
-    servicer = health.aio.HealthServicer()
+    settings, servicer = runtime.settings, runtime.health
     health_pb2_grpc.add_HealthServicer_to_server(servicer, runtime.server)
     if settings.reflection:
         shown = (*service_names, health.SERVICE_NAME, reflection.SERVICE_NAME)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from agent_executor.errors import OutcomeUnknownError
 from agent_executor.serving.security import SecurityContext
-from agent_executor.tool_runner.audit import AuditRecord, Decision, Outcome
+from agent_executor.tool_runner.audit import FACTS_MAX, AuditRecord, Decision, Outcome
 from agent_executor.tool_runner.call_record import CallRecord
 from agent_executor.tool_runner.tool_base import Effect
 from agent_executor.tool_runner.tool_call import ToolCall, ToolResult, sha256_hex, utc_of
@@ -19,9 +20,20 @@ class Attempt:
         arguments_bytes: Length of the arguments' JSON text in UTF-8.
         sha256: Of the arguments' JSON text, in hexadecimal.
         trace_id: In hexadecimal; empty outside of a trace.
+        tool_version: Of a custom tool, once it is known which.
+        facts: What the audit log tells beside the decision.
     """
 
-    __slots__ = ("arguments_bytes", "call", "key", "security", "sha256", "trace_id")
+    __slots__ = (
+        "arguments_bytes",
+        "call",
+        "facts",
+        "key",
+        "security",
+        "sha256",
+        "tool_version",
+        "trace_id",
+    )
 
     def __init__(self, call: ToolCall, security: SecurityContext) -> None:
         # Half characters are refused later; here they only need a digest.
@@ -32,6 +44,8 @@ class Attempt:
         self.arguments_bytes = len(data)
         self.sha256 = sha256_hex(data)
         self.trace_id = ""
+        self.tool_version = ""
+        self.facts: list[str] = []
 
     @classmethod
     def of_lost(cls, record: CallRecord) -> Attempt:
@@ -85,9 +99,9 @@ class Attempt:
         """Returns the audit record of an attempt that ran the tool."""
         return self._audit("allowed", "", now_ms, result=result)
 
-    def lost(self, code: str, now_ms: int) -> AuditRecord:
+    def lost(self, outcome: Outcome, code: str, now_ms: int) -> AuditRecord:
         """Returns the audit record of an attempt that ran the tool and did not see its end."""
-        return self._audit("allowed", "", now_ms, outcome="error", code=code)
+        return self._audit("allowed", "", now_ms, outcome=outcome, code=code)
 
     def replayed(self, result: ToolResult, now_ms: int) -> AuditRecord:
         """Returns the audit record of an attempt that got a result that was there."""
@@ -109,7 +123,7 @@ class Attempt:
     ) -> AuditRecord:
         result_sha256, duration_ms = "", 0
         if result is not None:
-            outcome = "success" if result.success else "error"
+            outcome = _outcome_of(result)
             code = result.code
             if result.success:
                 result_sha256 = sha256_hex(result.result_json.encode())
@@ -131,4 +145,12 @@ class Attempt:
             duration_ms=duration_ms,
             trace_id=self.trace_id,
             created_at_ms=now_ms,
+            tool_version=self.tool_version,
+            facts=tuple(dict.fromkeys(self.facts))[:FACTS_MAX],
         )
+
+
+def _outcome_of(result: ToolResult) -> Outcome:
+    if result.success:
+        return "success"
+    return "unknown" if result.code == OutcomeUnknownError.reason else "error"

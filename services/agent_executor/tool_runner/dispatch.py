@@ -6,17 +6,22 @@ import asyncio
 import contextvars
 import json
 import threading
-from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Protocol, TypeVar
 
 from agent_executor.errors import (
     AgentExecutorError,
     DeadlineExceededError,
     LimitExceededError,
+    SandboxUnavailableError,
     ToolExecutionError,
 )
-from agent_executor.tool_runner.registry import RegisteredTool
-from agent_executor.tool_runner.tool_base import as_tool_failure
+from agent_executor.tool_runner.call_context import current_call
+from agent_executor.tool_runner.host_http import HostHttp, PerformRequest
+from agent_executor.tool_runner.policy import Admitted
+from agent_executor.tool_runner.tool_base import ToolBase, as_tool_failure
+from agent_executor.tool_runner.tool_http import current_tool_http
+from agent_executor.tool_runner.tool_program import ToolProgram
 
 T = TypeVar("T")
 
@@ -28,10 +33,41 @@ _ENCODER: Final = json.JSONEncoder(
 )
 
 
+class Sandbox(Protocol):
+    """Runs the code that organizations have registered, isolated from everything."""
+
+    async def call(
+        self,
+        program: ToolProgram,
+        arguments_json: str,
+        *,
+        timeout_seconds: float,
+        broker: Callable[[dict[str, Any]], Awaitable[dict[str, Any]]] | None = None,
+    ) -> str:
+        """Returns the result of one call as JSON text.
+
+        Args:
+            program: The code.
+            arguments_json: The arguments.
+            timeout_seconds: How long the call may take, from now on.
+            broker: Makes the requests that the tool asks the host for; None refuses them.
+
+        Raises:
+            SandboxUnavailableError: This host cannot isolate custom tools.
+            DeadlineExceededError: The call did not end in time.
+            LimitExceededError: A limit of the sandbox is exceeded, or too many calls wait.
+            OutcomeUnknownError: The worker was lost while it ran.
+            ToolExecutionError: The tool failed.
+        """
+        ...
+
+
 class Dispatcher:
-    """Runs the tools that the program itself brings along, in its own process.
+    """Runs tools: the program's own in its own process, organizations' in the sandbox.
 
     Args:
+        sandbox: Runs what organizations have registered; None where nothing can be registered.
+        perform_request: Makes the requests that tools ask the host for; None refuses them.
         result_bytes_max: Length of a result as JSON text in UTF-8, at most.
         blocking_calls_max: How many tools that may block run at the same time; others wait.
     """
@@ -39,42 +75,66 @@ class Dispatcher:
     def __init__(
         self,
         *,
+        sandbox: Sandbox | None = None,
+        perform_request: PerformRequest | None = None,
         result_bytes_max: int = DEFAULT_RESULT_BYTES_MAX,
         blocking_calls_max: int = DEFAULT_BLOCKING_CALLS_MAX,
     ) -> None:
+        self._sandbox = sandbox
+        self._perform_request = perform_request
         self._result_bytes_max = result_bytes_max
         self._places = asyncio.Semaphore(blocking_calls_max)
 
-    async def run(
-        self, tool: RegisteredTool, arguments: dict[str, Any], timeout_seconds: float
-    ) -> str:
+    async def run(self, admitted: Admitted, timeout_seconds: float) -> str:
         """Returns the tool's result as JSON text.
 
-        A coroutine is stopped at its timeout or when the caller is cancelled. A thread cannot be
-        stopped: it goes on, counted among the blocking calls, and what it gives is dropped.
+        A coroutine is stopped at its timeout or when the caller is cancelled, and the sandbox is
+        too. A thread cannot be stopped: it goes on, counted among the blocking calls, and what it
+        gives is dropped.
 
         Raises:
             DeadlineExceededError: The tool did not end in time.
             LimitExceededError: The result is too large.
             AgentExecutorError: The tool failed, in its own words if it has raised such an error.
         """
+        tool = admitted.tool
+        if tool.program is not None:
+            return await self._run_in_sandbox(tool.program, admitted, timeout_seconds)
         try:
             if tool.tool.runs_inline:
-                result = tool.tool._execute_impl(arguments)  # noqa: SLF001 -- the method by which a tool is run
+                result = tool.tool._execute_impl(admitted.arguments)  # noqa: SLF001 -- the method by which a tool is run
             else:
-                result = await self._run_in_time(tool, arguments, timeout_seconds)
+                result = await self._run_in_time(tool.tool, admitted, timeout_seconds)
         except (Exception, SystemExit) as error:  # noqa: BLE001 -- whatever a tool raises is its result
             raise as_tool_failure(error, tool.name) from None
         return self._as_json(result, tool.name)
 
+    async def _run_in_sandbox(
+        self, program: ToolProgram, admitted: Admitted, timeout_seconds: float
+    ) -> str:
+        if self._sandbox is None:
+            raise SandboxUnavailableError(
+                "Custom tools are not run here.", tool_name=admitted.tool.name
+            )
+        perform, context = self._perform_request, admitted.context
+        broker = None if perform is None else lambda request: perform(request, context)
+        return await self._sandbox.call(
+            program,
+            _ENCODER.encode(admitted.arguments),
+            timeout_seconds=timeout_seconds,
+            broker=broker,
+        )
+
     async def _run_in_time(
-        self, tool: RegisteredTool, arguments: dict[str, Any], timeout_seconds: float
+        self, tool: ToolBase, admitted: Admitted, timeout_seconds: float
     ) -> Any:
-        execute = tool.tool._execute_impl  # noqa: SLF001 -- the method by which a tool is run
+        execute, arguments = tool._execute_impl, admitted.arguments  # noqa: SLF001 -- the method by which a tool is run
+        call_token = current_call.set(admitted.context)
+        http_token = current_tool_http.set(self._http_of(admitted))
         timeout = asyncio.timeout(timeout_seconds)
         try:
             async with timeout:
-                if not tool.is_async:
+                if not admitted.tool.is_async:
                     return await self._run_in_thread(lambda: execute(arguments))
                 return await _without_own_cancellation(execute(arguments), tool.name)
         except TimeoutError:
@@ -83,6 +143,14 @@ class Dispatcher:
             raise DeadlineExceededError(
                 f"The tool did not end within {timeout_seconds:g} s.", tool_name=tool.name
             ) from None
+        finally:
+            current_tool_http.reset(http_token)
+            current_call.reset(call_token)
+
+    def _http_of(self, admitted: Admitted) -> HostHttp | None:
+        if self._perform_request is None:
+            return None
+        return HostHttp(self._perform_request, admitted.context, asyncio.get_running_loop())
 
     async def _run_in_thread(self, function: Callable[[], T]) -> T:
         """Runs a function in a thread that the process does not wait for when it ends."""

@@ -9,16 +9,14 @@ from pydantic_settings import SettingsConfigDict
 
 from agent_executor.serving.settings import ServiceSettings
 from agent_executor.tool_runner.arguments import DEFAULT_ARGUMENTS_BYTES_MAX
-from agent_executor.tool_runner.calls import (
-    DEFAULT_CONCURRENT_CALLS_MAX,
-    DEFAULT_TIMEOUT_SECONDS,
-)
+from agent_executor.tool_runner.calls import DEFAULT_CONCURRENT_CALLS_MAX
 from agent_executor.tool_runner.dispatch import (
     DEFAULT_BLOCKING_CALLS_MAX,
     DEFAULT_RESULT_BYTES_MAX,
 )
 from agent_executor.tool_runner.rate_limit import CALLS_MAX
 from agent_executor.tool_runner.schema import DATABASE_FILE
+from agent_executor.tool_runner.tool_execution import DEFAULT_TIMEOUT_SECONDS
 
 
 class ToolRunnerSettings(ServiceSettings):

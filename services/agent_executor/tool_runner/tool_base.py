@@ -102,7 +102,7 @@ class ToolBase(ABC):
         Raises:
             ToolExecutionError: The tool is not run by a platform that has a network for it.
         """
-        http = current_tool_http.get(None)
+        http = current_tool_http.get()
         if http is None:
             raise ToolExecutionError("This tool has no network here.", tool_name=self.name)
         return http

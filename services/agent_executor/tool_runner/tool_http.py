@@ -49,5 +49,5 @@ class ToolHttp(Protocol):
         ...
 
 
-current_tool_http: Final[ContextVar[ToolHttp]] = ContextVar("tool_http")
-"""How the tool that runs at present reaches the network; without a default, it does not."""
+current_tool_http: Final[ContextVar[ToolHttp | None]] = ContextVar("tool_http", default=None)
+"""How the tool that runs at present reaches the network; None if it does not."""

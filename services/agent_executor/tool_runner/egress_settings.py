@@ -1,0 +1,40 @@
+"""What the requests of tools may reach, by environment variables."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Network
+
+from pydantic import Field
+from pydantic_settings import BaseSettings
+
+from agent_executor.egress.policy import DEFAULT_PORTS_ALLOWED
+
+
+class EgressSettings(BaseSettings):
+    """The part of the tool-runner's settings that is about requests to the outside."""
+
+    egress_allowed_cidrs: tuple[IPv4Network | IPv6Network, ...] = Field(
+        default=(),
+        description=(
+            "Internal networks that tools may reach all the same, over plain http and on every "
+            'port too, as a JSON list such as ["10.1.0.0/16"].'
+        ),
+    )
+    egress_denied_cidrs: tuple[IPv4Network | IPv6Network, ...] = Field(
+        default=(),
+        description=(
+            "Networks that tools may not reach, beside those that nobody may, as a JSON list: "
+            "for example the public addresses of your own services."
+        ),
+    )
+    egress_allow_http: bool = Field(
+        default=False, description="Whether tools may make plain http requests to public hosts."
+    )
+    egress_allowed_ports: frozenset[int] = Field(
+        default=DEFAULT_PORTS_ALLOWED,
+        description="The ports of public hosts that tools may reach, as a JSON list.",
+    )
+    egress_allow_unverified_tls: bool = Field(
+        default=False,
+        description="Whether `http_request` may be told not to check a host's certificate.",
+    )
