@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     )
     from agent_executor.executor.models.catalog import LLMModel
     from agent_executor.tool_runner.builtin.calculator import CalculatorTool
+    from agent_executor.tool_runner.builtin.http_request import HTTPRequestTool
     from agent_executor.tool_runner.sandbox import ToolSandbox
     from agent_executor.tool_runner.tool_base import ToolBase
 
@@ -31,6 +32,7 @@ __all__ = [
     "AsyncAgentExecutor",
     "CalculatorTool",
     "ContextLengthExceededError",
+    "HTTPRequestTool",
     "LLMModel",
     "RateLimitExceededError",
     "ToolBase",
@@ -45,6 +47,7 @@ _MODULE_OF_NAME: Final = {
     "AsyncAgentExecutor": "agent_executor.embedded",
     "CalculatorTool": "agent_executor.tool_runner.builtin.calculator",
     "ContextLengthExceededError": "agent_executor.errors",
+    "HTTPRequestTool": "agent_executor.tool_runner.builtin.http_request",
     "LLMModel": "agent_executor.executor.models.catalog",
     "RateLimitExceededError": "agent_executor.errors",
     "ToolBase": "agent_executor.tool_runner.tool_base",

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Hashable, Sequence
 from typing import Final, Literal, TypeAlias, get_args
 
+from agent_executor.egress.domains import is_within, normalise_domain
 from agent_executor.errors import InvalidArgumentError, RateLimitExceededError
 from agent_executor.serving.security import SecurityContext
-from agent_executor.tool_runner.domains import is_within, normalise_domain
 from agent_executor.tool_runner.rate_limit import RateLimit, RateLimiter
 
 RateLimitScope: TypeAlias = Literal["user", "organization", "tool"]

@@ -1,0 +1,1 @@
+"""HTTP to the outside: it connects only to addresses that it checked, and only where it may."""
