@@ -224,7 +224,14 @@ class _MeteredStream(httpcore2.AsyncNetworkStream):
         timeout: float | None = None,  # noqa: ASYNC109 -- the library's signature
     ) -> httpcore2.AsyncNetworkStream:
         del timeout
-        stream = await self._stream.start_tls(ssl_context, server_hostname, CONNECT_TIMEOUT_SECONDS)
+        try:
+            stream = await self._stream.start_tls(
+                ssl_context, server_hostname, CONNECT_TIMEOUT_SECONDS
+            )
+        except BaseException:
+            # The library closes it after errors, but not when the handshake is cancelled.
+            await self._stream.aclose()
+            raise
         return _MeteredStream(stream, self._meter)
 
     def get_extra_info(self, info: str) -> object:

@@ -29,6 +29,7 @@ _URL: Final = re.compile(
         (?:[/?\#].*)?""",
     re.VERBOSE | re.DOTALL,
 )
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,11 @@ def join_url(base: Target, location: str) -> Target:
     import httpx2
 
     check_characters(location)
+    # Readers differ about one that has a scheme or an authority and lacks the other.
+    if _SCHEME.match(location):
+        return parse_url(location)
+    if location.startswith("//"):
+        return parse_url(f"{base.scheme}:{location}")
     try:
         joined = base.url.join(location)
     except (httpx2.InvalidURL, ValueError):
@@ -124,7 +130,7 @@ def _target(url: httpx2.URL) -> Target:
     if host != raw_host:
         # A final dot, or a longer spelling of an IPv6 address.
         url = url.copy_with(host=host)
-    port = url.port or DEFAULT_PORTS[url.scheme]
+    port = DEFAULT_PORTS[url.scheme] if url.port is None else url.port
     sent_host = url.raw_host.decode("ascii")
     if not 0 < port <= _PORT_MAX or sent_host != host or len(str(url)) > URL_CHARACTERS_MAX:
         raise InvalidArgumentError("The URL cannot be read.")
