@@ -88,6 +88,7 @@ class EgressClient:
             LimitExceededError: Too many redirects, or a request or headers that are too large.
             DeadlineExceededError: It took too long.
             ToolExecutionError: The host could not be resolved or reached, or broke off.
+            UnavailableError: Too many names are being resolved.
         """
         if len(request.content or b"") > REQUEST_BYTES_MAX:
             raise LimitExceededError(f"A request has at most {REQUEST_BYTES_MAX} bytes.")

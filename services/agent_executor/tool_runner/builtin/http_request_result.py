@@ -101,16 +101,21 @@ def _decode(raw: bytes, content_type: str, truncated: bool) -> str | None:
 
 
 def _json_of(text: str, secrets: Sequence[Secret], size_bytes_max: int) -> dict[str, Any]:
-    """Returns ``{"json": ...}``, or nothing if the text is not JSON that can be passed on."""
+    """Returns ``{"json": ...}``, or nothing if the text is not JSON that can be passed on.
+
+    A secret that the text spells with escapes is replaced in both: ``body`` comes along.
+    """
     try:
         value = json.loads(text)
         if _is_deep(value):
             return {}
         clean = _scrubbed(value, secrets) if secrets else value
-        encoded = json.dumps(clean, ensure_ascii=False, allow_nan=False).encode()
+        encoded = json.dumps(clean, ensure_ascii=False, allow_nan=False)
+        size_bytes = len(encoded.encode())
     except (ValueError, RecursionError):
         return {}
-    return {"json": clean} if len(encoded) <= size_bytes_max else {}
+    told: dict[str, Any] = {"json": clean} if size_bytes <= size_bytes_max else {}
+    return told if clean == value else {**told, "body": encoded[:size_bytes_max]}
 
 
 def _is_deep(value: object) -> bool:
