@@ -95,8 +95,6 @@ class EgressClient:
         if not 0 <= request.max_redirects <= REDIRECTS_MAX:
             raise InvalidArgumentError(f"max_redirects is from 0 to {REDIRECTS_MAX}.")
         headers = request_headers(request.headers)
-        if attached is not None:
-            headers.pop(attached.name, None)
         target = parse_url(request.url, request.params)
         timeout = asyncio.timeout(request.timeout_seconds)
         try:

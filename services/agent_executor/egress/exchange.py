@@ -47,7 +47,7 @@ class AttachedHeader:
     """A header that the host adds, and where it may go.
 
     Attributes:
-        name: In lower case. A header of that name in the request itself is dropped.
+        name: In lower case. It takes the place of the request's own header of that name.
         value: Gives the value at the moment when it is sent.
         origins: It is sent to these and to no other, whatever the redirects say.
     """

@@ -84,7 +84,6 @@ class EgressTransport(httpx2.AsyncBaseTransport):
         pool = httpcore2.AsyncConnectionPool(
             ssl_context=self._ssl_context,
             max_connections=1,
-            max_keepalive_connections=0,
             network_backend=backend,
         )
         try:

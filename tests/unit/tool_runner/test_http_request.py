@@ -533,6 +533,16 @@ async def test_a_redirect_to_a_host_named_for_the_secret_tells_nothing(
     assert refused.value.__cause__ is None
 
 
+async def test_a_refusal_of_the_host_itself_is_told_with_a_credential_too(
+    tool: HTTPRequestTool, world: World, host: Host
+) -> None:
+    world.name("a.test", "10.0.0.1")
+    vault = Vault(credential(host))
+    with pytest.raises(PermissionDeniedError) as refused:
+        await tool.perform(arguments(host, credential="github"), context(credentials=vault))
+    assert refused.value.metadata == {"rule": "address", "host": "a.test"}
+
+
 async def test_a_secret_that_is_no_header_is_sent_and_told_nowhere(
     tool: HTTPRequestTool, host: Host
 ) -> None:
@@ -546,11 +556,12 @@ async def test_a_secret_that_is_no_header_is_sent_and_told_nowhere(
 
 def test_whoever_lists_the_tool_loads_no_http_library() -> None:
     program = (
-        "import sys; from agent_executor import HTTPRequestTool; HTTPRequestTool(); "
-        "print(*sys.modules)"
+        "import sys; before = set(sys.modules); from agent_executor import HTTPRequestTool; "
+        "HTTPRequestTool(); print(*set(sys.modules) - before)"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     loaded = set(done.stdout.split())
+    assert "agent_executor.tool_runner.builtin.http_request" in loaded
     assert not loaded & {"httpx2", "httpcore2", "asyncio", "ssl", "socket", "ctypes", "grpc"}
