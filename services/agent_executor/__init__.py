@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     )
     from agent_executor.executor.models.catalog import LLMModel
     from agent_executor.tool_runner.builtin.calculator import CalculatorTool
+    from agent_executor.tool_runner.builtin.email import EmailTool
     from agent_executor.tool_runner.builtin.http_request import HTTPRequestTool
+    from agent_executor.tool_runner.builtin.slack import SlackTool
     from agent_executor.tool_runner.sandbox import ToolSandbox
     from agent_executor.tool_runner.tool_base import ToolBase
 
@@ -32,9 +34,11 @@ __all__ = [
     "AsyncAgentExecutor",
     "CalculatorTool",
     "ContextLengthExceededError",
+    "EmailTool",
     "HTTPRequestTool",
     "LLMModel",
     "RateLimitExceededError",
+    "SlackTool",
     "ToolBase",
     "ToolExecutionError",
     "ToolNotFoundError",
@@ -47,9 +51,11 @@ _MODULE_OF_NAME: Final = {
     "AsyncAgentExecutor": "agent_executor.embedded",
     "CalculatorTool": "agent_executor.tool_runner.builtin.calculator",
     "ContextLengthExceededError": "agent_executor.errors",
+    "EmailTool": "agent_executor.tool_runner.builtin.email",
     "HTTPRequestTool": "agent_executor.tool_runner.builtin.http_request",
     "LLMModel": "agent_executor.executor.models.catalog",
     "RateLimitExceededError": "agent_executor.errors",
+    "SlackTool": "agent_executor.tool_runner.builtin.slack",
     "ToolBase": "agent_executor.tool_runner.tool_base",
     "ToolExecutionError": "agent_executor.errors",
     "ToolNotFoundError": "agent_executor.errors",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
+from agent_executor.errors import InvalidArgumentError
 from agent_executor.serving.settings import ServiceSettings
 from agent_executor.tool_runner.arguments import DEFAULT_ARGUMENTS_BYTES_MAX
 from agent_executor.tool_runner.calls import DEFAULT_CONCURRENT_CALLS_MAX
@@ -14,12 +16,14 @@ from agent_executor.tool_runner.dispatch import (
     DEFAULT_BLOCKING_CALLS_MAX,
     DEFAULT_RESULT_BYTES_MAX,
 )
+from agent_executor.tool_runner.messaging_settings import MessagingSettings
 from agent_executor.tool_runner.rate_limit import CALLS_MAX
 from agent_executor.tool_runner.schema import DATABASE_FILE
+from agent_executor.tool_runner.screening import RULES, ScreeningPolicy
 from agent_executor.tool_runner.tool_execution import DEFAULT_TIMEOUT_SECONDS
 
 
-class ToolRunnerSettings(ServiceSettings):
+class ToolRunnerSettings(MessagingSettings, ServiceSettings):
     """The tool-runner's settings."""
 
     model_config = SettingsConfigDict(env_prefix="TOOL_RUNNER_")
@@ -79,6 +83,24 @@ class ToolRunnerSettings(ServiceSettings):
         le=CALLS_MAX,
         description="How many calls of one tool may be made per minute; 0 for no limit.",
     )
+    screening: dict[str, Any] = Field(
+        default={},
+        description=(
+            "What happens to arguments that look like an attack, as a JSON object: by tool, or "
+            '"*" for all tools that are not named, either "block", "report" or "off", or that by '
+            'rule, as in {"email": "report", "search": {"sql_injection": "off"}}. The rules are '
+            f"{', '.join(RULES)}."
+        ),
+    )
+
+    @field_validator("screening")
+    @classmethod
+    def _screening_is_a_policy(cls, overrides: dict[str, Any]) -> dict[str, Any]:
+        try:
+            ScreeningPolicy(overrides)
+        except InvalidArgumentError as error:
+            raise ValueError(error.message.removesuffix(".")) from None
+        return overrides
 
     encryption_key_file: str = Field(
         default="",
