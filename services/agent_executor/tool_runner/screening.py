@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias, get_args
 
@@ -26,7 +26,8 @@ NOT_SCREENED: Final = "not_screened"
 _KEY_SHOWN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 # What every rule wants at least one of: a text without any is looked at no further.
 _REMARKABLE: Final = re.compile(
-    r"[^\w\s.,!?:()+-]|union|sleep|[\d)]\s*(?:or|and)\s|\.\.", re.IGNORECASE
+    r"[^\w\s.,!?:()+-]|[\x1c-\x1f]|\.\.|script|union|sleep|[\d)]\s*(?:or|and|order)\s",
+    re.IGNORECASE,
 )
 
 
@@ -69,7 +70,7 @@ class _ToolModes:
     """The modes of a tool's rules: those of single arguments, and those of all others."""
 
     others: _Modes
-    of_argument: Mapping[str, _Modes] = MappingProxyType({})
+    of_argument: Mapping[str, _Modes] = field(default_factory=dict)
 
 
 _BLOCK: Final = _every_rule("block")
@@ -168,7 +169,7 @@ def _hits(text: str, modes: _Modes) -> Iterator[tuple[str, bool]]:
 def _texts(arguments: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Yields the argument, the path and the text of every string, in the order of the arguments."""
     waiting: list[tuple[str, str, Any]] = [
-        (name, _shown(name), value) for name, value in reversed(arguments.items())
+        (name, _shown(name), value) for name, value in reversed(list(arguments.items()))
     ]
     # The names of the arguments themselves are the schema's business, if it has any.
     for name in arguments:
@@ -183,7 +184,8 @@ def _texts(arguments: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
                 if not _KEY_SHOWN.fullmatch(key):
                     yield argument, f"{path}.*", key
             waiting.extend(
-                (argument, f"{path}.{_shown(key)}", item) for key, item in reversed(value.items())
+                (argument, f"{path}.{_shown(key)}", item)
+                for key, item in reversed(list(value.items()))
             )
         elif isinstance(value, list | tuple):
             waiting.extend(

@@ -15,6 +15,11 @@ _ENTITY: Final = re.compile(r"&(?:#|lt|gt|quot|apos|amp|lpar|colon|tab|newline)"
 _SPACES: Final = re.compile(r"\s+")
 # MySQL runs what stands in such a comment.
 _CONDITIONAL_COMMENT: Final = re.compile(r"!\d{0,6}")
+_LAST_WORD: Final = re.compile(r"[a-z]+$")
+_WORDS: Final = re.compile(
+    r"all|and|by|delete|distinct|drop|exec|from|group|having|in|insert|into|is|like|not|null|or"
+    r"|order|select|set|table|truncate|union|update|values|where|xor"
+)
 
 
 def forms_of(text: str) -> tuple[str, ...]:
@@ -70,11 +75,4 @@ def _splits_a_word(text: str, start: int, end: int) -> bool:
     if end - start > len("/**/"):
         return False
     before = _LAST_WORD.search(text, max(0, start - 16), start)
-    return before is not None and before[0] not in _WORDS and text[end : end + 1].isalpha()
-
-
-_LAST_WORD: Final = re.compile(r"[a-z]+$")
-_WORDS: Final = frozenset(
-    "all and by delete distinct drop exec from group having in insert into is like not null or "
-    "order select set table truncate union update values where xor".split()
-)
+    return before is not None and not _WORDS.fullmatch(before[0]) and text[end : end + 1].isalpha()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from itertools import islice
 from types import MappingProxyType
 from typing import Final
 
@@ -17,6 +18,8 @@ from agent_executor.tool_runner.screening_sql import sql_injection
 
 # A value that is a path, a command or the like is one line without much in it.
 _VALUE_CHARACTERS_MAX: Final = 1_024
+# So many places of a kind are looked at; one attack is enough.
+_PLACES_MAX: Final = 64
 
 _UP: Final = r"(?:\.\.|\.{4}|\.\.;)[\\/]{1,2}"
 _TRAVERSAL: Final = re.compile(rf"(?:^|[\\/=:]){_UP}{_UP}")
@@ -25,9 +28,8 @@ _SECRET_FILE: Final = re.compile(
     r"|boot\.ini\b|\.ssh[\\/]+id_|web-inf[\\/]",
     re.IGNORECASE,
 )
-_UP_AND_SECRET_FILE: Final = re.compile(
-    rf"{_UP}[\w.\\/-]{{0,200}}?(?:{_SECRET_FILE.pattern})", re.IGNORECASE
-)
+_UP_AT: Final = re.compile(_UP)
+_UP_CHARACTERS: Final = 200
 _WHOLE_SECRET_FILE: Final = re.compile(
     r"(?:file:/{0,3})?[\\/](?:etc[\\/](?:passwd|shadow|sudoers)|proc[\\/]self[\\/]\w+)",
     re.IGNORECASE,
@@ -40,13 +42,18 @@ _COMMAND: Final = (
     r"|(?:curl|wget|nslookup|dig|ping|nc|ncat|netcat|telnet|ssh) {1,3}[\w$`\"'-][\w.:/-]{0,200}"
     r"|(?:ba|z|da|k)?sh {1,3}-[a-z]|(?:python3?|perl|ruby|php|node) {1,3}-[a-z]"
     r"|powershell\b|cmd(?:\.exe)? {0,3}/c|certutil\b|net {1,3}user\b|sleep {1,3}\d|echo {1,3}\S"
-    r"|(?:id|whoami|uname(?: -a)?|pwd|hostname|env|printenv|ls|ps|ifconfig|reboot|shutdown|dir)"
-    r" {0,3}(?:$|[;&#)`]|\|\|)"
     r")"
 )
-_SHELL_TOKEN: Final = r"^[\w.@:/%,-]{0,64}[\"']?[ )]{0,3}"
+# These do without arguments, and are words in lists of all kinds.
+_BARE_COMMAND: Final = (
+    r"(?:id|whoami|uname(?: -a)?|pwd|hostname|env|printenv|ls|ps|ifconfig|reboot|shutdown|dir)"
+    r" {0,3}(?:$|[;&#)`]|\|\|)"
+)
 _SHELL: Final = re.compile(
-    rf"{_SHELL_TOKEN}(?:;|\|\|?|&&?|\n|\r\n?|`|\$\(|[<>]\()[ \t]{{0,3}}{_COMMAND}", re.IGNORECASE
+    r"^[\w.@:/%,-]{0,64}[\"']?(?:"
+    rf"[ )]{{0,3}}(?:(?:;|\|\|?|&&?)[ \t]{{0,3}}(?:{_COMMAND}|{_BARE_COMMAND})|[\r\n]{{1,2}}{_COMMAND})"
+    rf"|(?:`|[$<>]\()[ \t]{{0,3}}(?:{_COMMAND}|{_BARE_COMMAND}))",
+    re.IGNORECASE,
 )
 _SHELL_SEPARATOR: Final = re.compile(r"\$\{?IFS\b")
 _DEV_TCP: Final = re.compile(r"(?:ba)?sh -i\b.{0,40}/dev/(?:tcp|udp)/")
@@ -55,48 +62,42 @@ _SHELL_ANYWHERE: Final = re.compile(
     r"|\|\s{0,3}(?:sudo )?(?:ba)?sh\b|\$\((?:id|whoami|curl|wget|cat)\b",
 )
 
-_SINK: Final = (
+_SINK: Final = re.compile(
     r"(?:alert|confirm|prompt|eval|fetch|import|atob|settimeout|setinterval|fromcharcode)\s{0,5}[(`.]"
     r"|document\s{0,5}\.\s{0,5}(?:cookie|domain|location|write)|(?:window|self|top|this)\s{0,5}\["
     r"|(?:window\s{0,5}\.\s{0,5})?location\s{0,5}(?:=|\.\s{0,5}(?:href|assign|replace))|xmlhttprequest"
     r"|localstorage"
 )
-_SCRIPT: Final = re.compile(
-    rf"<\s{{0,5}}script\b[^>]{{0,200}}>.{{0,400}}?(?:{_SINK})"
-    r"|<\s{0,5}script\b[^>]{0,100}\bsrc\s{0,5}=\s{0,5}[\"']?\s{0,5}(?:data:|//)",
-    re.DOTALL,
-)
-_HANDLER: Final = re.compile(
-    rf"<[a-z]\w{{0,20}}[\s/][^<>]{{0,200}}?\bon[a-z]{{4,24}}\s{{0,5}}=.{{0,60}}?(?:{_SINK})",
-    re.DOTALL,
-)
-_JAVASCRIPT_URL: Final = re.compile(
-    r"(?:^|[\"'=(])\s{0,5}(?:java|vb)\s{0,5}script\s{0,5}:.{0,100}?(?:" + _SINK + r"|msgbox)"
-    r"|(?:^|[\"'=(])\s{0,5}data:text/html[;,].{0,20}?(?:<script|base64)"
-    r"|<iframe\b[^>]{0,200}\bsrcdoc\s{0,5}=",
-    re.DOTALL,
-)
+_SCRIPT_TAG: Final = re.compile(r"<\s{0,5}script\b")
+_FOREIGN_SCRIPT: Final = re.compile(r"[^>]{0,100}?\bsrc\s{0,5}=\s{0,5}[\"']?\s{0,5}(?:data:|//)")
+_HANDLER: Final = re.compile(r"on[a-z]{4,24}\s{0,5}=")
+_SCRIPT_URL: Final = re.compile(r"script\s{0,5}:")
+_BEFORE_SCRIPT_URL: Final = re.compile(r"(?:^|[\"'=(])\s{0,5}(?:java|vb)\s{0,5}$")
+_HTML_URL: Final = re.compile(r"data:text/html[;,].{0,20}?(?:<script|base64)")
+_IFRAME: Final = re.compile(r"<iframe\b[^<>]{0,200}?\bsrcdoc\s{0,5}=")
 _SCRIPT_LIKE: Final = re.compile(
-    r"<\s{0,5}script\b|javascript\s{0,5}:|<[a-z]\w{0,20}\s[^<>]{0,200}?\bon(?:error|load)\s{0,5}="
+    r"<\s{0,5}script\b|javascript\s{0,5}:|on(?:error|load)\s{0,5}=\s{0,5}[\"'a-z]"
 )
-_BREAKS_OUT_OF_ATTRIBUTE: Final = re.compile(
-    rf"[\"']\s{{0,5}}\bon[a-z]{{4,24}}\s{{0,5}}=\s{{0,5}}[\"']?(?:{_SINK})"
-)
+_BEFORE_HANDLER_CHARACTERS: Final = 220
+_AFTER_HANDLER_CHARACTERS: Final = 80
+_SCRIPT_CHARACTERS: Final = 600
+_URL_CHARACTERS: Final = 100
 
-_OBJECT_ESCAPE: Final = (
-    r"__(?:class|mro|bases?|globals|builtins|subclasses|init|import)__|\bpopen\b|\bos\.system\b"
-    r"|getruntime|processbuilder|java\.lang|\bconstructor\b.{0,40}\bconstructor\b|\bconfig\.\w*items\b"
-    r"|_self\.env|\bsystem\s?\(|\bpassthru\b|freemarker\.template|\bfile_get_contents\b"
+_OBJECT_ESCAPE: Final = re.compile(
+    r"__(?:class|mro|bases?|globals|builtins|subclasses|init|import)__|popen\b|os\.system\b"
+    r"|getruntime|processbuilder|java\.lang|constructor[.\[\]'\"]{1,6}constructor\b|config\.items\b"
+    r"|_self\.env|system\s?\(|passthru\b|freemarker\.template|file_get_contents\b"
 )
-_TEMPLATE: Final = re.compile(rf"(?:\{{\{{|\{{%|<%=?|[$#*@]\{{)[^\n]{{0,200}}?(?:{_OBJECT_ESCAPE})")
-_LOOKUP: Final = re.compile(
-    r"\$\{(?:jndi|[^}\n]{0,60}\$\{[^}\n]{0,60}:-?[^}\n]{0,10}\}[^\n]{0,200}?:(?:ldap|rmi|dns|/))"
-)
+_TEMPLATE_BEGINS: Final = re.compile(r"\{\{|\{%|<%|[$#*@]\{")
+_TEMPLATE_CHARACTERS: Final = 200
+# Lookups that stand for a letter each, as in ${lower:j} and ${::-j}.
+_LETTER_LOOKUP: Final = re.compile(r"\$\{[a-z:]{0,12}:-?([^${}\n]{0,10})\}")
+
 _PROBE: Final = re.compile(
-    r"[\w.@'\"-]{0,32}(?:\{\{|\$\{|#\{|\*\{|<%=|@\(|\{)\s{0,3}[\"']?\d{1,10}[\"']?\s{0,3}\*"
+    r"[\w.@'\"-]{0,32}(?:\{\{|[$#*]\{|<%=|@\()\s{0,3}[\"']?\d{1,10}[\"']?\s{0,3}\*"
     r"\s{0,3}[\"']?\d{1,10}[\"']?\s{0,3}(?:\}\}|\}|%>|\))[\w.'\"-]{0,32}"
 )
-_TEMPLATE_LIKE: Final = re.compile(r"\{\{\s{0,3}(?:config|self|request)\b|\$\{jndi|<%=")
+_TEMPLATE_LIKE: Final = re.compile(r"\{\{\s{0,3}(?:config|self|request)\b|<%=")
 
 # What is in no text: all but tab, line feed, vertical tab, form feed, carriage return and escape.
 _CONTROL: Final = re.compile("[\\x00-\\x08\\x0e-\\x1a\\x1c-\\x1f\\x7f]")
@@ -108,8 +109,9 @@ def path_traversal(text: str) -> bool | None:
     """Tells whether a text leads out of a folder."""
     if ".." not in text and "/" not in text and "\\" not in text:
         return False
-    if _UP_AND_SECRET_FILE.search(text):
-        return True
+    for place in islice(_SECRET_FILE.finditer(text), _PLACES_MAX):
+        if _UP_AT.search(text, max(0, place.start() - _UP_CHARACTERS), place.start()):
+            return True
     if _is_value(text) and (_TRAVERSAL.search(text) or _WHOLE_SECRET_FILE.match(text)):
         return True
     has_way_up = "../" in text or "..\\" in text
@@ -128,13 +130,48 @@ def shell_injection(text: str) -> bool | None:
 def script_injection(text: str) -> bool | None:
     """Tells whether a browser that shows a text would run it."""
     lower = text.lower()
-    if "<" not in lower and "script" not in lower and "data:" not in lower and "on" not in lower:
-        return False
-    if _SCRIPT.search(lower) or _JAVASCRIPT_URL.search(lower):
-        return True
-    if "=" in lower and (_HANDLER.search(lower) or _BREAKS_OUT_OF_ATTRIBUTE.search(lower)):
+    if _runs_script(lower) or _has_handler(lower) or _has_script_url(lower):
         return True
     return None if _SCRIPT_LIKE.search(lower) else False
+
+
+def _runs_script(lower: str) -> bool:
+    for place in islice(_SCRIPT_TAG.finditer(lower), _PLACES_MAX):
+        start = place.end()
+        if _FOREIGN_SCRIPT.match(lower, start):
+            return True
+        if _SINK.search(lower, start, start + _SCRIPT_CHARACTERS):
+            return True
+    return False
+
+
+def _has_handler(lower: str) -> bool:
+    """Tells whether a tag, or a quote that may end an attribute of one, is followed by a handler."""
+    for place in islice(_HANDLER.finditer(lower), _PLACES_MAX):
+        start, end = place.span()
+        before = lower[max(0, start - _BEFORE_HANDLER_CHARACTERS) : start]
+        is_in_tag = before.rfind("<") > before.rfind(">")
+        if not is_in_tag and before.rstrip()[-1:] not in {'"', "'"}:
+            continue
+        if before[-1:].isalnum():
+            continue
+        if _SINK.search(lower, end, end + _AFTER_HANDLER_CHARACTERS):
+            return True
+    return False
+
+
+def _has_script_url(lower: str) -> bool:
+    if "data:" in lower and _HTML_URL.search(lower):
+        return True
+    if "<iframe" in lower and _IFRAME.search(lower):
+        return True
+    for place in islice(_SCRIPT_URL.finditer(lower), _PLACES_MAX):
+        start, end = place.span()
+        if _BEFORE_SCRIPT_URL.search(lower[max(0, start - 20) : start]) and (
+            _SINK.search(lower, end, end + _URL_CHARACTERS) or lower.startswith("msgbox", end)
+        ):
+            return True
+    return False
 
 
 def template_injection(text: str) -> bool | None:
@@ -142,7 +179,13 @@ def template_injection(text: str) -> bool | None:
     if "{" not in text and "<%" not in text and "@(" not in text:
         return False
     lower = text.lower()
-    if _TEMPLATE.search(lower) or _LOOKUP.search(lower) or _PROBE.fullmatch(lower.strip()):
+    for place in islice(_OBJECT_ESCAPE.finditer(lower), _PLACES_MAX):
+        start = place.start()
+        if _TEMPLATE_BEGINS.search(lower, max(0, start - _TEMPLATE_CHARACTERS), start):
+            return True
+    if "${" in lower and "${jndi" in lower + _LETTER_LOOKUP.sub(r"\1", lower):
+        return True
+    if _PROBE.fullmatch(lower.strip()):
         return True
     return None if _TEMPLATE_LIKE.search(lower) else False
 

@@ -19,7 +19,8 @@ from agent_executor.tool_runner.dispatch import (
 from agent_executor.tool_runner.messaging_settings import MessagingSettings
 from agent_executor.tool_runner.rate_limit import CALLS_MAX
 from agent_executor.tool_runner.schema import DATABASE_FILE
-from agent_executor.tool_runner.screening import RULES, ScreeningPolicy
+from agent_executor.tool_runner.screening import ScreeningPolicy
+from agent_executor.tool_runner.screening_rules import RULES
 from agent_executor.tool_runner.tool_execution import DEFAULT_TIMEOUT_SECONDS
 
 

@@ -42,7 +42,7 @@ _UNCERTAIN_CODES: Final = frozenset({"fatal_error", "internal_error", "request_t
 _CODE_CHARACTERS_MAX: Final = 64
 _CHUNK_BYTES: Final = 65_536
 # The SDK logs the text of messages; whoever runs this has the audit log.
-_SILENT: Final = logging.Logger("slack", level=logging.CRITICAL + 1)
+_SILENT: Final = logging.Logger("slack", logging.CRITICAL + 1)  # noqa: LOG001 -- nobody else can raise its level
 
 
 class SlackDelivery:
