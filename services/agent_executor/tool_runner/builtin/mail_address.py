@@ -16,9 +16,11 @@ LOCAL_PART_CHARACTERS_MAX: Final = 64
 # left out: addresses once named a route through other hosts with them.
 _ATOM: Final = r"[A-Za-z0-9#$&'*+/=?^_`{|}~-]+"
 _LOCAL_PART: Final = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
-# Letters that the older standard of international names maps to others, so that the name that is
-# meant and the one that is asked for are two.
-_AMBIGUOUS_LETTERS: Final = re.compile("[\u00df\u1e9e\u03c2\u200c\u200d]")
+# What the older standard of international names maps to other letters or drops, so that the name
+# that is meant and the one that is asked for are two.
+_AMBIGUOUS: Final = re.compile(
+    "[\u00ad\u00df\u034f\u03c2\u1806\u180b-\u180d\u1e9e\u200b-\u200d\u2060\ufe00-\ufe0f\ufeff]"
+)
 
 
 def parse_address(text: object, field: str) -> str:
@@ -79,7 +81,7 @@ class RecipientAllowList:
 
 
 def _normalise(domain: str, field: str) -> str:
-    if domain.startswith("*") or _AMBIGUOUS_LETTERS.search(domain):
+    if domain.startswith("*") or _AMBIGUOUS.search(domain):
         raise _not_an_address(field)
     try:
         name = normalise_domain(domain if domain.isascii() else domain.encode("idna").decode())

@@ -19,6 +19,8 @@ BODY_BYTES_MAX: Final = 1_048_576
 RECIPIENT_FIELDS: Final = ("to", "cc", "bcc")
 ARGUMENT_NAMES: Final = (*RECIPIENT_FIELDS, "subject", "body")
 
+# What fits into one line after the header's name.
+_PLAIN_SUBJECT_CHARACTERS: Final = 60
 # Whatever ends a line anywhere, and what no header holds.
 _CONTROLS: Final = re.compile("[\\x00-\\x1f\\x7f-\\x9f\u2028\u2029]")
 
@@ -81,12 +83,12 @@ class Mail:
         message["To"] = ", ".join(self.to)
         if self.cc:
             message["Cc"] = ", ".join(self.cc)
-        message["Subject"] = self.subject
         message["Date"] = format_datetime(datetime.now(UTC))
         message["Message-ID"] = message_id
         message["Auto-Submitted"] = "auto-generated"
         message.set_content(self.body, charset="utf-8")
-        return message.as_bytes()
+        # By itself, for EmailMessage drops spaces where it breaks a long one into lines.
+        return b"Subject: " + _encoded(self.subject) + b"\r\n" + message.as_bytes()
 
 
 def message_id_of(call: CallContext | None, sender: str) -> str:
@@ -97,6 +99,15 @@ def message_id_of(call: CallContext | None, sender: str) -> str:
         key = f"{call.organization_id}\0{call.tool_call_id}"
         name = hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()[:32]
     return f"<{name}@{sender.rpartition('@')[2]}>"
+
+
+def _encoded(subject: str) -> bytes:
+    """Returns a subject in lines of ASCII, from which a reader gets this very text."""
+    from email.header import Header
+
+    if subject.isascii() and len(subject) <= _PLAIN_SUBJECT_CHARACTERS and "=?" not in subject:
+        return subject.encode()
+    return Header(subject, "utf-8", header_name="Subject").encode(linesep="\r\n").encode()
 
 
 def _addresses(value: object, field: str) -> tuple[str, ...]:

@@ -208,7 +208,8 @@ def _refusal(response: Any) -> AgentExecutorError:
     if not (code.isascii() and code.replace("_", "").isalnum()):
         code = "unknown_error"
     if code in {"ratelimited", "rate_limited"}:
-        return _rate_limited(str(response.headers.get("retry-after", "")))
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return _rate_limited(headers.get("retry-after", ""))
     if code in _UNCERTAIN_CODES:
         return _unknown(f"Slack failed with {code}.")
     return ToolExecutionError(
