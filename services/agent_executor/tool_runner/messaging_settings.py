@@ -40,8 +40,8 @@ class MessagingSettings(BaseSettings):
             "`implicit` (usual on port 465), or `none`, with which no login is possible."
         ),
     )
-    email_smtp_ca_file: Path | None = Field(
-        default=None,
+    email_smtp_ca_file: str = Field(
+        default="",
         description=(
             "The certificates that the mail server's is checked against, in PEM; empty for the "
             "system's."
@@ -54,8 +54,8 @@ class MessagingSettings(BaseSettings):
         default=smtp_server.DEFAULT_CREDENTIAL_NAME,
         description="The credential of an organization that holds the mail server's password.",
     )
-    email_smtp_password_file: Path | None = Field(
-        default=None,
+    email_smtp_password_file: str = Field(
+        default="",
         description=(
             "A file with the password for organizations that have no such credential, and for "
             "programs that use the library; it is read again for each message."
@@ -82,8 +82,8 @@ class MessagingSettings(BaseSettings):
         default=_SLACK.credential_name,
         description="The credential of an organization that holds its Slack token.",
     )
-    slack_token_file: Path | None = Field(
-        default=None,
+    slack_token_file: str = Field(
+        default="",
         description=(
             "A file with the Slack token for organizations that have no such credential, and for "
             "programs that use the library; it is read again for each message."
@@ -155,10 +155,10 @@ class MessagingSettings(BaseSettings):
             host=self.email_smtp_host,
             port=self.email_smtp_port,
             tls=self.email_smtp_tls,
-            ca_file=self.email_smtp_ca_file,
+            ca_file=_path(self.email_smtp_ca_file),
             username=self.email_smtp_username,
             credential_name=self.email_credential_name,
-            password_file=self.email_smtp_password_file,
+            password_file=_path(self.email_smtp_password_file),
             sender=self.email_sender,
             timeout_seconds=self.email_timeout_seconds,
         )
@@ -169,7 +169,7 @@ class MessagingSettings(BaseSettings):
         return SlackWorkspace(
             base_url=self.slack_base_url,
             credential_name=self.slack_credential_name,
-            token_file=self.slack_token_file,
+            token_file=_path(self.slack_token_file),
             group_mentions=self.slack_group_mentions,
             timeout_seconds=self.slack_timeout_seconds,
         )
@@ -196,6 +196,11 @@ class MessagingSettings(BaseSettings):
             f"The environment variables of the tool {tool_name} are wrong: {problem}.",
             tool_name=tool_name,
         )
+
+
+def _path(text: str) -> Path | None:
+    # Empty stands for none, as in every variable.
+    return Path(text) if text else None
 
 
 @contextmanager

@@ -84,8 +84,7 @@ class MailServer:
         if self.hangs_after_data:
             await asyncio.Event().wait()
         if self.drops_after_data:
-            assert server.transport is not None
-            server.transport.abort()
+            _abort(server)
         return self.data_answer
 
     def authenticate(
@@ -152,7 +151,11 @@ async def _end(protocol: SMTP) -> None:
     if task is not None:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    if protocol.transport is not None:
+    _abort(protocol)
+
+
+def _abort(protocol: SMTP) -> None:
+    if isinstance(protocol.transport, asyncio.WriteTransport):
         protocol.transport.abort()
 
 

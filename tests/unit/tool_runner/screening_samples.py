@@ -198,8 +198,8 @@ BENIGN = (
     "選択してください; 表を削除しますか?",
     "Выберите таблицу или удалите её; это 'важно'",
     "اختر جدولا أو احذفه",
-    "“Smart quotes” and ‘single ones’ — it’s fine…",
-    "full-width：ＡＢＣ　１２３；ＯＲ",
+    "“Smart quotes” and ‘single ones’ — it’s fine…",  # noqa: RUF001 -- as people type them
+    "full-width：ＡＢＣ　１２３；ＯＲ",  # noqa: RUF001 -- as people type them
     "🎉 Party at 5; bring cake & tea 👍",
     "¿Cuál es el 'mejor' o el peor? ¡Dime!",
     "ଓଡ଼ିଆ ಕನ್ನಡ ไทย 한국어",

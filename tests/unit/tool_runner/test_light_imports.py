@@ -25,12 +25,24 @@ print(*set(sys.modules) - before)
     [
         "agent_executor.tool_runner.tool_base",
         "agent_executor.tool_runner.builtin.calculator",
+        "agent_executor.tool_runner.builtin.email",
+        "agent_executor.tool_runner.builtin.slack",
         "agent_executor.tool_runner.sandbox",
+        "agent_executor.tool_runner.screening",
     ],
 )
 def test_what_a_sandbox_loads_is_light(module: str) -> None:
     loaded = loaded_by(module)
-    third_party = {"grpc", "google", "sqlalchemy", "opentelemetry", "msgspec", "pydantic"}
+    third_party = {
+        "grpc",
+        "google",
+        "sqlalchemy",
+        "opentelemetry",
+        "msgspec",
+        "pydantic",
+        "aiosmtplib",
+        "slack_sdk",
+    }
     assert not loaded & (third_party | {"asyncio", "logging", "socket", "sqlite3"})
 
 

@@ -78,8 +78,16 @@ def test_a_token_that_is_none_is_not_shown(token: str) -> None:
 
 @pytest.mark.parametrize(
     "base_url",
-    ["", "slack.com", "http://slack.com/api/", "ftp://slack.com/", "https://user@slack.com/"]
-    + ["https://slack.com:x/", "https:///api/", "https://slack.com/api/?x=1"],
+    [
+        "",
+        "slack.com",
+        "http://slack.com/api/",
+        "ftp://slack.com/",
+        "https://user@slack.com/",
+        "https://slack.com:x/",
+        "https:///api/",
+        "https://slack.com/api/?x=1",
+    ],
 )
 def test_a_token_goes_over_https_only(base_url: str) -> None:
     with pytest.raises(InvalidArgumentError, match="base URL"):
