@@ -43,7 +43,6 @@ class ToolCalls:
         records: Remembers calls and takes the audit log.
         dispatcher: Runs the tools.
         telemetry: Tells of calls.
-        cache: Results of tools that only read. Default: one of its own.
         timeout_seconds: How long a tool may run; a caller may ask for less.
         concurrent_calls_max: How many calls may run at the same time.
         clock: Seconds since 1970-01-01 UTC.
@@ -57,7 +56,6 @@ class ToolCalls:
         records: CallRecords,
         dispatcher: Dispatcher,
         telemetry: CallTelemetry,
-        cache: ResultCache | None = None,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
         concurrent_calls_max: int = DEFAULT_CONCURRENT_CALLS_MAX,
         clock: Callable[[], float] = time.time,
@@ -66,9 +64,7 @@ class ToolCalls:
         self._attempts = CallAttempts(
             policy=policy,
             records=records,
-            execution=ToolExecution(
-                dispatcher, cache or ResultCache(), timeout_seconds=timeout_seconds
-            ),
+            execution=ToolExecution(dispatcher, ResultCache(), timeout_seconds=timeout_seconds),
             telemetry=telemetry,
             clock=clock,
             monotonic=monotonic,

@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import json
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, Final, Protocol, TypeVar
 
 from agent_executor.errors import (
@@ -16,8 +16,9 @@ from agent_executor.errors import (
     SandboxUnavailableError,
     ToolExecutionError,
 )
+from agent_executor.tool_runner.builtin.http_request import HTTPRequestTool
 from agent_executor.tool_runner.call_context import current_call
-from agent_executor.tool_runner.host_http import HostHttp, PerformRequest
+from agent_executor.tool_runner.host_http import Broker, HostHttp, broker_of
 from agent_executor.tool_runner.policy import Admitted
 from agent_executor.tool_runner.tool_base import ToolBase, as_tool_failure
 from agent_executor.tool_runner.tool_http import current_tool_http
@@ -42,7 +43,7 @@ class Sandbox(Protocol):
         arguments_json: str,
         *,
         timeout_seconds: float,
-        broker: Callable[[dict[str, Any]], Awaitable[dict[str, Any]]] | None = None,
+        broker: Broker | None = None,
     ) -> str:
         """Returns the result of one call as JSON text.
 
@@ -67,7 +68,7 @@ class Dispatcher:
 
     Args:
         sandbox: Runs what organizations have registered; None where nothing can be registered.
-        perform_request: Makes the requests that tools ask the host for; None refuses them.
+        http_request: Makes the requests that tools ask the host for; None refuses them.
         result_bytes_max: Length of a result as JSON text in UTF-8, at most.
         blocking_calls_max: How many tools that may block run at the same time; others wait.
     """
@@ -76,12 +77,12 @@ class Dispatcher:
         self,
         *,
         sandbox: Sandbox | None = None,
-        perform_request: PerformRequest | None = None,
+        http_request: HTTPRequestTool | None = None,
         result_bytes_max: int = DEFAULT_RESULT_BYTES_MAX,
         blocking_calls_max: int = DEFAULT_BLOCKING_CALLS_MAX,
     ) -> None:
         self._sandbox = sandbox
-        self._perform_request = perform_request
+        self._http_request = http_request
         self._result_bytes_max = result_bytes_max
         self._places = asyncio.Semaphore(blocking_calls_max)
 
@@ -116,18 +117,14 @@ class Dispatcher:
             raise SandboxUnavailableError(
                 "Custom tools are not run here.", tool_name=admitted.tool.name
             )
-        perform, context = self._perform_request, admitted.context
-        broker = None if perform is None else lambda request: perform(request, context)
         return await self._sandbox.call(
             program,
             _ENCODER.encode(admitted.arguments),
             timeout_seconds=timeout_seconds,
-            broker=broker,
+            broker=self._broker_of(admitted),
         )
 
-    async def _run_in_time(
-        self, tool: ToolBase, admitted: Admitted, timeout_seconds: float
-    ) -> Any:
+    async def _run_in_time(self, tool: ToolBase, admitted: Admitted, timeout_seconds: float) -> Any:
         execute, arguments = tool._execute_impl, admitted.arguments  # noqa: SLF001 -- the method by which a tool is run
         call_token = current_call.set(admitted.context)
         http_token = current_tool_http.set(self._http_of(admitted))
@@ -147,10 +144,15 @@ class Dispatcher:
             current_tool_http.reset(http_token)
             current_call.reset(call_token)
 
+    def _broker_of(self, admitted: Admitted) -> Broker | None:
+        tool = self._http_request
+        return None if tool is None else broker_of(tool, admitted.context)
+
     def _http_of(self, admitted: Admitted) -> HostHttp | None:
-        if self._perform_request is None:
+        broker = self._broker_of(admitted)
+        if broker is None:
             return None
-        return HostHttp(self._perform_request, admitted.context, asyncio.get_running_loop())
+        return HostHttp(broker, admitted.tool.name, asyncio.get_running_loop())
 
     async def _run_in_thread(self, function: Callable[[], T]) -> T:
         """Runs a function in a thread that the process does not wait for when it ends."""

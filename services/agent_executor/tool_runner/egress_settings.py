@@ -5,13 +5,19 @@ from __future__ import annotations
 from ipaddress import IPv4Network, IPv6Network
 
 from pydantic import Field
-from pydantic_settings import BaseSettings
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from agent_executor.egress.policy import DEFAULT_PORTS_ALLOWED
+from agent_executor.tool_runner.builtin.http_request import HTTPRequestTool
+from agent_executor.tool_runner.sandbox import ToolSandbox
 
 
 class EgressSettings(BaseSettings):
     """The part of the tool-runner's settings that is about requests to the outside."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TOOL_RUNNER_", frozen=True, extra="ignore", env_ignore_empty=True
+    )
 
     egress_allowed_cidrs: tuple[IPv4Network | IPv6Network, ...] = Field(
         default=(),
@@ -38,3 +44,18 @@ class EgressSettings(BaseSettings):
         default=False,
         description="Whether `http_request` may be told not to check a host's certificate.",
     )
+
+    def http_request_tool(self, sandbox: ToolSandbox | None = None) -> HTTPRequestTool:
+        """Returns the tool ``http_request`` under these settings.
+
+        Args:
+            sandbox: Its allowed domains hold where a program calls the tool itself.
+        """
+        return HTTPRequestTool(
+            sandbox,
+            allowed_networks=self.egress_allowed_cidrs,
+            denied_networks=self.egress_denied_cidrs,
+            allow_http=self.egress_allow_http,
+            allowed_ports=self.egress_allowed_ports,
+            allow_unverified_tls=self.egress_allow_unverified_tls,
+        )

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from itertools import count
 from typing import Any, TypeAlias
 
 from agent_executor.errors import ToolExecutionError
+from agent_executor.tool_runner.builtin.http_request import HTTPRequestTool
 from agent_executor.tool_runner.call_context import CallContext
 from agent_executor.tool_runner.tool_http import DEFAULT_TIMEOUT_SECONDS
 
-PerformRequest: TypeAlias = Callable[[dict[str, Any], CallContext], Awaitable[dict[str, Any]]]
-"""Makes a request on behalf of a call; its arguments are those of ``http_request``."""
+Broker: TypeAlias = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+"""Makes a request on behalf of one call; its arguments and its result are ``http_request``'s."""
+
+
+def broker_of(tool: HTTPRequestTool, context: CallContext) -> Broker:
+    """Returns what makes the requests of a call, one after the other."""
+    sequence = count()
+    return lambda arguments: tool.perform(arguments, context, sequence=next(sequence))
 
 
 class HostHttp:
     """``ToolHttp`` for a tool in a thread, which waits while the event loop makes the request."""
 
-    def __init__(
-        self, perform: PerformRequest, context: CallContext, loop: asyncio.AbstractEventLoop
-    ) -> None:
-        self._perform = perform
-        self._context = context
+    def __init__(self, broker: Broker, tool_name: str, loop: asyncio.AbstractEventLoop) -> None:
+        self._broker = broker
+        self._tool_name = tool_name
         self._loop = loop
 
     def request(
@@ -40,7 +46,7 @@ class HostHttp:
         if asyncio._get_running_loop() is self._loop:  # noqa: SLF001 -- documented, for event loops' code
             raise ToolExecutionError(
                 "A coroutine cannot wait for self.http; let _execute_impl be a plain def.",
-                tool_name=self._context.tool_name,
+                tool_name=self._tool_name,
             )
         arguments = request_arguments(
             method=method,
@@ -55,7 +61,7 @@ class HostHttp:
         return asyncio.run_coroutine_threadsafe(self._make(arguments), self._loop).result()
 
     async def _make(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        return await self._perform(arguments, self._context)
+        return await self._broker(arguments)
 
 
 def request_arguments(**given: Any) -> dict[str, Any]:

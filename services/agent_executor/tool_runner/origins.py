@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Final
 
+from agent_executor.egress.domains import normalise_domain
 from agent_executor.errors import InvalidArgumentError
-from agent_executor.tool_runner.domains import normalise_domain
 
 WEB_SCHEMES: Final = ("https", "http")
 # Where a credential may go: to a mail server as well.

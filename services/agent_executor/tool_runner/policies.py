@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from typing import Final, Literal, get_args
 
+from agent_executor.egress.domains import normalise_domain
 from agent_executor.errors import InvalidArgumentError, LimitExceededError, NotFoundError
 from agent_executor.serving.security import SecurityContext
-from agent_executor.tool_runner.domains import normalise_domain
 from agent_executor.tool_runner.fresh_cache import FreshCache
 from agent_executor.tool_runner.organization_policy import (
     ALLOWED_DOMAINS_MAX,

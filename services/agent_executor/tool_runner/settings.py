@@ -16,15 +16,17 @@ from agent_executor.tool_runner.dispatch import (
     DEFAULT_BLOCKING_CALLS_MAX,
     DEFAULT_RESULT_BYTES_MAX,
 )
+from agent_executor.tool_runner.egress_settings import EgressSettings
 from agent_executor.tool_runner.messaging_settings import MessagingSettings
 from agent_executor.tool_runner.rate_limit import CALLS_MAX
+from agent_executor.tool_runner.sandbox_settings import SandboxSettings
 from agent_executor.tool_runner.schema import DATABASE_FILE
 from agent_executor.tool_runner.screening import ScreeningPolicy
 from agent_executor.tool_runner.screening_rules import RULES
 from agent_executor.tool_runner.tool_execution import DEFAULT_TIMEOUT_SECONDS
 
 
-class ToolRunnerSettings(MessagingSettings, ServiceSettings):
+class ToolRunnerSettings(MessagingSettings, EgressSettings, SandboxSettings, ServiceSettings):
     """The tool-runner's settings."""
 
     model_config = SettingsConfigDict(env_prefix="TOOL_RUNNER_")

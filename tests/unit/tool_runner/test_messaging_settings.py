@@ -103,5 +103,5 @@ def test_a_wrong_variable_is_named_without_its_value(
 def test_a_login_without_encryption_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOOL_RUNNER_EMAIL_SMTP_TLS", "none")
     monkeypatch.setenv("TOOL_RUNNER_EMAIL_SMTP_USERNAME", "agent")
-    with pytest.raises(StartupError, match="TOOL_RUNNER_EMAIL_SMTP_USERNAME.*needs encryption"):
+    with pytest.raises(StartupError, match=r"TOOL_RUNNER_EMAIL_SMTP_USERNAME.*needs encryption"):
         ToolRunnerSettings.load()

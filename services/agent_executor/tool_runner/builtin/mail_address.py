@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from agent_executor.egress.domains import is_within, normalise_domain
 from agent_executor.errors import InvalidArgumentError
-from agent_executor.tool_runner.domains import is_within, normalise_domain
 
 ADDRESS_CHARACTERS_MAX: Final = 254
 LOCAL_PART_CHARACTERS_MAX: Final = 64
