@@ -89,8 +89,13 @@ def prctl(option: int, argument: int = 0, second: int = 0) -> int:
         OSError: As the kernel says.
     """
     return _checked(
-        _libc.prctl(option, ctypes.c_ulong(argument), ctypes.c_ulong(second), ctypes.c_ulong(0),
-                    ctypes.c_ulong(0))
+        _libc.prctl(
+            option,
+            ctypes.c_ulong(argument),
+            ctypes.c_ulong(second),
+            ctypes.c_ulong(0),
+            ctypes.c_ulong(0),
+        )
     )
 
 

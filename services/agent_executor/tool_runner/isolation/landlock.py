@@ -14,6 +14,7 @@ import ctypes
 import os
 import stat
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Final
 
 from agent_executor.tool_runner.isolation.kernel import syscall
@@ -92,9 +93,9 @@ def _mask(count_of_abi: tuple[tuple[int, int], ...], abi: int) -> int:
 def _allow_entries(ruleset: int, folder: str) -> None:
     parent = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        for name in os.listdir(folder):
-            if name not in NOT_OF_THE_LIBRARY:
-                _allow_entry(ruleset, parent, name)
+        for entry in Path(folder).iterdir():
+            if entry.name not in NOT_OF_THE_LIBRARY:
+                _allow_entry(ruleset, parent, entry.name)
     finally:
         os.close(parent)
 

@@ -1,9 +1,9 @@
 """The launcher: a process without secrets that forks workers, each of which serves one call.
 
 The tool-runner starts it with an empty environment and no descriptor but the control socket, and
-asks it for workers, one byte of a count at a time. It answers with messages of its own: what it
-is, each worker's socket and pidfd, and each worker's end. It never sees a call: the tool-runner
-talks to a worker over the worker's own socket and kills it by its pidfd.
+asks it for workers. It answers with messages of its own: what it is, each worker's socket and
+pidfd, and each worker's end. It never sees a call: the tool-runner talks to a worker over the
+worker's own socket, and kills it by its pidfd.
 
 Standard library only, and single-threaded, so that a fork is safe and cheap.
 """
@@ -21,23 +21,24 @@ import signal
 import struct
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import agent_executor
 from agent_executor.tool_runner import isolation
 from agent_executor.tool_runner.isolation import frames, kernel, landlock, namespaces, worker
+from agent_executor.tool_runner.isolation.launcher_messages import (
+    EXITED,
+    EXITED_MESSAGE,
+    FORKED,
+    FORKED_MESSAGE,
+    STARTED,
+    UNFIT,
+    LauncherOptions,
+    UnfitError,
+)
 from agent_executor.tool_runner.isolation.restrictions import CHANNEL, Restrictions
 from agent_executor.tool_runner.isolation.seccomp import Filter, architecture_of_machine
-
-# The first byte of a message to the tool-runner.
-STARTED: Final = b"S"
-UNFIT: Final = b"U"
-FORKED: Final = b"F"
-EXITED: Final = b"X"
-FORKED_MESSAGE: Final = struct.Struct(">cI")
-# Process, status as wait(2) gives it, CPU time in microseconds, largest memory in KiB.
-EXITED_MESSAGE: Final = struct.Struct(">cIiQQ")
 
 # What tools import most; the rest of the library is loaded from its files when it is asked for.
 # Some need libraries of the system, which a worker can no longer open.
@@ -56,52 +57,13 @@ _PUBLIC_NAMES: Final = (
 _WARM_UPS: Final = 2
 
 
-class UnfitError(Exception):
-    """This host lacks what a sandbox needs.
-
-    Attributes:
-        missing: What it lacks.
-        remedy: How to get it, as a sentence.
-        next_tier: A tier that a new launcher could try.
-    """
-
-    def __init__(self, missing: str, remedy: str, next_tier: str = "") -> None:
-        super().__init__(missing)
-        self.missing = missing
-        self.remedy = remedy
-        self.next_tier = next_tier
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What the tool-runner tells a launcher.
-
-    Attributes:
-        control: The descriptor of the control socket.
-        parent_pid: The tool-runner's process.
-        source_root: The folder of the package, which is not looked at once it is loaded.
-        tier: ``namespaces``, ``landlock``, or ``best`` for the first of them that works.
-        memory_bytes: Of a worker.
-        cpu_seconds: Of a worker.
-        output_bytes: Of a result.
-    """
-
-    control: int
-    parent_pid: int
-    source_root: str
-    tier: str
-    memory_bytes: int
-    cpu_seconds: int
-    output_bytes: int
-
-
 def main(argument: str) -> None:
     """Runs a launcher until its control socket is closed.
 
     Args:
-        argument: ``Options`` as a JSON object.
+        argument: ``LauncherOptions`` as a JSON object.
     """
-    options = Options(**json.loads(argument))
+    options = LauncherOptions(**json.loads(argument))
     # The interpreter itself has put a variable there.
     os.environ.clear()  # noqa: TID251 -- it is emptied, not read
     _die_with_parent()
@@ -114,27 +76,29 @@ def main(argument: str) -> None:
     except UnfitError as error:
         control.send(UNFIT + json.dumps(vars(error)).encode())
         return
-    control.send(
-        STARTED + json.dumps({"tier": tier, "landlock_abi": landlock.landlock_abi()}).encode()
-    )
+    message = STARTED + json.dumps([tier, landlock.landlock_abi()]).encode()
+    # The tool-runner ends the first process of a namespace to end them all.
+    own_pidfd = os.pidfd_open(os.getpid())
+    _send_descriptors(control, message, own_pidfd)
+    os.close(own_pidfd)
     _Nursery(control, restrictions, options.output_bytes).run()
 
 
-def _confine(options: Options, control: _socket.socket) -> tuple[str, Restrictions]:
+def _confine(options: LauncherOptions, control: _socket.socket) -> tuple[str, Restrictions]:
     """Puts this process where its workers are to be, and returns the tier of that."""
     architecture = architecture_of_machine()
     if architecture is None:
-        raise UnfitError("a known processor", "Run the tool-runner on x86_64 or aarch64.")
+        raise UnfitError(["a known processor"], "Run the tool-runner on x86_64 or aarch64.")
     if not landlock.landlock_abi():
         raise UnfitError(
-            "Landlock",
+            ["Landlock"],
             "Run Linux 5.13 or newer with Landlock among its security modules (lsm=landlock,…), "
             "in a container whose seccomp profile allows landlock_create_ruleset.",
         )
     as_root = namespaces.is_root()
     tier = _enter_tier(options.tier, as_root=as_root)
     _preload(options.source_root)
-    folders = [folder for folder in sys.path if os.path.isdir(folder)]
+    folders = [folder for folder in sys.path if Path(folder).is_dir()]
     restrictions = Restrictions(
         ruleset=landlock.create_ruleset(folders),
         system_calls=Filter(architecture),
@@ -164,7 +128,7 @@ def _enter_tier(tier: str, *, as_root: bool) -> str:
 
 def _no_namespaces(error: OSError, tier: str) -> UnfitError:
     return UnfitError(
-        f"namespaces ({error.strerror})",
+        [f"namespaces ({error.strerror})"],
         "Allow user namespaces: user.max_user_namespaces above 0, and no AppArmor or container "
         "profile that forbids them.",
         next_tier="landlock" if tier == "best" else "",
@@ -176,7 +140,7 @@ def _become_nobody(*, as_root: bool) -> None:
         namespaces.become_nobody(as_root=as_root)
     except OSError as error:
         raise UnfitError(
-            f"the right to give up root ({error.strerror})",
+            [f"the right to give up root ({error.strerror})"],
             "Run the tool-runner as an ordinary user, or give it CAP_SETUID and CAP_SETGID.",
         ) from None
     # A change of the user makes the kernel forget it.
@@ -184,12 +148,12 @@ def _become_nobody(*, as_root: bool) -> None:
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
     os.umask(0o077)
     try:
-        with open(os.__file__, "rb"):
+        with Path(os.__file__).open("rb"):
             return
     except OSError:
         raise UnfitError(
-            "an interpreter whose standard library an ordinary user can read",
-            f"Make {os.path.dirname(os.__file__)} readable for everyone, or run the tool-runner "
+            ["an interpreter whose standard library an ordinary user can read"],
+            f"Make {Path(os.__file__).parent} readable for everyone, or run the tool-runner "
             "as an ordinary user who can read it.",
         ) from None
 
@@ -217,9 +181,7 @@ def _continue_as_first_process(control: _socket.socket, *, as_root: bool) -> Non
 
 def _without_nested(folders: Sequence[str]) -> list[str]:
     return [
-        folder
-        for folder in folders
-        if not any(folder.startswith(other + "/") for other in folders)
+        folder for folder in folders if not any(folder.startswith(other + "/") for other in folders)
     ]
 
 
@@ -243,6 +205,11 @@ def _refuse_name(name: str) -> Any:
             f"{', '.join(_PUBLIC_NAMES)}."
         )
     raise AttributeError(f"module 'agent_executor' has no attribute {name!r}")
+
+
+def _send_descriptors(control: _socket.socket, message: bytes, *descriptors: int) -> None:
+    packed = struct.pack(f"@{len(descriptors)}i", *descriptors)
+    control.sendmsg([message], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, packed)])
 
 
 class _Nursery:
@@ -270,11 +237,9 @@ class _Nursery:
                 if descriptor != self._control.fileno():
                     self._reap(descriptor)
                     continue
-                request = self._receive()
-                if not request:
+                if not self._receive():
                     return
-                for _ in range(request[0]):
-                    self._fork()
+                self._fork()
 
     def _receive(self) -> bytes:
         try:
@@ -293,11 +258,7 @@ class _Nursery:
         pidfd = os.pidfd_open(process)
         self._process_of_pidfd[pidfd] = process
         self._poller.register(pidfd, select.EPOLLIN)
-        descriptors = struct.pack("@ii", ours.fileno(), pidfd)
-        self._control.sendmsg(
-            [FORKED_MESSAGE.pack(FORKED, process)],
-            [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, descriptors)],
-        )
+        _send_descriptors(self._control, FORKED_MESSAGE.pack(FORKED, process), ours.fileno(), pidfd)
         ours.close()
 
     def _become_worker(self, channel: int, parent: int) -> NoReturn:
@@ -319,6 +280,4 @@ class _Nursery:
         os.close(pidfd)
         _, status, usage = os.wait4(process, 0)
         cpu_us = round((usage.ru_utime + usage.ru_stime) * 1e6)
-        self._control.send(
-            EXITED_MESSAGE.pack(EXITED, process, status, cpu_us, usage.ru_maxrss)
-        )
+        self._control.send(EXITED_MESSAGE.pack(EXITED, process, status, cpu_us, usage.ru_maxrss))

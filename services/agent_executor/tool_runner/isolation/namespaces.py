@@ -29,9 +29,7 @@ _OWN_NAMESPACES: Final = (
     | kernel.CLONE_NEWUTS
     | kernel.CLONE_NEWPID
 )
-_UNTRUSTED: Final = (
-    kernel.MOUNT_ATTR_RDONLY | kernel.MOUNT_ATTR_NOSUID | kernel.MOUNT_ATTR_NODEV
-)
+_UNTRUSTED: Final = kernel.MOUNT_ATTR_RDONLY | kernel.MOUNT_ATTR_NOSUID | kernel.MOUNT_ATTR_NODEV
 
 
 def enter_namespaces(*, as_root: bool) -> None:

@@ -28,7 +28,7 @@ OUT_OF_MEMORY: Final = b'{"limit":"memory_bytes"}'
 OUTPUT_TOO_LARGE: Final = b'{"limit":"output_bytes"}'
 
 # Loaded and run before a worker says that it is ready, to touch the memory that a call needs.
-_WARM_UP_SOURCE: Final = '''
+_WARM_UP_SOURCE: Final = """
 from agent_executor import ToolBase
 
 class WarmUp(ToolBase):
@@ -37,7 +37,7 @@ class WarmUp(ToolBase):
 
     def _execute_impl(self, arguments):
         return {"sum": sum(arguments["numbers"]), "text": f"{len(arguments)} argument"}
-'''
+"""
 WARM_UP: Final = ENCODER.encode(
     {
         "tool_name": "warm_up",
@@ -55,7 +55,7 @@ class PipeHttp:
         """See the class."""
         self._channel = channel
 
-    def request(  # noqa: PLR0913 -- the parameters of ToolHttp
+    def request(
         self,
         method: str,
         url: str,
@@ -205,7 +205,8 @@ def _line_of(error: BaseException, file_name: str) -> int | None:
     if isinstance(error, SyntaxError) and error.filename == file_name:
         return error.lineno
     lines = [
-        line for frame, line in walk_tb(error.__traceback__)
+        line
+        for frame, line in walk_tb(error.__traceback__)
         if frame.f_code.co_filename == file_name
     ]
     return lines[-1] if lines else None

@@ -1,0 +1,212 @@
+"""Keeps one launcher running: it starts it, tests it, and replaces it when it is dead or used up."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Final, cast
+
+from agent_executor.tool_runner.isolation import canaries
+from agent_executor.tool_runner.isolation.launcher_messages import UnfitError
+from agent_executor.tool_runner.isolation.launcher_process import (
+    LauncherDiedError,
+    LauncherProcess,
+)
+from agent_executor.tool_runner.isolation.limits import SandboxLimits
+from agent_executor.tool_runner.isolation.status import SandboxStatus, Tier, WantedTier
+
+_LOGGER: Final = logging.getLogger(__name__)
+
+# A launcher that is not ready by then never will be.
+_START_SECONDS_MAX: Final = 20.0
+_BACKOFF_SECONDS_MIN: Final = 0.05
+_BACKOFF_SECONDS_MAX: Final = 5.0
+# One that lived as long was in order, so the next one is started at once.
+_HEALTHY_SECONDS: Final = 1.0
+# So many in a row that were not are taken for the host's fault.
+_FAILURES_MAX: Final = 5
+
+
+class LauncherKeeper:
+    """One place for a launcher.
+
+    Attributes:
+        verdict: Whether the host is fit for it, as was found last.
+        launcher: The one to ask for workers, if there is one.
+    """
+
+    def __init__(
+        self,
+        limits: SandboxLimits,
+        tier: WantedTier,
+        spawn: Callable[[str], LauncherProcess],
+        *,
+        on_verdict: Callable[[], None],
+        on_replaced: Callable[[LauncherProcess], None],
+    ) -> None:
+        """See the class.
+
+        Args:
+            limits: Of the launcher's workers.
+            tier: The tier to use.
+            spawn: Starts a launcher with a tier.
+            on_verdict: Called after ``verdict`` or ``launcher`` has changed.
+            on_replaced: Called with a launcher that is not to be used any more.
+        """
+        self._limits = limits
+        self._tier: str = tier
+        self._spawn = spawn
+        self._on_verdict = on_verdict
+        self._on_replaced = on_replaced
+        self._alive: set[LauncherProcess] = set()
+        self._used_up = asyncio.Event()
+        self._judged = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.verdict = SandboxStatus(available=False, tier="none")
+        self.launcher: LauncherProcess | None = None
+
+    async def start(self) -> None:
+        """Starts to keep, if it is not at it, and waits until the host is found fit or not."""
+        if self._task is None or self._task.done():
+            self._judged.clear()
+            self._task = asyncio.create_task(self._keep())
+            self._task.add_done_callback(self._on_kept)
+        await self._judged.wait()
+
+    async def close(self) -> None:
+        """Ends the launcher, its workers, and the keeping."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def check(self) -> None:
+        """Attacks the launcher's workers again, or looks again whether the host is fit."""
+        launcher = self.launcher
+        if launcher is None:
+            await self.start()
+            return
+        try:
+            missing = await canaries.attack(launcher, self._limits)
+        except LauncherDiedError:
+            # Whatever is started in its place is tested before anything else.
+            return
+        if missing:
+            self._judge_unfit(missing, canaries.REMEDY)
+        else:
+            self._judge_fit(*launcher.started.result())
+
+    def note_use(self) -> None:
+        """Has the launcher replaced if it has forked as many workers as it may."""
+        if self.launcher is not None and self.launcher.forked >= self._limits.calls_per_launcher:
+            self._used_up.set()
+
+    async def _keep(self) -> None:
+        failures = 0
+        try:
+            while True:
+                started = time.monotonic()
+                launcher = await self._start_launcher()
+                if launcher is not None:
+                    await self._until_gone_or_used_up(launcher)
+                if launcher is not None and time.monotonic() - started >= _HEALTHY_SECONDS:
+                    failures = 0
+                    continue
+                if launcher is None or launcher.ended.done():
+                    failures += 1
+                    if failures >= _FAILURES_MAX:
+                        self._judge_unfit(("a launcher that keeps running",), "Check the memory.")
+                    backoff = _BACKOFF_SECONDS_MIN * 2**failures
+                    await asyncio.sleep(min(backoff, _BACKOFF_SECONDS_MAX))
+        except UnfitError as error:
+            self._judge_unfit(error.missing, error.remedy)
+        finally:
+            self.launcher = None
+            for launcher in tuple(self._alive):
+                launcher.kill()
+                await launcher.ended
+
+    def _on_kept(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            _LOGGER.error("A launcher of the sandbox is not kept any more.", exc_info=error)
+            self._judge_unfit(("a launcher",), "Look into the log of the tool-runner.")
+
+    async def _start_launcher(self) -> LauncherProcess | None:
+        """Returns a launcher that has passed its test, in use; None if it has died.
+
+        Raises:
+            UnfitError: The host is unfit.
+        """
+        launcher = self._new(self._tier)
+        try:
+            async with asyncio.timeout(_START_SECONDS_MAX):
+                try:
+                    tier, landlock_abi = await launcher.started
+                except UnfitError as error:
+                    if not error.next_tier:
+                        raise
+                    launcher = self._new(error.next_tier)
+                    tier, landlock_abi = await launcher.started
+                missing = await canaries.attack(launcher, self._limits)
+        except (LauncherDiedError, TimeoutError):
+            launcher.kill()
+            return None
+        if missing:
+            raise UnfitError(missing, canaries.REMEDY)
+        # A restart must not end up in a lesser tier than before.
+        self._tier = tier
+        previous, self.launcher = self.launcher, launcher
+        self._used_up.clear()
+        self._judge_fit(tier, landlock_abi)
+        if previous is not None:
+            self._on_replaced(previous)
+            previous.retire()
+        return launcher
+
+    async def _until_gone_or_used_up(self, launcher: LauncherProcess) -> None:
+        used_up = asyncio.create_task(self._used_up.wait())
+        try:
+            await asyncio.wait((used_up, launcher.ended), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            used_up.cancel()
+        if launcher.ended.done():
+            self.launcher = None
+
+    def _new(self, tier: str) -> LauncherProcess:
+        launcher = self._spawn(tier)
+        self._alive.add(launcher)
+        launcher.ended.add_done_callback(lambda _: self._alive.discard(launcher))
+        return launcher
+
+    def _judge_fit(self, tier: str, landlock_abi: int) -> None:
+        self._judge(
+            SandboxStatus(
+                available=True,
+                tier=cast("Tier", tier),
+                landlock_abi=landlock_abi,
+                checked_at_ms=_now_ms(),
+            )
+        )
+
+    def _judge_unfit(self, missing: tuple[str, ...], remedy: str) -> None:
+        self._judge(
+            SandboxStatus(
+                available=False,
+                tier="none",
+                landlock_abi=self.verdict.landlock_abi,
+                missing=missing,
+                remedy=remedy,
+                checked_at_ms=_now_ms(),
+            )
+        )
+
+    def _judge(self, verdict: SandboxStatus) -> None:
+        self.verdict = verdict
+        self._judged.set()
+        self._on_verdict()
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
