@@ -35,17 +35,20 @@ from agent_executor.serving.metrics import Metrics
 from agent_executor.storage.encryption import KEY_BYTES, Encryption
 from agent_executor.storage.migrations import upgrade
 from agent_executor.storage.sqlite import SqliteDatabase
+from agent_executor.tool_runner.builtin.http_request import HTTPRequestTool
 from agent_executor.tool_runner.call_record import CallRecords
 from agent_executor.tool_runner.call_store_memory import MemoryCallStore
 from agent_executor.tool_runner.call_store_sqlite import SqliteCallStore
 from agent_executor.tool_runner.call_telemetry import CallTelemetry
 from agent_executor.tool_runner.calls import ToolCalls
 from agent_executor.tool_runner.catalog import ToolCatalog
+from agent_executor.tool_runner.custom_tool_store_memory import MemoryCustomToolStore
 from agent_executor.tool_runner.dispatch import Dispatcher
 from agent_executor.tool_runner.policy import CallPolicy
 from agent_executor.tool_runner.registry import ToolRegistry
 from agent_executor.tool_runner.sandbox import ToolSandbox
 from agent_executor.tool_runner.schema import MIGRATIONS as TOOL_MIGRATIONS
+from agent_executor.tool_runner.tools import Tools
 
 
 class Stores:
@@ -82,19 +85,21 @@ class Assembly:
     def __init__(
         self,
         registry: ToolRegistry,
+        http_request: HTTPRequestTool,
         sandbox: ToolSandbox,
         rate_limits: Mapping[str, int],
         data_dir: Path | None,
     ) -> None:
         self._resources = AsyncExitStack()
         stores = Stores(data_dir, self._resources)
+        tools = Tools(registry, MemoryCustomToolStore())
         self._calls = ToolCalls(
-            policy=CallPolicy(registry, sandbox),
+            policy=CallPolicy(tools, sandbox),
             records=stores.calls,
-            dispatcher=Dispatcher(),
+            dispatcher=Dispatcher(http_request=http_request),
             telemetry=CallTelemetry(registry),
         )
-        tools = InProcessToolRunner(self._calls, ToolCatalog(registry), rate_limits)
+        tool_runner = InProcessToolRunner(self._calls, ToolCatalog(tools), rate_limits)
         metrics = Metrics(CollectorRegistry())
         ledger = InProcessLedger(
             Reservations(stores.ledger, RateCards(stores.ledger), time.time, metrics)
@@ -104,16 +109,16 @@ class Assembly:
         self.runs = Runs(
             journal=stores.journal,
             agents=self.agents,
-            tools=tools,
+            tools=tool_runner,
             engine=Engine(
                 model_turn=ModelTurn(
                     providers={"mock": MockClaude()},
                     provider_name="mock",
-                    tools=tools,
+                    tools=tool_runner,
                     ledger=ledger,
                     telemetry=telemetry,
                 ),
-                tools=tools,
+                tools=tool_runner,
                 ledger=ledger,
                 telemetry=telemetry,
                 now_ms=now_ms,

@@ -11,6 +11,7 @@ from agent_executor.errors import InvalidArgumentError, ToolNotFoundError
 from agent_executor.executor.agent import AgentVersion, CustomTool
 from agent_executor.executor.models.catalog import LLMModel
 from agent_executor.tool_runner.builtin import built_in_tools
+from agent_executor.tool_runner.builtin.http_request import HTTPRequestTool
 from agent_executor.tool_runner.registry import ToolRegistry
 from agent_executor.tool_runner.tool_base import ToolBase
 
@@ -78,14 +79,14 @@ def agent_fields(config: Mapping[str, Any]) -> dict[str, Any]:
     return {name: getattr(agent, name) for name in fields}
 
 
-def tool_registry(config: Mapping[str, Any]) -> ToolRegistry:
+def tool_registry(config: Mapping[str, Any], http_request: HTTPRequestTool) -> ToolRegistry:
     """Returns the built-in tools and the program's own that the configuration names.
 
     Raises:
         ToolNotFoundError: There is no subclass of ``ToolBase`` of the name.
         InvalidArgumentError: The tool cannot be made, or calls itself otherwise.
     """
-    registry = ToolRegistry(built_in_tools())
+    registry = ToolRegistry(built_in_tools(http_request))
     for name, use in config.get("custom_tools", {}).items():
         tool_class = _tool_class(name, use["class"])
         make_tool: Callable[[], ToolBase] = tool_class

@@ -22,6 +22,8 @@ from agent_executor.errors import InvalidArgumentError
 from agent_executor.executor.models.catalog import LLMModel
 from agent_executor.executor.result import result_mapping
 from agent_executor.serving.security import SecurityContext
+from agent_executor.tool_runner.builtin.http_request import HTTPRequestTool
+from agent_executor.tool_runner.egress_settings import EgressSettings
 from agent_executor.tool_runner.registry import ToolRegistry
 from agent_executor.tool_runner.sandbox import ToolSandbox
 from agent_executor.tool_runner.security_mapping import parse_security_context
@@ -73,10 +75,12 @@ class AsyncAgentExecutor:
         rate_limits: Mapping[str, int] = {}
         if security_context is not None:
             self._security, rate_limits = parse_security_context(security_context)
-        registry = tool_registry(agent_config)
+        sandbox = sandbox or ToolSandbox()
+        http_request = EgressSettings.of_environment("http_request").http_request_tool(sandbox)
+        registry = tool_registry(agent_config, http_request)
         self.tools = enabled_tools(self._fields, registry)
         folder = None if data_dir is None else Path(data_dir)
-        _loop_runs(self._assemble(registry, sandbox or ToolSandbox(), rate_limits, folder))
+        _loop_runs(self._assemble(registry, http_request, sandbox, rate_limits, folder))
 
     async def execute(self, input: str) -> dict[str, Any]:  # noqa: A002 -- the word of the public API
         """Runs the agent and returns what came of it; see ``executor.result.result_mapping``.
@@ -125,11 +129,12 @@ class AsyncAgentExecutor:
     async def _assemble(
         self,
         registry: ToolRegistry,
+        http_request: HTTPRequestTool,
         sandbox: ToolSandbox,
         rate_limits: Mapping[str, int],
         data_dir: Path | None,
     ) -> None:
-        self._assembly = Assembly(registry, sandbox, rate_limits, data_dir)
+        self._assembly = Assembly(registry, http_request, sandbox, rate_limits, data_dir)
         creator = with_permissions(self._security, frozenset({"agent:write"}))
         self._agent = await self._assembly.agents.create(self._fields, "", creator)
 

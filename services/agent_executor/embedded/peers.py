@@ -40,14 +40,17 @@ class InProcessToolRunner:
         self, tool_names: Sequence[str], security: SecurityContext, versions: Mapping[str, str]
     ) -> tuple[ToolSpecification, ...]:
         """See ``ToolRunner``."""
-        del versions  # The program's own tools have none.
+        tools = await self._catalog.describe_tools(
+            tool_names, with_permissions(security, _READ_TOOLS), versions
+        )
         return tuple(
             ToolSpecification(
-                tool.name, tool.description, msgspec.json.decode(tool.input_schema_json)
+                tool.name,
+                tool.description,
+                msgspec.json.decode(tool.input_schema_json),
+                version=tool.version,
             )
-            for tool in self._catalog.describe_tools(
-                tool_names, with_permissions(security, _READ_TOOLS)
-            )
+            for tool in tools
             if tool.enabled
         )
 

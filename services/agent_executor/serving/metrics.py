@@ -133,6 +133,10 @@ TOOL_CALL_DURATION: Final = DurationDefinition(
     "How long dispatched tool calls took, in seconds.",
     ("tool",),
 )
+SANDBOX_AVAILABLE: Final = GaugeDefinition(
+    "agent_executor_sandbox_available",
+    "Whether custom tools can be isolated, and are run: 1 or 0.",
+)
 RESERVATIONS: Final = CounterDefinition(
     "agent_executor_reservations",
     'Requests to hold money, by outcome: "admitted" or "refused".',

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -10,33 +13,33 @@ from agent_executor.api.tool_runner.v1 import (
     audit_service_pb2_grpc,
     tool_call_service_pb2,
     tool_call_service_pb2_grpc,
-    tool_service_pb2,
-    tool_service_pb2_grpc,
 )
 from agent_executor.serving.metrics import DATABASE_COMMITS, DATABASE_OPERATIONS, Metrics
 from agent_executor.serving.server import ServiceRuntime, run_service
 from agent_executor.serving.startup import StartupError
+from agent_executor.storage.encryption import Encryption
 from agent_executor.storage.group_commit import BatchStatistics
 from agent_executor.storage.migrations import MigrationError
 from agent_executor.tool_runner.audit import AuditReports
 from agent_executor.tool_runner.builtin import built_in_tools
+from agent_executor.tool_runner.builtin.http_request import HTTPRequestTool
 from agent_executor.tool_runner.call_telemetry import CallTelemetry
 from agent_executor.tool_runner.calls import ToolCalls
-from agent_executor.tool_runner.catalog import ToolCatalog
 from agent_executor.tool_runner.dispatch import Dispatcher
+from agent_executor.tool_runner.isolation.pool import WorkerPool
 from agent_executor.tool_runner.policy import CallPolicy
 from agent_executor.tool_runner.registry import ToolRegistry
+from agent_executor.tool_runner.resource_servicer import register_resource_services
+from agent_executor.tool_runner.resources import Resources
 from agent_executor.tool_runner.sandbox import RateLimitScope, ToolSandbox
-from agent_executor.tool_runner.servicer import AuditServicer, ToolCallServicer, ToolServicer
+from agent_executor.tool_runner.sandbox_health import SandboxHealth
+from agent_executor.tool_runner.screening import ScreeningPolicy
+from agent_executor.tool_runner.servicer import AuditServicer, ToolCallServicer
 from agent_executor.tool_runner.settings import ToolRunnerSettings
-from agent_executor.tool_runner.storage import open_storage
+from agent_executor.tool_runner.storage import ToolRunnerStorage, open_storage
+from agent_executor.tool_runner.tool_base import ToolBase
 
 SERVICE_NAME: Final = "tool-runner"
-SERVED: Final = (
-    tool_call_service_pb2.DESCRIPTOR.services_by_name["ToolCallService"].full_name,
-    tool_service_pb2.DESCRIPTOR.services_by_name["ToolService"].full_name,
-    audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"].full_name,
-)
 
 _MINUTE_SECONDS: Final = 60.0
 
@@ -47,47 +50,43 @@ def main() -> int:
 
 
 async def bootstrap(
-    runtime: ServiceRuntime[ToolRunnerSettings], registry: ToolRegistry | None = None
+    runtime: ServiceRuntime[ToolRunnerSettings], further_tools: Sequence[ToolBase] = ()
 ) -> Sequence[str]:
     """Builds the service, settles what a process before it left, and names what it serves.
 
     Args:
         runtime: What it is built on.
-        registry: The tools. Default: the built-in ones.
+        further_tools: Tools of this process beside the built-in ones.
     """
     settings = runtime.settings
-    try:
-        storage = await open_storage(settings, lambda batch: _count_batch(runtime.metrics, batch))
-    except MigrationError as error:
-        raise StartupError(str(error)) from error
-    runtime.resources.push_async_callback(storage.close)
-    registry = registry or ToolRegistry(built_in_tools())
-    calls = ToolCalls(
-        policy=CallPolicy(
-            registry, sandbox_of(settings), arguments_bytes_max=settings.max_arguments_bytes
-        ),
-        records=storage.calls,
-        dispatcher=Dispatcher(
-            result_bytes_max=settings.max_result_bytes,
-            blocking_calls_max=settings.max_blocking_calls,
-        ),
-        telemetry=CallTelemetry(registry, runtime.telemetry.tracer, runtime.metrics),
-        timeout_seconds=settings.call_timeout_seconds,
-        concurrent_calls_max=settings.max_concurrent_calls,
+    storage = await _storage(runtime)
+    pool = WorkerPool(settings.sandbox_limits(settings.max_result_bytes))
+    runtime.resources.push_async_callback(pool.close)
+    await pool.start()
+    http_request = settings.http_request_tool()
+    registry = ToolRegistry(built_in_tools(http_request))
+    for tool in further_tools:
+        registry.register(tool)
+    resources = Resources.in_database(
+        storage.statements,
+        registry,
+        Encryption.from_file(settings.encryption_key_path),
+        pool,
+        lambda: time.time_ns() // 1_000_000,
     )
+    calls = _tool_calls(runtime, storage, resources, pool, http_request)
     await calls.recover()
     runtime.resources.push_async_callback(calls.close)
-    call_servicer = ToolCallServicer(calls, runtime.pipeline)
-    runtime.drain_callbacks.append(call_servicer.streams.drain)
-    server = runtime.server
-    tool_call_service_pb2_grpc.add_ToolCallServiceServicer_to_server(call_servicer, server)
-    tool_service_pb2_grpc.add_ToolServiceServicer_to_server(
-        ToolServicer(ToolCatalog(registry)), server
+    await _watch(
+        SandboxHealth(
+            pool, runtime.health, runtime.metrics, interval_seconds=settings.sandbox_check_seconds
+        ),
+        runtime,
     )
-    audit_service_pb2_grpc.add_AuditServiceServicer_to_server(
-        AuditServicer(AuditReports(storage.calls)), server
+    return (
+        *_register_call_services(runtime, calls, storage),
+        *register_resource_services(runtime.server, resources, pool),
     )
-    return SERVED
 
 
 def sandbox_of(settings: ToolRunnerSettings) -> ToolSandbox:
@@ -102,6 +101,76 @@ def sandbox_of(settings: ToolRunnerSettings) -> ToolSandbox:
         if max_calls:
             sandbox.set_default_rate_limit(max_calls, _MINUTE_SECONDS, scope=scope)
     return sandbox
+
+
+async def _storage(runtime: ServiceRuntime[ToolRunnerSettings]) -> ToolRunnerStorage:
+    try:
+        storage = await open_storage(
+            runtime.settings, lambda batch: _count_batch(runtime.metrics, batch)
+        )
+    except MigrationError as error:
+        raise StartupError(str(error)) from error
+    runtime.resources.push_async_callback(storage.close)
+    return storage
+
+
+def _tool_calls(
+    runtime: ServiceRuntime[ToolRunnerSettings],
+    storage: ToolRunnerStorage,
+    resources: Resources,
+    pool: WorkerPool,
+    http_request: HTTPRequestTool,
+) -> ToolCalls:
+    settings = runtime.settings
+    return ToolCalls(
+        policy=CallPolicy(
+            resources.tools,
+            sandbox_of(settings),
+            organizations=resources.policies,
+            screening=ScreeningPolicy(settings.screening),
+            arguments_bytes_max=settings.max_arguments_bytes,
+            credentials=resources.credentials,
+        ),
+        records=storage.calls,
+        dispatcher=Dispatcher(
+            sandbox=pool,
+            http_request=http_request,
+            result_bytes_max=settings.max_result_bytes,
+            blocking_calls_max=settings.max_blocking_calls,
+        ),
+        telemetry=CallTelemetry(
+            resources.tools.registry, runtime.telemetry.tracer, runtime.metrics
+        ),
+        timeout_seconds=settings.call_timeout_seconds,
+        concurrent_calls_max=settings.max_concurrent_calls,
+    )
+
+
+def _register_call_services(
+    runtime: ServiceRuntime[ToolRunnerSettings], calls: ToolCalls, storage: ToolRunnerStorage
+) -> tuple[str, ...]:
+    servicer = ToolCallServicer(calls, runtime.pipeline)
+    runtime.drain_callbacks.append(servicer.streams.drain)
+    tool_call_service_pb2_grpc.add_ToolCallServiceServicer_to_server(servicer, runtime.server)
+    audit_service_pb2_grpc.add_AuditServiceServicer_to_server(
+        AuditServicer(AuditReports(storage.calls)), runtime.server
+    )
+    return (
+        tool_call_service_pb2.DESCRIPTOR.services_by_name["ToolCallService"].full_name,
+        audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"].full_name,
+    )
+
+
+async def _watch(health: SandboxHealth, runtime: ServiceRuntime[ToolRunnerSettings]) -> None:
+    """Lets the sandbox be watched until the service stops."""
+    watching = asyncio.create_task(health.watch())
+
+    async def stop() -> None:
+        watching.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watching
+
+    runtime.resources.push_async_callback(stop)
 
 
 def _count_batch(metrics: Metrics, batch: BatchStatistics) -> None:

@@ -1,21 +1,24 @@
-"""Which tools there are, for those who may know."""
+"""Which tools an organization has, its own and those of the platform, for those who may know."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
-from agent_executor.errors import InvalidArgumentError, ToolNotFoundError
+from agent_executor.errors import ToolNotFoundError
 from agent_executor.serving.security import SecurityContext
-from agent_executor.tool_runner.registry import RegisteredTool, ToolRegistry
-from agent_executor.tool_runner.tool_base import Effect
+from agent_executor.tool_runner.custom_tool import CustomTool
+from agent_executor.tool_runner.paging import decode_page_token, encode_page_token, entries_of_page
+from agent_executor.tool_runner.registry import RegisteredTool
+from agent_executor.tool_runner.tool_base import Effect, is_tool_name
+from agent_executor.tool_runner.tools import Tools, is_custom_tool
 
 READ_PERMISSION: Final = "tool:read"
-DEFAULT_PAGE_SIZE: Final = 100
-PAGE_SIZE_MAX: Final = 1_000
+# Of JSON text, so that a page of large schemas is still one message.
+PAGE_BYTES_MAX: Final = 1_048_576
 
 
 class ToolDefinition(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,15 +66,17 @@ class ToolPage:
 
 
 class ToolCatalog:
-    """Shows the registry. Every method raises PermissionDeniedError without ``tool:read``."""
+    """Shows tools. Every method raises PermissionDeniedError without ``tool:read``."""
 
-    def __init__(self, registry: ToolRegistry) -> None:
-        self._registry = registry
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
 
-    def list_tools(
+    async def list_tools(
         self, security: SecurityContext, *, page_size: int = 0, page_token: str = ""
     ) -> ToolPage:
-        """Returns a page of the tools of the caller's organization.
+        """Returns a page of the tools of the caller's organization, without sources.
+
+        A page ends early where its schemas come to more than 1 MiB.
 
         Args:
             security: The caller.
@@ -79,36 +84,95 @@ class ToolCatalog:
             page_token: The ``next_page_token`` of the page before; empty for the first page.
 
         Raises:
-            InvalidArgumentError: The page's size is out of range.
+            InvalidArgumentError: The page's size is out of range, or the token is none.
+            UnavailableError: The storage failed.
         """
         security.require(READ_PERMISSION)
-        if not 0 <= page_size <= PAGE_SIZE_MAX:
-            raise InvalidArgumentError(f"page_size must be from 0 to {PAGE_SIZE_MAX}.")
+        limit = entries_of_page(page_size)
         # The token is the last name of the page before, so a tool that is added moves no other.
-        tools = [tool for tool in self._registry.list() if tool.name > page_token]
-        limit = page_size or DEFAULT_PAGE_SIZE
-        page = [definition_of(tool) for tool in tools[:limit]]
-        return ToolPage(page, page[-1].name if len(tools) > limit else "")
+        after = decode_page_token(page_token, is_tool_name)
+        custom = await self._tools.store.list_newest(security.organization_id, limit + 1, after)
+        tools = {tool.name: definition_of_own(tool) for tool in custom}
+        tools |= {
+            tool.name: definition_of(tool)
+            for tool in self._tools.registry.list()
+            if tool.name > after
+        }
+        page = _cut([tools[name] for name in sorted(tools)], limit)
+        has_more = len(page) < len(tools)
+        return ToolPage(page, encode_page_token(page[-1].name) if has_more else "")
 
-    def get_tool(self, tool_name: str, security: SecurityContext) -> ToolDefinition:
-        """Returns one tool.
+    async def get_tool(
+        self, tool_name: str, security: SecurityContext, version: str = ""
+    ) -> ToolDefinition:
+        """Returns one tool, a custom one with its source.
 
         Raises:
-            ToolNotFoundError: There is none of that name.
+            ToolNotFoundError: There is none of that name and version.
+            UnavailableError: The storage failed.
         """
         security.require(READ_PERMISSION)
-        tool = self._registry.find(tool_name)
-        if tool is None:
-            raise ToolNotFoundError(f'There is no tool named "{tool_name}".', tool_name=tool_name)
-        return definition_of(tool)
+        tool = None if version else self._tools.registry.find(tool_name)
+        if tool is not None:
+            return definition_of(tool)
+        if is_custom_tool(tool_name, version):
+            custom = await self._tools.store.find(security.organization_id, tool_name, version)
+            if custom is not None:
+                return definition_of_own(custom)
+        raise ToolNotFoundError(f'There is no tool named "{tool_name}".', tool_name=tool_name)
 
-    def describe_tools(
-        self, tool_names: Sequence[str], security: SecurityContext
+    async def describe_tools(
+        self,
+        tool_names: Sequence[str],
+        security: SecurityContext,
+        tool_versions: Mapping[str, str] | None = None,
     ) -> list[ToolDefinition]:
-        """Returns the tools that are registered, of those named, in that order."""
+        """Returns the tools that are registered, of those named, in that order.
+
+        Args:
+            tool_names: The names.
+            security: The caller.
+            tool_versions: The versions to describe, by name. Default: the newest ones.
+
+        Raises:
+            UnavailableError: The storage failed.
+        """
         security.require(READ_PERMISSION)
-        tools = map(self._registry.find, tool_names)
+        versions = tool_versions or {}
+        tools = [
+            await self._tools.find(security.organization_id, name, versions.get(name, ""))
+            for name in tool_names
+        ]
         return [definition_of(tool) for tool in tools if tool is not None]
+
+
+def _cut(tools: list[ToolDefinition], limit: int) -> list[ToolDefinition]:
+    size_bytes = 0
+    for count, tool in enumerate(tools[:limit]):
+        size_bytes += len(tool.input_schema_json) + sum(map(len, tool.findings))
+        if count and size_bytes > PAGE_BYTES_MAX:
+            return tools[:count]
+    return tools[:limit]
+
+
+def definition_of_own(tool: CustomTool) -> ToolDefinition:
+    """Returns a custom tool as people see it, with its source."""
+    return ToolDefinition(
+        name=tool.name,
+        description=tool.description,
+        input_schema_json=tool.input_schema_json,
+        effect=tool.effect,
+        enabled=True,
+        built_in=False,
+        version=tool.version,
+        class_name=tool.class_name,
+        source=tool.source,
+        timeout_seconds=tool.timeout_seconds,
+        cache_ttl_seconds=tool.cache_ttl_seconds,
+        allowed_origins=tool.allowed_origins,
+        findings=tool.findings,
+        created_at_ms=tool.created_at_ms,
+    )
 
 
 def definition_of(tool: RegisteredTool) -> ToolDefinition:

@@ -5,19 +5,15 @@ from __future__ import annotations
 from ipaddress import IPv4Network, IPv6Network
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from agent_executor.egress.policy import DEFAULT_PORTS_ALLOWED
 from agent_executor.tool_runner.builtin.http_request import HTTPRequestTool
 from agent_executor.tool_runner.sandbox import ToolSandbox
+from agent_executor.tool_runner.tool_settings import ToolSettings
 
 
-class EgressSettings(BaseSettings):
+class EgressSettings(ToolSettings):
     """The part of the tool-runner's settings that is about requests to the outside."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="TOOL_RUNNER_", frozen=True, extra="ignore", env_ignore_empty=True
-    )
 
     egress_allowed_cidrs: tuple[IPv4Network | IPv6Network, ...] = Field(
         default=(),

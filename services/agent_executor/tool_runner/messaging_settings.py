@@ -7,24 +7,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+from pydantic import Field, ValidationInfo, field_validator
 
-from agent_executor.errors import FailedPreconditionError, InvalidArgumentError
+from agent_executor.errors import InvalidArgumentError
 from agent_executor.tool_runner.builtin import smtp_server
 from agent_executor.tool_runner.builtin.mail_address import RecipientAllowList, parse_address
 from agent_executor.tool_runner.builtin.slack_workspace import ChannelAllowList, SlackWorkspace
 from agent_executor.tool_runner.builtin.smtp_server import SmtpServer, Tls
+from agent_executor.tool_runner.tool_settings import ToolSettings
 
 _SLACK: Final = SlackWorkspace()
 
 
-class MessagingSettings(BaseSettings):
+class MessagingSettings(ToolSettings):
     """The part of the tool-runner's settings that the tools need wherever they run."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="TOOL_RUNNER_", frozen=True, extra="ignore", env_ignore_empty=True
-    )
 
     email_smtp_host: str = Field(
         default="",
@@ -172,29 +168,6 @@ class MessagingSettings(BaseSettings):
             token_file=_path(self.slack_token_file),
             group_mentions=self.slack_group_mentions,
             timeout_seconds=self.slack_timeout_seconds,
-        )
-
-    @classmethod
-    def of_environment(cls, tool_name: str) -> MessagingSettings:
-        """Reads the settings from the environment, for a program that uses the library.
-
-        Args:
-            tool_name: The tool that asks, for the error.
-
-        Raises:
-            FailedPreconditionError: A variable's value cannot be; the message names the
-                variable, not the value.
-        """
-        try:
-            return cls()
-        except ValidationError as error:
-            first = error.errors(include_input=False, include_url=False)[0]
-            problem = f"TOOL_RUNNER_{first['loc'][0]}".upper() + f": {first['msg']}"
-        except SettingsError:
-            problem = "a list is not JSON"
-        raise FailedPreconditionError(
-            f"The environment variables of the tool {tool_name} are wrong: {problem}.",
-            tool_name=tool_name,
         )
 
 

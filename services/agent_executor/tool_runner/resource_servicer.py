@@ -12,8 +12,8 @@ from agent_executor.api.tool_runner.v1 import (
     tool_service_pb2,
     tool_service_pb2_grpc,
 )
+from agent_executor.tool_runner.catalog import ToolCatalog
 from agent_executor.tool_runner.credential_servicer import CredentialServicer
-from agent_executor.tool_runner.organization_catalog import OrganizationCatalog
 from agent_executor.tool_runner.policy_servicer import PolicyServicer
 from agent_executor.tool_runner.resources import Resources
 from agent_executor.tool_runner.sandbox_status import SandboxReporter
@@ -25,7 +25,7 @@ def register_resource_services(
 ) -> tuple[str, ...]:
     """Adds the services of tools, policy and credentials, and returns their full names."""
     tool_service_pb2_grpc.add_ToolServiceServicer_to_server(
-        ToolServicer(OrganizationCatalog(resources.tools), resources.custom_tools, sandbox), server
+        ToolServicer(ToolCatalog(resources.tools), resources.custom_tools, sandbox), server
     )
     policy_service_pb2_grpc.add_PolicyServiceServicer_to_server(
         PolicyServicer(resources.policies), server

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from agent_executor.tool_runner.isolation.limits import SandboxLimits
+from agent_executor.tool_runner.tool_settings import ToolSettings
 
 _DEFAULTS = SandboxLimits()
 
 
-class SandboxSettings(BaseSettings):
+class SandboxSettings(ToolSettings):
     """The part of the tool-runner's settings that is about its sandbox."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="TOOL_RUNNER_", frozen=True, extra="ignore", env_ignore_empty=True
-    )
 
     sandbox_memory_bytes: int = Field(
         default=_DEFAULTS.memory_bytes,

@@ -11,9 +11,6 @@ from agent_executor.api.tool_runner.v1 import (
     audit_service_pb2_grpc,
     tool_call_service_pb2,
     tool_call_service_pb2_grpc,
-    tool_pb2,
-    tool_service_pb2,
-    tool_service_pb2_grpc,
 )
 from agent_executor.serving.interceptors import Context
 from agent_executor.serving.multiplex_server import MultiplexedServer
@@ -21,14 +18,11 @@ from agent_executor.serving.pipeline import CallPipeline, remaining_seconds
 from agent_executor.serving.security import current_security_context
 from agent_executor.tool_runner.audit import AuditReports
 from agent_executor.tool_runner.calls import ToolCalls
-from agent_executor.tool_runner.catalog import ToolCatalog
 from agent_executor.tool_runner.convert import (
     audit_event_to_proto,
     audit_filter_from_proto,
     call_from_proto,
     result_to_proto,
-    specification_to_proto,
-    tool_to_proto,
 )
 
 
@@ -69,48 +63,6 @@ class ToolCallServicer(tool_call_service_pb2_grpc.ToolCallServiceServicer):
     ) -> tool_call_service_pb2.ExecuteToolCallResponse:
         call = call_from_proto(request, remaining_seconds())
         return result_to_proto(await self._calls.execute(call, current_security_context.get()))
-
-
-class ToolServicer(tool_service_pb2_grpc.ToolServiceServicer):
-    """See ``protos/agent_executor/api/tool_runner/v1/tool_service.proto``."""
-
-    def __init__(self, catalog: ToolCatalog) -> None:
-        self._catalog = catalog
-
-    async def ListTools(  # noqa: N802 -- the contract's name
-        self, request: tool_service_pb2.ListToolsRequest, context: Context
-    ) -> tool_service_pb2.ListToolsResponse:
-        """Lists the tools."""
-        del context
-        page = self._catalog.list_tools(
-            current_security_context.get(),
-            page_size=request.page_size,
-            page_token=request.page_token,
-        )
-        return tool_service_pb2.ListToolsResponse(
-            tools=[tool_to_proto(tool) for tool in page.tools],
-            next_page_token=page.next_page_token,
-        )
-
-    async def GetTool(  # noqa: N802 -- the contract's name
-        self, request: tool_service_pb2.GetToolRequest, context: Context
-    ) -> tool_pb2.Tool:
-        """Returns one tool."""
-        del context
-        tool = self._catalog.get_tool(request.tool_name, current_security_context.get())
-        return tool_to_proto(tool)
-
-    async def DescribeTools(  # noqa: N802 -- the contract's name
-        self, request: tool_service_pb2.DescribeToolsRequest, context: Context
-    ) -> tool_service_pb2.DescribeToolsResponse:
-        """Returns the tools that are registered, of those named."""
-        del context
-        tools = self._catalog.describe_tools(
-            list(request.tool_names), current_security_context.get()
-        )
-        return tool_service_pb2.DescribeToolsResponse(
-            tools=[specification_to_proto(tool) for tool in tools]
-        )
 
 
 class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):

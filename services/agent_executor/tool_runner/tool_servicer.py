@@ -9,10 +9,9 @@ from agent_executor.api.tool_runner.v1 import (
 )
 from agent_executor.serving.interceptors import Context
 from agent_executor.serving.security import current_security_context
-from agent_executor.tool_runner.catalog import READ_PERMISSION
+from agent_executor.tool_runner.catalog import READ_PERMISSION, ToolCatalog, definition_of_own
 from agent_executor.tool_runner.convert import specification_to_proto, tool_to_proto
 from agent_executor.tool_runner.custom_tools import CustomTools
-from agent_executor.tool_runner.organization_catalog import OrganizationCatalog, definition_of_own
 from agent_executor.tool_runner.resource_convert import registration_from_proto, sandbox_to_proto
 from agent_executor.tool_runner.sandbox_status import SandboxReporter
 
@@ -21,7 +20,7 @@ class ToolServicer(tool_service_pb2_grpc.ToolServiceServicer):
     """See ``protos/agent_executor/api/tool_runner/v1/tool_service.proto``."""
 
     def __init__(
-        self, catalog: OrganizationCatalog, custom_tools: CustomTools, sandbox: SandboxReporter
+        self, catalog: ToolCatalog, custom_tools: CustomTools, sandbox: SandboxReporter
     ) -> None:
         self._catalog = catalog
         self._custom_tools = custom_tools

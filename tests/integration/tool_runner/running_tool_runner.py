@@ -30,8 +30,6 @@ from agent_executor.serving.multiplex_frames import CHANNEL_OPTIONS
 from agent_executor.serving.server import started
 from agent_executor.serving.status import from_rpc_error
 from agent_executor.tool_runner.bootstrap import SERVICE_NAME, bootstrap
-from agent_executor.tool_runner.builtin import built_in_tools
-from agent_executor.tool_runner.registry import ToolRegistry
 from agent_executor.tool_runner.settings import ToolRunnerSettings
 from agent_executor.tool_runner.tool_base import ToolBase
 
@@ -158,13 +156,10 @@ async def running_tool_runner(
 ) -> AsyncIterator[Running]:
     """Yields a tool-runner with the built-in tools and those given."""
     platform = Platform.in_folder(data_dir)
-    registry = ToolRegistry(built_in_tools())
-    for tool in tools:
-        registry.register(tool)
     chosen = ToolRunnerSettings(
         data_dir=data_dir, drain_seconds=0, shutdown_grace_seconds=0.5, **settings
     )
-    build = functools.partial(bootstrap, registry=registry)
+    build = functools.partial(bootstrap, further_tools=tools)
     async with started(SERVICE_NAME, chosen, build) as service:
         caller = Caller(service.grpc_port)
         try:

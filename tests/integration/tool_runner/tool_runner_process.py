@@ -13,8 +13,6 @@ from typing import Any
 
 from agent_executor.serving.server import started
 from agent_executor.tool_runner.bootstrap import SERVICE_NAME, bootstrap
-from agent_executor.tool_runner.builtin import built_in_tools
-from agent_executor.tool_runner.registry import ToolRegistry
 from agent_executor.tool_runner.settings import ToolRunnerSettings
 from agent_executor.tool_runner.tool_base import Effect, ToolBase
 
@@ -36,10 +34,11 @@ class Witnessed(ToolBase):
 
 
 async def main(witness: Path) -> None:
-    registry = ToolRegistry(built_in_tools())
-    registry.register(Witnessed("unsafe", "unsafe", witness))
-    registry.register(Witnessed("idempotent", "idempotent", witness))
-    build = functools.partial(bootstrap, registry=registry)
+    tools = (
+        Witnessed("unsafe", "unsafe", witness),
+        Witnessed("idempotent", "idempotent", witness),
+    )
+    build = functools.partial(bootstrap, further_tools=tools)
     async with started(SERVICE_NAME, ToolRunnerSettings(), build) as service:
         sys.stdout.write(f"{service.grpc_port}\n")
         sys.stdout.flush()

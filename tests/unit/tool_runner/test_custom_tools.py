@@ -19,10 +19,10 @@ from agent_executor.errors import (
 from agent_executor.serving.security import SecurityContext
 from agent_executor.tool_runner import custom_tools
 from agent_executor.tool_runner.builtin import built_in_tools
+from agent_executor.tool_runner.catalog import ToolCatalog
 from agent_executor.tool_runner.custom_tool import CustomTool
 from agent_executor.tool_runner.custom_tool_store_memory import MemoryCustomToolStore
 from agent_executor.tool_runner.custom_tools import CustomTools, ToolRegistration
-from agent_executor.tool_runner.organization_catalog import OrganizationCatalog
 from agent_executor.tool_runner.registry import ToolRegistry
 from agent_executor.tool_runner.tool_program import ToolDescription, ToolProgram
 from agent_executor.tool_runner.tools import Tools
@@ -42,7 +42,7 @@ class World:
         registry.register(FunctionTool(name="own"))
         self.tools = Tools(registry, self.store, clock=lambda: self.now_seconds)
         self.custom = CustomTools(self.tools, self.inspector, lambda: self.now_ms)
-        self.catalog = OrganizationCatalog(self.tools)
+        self.catalog = ToolCatalog(self.tools)
 
     async def register(self, security: SecurityContext = WRITER, **changes: Any) -> CustomTool:
         fields: dict[str, Any] = {"name": "greeter", "source": GREETER, "class_name": "Greeter"}

@@ -16,7 +16,9 @@ from agent_executor.errors import (
     LimitExceededError,
     ToolExecutionError,
 )
+from agent_executor.tool_runner.call_context import CallContext
 from agent_executor.tool_runner.dispatch import Dispatcher
+from agent_executor.tool_runner.policy import Admitted
 from agent_executor.tool_runner.registry import RegisteredTool, ToolRegistry
 from agent_executor.tool_runner.tool_base import ToolBase
 from tests.unit.tool_runner.tools_of_tests import (
@@ -36,8 +38,13 @@ def registered(tool: ToolBase) -> RegisteredTool:
     return registry.list()[0]
 
 
+def admitted(tool: ToolBase, **arguments: Any) -> Admitted:
+    context = CallContext("acme", tool.name, "call-1")
+    return Admitted(registered(tool), arguments, tool.effect, context)
+
+
 async def run(tool: ToolBase, timeout_seconds: float = 30.0, **limits: Any) -> str:
-    return await Dispatcher(**limits).run(registered(tool), {"x": 1}, timeout_seconds)
+    return await Dispatcher(**limits).run(admitted(tool, x=1), timeout_seconds)
 
 
 class AsyncTool(FunctionTool):
@@ -121,23 +128,23 @@ async def test_cancelling_the_caller_is_no_failure_of_the_tool() -> None:
 
 async def test_a_thread_that_does_not_end_keeps_its_place_and_nobody_waiting() -> None:
     tool = ThreadGateTool()
-    stuck = registered(tool)
+    stuck = admitted(tool)
     dispatcher = Dispatcher(blocking_calls_max=2)
     for _ in range(2):
         with pytest.raises(DeadlineExceededError):
-            await dispatcher.run(stuck, {}, 0.01)
-    quick = registered(ThreadTool())
+            await dispatcher.run(stuck, 0.01)
+    quick = admitted(ThreadTool())
     with pytest.raises(DeadlineExceededError):
-        await dispatcher.run(quick, {}, 0.01)
+        await dispatcher.run(quick, 0.01)
     assert tool.running == 2
     tool.gate.set()
-    assert await dispatcher.run(quick, {}, 30) == "{}"
+    assert await dispatcher.run(quick, 30) == "{}"
 
 
 async def test_no_more_threads_than_may_run() -> None:
     tool = ThreadGateTool()
     dispatcher = Dispatcher(blocking_calls_max=3)
-    waiting = [asyncio.create_task(dispatcher.run(registered(tool), {}, 30)) for _ in range(10)]
+    waiting = [asyncio.create_task(dispatcher.run(admitted(tool), 30)) for _ in range(10)]
     await until(lambda: tool.running == 3)
     tool.gate.set()
     await asyncio.gather(*waiting)

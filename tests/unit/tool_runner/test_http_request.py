@@ -25,6 +25,7 @@ from agent_executor.tool_runner.builtin.http_request import BODY_BYTES_MAX
 from agent_executor.tool_runner.call_context import CallContext, current_call
 from agent_executor.tool_runner.credential import Credential
 from agent_executor.tool_runner.dispatch import DEFAULT_RESULT_BYTES_MAX, Dispatcher
+from agent_executor.tool_runner.policy import Admitted
 from agent_executor.tool_runner.registry import ToolRegistry
 from agent_executor.tool_runner.secret import Secret
 from tests.security.egress.world import Host, Tls, World, answer, redirect
@@ -269,11 +270,8 @@ async def test_no_body_makes_a_result_that_is_too_large(
     registry = ToolRegistry([tool])
     registered = registry.find("http_request")
     assert registered is not None
-    token = current_call.set(context())
-    try:
-        text = await Dispatcher().run(registered, arguments(host), 20)
-    finally:
-        current_call.reset(token)
+    admitted = Admitted(registered, arguments(host), "read_only", context())
+    text = await Dispatcher().run(admitted, 20)
     assert len(text.encode()) < DEFAULT_RESULT_BYTES_MAX
     result = json.loads(text)
     assert result["truncated"] is (len(body) > BODY_BYTES_MAX)

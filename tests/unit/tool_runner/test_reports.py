@@ -9,7 +9,9 @@ from agent_executor.serving.security import SecurityContext
 from agent_executor.tool_runner.audit import AuditFilter, AuditReports
 from agent_executor.tool_runner.builtin import built_in_tools
 from agent_executor.tool_runner.catalog import ToolCatalog
+from agent_executor.tool_runner.custom_tool_store_memory import MemoryCustomToolStore
 from agent_executor.tool_runner.registry import ToolRegistry
+from agent_executor.tool_runner.tools import Tools
 from tests.unit.tool_runner.tools_of_tests import ADA, EVE, FunctionTool, Runner, call
 
 READER = SecurityContext("acme", "ada", frozenset({"tool:read"}))
@@ -21,45 +23,48 @@ def catalog() -> ToolCatalog:
     registry = ToolRegistry(built_in_tools())
     for name in ("weather", "abacus"):
         registry.register(FunctionTool(name=name, effect="idempotent"))
-    return ToolCatalog(registry)
+    return ToolCatalog(Tools(registry, MemoryCustomToolStore()))
 
 
-def test_tools_are_listed_in_pages(catalog: ToolCatalog) -> None:
-    assert [tool.name for tool in catalog.list_tools(READER).tools] == [
+async def test_tools_are_listed_in_pages(catalog: ToolCatalog) -> None:
+    assert [tool.name for tool in (await catalog.list_tools(READER)).tools] == [
         "abacus",
         "calculator",
+        "email",
+        "http_request",
+        "slack",
         "weather",
     ]
-    first = catalog.list_tools(READER, page_size=2)
+    first = await catalog.list_tools(READER, page_size=2)
     assert [tool.name for tool in first.tools] == ["abacus", "calculator"]
-    second = catalog.list_tools(READER, page_size=2, page_token=first.next_page_token)
+    second = await catalog.list_tools(READER, page_size=2, page_token=first.next_page_token)
     assert ([tool.name for tool in second.tools], second.next_page_token) == (["weather"], "")
-    assert catalog.list_tools(READER, page_size=3).next_page_token == ""
+    assert (await catalog.list_tools(READER, page_size=3)).next_page_token == ""
     for size in (-1, 1_001):
         with pytest.raises(InvalidArgumentError):
-            catalog.list_tools(READER, page_size=size)
+            await catalog.list_tools(READER, page_size=size)
 
 
-def test_a_tool_is_shown(catalog: ToolCatalog) -> None:
-    tool = catalog.get_tool("calculator", READER)
+async def test_a_tool_is_shown(catalog: ToolCatalog) -> None:
+    tool = await catalog.get_tool("calculator", READER)
     assert (tool.effect, tool.enabled, tool.built_in) == ("read_only", True, True)
     assert json.loads(tool.input_schema_json)["required"] == ["operation", "a"]
     with pytest.raises(ToolNotFoundError):
-        catalog.get_tool("missing", READER)
+        await catalog.get_tool("missing", READER)
 
 
-def test_tools_are_described_in_the_order_asked_for(catalog: ToolCatalog) -> None:
-    tools = catalog.describe_tools(["weather", "missing", "calculator"], READER)
+async def test_tools_are_described_in_the_order_asked_for(catalog: ToolCatalog) -> None:
+    tools = await catalog.describe_tools(["weather", "missing", "calculator"], READER)
     assert [tool.name for tool in tools] == ["weather", "calculator"]
 
 
-def test_the_catalog_is_for_those_who_may_read_it(catalog: ToolCatalog) -> None:
+async def test_the_catalog_is_for_those_who_may_read_it(catalog: ToolCatalog) -> None:
     with pytest.raises(PermissionDeniedError):
-        catalog.list_tools(NOBODY)
+        await catalog.list_tools(NOBODY)
     with pytest.raises(PermissionDeniedError):
-        catalog.get_tool("calculator", NOBODY)
+        await catalog.get_tool("calculator", NOBODY)
     with pytest.raises(PermissionDeniedError):
-        catalog.describe_tools(["calculator"], NOBODY)
+        await catalog.describe_tools(["calculator"], NOBODY)
 
 
 async def test_the_audit_log_is_read_in_pages() -> None:

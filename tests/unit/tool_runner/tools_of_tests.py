@@ -16,12 +16,14 @@ from agent_executor.tool_runner.call_record import CallRecords
 from agent_executor.tool_runner.call_store_memory import MemoryCallStore
 from agent_executor.tool_runner.call_telemetry import CallTelemetry
 from agent_executor.tool_runner.calls import ToolCalls
+from agent_executor.tool_runner.custom_tool_store_memory import MemoryCustomToolStore
 from agent_executor.tool_runner.dispatch import Dispatcher
 from agent_executor.tool_runner.policy import CallPolicy
 from agent_executor.tool_runner.registry import ToolRegistry
 from agent_executor.tool_runner.sandbox import ToolSandbox
 from agent_executor.tool_runner.tool_base import Effect, ToolBase
 from agent_executor.tool_runner.tool_call import ToolCall
+from agent_executor.tool_runner.tools import Tools
 
 ADA = SecurityContext("acme", "ada", frozenset({"tool:*", "policy:admin"}))
 EVE = SecurityContext("other", "eve", frozenset({"tool:*", "policy:admin"}))
@@ -113,7 +115,9 @@ class Runner:
         self.uptime = 0.0
         self.calls = ToolCalls(
             policy=CallPolicy(
-                self.registry, sandbox or ToolSandbox(), arguments_bytes_max=arguments_bytes_max
+                Tools(self.registry, MemoryCustomToolStore()),
+                sandbox or ToolSandbox(),
+                arguments_bytes_max=arguments_bytes_max,
             ),
             records=self.store,
             dispatcher=Dispatcher(result_bytes_max=1_000, blocking_calls_max=2),

@@ -29,15 +29,12 @@ from agent_executor.tool_runner.isolation.conversation import Broker, Conversati
 from agent_executor.tool_runner.isolation.launcher_keeper import LauncherKeeper
 from agent_executor.tool_runner.isolation.launcher_process import LauncherProcess
 from agent_executor.tool_runner.isolation.limits import SandboxLimits
-from agent_executor.tool_runner.isolation.program import (
-    ToolDescription,
-    ToolProgram,
-    description_of,
-)
+from agent_executor.tool_runner.isolation.program import description_of
 from agent_executor.tool_runner.isolation.status import SandboxStatus, WantedTier
 from agent_executor.tool_runner.isolation.untrusted_json import ENCODER, JsonError, parse
 from agent_executor.tool_runner.isolation.worker_handle import WorkerHandle
 from agent_executor.tool_runner.isolation.worker_queue import WorkerQueue
+from agent_executor.tool_runner.tool_program import ToolDescription, ToolProgram
 
 _NOT_STARTED: Final = SandboxStatus(available=False, tier="none")
 

@@ -1,42 +1,16 @@
-"""A custom tool as the sandbox runs it, and what it says of itself."""
+"""What a worker says of a custom tool, checked: it is a stranger's word."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Final, get_args
 
 from agent_executor.errors import AgentExecutorError, InvalidArgumentError
 from agent_executor.tool_runner.isolation.untrusted_json import JsonError, parse_object
 from agent_executor.tool_runner.tool_base import CACHE_TTL_SECONDS_MAX, Effect
+from agent_executor.tool_runner.tool_program import ToolDescription
 
 DESCRIPTION_CHARACTERS_MAX: Final = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class ToolProgram:
-    """A custom tool.
-
-    Attributes:
-        tool_name: Its name, which stands for its file in what it says of errors.
-        source: Python source.
-        class_name: The subclass of ``ToolBase`` in it that is the tool.
-    """
-
-    tool_name: str
-    source: str
-    class_name: str
-
-
-@dataclass(frozen=True, slots=True)
-class ToolDescription:
-    """What an instance of a custom tool says of itself; see ``ToolBase``."""
-
-    name: str
-    description: str
-    input_schema: Mapping[str, Any]
-    effect: Effect
-    cache_ttl_seconds: int
 
 
 def description_of(payload: bytes, tool_name: str) -> ToolDescription:
