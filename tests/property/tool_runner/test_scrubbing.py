@@ -4,7 +4,7 @@ import base64
 import json
 from urllib.parse import quote, quote_plus
 
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agent_executor.tool_runner.scrubbing import MASK, SECRET_CHARACTERS_MIN, scrub
@@ -16,8 +16,8 @@ VALUES = st.text(CHARACTERS, min_size=SECRET_CHARACTERS_MIN, max_size=40)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 
 
-@given(VALUES, TEXTS, TEXTS, st.booleans())
-def test_no_form_of_a_secret_survives(value: str, before: str, after: str, lower: bool) -> None:
+@given(VALUES, TEXTS, TEXTS)
+def test_no_form_of_a_secret_survives(value: str, before: str, after: str) -> None:
     forms = [
         value,
         json.dumps(value)[1:-1],
@@ -47,14 +47,19 @@ def test_what_base64_holds_no_longer_holds_the_secret(
     assert len(left) * 6 // 8 <= len(before) + len(after) + 4
 
 
-@given(VALUES, TEXTS)
-def test_a_text_without_the_secret_is_unchanged(value: str, text: str) -> None:
-    data = value.encode()
-    assume(not any(value[index : index + 2] in text for index in range(len(value) - 1)))
-    assume(data.hex()[:4] not in text.lower())
-    if scrub(text, [Secret(value)]) != text:
-        # Only a form that is made of other characters can have been there.
-        assert any(character in text for character in "%\\") or text.isascii()
+@given(
+    st.text("abcdefghijklm /+é", min_size=SECRET_CHARACTERS_MIN, max_size=40),
+    st.text("ΑΒΓΔ*\n", max_size=60),
+)
+def test_a_text_of_other_characters_is_unchanged(value: str, text: str) -> None:
+    assert scrub(text, [Secret(value)]) == text
+
+
+@given(VALUES, st.integers(min_value=0))
+def test_a_secret_without_one_of_its_characters_is_none(value: str, index: int) -> None:
+    index %= len(value)
+    text = value[:index] + "*" + value[index + 1 :]
+    assert scrub(text, [Secret(value)]) == text
 
 
 @given(st.lists(VALUES, max_size=4), TEXTS)

@@ -153,7 +153,8 @@ class SmtpDelivery:
             error.__cause__, ssl.SSLCertVerificationError
         ):
             return "The mail server's certificate is not trusted."
-        if isinstance(error, aiosmtplib.SMTPConnectError):
+        # A host that is no name at all is a ValueError.
+        if isinstance(error, aiosmtplib.SMTPConnectError | ValueError):
             return "The mail server cannot be reached."
         if isinstance(error, OSError):
             return "The connection to the mail server was lost."
