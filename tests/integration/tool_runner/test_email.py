@@ -127,10 +127,11 @@ async def test_encryption_from_the_first_byte_and_a_password_in_a_file(tmp_path:
     assert len(server.received) == 1
 
 
-async def test_without_starttls_nothing_is_sent() -> None:
+@pytest.mark.parametrize("login", [{}, {"username": USERNAME, "password": PASSWORD}])
+async def test_without_starttls_nothing_is_sent(login: dict[str, str]) -> None:
     async with running(MailServer(), authenticates=True) as server:
         with pytest.raises(ToolExecutionError, match=r"STARTTLS\. Nothing was sent\.$"):
-            await send(tool(server.port, tls="starttls", username=USERNAME, password=PASSWORD))
+            await send(tool(server.port, tls="starttls", **login))
     assert server.received == []
     assert server.logins == []
 

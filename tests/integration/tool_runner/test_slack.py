@@ -195,7 +195,7 @@ async def test_a_rate_limit_without_a_time_has_none() -> None:
         SlackServer(answer={"ok": False, "error": "fatal_error"}),
         SlackServer(answer="no JSON"),
         SlackServer(answer="[]"),
-        SlackServer(answer='"' + "x" * 1_100_000 + '"'),
+        SlackServer(answer={"ok": True, "channel": "C1", "ts": "1.2", "x": "x" * 1_100_000}),
     ],
     ids=lambda server: f"{server.behaviour}-{server.status}-{str(server.answer)[:30]}",
 )

@@ -133,8 +133,6 @@ class _Connection:
             if len(body) > RESPONSE_BYTES_MAX:
                 raise ValueError
             self._set_timeout()
-        if response.length:
-            raise http.client.IncompleteRead(bytes(body))
         return response.status, response.headers, bytes(body)
 
     def cut(self) -> None:

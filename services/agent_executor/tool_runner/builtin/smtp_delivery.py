@@ -158,7 +158,9 @@ class SmtpDelivery:
             return "The mail server cannot be reached."
         if isinstance(error, OSError):
             return "The connection to the mail server was lost."
-        lacking = "STARTTLS" if "STARTTLS" in str(error) else "a login that this tool knows"
+        lacking = (
+            "STARTTLS" if "STARTTLS extension" in str(error) else "a login that this tool knows"
+        )
         return f"The mail server does not offer {lacking}."
 
     def _unknown(self, reason: str) -> OutcomeUnknownError:
