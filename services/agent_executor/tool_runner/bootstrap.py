@@ -21,8 +21,9 @@ from agent_executor.storage.encryption import Encryption
 from agent_executor.storage.group_commit import BatchStatistics
 from agent_executor.storage.migrations import MigrationError
 from agent_executor.tool_runner.audit import AuditReports
-from agent_executor.tool_runner.builtin import built_in_tools
+from agent_executor.tool_runner.builtin.calculator import CalculatorTool
 from agent_executor.tool_runner.builtin.http_request import HTTPRequestTool
+from agent_executor.tool_runner.builtin.messaging import configured_tools
 from agent_executor.tool_runner.call_telemetry import CallTelemetry
 from agent_executor.tool_runner.calls import ToolCalls
 from agent_executor.tool_runner.dispatch import Dispatcher
@@ -64,7 +65,7 @@ async def bootstrap(
     runtime.resources.push_async_callback(pool.close)
     await pool.start()
     http_request = settings.http_request_tool()
-    registry = ToolRegistry(built_in_tools(http_request))
+    registry = ToolRegistry((CalculatorTool(), http_request, *configured_tools(settings)))
     for tool in further_tools:
         registry.register(tool)
     resources = Resources.in_database(

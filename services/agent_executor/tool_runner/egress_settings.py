@@ -32,8 +32,8 @@ class EgressSettings(ToolSettings):
     egress_allow_http: bool = Field(
         default=False, description="Whether tools may make plain http requests to public hosts."
     )
-    egress_allowed_ports: frozenset[int] = Field(
-        default=DEFAULT_PORTS_ALLOWED,
+    egress_allowed_ports: tuple[int, ...] = Field(
+        default=tuple(sorted(DEFAULT_PORTS_ALLOWED)),
         description="The ports of public hosts that tools may reach, as a JSON list.",
     )
     egress_allow_unverified_tls: bool = Field(
@@ -52,6 +52,6 @@ class EgressSettings(ToolSettings):
             allowed_networks=self.egress_allowed_cidrs,
             denied_networks=self.egress_denied_cidrs,
             allow_http=self.egress_allow_http,
-            allowed_ports=self.egress_allowed_ports,
+            allowed_ports=frozenset(self.egress_allowed_ports),
             allow_unverified_tls=self.egress_allow_unverified_tls,
         )

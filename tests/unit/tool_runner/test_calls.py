@@ -312,7 +312,7 @@ async def test_a_call_that_was_stopped_runs_again_only_if_that_is_harmless(
     if effect == "unsafe":
         assert (again.success, again.code, again.error) == (
             False,
-            "TOOL_EXECUTION_ERROR",
+            "OUTCOME_UNKNOWN",
             UNKNOWN_OUTCOME,
         )
         assert tool.calls == 1
@@ -444,7 +444,7 @@ async def test_a_result_that_could_not_be_written_is_not_answered(effect: Effect
     store.writes_left = 10
     again = await runner.calls.execute(call(), ADA)
     if effect == "unsafe":
-        assert (again.code, again.error) == ("TOOL_EXECUTION_ERROR", UNKNOWN_OUTCOME)
+        assert (again.code, again.error) == ("OUTCOME_UNKNOWN", UNKNOWN_OUTCOME)
         assert tool.calls == 1
     else:
         assert again.result_json == "2"
@@ -543,7 +543,10 @@ async def test_what_a_dead_process_left_is_settled() -> None:
     heir = Runner(done, again, store=store)
     heir.now += 5
     await heir.calls.recover()
-    assert await heir.decisions() == [("allowed", "", "error", "TOOL_EXECUTION_ERROR")] * 2
+    assert await heir.decisions() == [
+        ("allowed", "", "unknown", "OUTCOME_UNKNOWN"),
+        ("allowed", "", "error", "OUTCOME_UNKNOWN"),
+    ]
     assert (await heir.audit())[0].run_id == "run-1"
     assert await store.unfinished() == []
     await heir.calls.recover()
@@ -551,7 +554,7 @@ async def test_what_a_dead_process_left_is_settled() -> None:
 
     lost = await heir.calls.execute(call("unsafe", tool_call_id="unsafe"), ADA)
     assert (lost.success, lost.error) == (False, UNKNOWN_OUTCOME)
-    assert (lost.code, lost.duration_ms) == ("TOOL_EXECUTION_ERROR", 5_000)
+    assert (lost.code, lost.duration_ms) == ("OUTCOME_UNKNOWN", 5_000)
     assert (await heir.calls.execute(call("idempotent", tool_call_id="idempotent"), ADA)).success
     assert (done.calls, again.calls) == (0, 1)
     for task in tasks:
@@ -569,7 +572,8 @@ async def test_closing_stops_what_runs_and_tells_who_waits(effect: Effect) -> No
     with pytest.raises(UnavailableError, match="stopping"):
         await waiting
     assert tool.cancelled == 1
-    assert await runner.decisions() == [("allowed", "", "error", "RUN_CANCELLED")]
+    outcome = "unknown" if effect == "unsafe" else "error"
+    assert await runner.decisions() == [("allowed", "", outcome, "RUN_CANCELLED")]
     with pytest.raises(UnavailableError, match="stopping"):
         await runner.calls.execute(call("gate"), ADA)
 

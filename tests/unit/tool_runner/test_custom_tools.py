@@ -18,7 +18,7 @@ from agent_executor.errors import (
 )
 from agent_executor.serving.security import SecurityContext
 from agent_executor.tool_runner import custom_tools
-from agent_executor.tool_runner.builtin import built_in_tools
+from agent_executor.tool_runner.builtin.calculator import CalculatorTool
 from agent_executor.tool_runner.catalog import ToolCatalog
 from agent_executor.tool_runner.custom_tool import CustomTool
 from agent_executor.tool_runner.custom_tool_store_memory import MemoryCustomToolStore
@@ -38,7 +38,7 @@ class World:
         self.now_ms = 1_000
         self.inspector = FakeInspector()
         self.store = MemoryCustomToolStore()
-        registry = ToolRegistry(built_in_tools())
+        registry = ToolRegistry([CalculatorTool()])
         registry.register(FunctionTool(name="own"))
         self.tools = Tools(registry, self.store, clock=lambda: self.now_seconds)
         self.custom = CustomTools(self.tools, self.inspector, lambda: self.now_ms)

@@ -23,10 +23,13 @@ class AsyncEcho(Echo):
         return arguments
 
 
-def test_the_calculator_comes_with_the_platform() -> None:
+def test_four_tools_come_with_the_platform() -> None:
     registry = ToolRegistry(built_in_tools())
     assert [(tool.name, tool.built_in, tool.effect) for tool in registry.list()] == [
-        ("calculator", True, "read_only")
+        ("calculator", True, "read_only"),
+        ("email", True, "unsafe"),
+        ("http_request", True, "unsafe"),
+        ("slack", True, "unsafe"),
     ]
 
 
