@@ -27,7 +27,7 @@ async def resolve(host: str, port: int) -> list[Address]:
 
     Raises:
         OSError: The name has no address, or nobody answers.
-        UnavailableError: 64 lookups are under way.
+        UnavailableError: 64 lookups are under way, or the system has no thread for one.
     """
     loop = asyncio.get_running_loop()
     outcome: asyncio.Future[list[Address]] = loop.create_future()
@@ -57,7 +57,11 @@ async def resolve(host: str, port: int) -> list[Address]:
             # The event loop is gone, and with it everyone who could wait.
             return
 
-    threading.Thread(target=run, name="resolve", daemon=True).start()
+    try:
+        threading.Thread(target=run, name="resolve", daemon=True).start()
+    except RuntimeError:
+        _lookups.release()
+        raise UnavailableError("The host can start no thread to resolve a name.") from None
     return await outcome
 
 

@@ -41,7 +41,8 @@ async def test_lookups_that_do_not_end_hold_up_nothing_and_are_bounded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     release = threading.Event()
-    monkeypatch.setattr(resolver, "_lookups", threading.BoundedSemaphore(2))
+    places = threading.BoundedSemaphore(2)
+    monkeypatch.setattr(resolver, "_lookups", places)
 
     def hang(*arguments: object, **options: object) -> list[Any]:
         release.wait()
@@ -58,3 +59,19 @@ async def test_lookups_that_do_not_end_hold_up_nothing_and_are_bounded(
     assert await waiting == [ip_address("8.8.8.8")]
     with pytest.raises(asyncio.CancelledError):
         await given_up
+    # Both have given their places back, the one that nobody waited for, too.
+    assert all(places.acquire(timeout=10) for _ in range(2))
+
+
+async def test_a_system_without_threads_is_unavailable_and_keeps_no_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    places = threading.BoundedSemaphore(1)
+    monkeypatch.setattr(resolver, "_lookups", places)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(UnavailableError):
+        await resolver.resolve("a.test", 443)
+    assert places.acquire(blocking=False)
