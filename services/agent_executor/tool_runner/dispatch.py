@@ -146,7 +146,7 @@ class Dispatcher:
 
     def _broker_of(self, admitted: Admitted) -> Broker | None:
         tool = self._http_request
-        return None if tool is None else broker_of(tool, admitted.context)
+        return None if tool is None else broker_of(tool, admitted.context, admitted.effect)
 
     def _http_of(self, admitted: Admitted) -> HostHttp | None:
         broker = self._broker_of(admitted)

@@ -5,21 +5,44 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from itertools import count
-from typing import Any, TypeAlias
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias
 
-from agent_executor.errors import ToolExecutionError
+from agent_executor.errors import PermissionDeniedError, ToolExecutionError
 from agent_executor.tool_runner.builtin.http_request import HTTPRequestTool
 from agent_executor.tool_runner.call_context import CallContext
+from agent_executor.tool_runner.tool_base import Effect
 from agent_executor.tool_runner.tool_http import DEFAULT_TIMEOUT_SECONDS
 
 Broker: TypeAlias = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 """Makes a request on behalf of one call; its arguments and its result are ``http_request``'s."""
 
+_STRENGTH: Final[Mapping[Effect, int]] = MappingProxyType(
+    {"read_only": 0, "idempotent": 1, "unsafe": 2}
+)
 
-def broker_of(tool: HTTPRequestTool, context: CallContext) -> Broker:
-    """Returns what makes the requests of a call, one after the other."""
+
+def broker_of(tool: HTTPRequestTool, context: CallContext, effect: Effect) -> Broker:
+    """Returns what makes the requests of a call.
+
+    Args:
+        tool: Makes them.
+        context: The call.
+        effect: What the call may do. A tool that says it only reads may not post.
+    """
     sequence = count()
-    return lambda arguments: tool.perform(arguments, context, sequence=next(sequence))
+
+    async def make(arguments: dict[str, Any]) -> dict[str, Any]:
+        needed = tool.effect_of(arguments)
+        if _STRENGTH[needed] > _STRENGTH[effect]:
+            raise PermissionDeniedError(
+                f"The tool is declared {effect}, and a request of this method is {needed}.",
+                metadata={"rule": "effect", "effect": effect},
+                tool_name=context.tool_name,
+            )
+        return await tool.perform(arguments, context, sequence=next(sequence))
+
+    return make
 
 
 class HostHttp:

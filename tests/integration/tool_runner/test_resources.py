@@ -39,7 +39,7 @@ from agent_executor.storage.encryption import Encryption
 from agent_executor.storage.migrations import upgrade
 from agent_executor.storage.sqlite import SqliteDatabase
 from agent_executor.storage.statements_sqlite import SqliteStatementRunner
-from agent_executor.tool_runner.builtin import built_in_tools
+from agent_executor.tool_runner.builtin.calculator import CalculatorTool
 from agent_executor.tool_runner.registry import ToolRegistry
 from agent_executor.tool_runner.resource_servicer import register_resource_services
 from agent_executor.tool_runner.resources import Resources
@@ -123,7 +123,7 @@ async def running(data_dir: Path) -> AsyncIterator[World]:
         runtime.resources.push_async_callback(database.close)
         resources = Resources.in_database(
             SqliteStatementRunner(database),
-            ToolRegistry(built_in_tools()),
+            ToolRegistry([CalculatorTool()]),
             Encryption.from_file(settings.encryption_key_path),
             FakeInspector(),
             lambda: int(time.time() * 1000),

@@ -289,7 +289,11 @@ async def test_stopping_the_service_stops_its_tools_and_says_so(
     await asyncio.gather(call, return_exceptions=True)
     async with running_tool_runner(tmp_path, gate) as running:
         (event,) = await audit_events(running)
-        assert (event.decision, event.outcome, event.code) == ("allowed", "error", "RUN_CANCELLED")
+        assert (event.decision, event.outcome, event.code) == (
+            "allowed",
+            "unknown",
+            "RUN_CANCELLED",
+        )
         response = await running.caller.execute("stream", request, grant)
     assert (response.success, response.error) == (False, UNKNOWN_OUTCOME)
     assert gate.calls == 1
@@ -323,7 +327,7 @@ async def test_tools_are_listed_and_described(running: Running) -> None:
     rest = await tools.ListTools(
         tool_service_pb2.ListToolsRequest(page_token=listed.next_page_token), metadata=token
     )
-    assert [tool.name for tool in rest.tools] == ["gate"]
+    assert [tool.name for tool in rest.tools] == ["email", "gate", "http_request", "slack"]
     calculator = await tools.GetTool(
         tool_service_pb2.GetToolRequest(tool_name="calculator"), metadata=token
     )
@@ -431,11 +435,11 @@ async def test_a_killed_tool_runner_repeats_no_unsafe_effect(tmp_path: Path) -> 
             audit_service_pb2.ListAuditEventsRequest(), metadata=platform.token("policy:admin")
         )
         lost = {
-            event.tool_call_id: event.code
+            event.tool_call_id: event.outcome
             for event in audit.audit_events
-            if event.outcome == "error"
+            if event.code == "OUTCOME_UNKNOWN"
         }
-        assert lost == dict.fromkeys(requests, "TOOL_EXECUTION_ERROR")
+        assert lost == {"unsafe": "unknown", "idempotent": "error"}
         results = {
             name: await second.caller.execute("stream", request, platform.grant(request))
             for name, request in requests.items()
