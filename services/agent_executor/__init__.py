@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from agent_executor.tool_runner.builtin.email import EmailTool
     from agent_executor.tool_runner.builtin.http_request import HTTPRequestTool
     from agent_executor.tool_runner.builtin.slack import SlackTool
-    from agent_executor.tool_runner.sandbox import ToolSandbox
+    from agent_executor.tool_runner.policy.sandbox import ToolSandbox
     from agent_executor.tool_runner.tool_base import ToolBase
 
 __version__: Final = "0.1.0"
@@ -59,7 +59,7 @@ _MODULE_OF_NAME: Final = {
     "ToolBase": "agent_executor.tool_runner.tool_base",
     "ToolExecutionError": "agent_executor.errors",
     "ToolNotFoundError": "agent_executor.errors",
-    "ToolSandbox": "agent_executor.tool_runner.sandbox",
+    "ToolSandbox": "agent_executor.tool_runner.policy.sandbox",
 }
 
 

@@ -21,7 +21,7 @@ FULL = {
     "role": "mathematician",
     "instructions": "Count.",
     "tools": {"calculator": True, "http_request": False},
-    "custom_tools": {"mine": {"class": "Mine", "enabled": False}},
+    "custom_tools": {"mine": {"class": "Mine", "enabled": False, "version": ""}},
     "is_active": False,
     "max_model_turns": 7,
     "max_output_tokens": 321,

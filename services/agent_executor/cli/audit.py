@@ -17,8 +17,8 @@ from agent_executor.cli.data_dir import DEFAULT_DATA_DIR, DataDir
 from agent_executor.cli.environment import inherited_environment
 
 if TYPE_CHECKING:
-    from agent_executor.tool_runner.audit import AuditRecord
-    from agent_executor.tool_runner.audit_chain import ChainReport
+    from agent_executor.tool_runner.calls.audit import AuditRecord
+    from agent_executor.tool_runner.calls.audit_chain import ChainReport
 
 DATABASE_URL_VARIABLE: Final = "TOOL_RUNNER_DATABASE_URL"
 FAULT_EXIT_CODE: Final = 1
@@ -102,7 +102,7 @@ def _pages(
 ) -> Callable[[], AsyncIterator[list[AuditRecord]]]:
     """Returns what opens the log."""
     # Imported here so that the other commands start quickly.
-    from agent_executor.tool_runner.audit_scan import scan_postgres, scan_sqlite
+    from agent_executor.tool_runner.calls.audit_scan import scan_postgres, scan_sqlite
     from agent_executor.tool_runner.schema import DATABASE_FILE
 
     if database_url:
@@ -122,7 +122,7 @@ async def _check(
     """Returns what is to be said of each organization, and where the expected head is."""
     import asyncpg
 
-    from agent_executor.tool_runner.audit_chain import ChainReport
+    from agent_executor.tool_runner.calls.audit_chain import ChainReport
 
     reports = [ChainReport(organization)] if organization else []
     found_at = None

@@ -36,19 +36,19 @@ from agent_executor.storage.encryption import KEY_BYTES, Encryption
 from agent_executor.storage.migrations import upgrade
 from agent_executor.storage.sqlite import SqliteDatabase
 from agent_executor.tool_runner.builtin.http_request import HTTPRequestTool
-from agent_executor.tool_runner.call_record import CallRecords
-from agent_executor.tool_runner.call_store_memory import MemoryCallStore
-from agent_executor.tool_runner.call_store_sqlite import SqliteCallStore
-from agent_executor.tool_runner.call_telemetry import CallTelemetry
-from agent_executor.tool_runner.calls import ToolCalls
-from agent_executor.tool_runner.catalog import ToolCatalog
-from agent_executor.tool_runner.custom_tool_store_memory import MemoryCustomToolStore
-from agent_executor.tool_runner.dispatch import Dispatcher
-from agent_executor.tool_runner.policy import CallPolicy
+from agent_executor.tool_runner.calls.call_record import CallRecords
+from agent_executor.tool_runner.calls.call_store_memory import MemoryCallStore
+from agent_executor.tool_runner.calls.call_store_sqlite import SqliteCallStore
+from agent_executor.tool_runner.calls.call_telemetry import CallTelemetry
+from agent_executor.tool_runner.calls.dispatch import Dispatcher
+from agent_executor.tool_runner.calls.tool_calls import ToolCalls
+from agent_executor.tool_runner.custom.catalog import ToolCatalog
+from agent_executor.tool_runner.custom.custom_tool_store_memory import MemoryCustomToolStore
+from agent_executor.tool_runner.custom.tools import Tools
+from agent_executor.tool_runner.policy.call_policy import CallPolicy
+from agent_executor.tool_runner.policy.sandbox import ToolSandbox
 from agent_executor.tool_runner.registry import ToolRegistry
-from agent_executor.tool_runner.sandbox import ToolSandbox
 from agent_executor.tool_runner.schema import MIGRATIONS as TOOL_MIGRATIONS
-from agent_executor.tool_runner.tools import Tools
 
 
 class Stores:

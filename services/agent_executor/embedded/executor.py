@@ -24,9 +24,9 @@ from agent_executor.executor.result import result_mapping
 from agent_executor.serving.security import SecurityContext
 from agent_executor.tool_runner.builtin.http_request import HTTPRequestTool
 from agent_executor.tool_runner.egress_settings import EgressSettings
+from agent_executor.tool_runner.policy.sandbox import ToolSandbox
+from agent_executor.tool_runner.policy.security_mapping import parse_security_context
 from agent_executor.tool_runner.registry import ToolRegistry
-from agent_executor.tool_runner.sandbox import ToolSandbox
-from agent_executor.tool_runner.security_mapping import parse_security_context
 
 T = TypeVar("T")
 

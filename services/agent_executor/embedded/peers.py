@@ -17,9 +17,9 @@ from agent_executor.ledger.reservations import Reservations, ReserveRequest, Set
 from agent_executor.ledger.token_usage import TokenUsage
 from agent_executor.serving.security import SecurityContext
 from agent_executor.serving.telemetry import context_from_traceparent
-from agent_executor.tool_runner.calls import ToolCalls
-from agent_executor.tool_runner.catalog import ToolCatalog
-from agent_executor.tool_runner.tool_call import ToolCall, unix_ms_of
+from agent_executor.tool_runner.calls.tool_call import ToolCall, unix_ms_of
+from agent_executor.tool_runner.calls.tool_calls import ToolCalls
+from agent_executor.tool_runner.custom.catalog import ToolCatalog
 
 # What the executor itself needs, beside what the caller may do; services get it by their grants.
 _READ_TOOLS: Final = frozenset({"tool:read"})

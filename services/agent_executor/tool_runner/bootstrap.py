@@ -20,21 +20,21 @@ from agent_executor.serving.startup import StartupError
 from agent_executor.storage.encryption import Encryption
 from agent_executor.storage.group_commit import BatchStatistics
 from agent_executor.storage.migrations import MigrationError
-from agent_executor.tool_runner.audit import AuditReports
 from agent_executor.tool_runner.builtin.calculator import CalculatorTool
 from agent_executor.tool_runner.builtin.http_request import HTTPRequestTool
 from agent_executor.tool_runner.builtin.messaging import configured_tools
-from agent_executor.tool_runner.call_telemetry import CallTelemetry
-from agent_executor.tool_runner.calls import ToolCalls
-from agent_executor.tool_runner.dispatch import Dispatcher
+from agent_executor.tool_runner.calls.audit import AuditReports
+from agent_executor.tool_runner.calls.call_telemetry import CallTelemetry
+from agent_executor.tool_runner.calls.dispatch import Dispatcher
+from agent_executor.tool_runner.calls.tool_calls import ToolCalls
 from agent_executor.tool_runner.isolation.pool import WorkerPool
-from agent_executor.tool_runner.policy import CallPolicy
+from agent_executor.tool_runner.policy.call_policy import CallPolicy
+from agent_executor.tool_runner.policy.sandbox import RateLimitScope, ToolSandbox
+from agent_executor.tool_runner.policy.screening import ScreeningPolicy
 from agent_executor.tool_runner.registry import ToolRegistry
 from agent_executor.tool_runner.resource_servicer import register_resource_services
 from agent_executor.tool_runner.resources import Resources
-from agent_executor.tool_runner.sandbox import RateLimitScope, ToolSandbox
 from agent_executor.tool_runner.sandbox_health import SandboxHealth
-from agent_executor.tool_runner.screening import ScreeningPolicy
 from agent_executor.tool_runner.servicer import AuditServicer, ToolCallServicer
 from agent_executor.tool_runner.settings import ToolRunnerSettings
 from agent_executor.tool_runner.storage import ToolRunnerStorage, open_storage

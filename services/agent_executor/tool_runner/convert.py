@@ -10,9 +10,9 @@ from agent_executor.api.tool_runner.v1 import (
     tool_call_service_pb2,
     tool_pb2,
 )
-from agent_executor.tool_runner.audit import AuditFilter, AuditRecord
-from agent_executor.tool_runner.catalog import ToolDefinition
-from agent_executor.tool_runner.tool_call import ToolCall, ToolResult, unix_ms_of
+from agent_executor.tool_runner.calls.audit import AuditFilter, AuditRecord
+from agent_executor.tool_runner.calls.tool_call import ToolCall, ToolResult, unix_ms_of
+from agent_executor.tool_runner.custom.catalog import ToolDefinition
 
 
 def call_from_proto(

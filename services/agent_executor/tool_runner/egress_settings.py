@@ -8,7 +8,7 @@ from pydantic import Field
 
 from agent_executor.egress.policy import DEFAULT_PORTS_ALLOWED
 from agent_executor.tool_runner.builtin.http_request import HTTPRequestTool
-from agent_executor.tool_runner.sandbox import ToolSandbox
+from agent_executor.tool_runner.policy.sandbox import ToolSandbox
 from agent_executor.tool_runner.tool_settings import ToolSettings
 
 

@@ -12,12 +12,12 @@ from agent_executor.api.tool_runner.v1 import (
     tool_service_pb2,
     tool_service_pb2_grpc,
 )
-from agent_executor.tool_runner.catalog import ToolCatalog
-from agent_executor.tool_runner.credential_servicer import CredentialServicer
-from agent_executor.tool_runner.policy_servicer import PolicyServicer
+from agent_executor.tool_runner.credentials.credential_servicer import CredentialServicer
+from agent_executor.tool_runner.custom.catalog import ToolCatalog
+from agent_executor.tool_runner.custom.tool_servicer import ToolServicer
+from agent_executor.tool_runner.policy.policy_servicer import PolicyServicer
 from agent_executor.tool_runner.resources import Resources
 from agent_executor.tool_runner.sandbox_status import SandboxReporter
-from agent_executor.tool_runner.tool_servicer import ToolServicer
 
 
 def register_resource_services(

@@ -16,8 +16,8 @@ from agent_executor.serving.interceptors import Context
 from agent_executor.serving.multiplex_server import MultiplexedServer
 from agent_executor.serving.pipeline import CallPipeline, remaining_seconds
 from agent_executor.serving.security import current_security_context
-from agent_executor.tool_runner.audit import AuditReports
-from agent_executor.tool_runner.calls import ToolCalls
+from agent_executor.tool_runner.calls.audit import AuditReports
+from agent_executor.tool_runner.calls.tool_calls import ToolCalls
 from agent_executor.tool_runner.convert import (
     audit_event_to_proto,
     audit_filter_from_proto,

@@ -11,19 +11,19 @@ from pydantic_settings import SettingsConfigDict
 from agent_executor.errors import InvalidArgumentError
 from agent_executor.serving.settings import ServiceSettings
 from agent_executor.tool_runner.arguments import DEFAULT_ARGUMENTS_BYTES_MAX
-from agent_executor.tool_runner.calls import DEFAULT_CONCURRENT_CALLS_MAX
-from agent_executor.tool_runner.dispatch import (
+from agent_executor.tool_runner.calls.dispatch import (
     DEFAULT_BLOCKING_CALLS_MAX,
     DEFAULT_RESULT_BYTES_MAX,
 )
+from agent_executor.tool_runner.calls.tool_calls import DEFAULT_CONCURRENT_CALLS_MAX
+from agent_executor.tool_runner.calls.tool_execution import DEFAULT_TIMEOUT_SECONDS
 from agent_executor.tool_runner.egress_settings import EgressSettings
 from agent_executor.tool_runner.messaging_settings import MessagingSettings
-from agent_executor.tool_runner.rate_limit import CALLS_MAX
+from agent_executor.tool_runner.policy.rate_limit import CALLS_MAX
+from agent_executor.tool_runner.policy.screening import ScreeningPolicy
+from agent_executor.tool_runner.policy.screening_rules import RULES
 from agent_executor.tool_runner.sandbox_settings import SandboxSettings
 from agent_executor.tool_runner.schema import DATABASE_FILE
-from agent_executor.tool_runner.screening import ScreeningPolicy
-from agent_executor.tool_runner.screening_rules import RULES
-from agent_executor.tool_runner.tool_execution import DEFAULT_TIMEOUT_SECONDS
 
 
 class ToolRunnerSettings(MessagingSettings, EgressSettings, SandboxSettings, ServiceSettings):

@@ -14,14 +14,14 @@ import pytest
 from agent_executor.storage.migrations import upgrade
 from agent_executor.storage.postgres import PostgresDatabase
 from agent_executor.storage.sqlite import SqliteDatabase
-from agent_executor.tool_runner.audit import AuditFilter, AuditLog, AuditRecord
-from agent_executor.tool_runner.audit_chain import FIRST_PREVIOUS_SHA256, verify
-from agent_executor.tool_runner.call_record import CallRecord, CallRecords
-from agent_executor.tool_runner.call_store_memory import MemoryCallStore
-from agent_executor.tool_runner.call_store_postgres import PostgresCallStore
-from agent_executor.tool_runner.call_store_sqlite import SqliteCallStore
+from agent_executor.tool_runner.calls.audit import AuditFilter, AuditLog, AuditRecord
+from agent_executor.tool_runner.calls.audit_chain import FIRST_PREVIOUS_SHA256, verify
+from agent_executor.tool_runner.calls.call_record import CallRecord, CallRecords
+from agent_executor.tool_runner.calls.call_store_memory import MemoryCallStore
+from agent_executor.tool_runner.calls.call_store_postgres import PostgresCallStore
+from agent_executor.tool_runner.calls.call_store_sqlite import SqliteCallStore
+from agent_executor.tool_runner.calls.tool_call import ToolResult, utc_of
 from agent_executor.tool_runner.schema import MIGRATIONS
-from agent_executor.tool_runner.tool_call import ToolResult, utc_of
 from tests.postgres import DEADLOCK_TIMEOUT_SECONDS, PostgresServer
 
 

@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
-from agent_executor.tool_runner.credential_store import CredentialStore, StoredCredential
-from agent_executor.tool_runner.credential_store_memory import MemoryCredentialStore
-from agent_executor.tool_runner.credential_store_sql import SqlCredentialStore
+from agent_executor.tool_runner.credentials.credential_store import (
+    CredentialStore,
+    StoredCredential,
+)
+from agent_executor.tool_runner.credentials.credential_store_memory import MemoryCredentialStore
+from agent_executor.tool_runner.credentials.credential_store_sql import SqlCredentialStore
 from tests.contract.tool_runner.statement_runners import DATABASES, statement_runner
 
 

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from agent_executor.tool_runner.organization_policy import (
+from agent_executor.tool_runner.policy.organization_policy import (
     AllowedDomain,
     PolicyScope,
     ToolRateLimit,
 )
-from agent_executor.tool_runner.policy_store import PolicyStore
-from agent_executor.tool_runner.policy_store_memory import MemoryPolicyStore
-from agent_executor.tool_runner.policy_store_sql import SqlPolicyStore
-from agent_executor.tool_runner.rate_limit import CALLS_MAX, RateLimit
+from agent_executor.tool_runner.policy.policy_store import PolicyStore
+from agent_executor.tool_runner.policy.policy_store_memory import MemoryPolicyStore
+from agent_executor.tool_runner.policy.policy_store_sql import SqlPolicyStore
+from agent_executor.tool_runner.policy.rate_limit import CALLS_MAX, RateLimit
 from tests.contract.tool_runner.statement_runners import DATABASES, statement_runner
 
 

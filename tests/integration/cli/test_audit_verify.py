@@ -20,12 +20,16 @@ from agent_executor.storage.migrations import upgrade
 from agent_executor.storage.migrations_postgres import upgrade_postgres
 from agent_executor.storage.postgres import PostgresDatabase
 from agent_executor.storage.sqlite import SqliteDatabase
-from agent_executor.tool_runner.audit import AuditRecord
-from agent_executor.tool_runner.audit_chain import Head, linked
-from agent_executor.tool_runner.call_record import CallRecords
-from agent_executor.tool_runner.call_store_postgres import PostgresCallStore
-from agent_executor.tool_runner.call_store_rows import AUDIT_COLUMNS, audit_of_row, row_of_audit
-from agent_executor.tool_runner.call_store_sqlite import SqliteCallStore
+from agent_executor.tool_runner.calls.audit import AuditRecord
+from agent_executor.tool_runner.calls.audit_chain import Head, linked
+from agent_executor.tool_runner.calls.call_record import CallRecords
+from agent_executor.tool_runner.calls.call_store_postgres import PostgresCallStore
+from agent_executor.tool_runner.calls.call_store_rows import (
+    AUDIT_COLUMNS,
+    audit_of_row,
+    row_of_audit,
+)
+from agent_executor.tool_runner.calls.call_store_sqlite import SqliteCallStore
 from agent_executor.tool_runner.schema import DATABASE_FILE, MIGRATIONS
 from tests.postgres import PostgresServer
 
@@ -251,7 +255,7 @@ def test_a_head_that_was_kept_may_have_followers(log: Log) -> None:
 
 
 def test_more_than_a_page_of_events_is_one_chain(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent_executor.tool_runner.audit_scan._ALL", page_of_five("_ALL"))
+    monkeypatch.setattr("agent_executor.tool_runner.calls.audit_scan._ALL", page_of_five("_ALL"))
     assert "acme: 12 events" in log.verify().stdout
     log.change(11, "user_id = 'eve'")
     assert "acme: event 11 was changed" in log.verify().stdout
@@ -259,7 +263,7 @@ def test_more_than_a_page_of_events_is_one_chain(log: Log, monkeypatch: pytest.M
 
 def test_it_tells_how_far_it_is(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agent_executor.cli.audit.PROGRESS_SECONDS", 0.0)
-    monkeypatch.setattr("agent_executor.tool_runner.audit_scan._ALL", page_of_five("_ALL"))
+    monkeypatch.setattr("agent_executor.tool_runner.calls.audit_scan._ALL", page_of_five("_ALL"))
     lines = log.verify().stderr.splitlines()
     assert (lines[0], lines[-1]) == ("5 events read", "24 events read")
 

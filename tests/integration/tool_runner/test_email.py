@@ -18,9 +18,9 @@ from agent_executor.errors import (
     ToolExecutionError,
 )
 from agent_executor.tool_runner.builtin.smtp_server import SmtpServer
-from agent_executor.tool_runner.call_context import CallContext, current_call
-from agent_executor.tool_runner.credential import Credential
-from agent_executor.tool_runner.secret import Secret
+from agent_executor.tool_runner.calls.call_context import CallContext, current_call
+from agent_executor.tool_runner.credentials.credential import Credential
+from agent_executor.tool_runner.credentials.secret import Secret
 from tests.integration.tool_runner.mail_servers import (
     PASSWORD,
     USERNAME,

@@ -14,9 +14,9 @@ from pydantic import SecretStr
 
 from agent_executor.api.tool_runner.v1 import audit_service_pb2
 from agent_executor.errors import UnavailableError
-from agent_executor.tool_runner.audit import AuditRecord
-from agent_executor.tool_runner.audit_chain import verify
-from agent_executor.tool_runner.audit_scan import scan_postgres
+from agent_executor.tool_runner.calls.audit import AuditRecord
+from agent_executor.tool_runner.calls.audit_chain import verify
+from agent_executor.tool_runner.calls.audit_scan import scan_postgres
 from tests.integration.tool_runner.running_tool_runner import (
     Running,
     make_request,

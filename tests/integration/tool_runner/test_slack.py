@@ -21,9 +21,9 @@ from agent_executor.errors import (
     ToolExecutionError,
 )
 from agent_executor.tool_runner.builtin.slack_workspace import SlackWorkspace
-from agent_executor.tool_runner.call_context import CallContext, current_call
-from agent_executor.tool_runner.credential import Credential
-from agent_executor.tool_runner.secret import Secret
+from agent_executor.tool_runner.calls.call_context import CallContext, current_call
+from agent_executor.tool_runner.credentials.credential import Credential
+from agent_executor.tool_runner.credentials.secret import Secret
 from tests.integration.tool_runner.slack_server import SlackServer, running
 from tests.unit.tool_runner.vault import Vault
 

@@ -13,7 +13,7 @@ from agent_executor.tool_runner.arguments import (
     check_arguments,
     parse_arguments,
 )
-from agent_executor.tool_runner.tool_call import unix_ms_of, utc_of
+from agent_executor.tool_runner.calls.tool_call import unix_ms_of, utc_of
 
 JSON_VALUES = st.recursive(
     st.none()

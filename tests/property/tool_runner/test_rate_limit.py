@@ -7,7 +7,7 @@ from collections.abc import Hashable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_executor.tool_runner.rate_limit import RateLimit, RateLimiter
+from agent_executor.tool_runner.policy.rate_limit import RateLimit, RateLimiter
 
 SECOND = 1_000_000_000
 

@@ -5,8 +5,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_executor.tool_runner.screening import Finding, ScreeningPolicy
-from agent_executor.tool_runner.screening_rules import RULES
+from agent_executor.tool_runner.policy.screening import Finding, ScreeningPolicy
+from agent_executor.tool_runner.policy.screening_rules import RULES
 from tests.unit.tool_runner.screening_samples import ATTACKS
 
 POLICY = ScreeningPolicy()

@@ -7,8 +7,8 @@ from urllib.parse import quote, quote_plus
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_executor.tool_runner.scrubbing import MASK, SECRET_CHARACTERS_MIN, scrub
-from agent_executor.tool_runner.secret import Secret
+from agent_executor.tool_runner.credentials.scrubbing import MASK, SECRET_CHARACTERS_MIN, scrub
+from agent_executor.tool_runner.credentials.secret import Secret
 
 # As a vault takes them: no control characters. Without the mask's own, of which no text is free.
 CHARACTERS = st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="*")

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from agent_executor.tool_runner.audit import FACTS_MAX, AuditFilter, AuditRecord
-from agent_executor.tool_runner.audit_chain import (
+from agent_executor.tool_runner.calls.audit import FACTS_MAX, AuditFilter, AuditRecord
+from agent_executor.tool_runner.calls.audit_chain import (
     EMPTY,
     ChainReport,
     Fault,

@@ -17,14 +17,14 @@ from agent_executor.errors import (
 )
 from agent_executor.serving.cancellation import CONNECTION_LOST
 from agent_executor.serving.security import SecurityContext
-from agent_executor.tool_runner import call_attempts
-from agent_executor.tool_runner.attempt import Attempt
-from agent_executor.tool_runner.audit import AuditRecord
-from agent_executor.tool_runner.audit_chain import EMPTY, linked
-from agent_executor.tool_runner.call_attempts import UNKNOWN_OUTCOME
-from agent_executor.tool_runner.call_record import CallRecord
-from agent_executor.tool_runner.call_store_memory import MemoryCallStore
-from agent_executor.tool_runner.sandbox import ToolSandbox
+from agent_executor.tool_runner.calls import call_attempts
+from agent_executor.tool_runner.calls.attempt import Attempt
+from agent_executor.tool_runner.calls.audit import AuditRecord
+from agent_executor.tool_runner.calls.audit_chain import EMPTY, linked
+from agent_executor.tool_runner.calls.call_attempts import UNKNOWN_OUTCOME
+from agent_executor.tool_runner.calls.call_record import CallRecord
+from agent_executor.tool_runner.calls.call_store_memory import MemoryCallStore
+from agent_executor.tool_runner.policy.sandbox import ToolSandbox
 from agent_executor.tool_runner.tool_base import Effect
 from tests.unit.tool_runner.tools_of_tests import (
     ADA,

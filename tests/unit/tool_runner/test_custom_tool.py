@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from agent_executor.tool_runner.custom_tool import CustomTool
+from agent_executor.tool_runner.custom.custom_tool import CustomTool
 
 FIELDS: dict[str, Any] = {
     "organization_id": "acme",

@@ -17,15 +17,15 @@ from agent_executor.errors import (
     ToolNotFoundError,
 )
 from agent_executor.serving.security import SecurityContext
-from agent_executor.tool_runner import custom_tools
 from agent_executor.tool_runner.builtin.calculator import CalculatorTool
-from agent_executor.tool_runner.catalog import ToolCatalog
-from agent_executor.tool_runner.custom_tool import CustomTool
-from agent_executor.tool_runner.custom_tool_store_memory import MemoryCustomToolStore
-from agent_executor.tool_runner.custom_tools import CustomTools, ToolRegistration
+from agent_executor.tool_runner.custom import custom_tools
+from agent_executor.tool_runner.custom.catalog import ToolCatalog
+from agent_executor.tool_runner.custom.custom_tool import CustomTool
+from agent_executor.tool_runner.custom.custom_tool_store_memory import MemoryCustomToolStore
+from agent_executor.tool_runner.custom.custom_tools import CustomTools, ToolRegistration
+from agent_executor.tool_runner.custom.tools import Tools
 from agent_executor.tool_runner.registry import ToolRegistry
 from agent_executor.tool_runner.tool_program import ToolDescription, ToolProgram
-from agent_executor.tool_runner.tools import Tools
 from tests.unit.tool_runner.resources_of_tests import GREETER, STRANGER, WRITER, FakeInspector
 from tests.unit.tool_runner.tools_of_tests import FunctionTool
 

@@ -16,9 +16,9 @@ from agent_executor.errors import (
     LimitExceededError,
     ToolExecutionError,
 )
-from agent_executor.tool_runner.call_context import CallContext
-from agent_executor.tool_runner.dispatch import Dispatcher
-from agent_executor.tool_runner.policy import Admitted
+from agent_executor.tool_runner.calls.call_context import CallContext
+from agent_executor.tool_runner.calls.dispatch import Dispatcher
+from agent_executor.tool_runner.policy.call_policy import Admitted
 from agent_executor.tool_runner.registry import RegisteredTool, ToolRegistry
 from agent_executor.tool_runner.tool_base import ToolBase
 from tests.unit.tool_runner.tools_of_tests import (

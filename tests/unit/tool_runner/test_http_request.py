@@ -22,12 +22,12 @@ from agent_executor.errors import (
 )
 from agent_executor.tool_runner.argument_schema import ArgumentSchema
 from agent_executor.tool_runner.builtin.http_request import BODY_BYTES_MAX
-from agent_executor.tool_runner.call_context import CallContext, current_call
-from agent_executor.tool_runner.credential import Credential
-from agent_executor.tool_runner.dispatch import DEFAULT_RESULT_BYTES_MAX, Dispatcher
-from agent_executor.tool_runner.policy import Admitted
+from agent_executor.tool_runner.calls.call_context import CallContext, current_call
+from agent_executor.tool_runner.calls.dispatch import DEFAULT_RESULT_BYTES_MAX, Dispatcher
+from agent_executor.tool_runner.credentials.credential import Credential
+from agent_executor.tool_runner.credentials.secret import Secret
+from agent_executor.tool_runner.policy.call_policy import Admitted
 from agent_executor.tool_runner.registry import ToolRegistry
-from agent_executor.tool_runner.secret import Secret
 from tests.security.egress.world import Host, Tls, World, answer, redirect
 
 HEADER_SECRET = "s3cr3t/with+odd=characters"

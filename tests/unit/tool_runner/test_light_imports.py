@@ -27,8 +27,8 @@ print(*set(sys.modules) - before)
         "agent_executor.tool_runner.builtin.calculator",
         "agent_executor.tool_runner.builtin.email",
         "agent_executor.tool_runner.builtin.slack",
-        "agent_executor.tool_runner.sandbox",
-        "agent_executor.tool_runner.screening",
+        "agent_executor.tool_runner.policy.sandbox",
+        "agent_executor.tool_runner.policy.screening",
     ],
 )
 def test_what_a_sandbox_loads_is_light(module: str) -> None:
@@ -47,5 +47,5 @@ def test_what_a_sandbox_loads_is_light(module: str) -> None:
 
 
 def test_calls_need_neither_grpc_nor_a_database() -> None:
-    loaded = loaded_by("agent_executor.tool_runner.calls")
+    loaded = loaded_by("agent_executor.tool_runner.calls.tool_calls")
     assert not loaded & {"grpc", "google.protobuf", "sqlalchemy", "alembic", "sqlite3", "pydantic"}

@@ -3,7 +3,11 @@ from __future__ import annotations
 import pytest
 
 from agent_executor.errors import InvalidArgumentError
-from agent_executor.tool_runner.origins import CREDENTIAL_SCHEMES, WEB_SCHEMES, normalise_origins
+from agent_executor.tool_runner.custom.origins import (
+    CREDENTIAL_SCHEMES,
+    WEB_SCHEMES,
+    normalise_origins,
+)
 
 
 @pytest.mark.parametrize(

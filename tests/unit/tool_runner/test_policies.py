@@ -13,11 +13,11 @@ from agent_executor.errors import (
     RateLimitExceededError,
 )
 from agent_executor.serving.security import SecurityContext
-from agent_executor.tool_runner import policies as policies_module
 from agent_executor.tool_runner.paging import encode_page_token
-from agent_executor.tool_runner.policies import Policies
-from agent_executor.tool_runner.policy_store_memory import MemoryPolicyStore
-from agent_executor.tool_runner.sandbox import ToolSandbox
+from agent_executor.tool_runner.policy import policies as policies_module
+from agent_executor.tool_runner.policy.policies import Policies
+from agent_executor.tool_runner.policy.policy_store_memory import MemoryPolicyStore
+from agent_executor.tool_runner.policy.sandbox import ToolSandbox
 from tests.unit.tool_runner.tools_of_tests import ADA, EVE
 
 BOB = SecurityContext("acme", "bob", frozenset({"tool:*"}))

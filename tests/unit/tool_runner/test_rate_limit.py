@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from agent_executor.errors import InvalidArgumentError
-from agent_executor.tool_runner.rate_limit import RateLimit, RateLimiter
+from agent_executor.tool_runner.policy.rate_limit import RateLimit, RateLimiter
 
 SECOND = 1_000_000_000
 

@@ -6,12 +6,12 @@ import pytest
 
 from agent_executor.errors import InvalidArgumentError, PermissionDeniedError, ToolNotFoundError
 from agent_executor.serving.security import SecurityContext
-from agent_executor.tool_runner.audit import AuditFilter, AuditReports
 from agent_executor.tool_runner.builtin.calculator import CalculatorTool
-from agent_executor.tool_runner.catalog import ToolCatalog
-from agent_executor.tool_runner.custom_tool_store_memory import MemoryCustomToolStore
+from agent_executor.tool_runner.calls.audit import AuditFilter, AuditReports
+from agent_executor.tool_runner.custom.catalog import ToolCatalog
+from agent_executor.tool_runner.custom.custom_tool_store_memory import MemoryCustomToolStore
+from agent_executor.tool_runner.custom.tools import Tools
 from agent_executor.tool_runner.registry import ToolRegistry
-from agent_executor.tool_runner.tools import Tools
 from tests.unit.tool_runner.tools_of_tests import ADA, EVE, FunctionTool, Runner, call
 
 READER = SecurityContext("acme", "ada", frozenset({"tool:read"}))

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from agent_executor.errors import ToolExecutionError
-from agent_executor.tool_runner.result_cache import ResultCache, cache_key
+from agent_executor.tool_runner.calls.result_cache import ResultCache, cache_key
 
 
 class Gate:

@@ -6,7 +6,7 @@ import pytest
 
 from agent_executor.errors import InvalidArgumentError, RateLimitExceededError
 from agent_executor.serving.security import SecurityContext
-from agent_executor.tool_runner.sandbox import ToolSandbox
+from agent_executor.tool_runner.policy.sandbox import ToolSandbox
 
 ADA = SecurityContext("acme", "ada", frozenset({"*"}))
 BOB = SecurityContext("acme", "bob", frozenset({"*"}))

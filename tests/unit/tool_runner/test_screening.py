@@ -8,13 +8,13 @@ import pytest
 from pydantic import ValidationError
 
 from agent_executor.errors import InvalidArgumentError
-from agent_executor.tool_runner.screening import (
+from agent_executor.tool_runner.policy.screening import (
     NOT_SCREENED,
     SCREENED_CHARACTERS_MAX,
     Finding,
     ScreeningPolicy,
 )
-from agent_executor.tool_runner.screening_rules import RULES
+from agent_executor.tool_runner.policy.screening_rules import RULES
 from agent_executor.tool_runner.settings import ToolRunnerSettings
 from tests.unit.tool_runner.screening_samples import (
     ATTACKS,

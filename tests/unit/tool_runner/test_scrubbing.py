@@ -7,8 +7,8 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from agent_executor.tool_runner.scrubbing import MASK, scrub
-from agent_executor.tool_runner.secret import Secret
+from agent_executor.tool_runner.credentials.scrubbing import MASK, scrub
+from agent_executor.tool_runner.credentials.secret import Secret
 
 VALUE = 's3cr/et "key" +ü~'
 SECRET = Secret(VALUE)

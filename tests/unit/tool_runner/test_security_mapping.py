@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from agent_executor.errors import InvalidArgumentError
-from agent_executor.tool_runner.security_mapping import parse_security_context
+from agent_executor.tool_runner.policy.security_mapping import parse_security_context
 
 MAPPING: dict[str, Any] = {
     "user_id": "user-uuid",

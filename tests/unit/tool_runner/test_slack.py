@@ -12,7 +12,7 @@ from agent_executor.tool_runner.builtin.slack_workspace import (
     SlackWorkspace,
     normalise_channel,
 )
-from agent_executor.tool_runner.secret import Secret
+from agent_executor.tool_runner.credentials.secret import Secret
 
 ARGUMENTS: dict[str, Any] = {"channel": "#general", "text": "Hello."}
 NOWHERE = SlackWorkspace(base_url="http://127.0.0.1:1/api/")

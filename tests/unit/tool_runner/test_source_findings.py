@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from agent_executor.tool_runner.source_findings import findings_of
+from agent_executor.tool_runner.custom.source_findings import findings_of
 from tests.unit.tool_runner.resources_of_tests import GREETER
 
 

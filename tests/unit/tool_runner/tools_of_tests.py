@@ -12,18 +12,18 @@ from opentelemetry.trace import Tracer
 from agent_executor.serving.metrics import Metrics
 from agent_executor.serving.security import SecurityContext
 from agent_executor.tool_runner.builtin import built_in_tools
-from agent_executor.tool_runner.call_record import CallRecords
-from agent_executor.tool_runner.call_store_memory import MemoryCallStore
-from agent_executor.tool_runner.call_telemetry import CallTelemetry
-from agent_executor.tool_runner.calls import ToolCalls
-from agent_executor.tool_runner.custom_tool_store_memory import MemoryCustomToolStore
-from agent_executor.tool_runner.dispatch import Dispatcher
-from agent_executor.tool_runner.policy import CallPolicy
+from agent_executor.tool_runner.calls.call_record import CallRecords
+from agent_executor.tool_runner.calls.call_store_memory import MemoryCallStore
+from agent_executor.tool_runner.calls.call_telemetry import CallTelemetry
+from agent_executor.tool_runner.calls.dispatch import Dispatcher
+from agent_executor.tool_runner.calls.tool_call import ToolCall
+from agent_executor.tool_runner.calls.tool_calls import ToolCalls
+from agent_executor.tool_runner.custom.custom_tool_store_memory import MemoryCustomToolStore
+from agent_executor.tool_runner.custom.tools import Tools
+from agent_executor.tool_runner.policy.call_policy import CallPolicy
+from agent_executor.tool_runner.policy.sandbox import ToolSandbox
 from agent_executor.tool_runner.registry import ToolRegistry
-from agent_executor.tool_runner.sandbox import ToolSandbox
 from agent_executor.tool_runner.tool_base import Effect, ToolBase
-from agent_executor.tool_runner.tool_call import ToolCall
-from agent_executor.tool_runner.tools import Tools
 
 ADA = SecurityContext("acme", "ada", frozenset({"tool:*", "policy:admin"}))
 EVE = SecurityContext("other", "eve", frozenset({"tool:*", "policy:admin"}))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent_executor.errors import CredentialNotFoundError
-from agent_executor.tool_runner.credential import Credential
+from agent_executor.tool_runner.credentials.credential import Credential
 
 
 class Vault:

@@ -19,11 +19,11 @@ from agent_executor.tool_runner.builtin.mail_message import (
 )
 from agent_executor.tool_runner.builtin.own_credential import open_secret
 from agent_executor.tool_runner.builtin.smtp_server import SmtpServer
-from agent_executor.tool_runner.call_context import current_call
+from agent_executor.tool_runner.calls.call_context import current_call
 from agent_executor.tool_runner.tool_base import ToolBase
 
 if TYPE_CHECKING:
-    from agent_executor.tool_runner.secret import Secret
+    from agent_executor.tool_runner.credentials.secret import Secret
 
 _NAME: Final = "email"
 _ADDRESS: Final = {"type": "string", "minLength": 3, "maxLength": ADDRESS_CHARACTERS_MAX}

@@ -9,9 +9,9 @@ from agent_executor.errors import (
     FailedPreconditionError,
     PermissionDeniedError,
 )
-from agent_executor.tool_runner.call_context import current_call
-from agent_executor.tool_runner.credential import Credential
-from agent_executor.tool_runner.secret import Secret
+from agent_executor.tool_runner.calls.call_context import current_call
+from agent_executor.tool_runner.credentials.credential import Credential
+from agent_executor.tool_runner.credentials.secret import Secret
 
 
 async def open_secret(

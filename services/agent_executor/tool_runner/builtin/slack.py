@@ -23,7 +23,7 @@ from agent_executor.tool_runner.builtin.slack_workspace import (
 from agent_executor.tool_runner.tool_base import ToolBase
 
 if TYPE_CHECKING:
-    from agent_executor.tool_runner.secret import Secret
+    from agent_executor.tool_runner.credentials.secret import Secret
 
 TEXT_CHARACTERS_MAX: Final = 40_000
 ARGUMENT_NAMES: Final = ("channel", "text", "thread_ts")

@@ -27,7 +27,7 @@ from agent_executor.errors import (
     ToolExecutionError,
 )
 from agent_executor.tool_runner.builtin.slack_workspace import SlackWorkspace
-from agent_executor.tool_runner.secret import Secret
+from agent_executor.tool_runner.credentials.secret import Secret
 
 T = TypeVar("T")
 

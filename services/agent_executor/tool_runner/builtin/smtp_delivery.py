@@ -16,8 +16,8 @@ import aiosmtplib
 
 from agent_executor.errors import FailedPreconditionError, OutcomeUnknownError, ToolExecutionError
 from agent_executor.tool_runner.builtin.smtp_server import SmtpServer
-from agent_executor.tool_runner.scrubbing import scrub
-from agent_executor.tool_runner.secret import Secret
+from agent_executor.tool_runner.credentials.scrubbing import scrub
+from agent_executor.tool_runner.credentials.secret import Secret
 
 REASON_CHARACTERS_MAX: Final = 200
 

@@ -1,0 +1,1 @@
+"""Tool calls: each made at most once per id, recorded and audited."""

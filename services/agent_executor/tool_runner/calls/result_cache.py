@@ -1,0 +1,105 @@
+"""Results of tools that only read, given again to equal calls for as long as the tool says."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable, Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from cachetools import TLRUCache
+
+from agent_executor.tool_runner.calls.tool_call import sha256_hex
+
+DEFAULT_RESULTS_MAX: Final = 1_000
+
+CacheKey: TypeAlias = Hashable
+
+
+def cache_key(
+    organization_id: str, tool_name: str, tool_version: str, arguments: Mapping[str, Any]
+) -> CacheKey:
+    """Returns what equal calls have in common; the order of arguments' names does not count."""
+    text = json.dumps(arguments, sort_keys=True, ensure_ascii=False, default=str)
+    return (organization_id, tool_name, tool_version, sha256_hex(text.encode()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Cached:
+    """A result and how long it may be given again."""
+
+    result_json: str
+    ttl_seconds: float
+
+
+@dataclass(slots=True)
+class _Execution:
+    """A tool that runs, and how many calls wait for what it gives."""
+
+    task: asyncio.Task[str]
+    waiting: int = 0
+
+
+class ResultCache:
+    """Gives equal calls one result, also while the tool still runs. A failure is never kept.
+
+    Args:
+        results_max: How many results are kept; the ones used least recently make room.
+        monotonic: Seconds of a clock that is never set.
+    """
+
+    def __init__(
+        self,
+        *,
+        results_max: int = DEFAULT_RESULTS_MAX,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._results: TLRUCache[CacheKey, _Cached] = TLRUCache(
+            results_max, lambda _, cached, now: now + cached.ttl_seconds, timer=monotonic
+        )
+        self._executions: dict[CacheKey, _Execution] = {}
+
+    def get(self, key: CacheKey) -> str | None:
+        """Returns the result that equal calls have had, as JSON text, or None."""
+        cached = self._results.get(key)
+        return None if cached is None else cached.result_json
+
+    async def run(
+        self, key: CacheKey, ttl_seconds: float, execute: Callable[[], Awaitable[str]]
+    ) -> str:
+        """Runs a tool, or waits for an equal call's run of it, and keeps the result.
+
+        The run goes on while any call waits for it, whoever began it.
+
+        Raises:
+            Exception: What the run raised.
+        """
+        execution = self._executions.get(key)
+        if execution is None:
+            task = asyncio.ensure_future(self._execute(key, ttl_seconds, execute))
+            execution = self._executions[key] = _Execution(task)
+            task.add_done_callback(_take_exception)
+        execution.waiting += 1
+        try:
+            return await asyncio.shield(execution.task)
+        finally:
+            execution.waiting -= 1
+            if execution.waiting == 0 and self._executions.get(key) is execution:
+                # It ended, or nobody waits any more; whoever comes now begins anew.
+                del self._executions[key]
+                execution.task.cancel()
+
+    async def _execute(
+        self, key: CacheKey, ttl_seconds: float, execute: Callable[[], Awaitable[str]]
+    ) -> str:
+        result_json = await execute()
+        self._results[key] = _Cached(result_json, ttl_seconds)
+        return result_json
+
+
+def _take_exception(task: asyncio.Task[str]) -> None:
+    """Says that an exception was seen, for whoever waited for it may be gone."""
+    if not task.cancelled():
+        task.exception()

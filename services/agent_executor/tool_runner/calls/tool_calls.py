@@ -1,0 +1,175 @@
+"""Tool calls: each is made at most once per id, however many ask for it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from opentelemetry.context import Context
+
+from agent_executor.errors import LimitExceededError, UnavailableError
+from agent_executor.serving.cancellation import is_connection_lost
+from agent_executor.serving.security import SecurityContext
+from agent_executor.tool_runner.calls.attempt import Attempt
+from agent_executor.tool_runner.calls.call_attempts import CallAttempts
+from agent_executor.tool_runner.calls.call_record import CallRecords
+from agent_executor.tool_runner.calls.call_telemetry import CallObservation, CallTelemetry
+from agent_executor.tool_runner.calls.dispatch import Dispatcher
+from agent_executor.tool_runner.calls.result_cache import ResultCache
+from agent_executor.tool_runner.calls.tool_call import ToolCall, ToolResult
+from agent_executor.tool_runner.calls.tool_execution import DEFAULT_TIMEOUT_SECONDS, ToolExecution
+from agent_executor.tool_runner.policy.call_policy import CallPolicy
+
+DEFAULT_CONCURRENT_CALLS_MAX: Final = 1_000
+
+
+@dataclass(slots=True)
+class _Running:
+    """An attempt that runs, and how many callers wait for it."""
+
+    attempt: Attempt
+    task: asyncio.Task[ToolResult]
+    waiting: int = 0
+
+
+class ToolCalls:
+    """Makes tool calls. Calls of one id that come while it runs share one execution.
+
+    Args:
+        policy: What a call must pass.
+        records: Remembers calls and takes the audit log.
+        dispatcher: Runs the tools.
+        telemetry: Tells of calls.
+        timeout_seconds: How long a tool may run; a caller may ask for less.
+        concurrent_calls_max: How many calls may run at the same time.
+        clock: Seconds since 1970-01-01 UTC.
+        monotonic: Seconds of a clock that is never set, for durations.
+    """
+
+    def __init__(
+        self,
+        *,
+        policy: CallPolicy,
+        records: CallRecords,
+        dispatcher: Dispatcher,
+        telemetry: CallTelemetry,
+        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+        concurrent_calls_max: int = DEFAULT_CONCURRENT_CALLS_MAX,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._attempts = CallAttempts(
+            policy=policy,
+            records=records,
+            execution=ToolExecution(dispatcher, ResultCache(), timeout_seconds=timeout_seconds),
+            telemetry=telemetry,
+            clock=clock,
+            monotonic=monotonic,
+        )
+        self._policy = policy
+        self._records = records
+        self._telemetry = telemetry
+        self._concurrent_calls_max = concurrent_calls_max
+        self._running: dict[tuple[str, str], _Running] = {}
+        self._closed = False
+
+    async def execute(
+        self, call: ToolCall, security: SecurityContext, *, parent: Context | None = None
+    ) -> ToolResult:
+        """Makes a call, or returns the result that it has.
+
+        A call that is refused or whose tool fails is a result without success. A caller that is
+        cancelled stops the tool, unless others wait for the same call; a caller whose connection
+        is lost does not, for it will ask again, and the tool ends in its own time.
+
+        Args:
+            call: The call.
+            security: The caller.
+            parent: The trace context of the caller. Default: that of the running task.
+
+        Raises:
+            ToolCallConflictError: A call of this id exists with another tool or other arguments.
+            LimitExceededError: Too many calls run at present.
+            UnavailableError: The storage failed, the tool-runner is stopping, or another one may
+                be running this call.
+        """
+        attempt = Attempt(call, security)
+        refusal = self._policy.check_permission(call, security)
+        if refusal is not None:
+            with self._telemetry.observe(call, parent) as observed:
+                return await self._attempts.refuse(attempt, refusal, observed)
+        running = self._running.get(attempt.key)
+        if running is None:
+            return await self._wait_for(self._start(attempt, parent))
+        with self._telemetry.observe(call, parent) as observed:
+            return await self._join(running, attempt, observed)
+
+    async def recover(self) -> None:
+        """Settles the calls that a process that died has left; to be called before any other.
+
+        Raises:
+            UnavailableError: The storage failed.
+        """
+        for record in await self._records.unfinished():
+            if not self._attempts.may_run_elsewhere(record):
+                await self._attempts.settle_lost(record)
+
+    async def close(self) -> None:
+        """Stops what runs, records that it was stopped, and refuses later calls."""
+        self._closed = True
+        tasks = [running.task for running in self._running.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _start(self, attempt: Attempt, parent: Context | None) -> _Running:
+        if self._closed:
+            raise UnavailableError("The tool-runner is stopping.")
+        if len(self._running) >= self._concurrent_calls_max:
+            raise LimitExceededError(
+                f"{self._concurrent_calls_max} tool calls run at present, which is the limit.",
+                metadata={"concurrentCallsMax": str(self._concurrent_calls_max)},
+                tool_name=attempt.call.tool_name,
+                retry_after_seconds=1.0,
+            )
+        # A task of its own, for it lives as long as anyone waits for it, whoever came first.
+        task = asyncio.create_task(self._attempts.make(attempt, parent))
+        running = self._running[attempt.key] = _Running(attempt, task)
+        task.add_done_callback(lambda done: self._forget_task(attempt.key, done))
+        return running
+
+    def _forget_task(self, key: tuple[str, str], task: asyncio.Task[ToolResult]) -> None:
+        del self._running[key]
+        if not task.cancelled():
+            # Whoever waited has it; nobody else is to be warned of it.
+            task.exception()
+
+    async def _wait_for(self, running: _Running) -> ToolResult:
+        running.waiting += 1
+        try:
+            return await asyncio.shield(running.task)
+        except asyncio.CancelledError as cancelled:
+            waiter = asyncio.current_task()
+            if running.task.cancelled() and waiter is not None and not waiter.cancelling():
+                raise UnavailableError(
+                    "The tool-runner is stopping.", tool_name=running.attempt.call.tool_name
+                ) from None
+            if running.waiting == 1 and not is_connection_lost(cancelled):
+                running.task.cancel()
+            raise
+        finally:
+            running.waiting -= 1
+
+    async def _join(
+        self, running: _Running, attempt: Attempt, observed: CallObservation
+    ) -> ToolResult:
+        """Waits for an execution of the same call that another caller began."""
+        attempt.trace_id = observed.trace_id
+        observed.replayed(attempt.call.tool_name)
+        if not attempt.is_same_call(running.attempt.call.tool_name, running.attempt.sha256):
+            await self._attempts.refuse_conflict(attempt)
+        result = await self._wait_for(running)
+        return await self._attempts.repeat(attempt, result, observed)

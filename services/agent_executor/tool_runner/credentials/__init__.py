@@ -1,0 +1,1 @@
+"""Secrets of organizations, and how they are kept out of sight."""

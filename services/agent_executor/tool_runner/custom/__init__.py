@@ -1,0 +1,1 @@
+"""The tools that organizations write: their versions, and where they are found and shown."""

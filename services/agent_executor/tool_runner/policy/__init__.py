@@ -1,0 +1,1 @@
+"""What calls must pass: rate limits, allowed domains and the screening of arguments."""
