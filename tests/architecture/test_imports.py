@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 # else, the use cases above all, takes and returns plain objects.
 WIRE_MODULES = re.compile(
     r"agent_executor\.(api|serving|cli|client)(\..+)?"
-    r"|agent_executor\.\w+\.(bootstrap|convert|servicer|\w+_(convert|servicer|grpc))"
+    r"|agent_executor(\.\w+){1,2}\.(bootstrap|convert|servicer|\w+_(convert|servicer|grpc))"
 )
 WIRE = ("grpc", "google", "agent_executor.api")
 

@@ -24,8 +24,9 @@ from agent_executor.tool_runner.builtin.calculator import CalculatorTool
 from agent_executor.tool_runner.builtin.http_request import HTTPRequestTool
 from agent_executor.tool_runner.builtin.messaging import configured_tools
 from agent_executor.tool_runner.calls.audit import AuditReports
-from agent_executor.tool_runner.calls.call_telemetry import CallTelemetry
 from agent_executor.tool_runner.calls.dispatch import Dispatcher
+from agent_executor.tool_runner.calls.servicer import AuditServicer, ToolCallServicer
+from agent_executor.tool_runner.calls.telemetry import CallTelemetry
 from agent_executor.tool_runner.calls.tool_calls import ToolCalls
 from agent_executor.tool_runner.isolation.pool import WorkerPool
 from agent_executor.tool_runner.policy.call_policy import CallPolicy
@@ -35,7 +36,6 @@ from agent_executor.tool_runner.registry import ToolRegistry
 from agent_executor.tool_runner.resource_servicer import register_resource_services
 from agent_executor.tool_runner.resources import Resources
 from agent_executor.tool_runner.sandbox_health import SandboxHealth
-from agent_executor.tool_runner.servicer import AuditServicer, ToolCallServicer
 from agent_executor.tool_runner.settings import ToolRunnerSettings
 from agent_executor.tool_runner.storage import ToolRunnerStorage, open_storage
 from agent_executor.tool_runner.tool_base import ToolBase

@@ -12,7 +12,7 @@ from agent_executor.api.tool_runner.v1 import (
     tool_service_pb2,
 )
 from agent_executor.tool_runner.convert import timestamp
-from agent_executor.tool_runner.credentials.credential_store import StoredCredential
+from agent_executor.tool_runner.credentials.store import StoredCredential
 from agent_executor.tool_runner.custom.custom_tools import ToolRegistration
 from agent_executor.tool_runner.policy.organization_policy import AllowedDomain, ToolRateLimit
 from agent_executor.tool_runner.sandbox_status import SandboxStatus

@@ -12,10 +12,10 @@ from agent_executor.api.tool_runner.v1 import (
     tool_service_pb2,
     tool_service_pb2_grpc,
 )
-from agent_executor.tool_runner.credentials.credential_servicer import CredentialServicer
+from agent_executor.tool_runner.credentials.servicer import CredentialServicer
 from agent_executor.tool_runner.custom.catalog import ToolCatalog
-from agent_executor.tool_runner.custom.tool_servicer import ToolServicer
-from agent_executor.tool_runner.policy.policy_servicer import PolicyServicer
+from agent_executor.tool_runner.custom.servicer import ToolServicer
+from agent_executor.tool_runner.policy.servicer import PolicyServicer
 from agent_executor.tool_runner.resources import Resources
 from agent_executor.tool_runner.sandbox_status import SandboxReporter
 

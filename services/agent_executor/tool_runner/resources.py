@@ -8,13 +8,13 @@ from typing import Self
 
 from agent_executor.storage.encryption import Encryption
 from agent_executor.storage.statements import StatementRunner
-from agent_executor.tool_runner.credentials.credential_store_sql import SqlCredentialStore
 from agent_executor.tool_runner.credentials.credentials import Credentials
-from agent_executor.tool_runner.custom.custom_tool_store_sql import SqlCustomToolStore
+from agent_executor.tool_runner.credentials.store_sql import SqlCredentialStore
 from agent_executor.tool_runner.custom.custom_tools import CustomTools
+from agent_executor.tool_runner.custom.store_sql import SqlCustomToolStore
 from agent_executor.tool_runner.custom.tools import Tools
 from agent_executor.tool_runner.policy.policies import Policies
-from agent_executor.tool_runner.policy.policy_store_sql import SqlPolicyStore
+from agent_executor.tool_runner.policy.store_sql import SqlPolicyStore
 from agent_executor.tool_runner.registry import ToolRegistry
 from agent_executor.tool_runner.tool_program import SourceInspector
 

@@ -11,12 +11,12 @@ from agent_executor.storage.migrations import upgrade
 from agent_executor.storage.sqlite import SqliteDatabase
 from agent_executor.storage.statements import StatementRunner
 from agent_executor.storage.statements_sqlite import SqliteStatementRunner
-from agent_executor.tool_runner.calls.call_store_sqlite import SqliteCallStore
+from agent_executor.tool_runner.calls.store_sqlite import SqliteCallStore
 from agent_executor.tool_runner.schema import MIGRATIONS
 from agent_executor.tool_runner.settings import ToolRunnerSettings
 
 if TYPE_CHECKING:
-    from agent_executor.tool_runner.calls.call_store_postgres import PostgresCallStore
+    from agent_executor.tool_runner.calls.store_postgres import PostgresCallStore
 
 # What a call may take beside its tool's time, and how far the clocks of two machines may differ.
 OTHERS_RUN_MARGIN_SECONDS: Final = 30.0
@@ -69,7 +69,7 @@ async def _open_postgres(
     from agent_executor.storage.migrations_postgres import upgrade_postgres
     from agent_executor.storage.postgres import PostgresDatabase
     from agent_executor.storage.statements_postgres import PostgresStatementRunner
-    from agent_executor.tool_runner.calls.call_store_postgres import PostgresCallStore
+    from agent_executor.tool_runner.calls.store_postgres import PostgresCallStore
 
     database_url = settings.database_url.get_secret_value()
     await upgrade_postgres(database_url, MIGRATIONS)

@@ -16,10 +16,10 @@ from agent_executor.storage.postgres import PostgresDatabase
 from agent_executor.storage.sqlite import SqliteDatabase
 from agent_executor.tool_runner.calls.audit import AuditFilter, AuditLog, AuditRecord
 from agent_executor.tool_runner.calls.audit_chain import FIRST_PREVIOUS_SHA256, verify
-from agent_executor.tool_runner.calls.call_record import CallRecord, CallRecords
-from agent_executor.tool_runner.calls.call_store_memory import MemoryCallStore
-from agent_executor.tool_runner.calls.call_store_postgres import PostgresCallStore
-from agent_executor.tool_runner.calls.call_store_sqlite import SqliteCallStore
+from agent_executor.tool_runner.calls.record import CallRecord, CallRecords
+from agent_executor.tool_runner.calls.store_memory import MemoryCallStore
+from agent_executor.tool_runner.calls.store_postgres import PostgresCallStore
+from agent_executor.tool_runner.calls.store_sqlite import SqliteCallStore
 from agent_executor.tool_runner.calls.tool_call import ToolResult, utc_of
 from agent_executor.tool_runner.schema import MIGRATIONS
 from tests.postgres import DEADLOCK_TIMEOUT_SECONDS, PostgresServer

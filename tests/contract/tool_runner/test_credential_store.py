@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from agent_executor.tool_runner.credentials.credential_store import (
+from agent_executor.tool_runner.credentials.store import (
     CredentialStore,
     StoredCredential,
 )
-from agent_executor.tool_runner.credentials.credential_store_memory import MemoryCredentialStore
-from agent_executor.tool_runner.credentials.credential_store_sql import SqlCredentialStore
+from agent_executor.tool_runner.credentials.store_memory import MemoryCredentialStore
+from agent_executor.tool_runner.credentials.store_sql import SqlCredentialStore
 from tests.contract.tool_runner.statement_runners import DATABASES, statement_runner
 
 

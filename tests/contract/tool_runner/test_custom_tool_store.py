@@ -11,9 +11,9 @@ import msgspec
 import pytest
 
 from agent_executor.tool_runner.custom.custom_tool import CustomTool
-from agent_executor.tool_runner.custom.custom_tool_store import CustomToolStore, ReachedLimit
-from agent_executor.tool_runner.custom.custom_tool_store_memory import MemoryCustomToolStore
-from agent_executor.tool_runner.custom.custom_tool_store_sql import SqlCustomToolStore
+from agent_executor.tool_runner.custom.store import CustomToolStore, ReachedLimit
+from agent_executor.tool_runner.custom.store_memory import MemoryCustomToolStore
+from agent_executor.tool_runner.custom.store_sql import SqlCustomToolStore
 from tests.contract.tool_runner.statement_runners import DATABASES, statement_runner
 
 

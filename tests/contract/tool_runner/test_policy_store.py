@@ -13,10 +13,10 @@ from agent_executor.tool_runner.policy.organization_policy import (
     PolicyScope,
     ToolRateLimit,
 )
-from agent_executor.tool_runner.policy.policy_store import PolicyStore
-from agent_executor.tool_runner.policy.policy_store_memory import MemoryPolicyStore
-from agent_executor.tool_runner.policy.policy_store_sql import SqlPolicyStore
 from agent_executor.tool_runner.policy.rate_limit import CALLS_MAX, RateLimit
+from agent_executor.tool_runner.policy.store import PolicyStore
+from agent_executor.tool_runner.policy.store_memory import MemoryPolicyStore
+from agent_executor.tool_runner.policy.store_sql import SqlPolicyStore
 from tests.contract.tool_runner.statement_runners import DATABASES, statement_runner
 
 

@@ -22,14 +22,14 @@ from agent_executor.storage.postgres import PostgresDatabase
 from agent_executor.storage.sqlite import SqliteDatabase
 from agent_executor.tool_runner.calls.audit import AuditRecord
 from agent_executor.tool_runner.calls.audit_chain import Head, linked
-from agent_executor.tool_runner.calls.call_record import CallRecords
-from agent_executor.tool_runner.calls.call_store_postgres import PostgresCallStore
-from agent_executor.tool_runner.calls.call_store_rows import (
+from agent_executor.tool_runner.calls.record import CallRecords
+from agent_executor.tool_runner.calls.store_postgres import PostgresCallStore
+from agent_executor.tool_runner.calls.store_rows import (
     AUDIT_COLUMNS,
     audit_of_row,
     row_of_audit,
 )
-from agent_executor.tool_runner.calls.call_store_sqlite import SqliteCallStore
+from agent_executor.tool_runner.calls.store_sqlite import SqliteCallStore
 from agent_executor.tool_runner.schema import DATABASE_FILE, MIGRATIONS
 from tests.postgres import PostgresServer
 
@@ -269,7 +269,7 @@ def test_it_tells_how_far_it_is(log: Log, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def page_of_five(name: str) -> str:
-    from agent_executor.tool_runner import audit_scan
+    from agent_executor.tool_runner.calls import audit_scan
 
     return re.sub(r"LIMIT \d+", "LIMIT 5", getattr(audit_scan, name))
 

@@ -18,7 +18,7 @@ from agent_executor.errors import (
     ToolExecutionError,
 )
 from agent_executor.tool_runner.builtin.smtp_server import SmtpServer
-from agent_executor.tool_runner.calls.call_context import CallContext, current_call
+from agent_executor.tool_runner.calls.context import CallContext, current_call
 from agent_executor.tool_runner.credentials.credential import Credential
 from agent_executor.tool_runner.credentials.secret import Secret
 from tests.integration.tool_runner.mail_servers import (

@@ -23,7 +23,7 @@ from agent_executor.errors import (
 )
 from agent_executor.serving.status import from_rpc_error
 from agent_executor.tool_runner.builtin.calculator import CalculatorTool
-from agent_executor.tool_runner.calls.call_attempts import UNKNOWN_OUTCOME
+from agent_executor.tool_runner.calls.attempts import UNKNOWN_OUTCOME
 from tests.integration.tool_runner.running_tool_runner import (
     Caller,
     Platform,

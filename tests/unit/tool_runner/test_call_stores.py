@@ -21,11 +21,11 @@ from agent_executor.storage.postgres import PostgresDatabase
 from agent_executor.storage.sqlite import SqliteDatabase
 from agent_executor.tool_runner.calls.audit import EVERY_RECORD, AuditFilter
 from agent_executor.tool_runner.calls.audit_chain import verify
-from agent_executor.tool_runner.calls.call_record import CallRecords
-from agent_executor.tool_runner.calls.call_store_memory import MemoryCallStore
-from agent_executor.tool_runner.calls.call_store_postgres import PostgresCallStore
-from agent_executor.tool_runner.calls.call_store_rows import AUDIT_NAMES, CALL_NAMES
-from agent_executor.tool_runner.calls.call_store_sqlite import (
+from agent_executor.tool_runner.calls.record import CallRecords
+from agent_executor.tool_runner.calls.store_memory import MemoryCallStore
+from agent_executor.tool_runner.calls.store_postgres import PostgresCallStore
+from agent_executor.tool_runner.calls.store_rows import AUDIT_NAMES, CALL_NAMES
+from agent_executor.tool_runner.calls.store_sqlite import (
     _FIND_CALL,
     _FIND_HEAD,
     _LIST_INTENTS,

@@ -17,13 +17,13 @@ from agent_executor.errors import (
 )
 from agent_executor.serving.cancellation import CONNECTION_LOST
 from agent_executor.serving.security import SecurityContext
-from agent_executor.tool_runner.calls import call_attempts
+from agent_executor.tool_runner.calls import attempts
 from agent_executor.tool_runner.calls.attempt import Attempt
+from agent_executor.tool_runner.calls.attempts import UNKNOWN_OUTCOME
 from agent_executor.tool_runner.calls.audit import AuditRecord
 from agent_executor.tool_runner.calls.audit_chain import EMPTY, linked
-from agent_executor.tool_runner.calls.call_attempts import UNKNOWN_OUTCOME
-from agent_executor.tool_runner.calls.call_record import CallRecord
-from agent_executor.tool_runner.calls.call_store_memory import MemoryCallStore
+from agent_executor.tool_runner.calls.record import CallRecord
+from agent_executor.tool_runner.calls.store_memory import MemoryCallStore
 from agent_executor.tool_runner.policy.sandbox import ToolSandbox
 from agent_executor.tool_runner.tool_base import Effect
 from tests.unit.tool_runner.tools_of_tests import (
@@ -395,7 +395,7 @@ async def test_another_call_after_a_restart_is_a_conflict() -> None:
 
 
 async def test_what_is_remembered_of_calls_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(call_attempts, "RECENT_CALLS_MAX", 3)
+    monkeypatch.setattr(attempts, "RECENT_CALLS_MAX", 3)
     runner = Runner(FunctionTool())
     for number in range(10):
         await runner.calls.execute(call(tool_call_id=str(number)), ADA)

@@ -17,10 +17,10 @@ from agent_executor.serving.security import SecurityContext
 from agent_executor.storage.encryption import KEY_BYTES, Encryption
 from agent_executor.tool_runner.credentials import credentials as credentials_module
 from agent_executor.tool_runner.credentials.credential import Credential, CredentialVault
-from agent_executor.tool_runner.credentials.credential_store import StoredCredential
-from agent_executor.tool_runner.credentials.credential_store_memory import MemoryCredentialStore
 from agent_executor.tool_runner.credentials.credentials import Credentials
 from agent_executor.tool_runner.credentials.secret import Secret
+from agent_executor.tool_runner.credentials.store import StoredCredential
+from agent_executor.tool_runner.credentials.store_memory import MemoryCredentialStore
 from agent_executor.tool_runner.paging import encode_page_token
 
 ADMIN = SecurityContext("acme", "ada", frozenset({"credential:admin"}))

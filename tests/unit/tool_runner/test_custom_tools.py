@@ -21,8 +21,8 @@ from agent_executor.tool_runner.builtin.calculator import CalculatorTool
 from agent_executor.tool_runner.custom import custom_tools
 from agent_executor.tool_runner.custom.catalog import ToolCatalog
 from agent_executor.tool_runner.custom.custom_tool import CustomTool
-from agent_executor.tool_runner.custom.custom_tool_store_memory import MemoryCustomToolStore
 from agent_executor.tool_runner.custom.custom_tools import CustomTools, ToolRegistration
+from agent_executor.tool_runner.custom.store_memory import MemoryCustomToolStore
 from agent_executor.tool_runner.custom.tools import Tools
 from agent_executor.tool_runner.registry import ToolRegistry
 from agent_executor.tool_runner.tool_program import ToolDescription, ToolProgram

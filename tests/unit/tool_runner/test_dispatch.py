@@ -16,7 +16,7 @@ from agent_executor.errors import (
     LimitExceededError,
     ToolExecutionError,
 )
-from agent_executor.tool_runner.calls.call_context import CallContext
+from agent_executor.tool_runner.calls.context import CallContext
 from agent_executor.tool_runner.calls.dispatch import Dispatcher
 from agent_executor.tool_runner.policy.call_policy import Admitted
 from agent_executor.tool_runner.registry import RegisteredTool, ToolRegistry

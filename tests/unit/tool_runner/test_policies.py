@@ -16,8 +16,8 @@ from agent_executor.serving.security import SecurityContext
 from agent_executor.tool_runner.paging import encode_page_token
 from agent_executor.tool_runner.policy import policies as policies_module
 from agent_executor.tool_runner.policy.policies import Policies
-from agent_executor.tool_runner.policy.policy_store_memory import MemoryPolicyStore
 from agent_executor.tool_runner.policy.sandbox import ToolSandbox
+from agent_executor.tool_runner.policy.store_memory import MemoryPolicyStore
 from tests.unit.tool_runner.tools_of_tests import ADA, EVE
 
 BOB = SecurityContext("acme", "bob", frozenset({"tool:*"}))

@@ -9,7 +9,7 @@ from agent_executor.serving.security import SecurityContext
 from agent_executor.tool_runner.builtin.calculator import CalculatorTool
 from agent_executor.tool_runner.calls.audit import AuditFilter, AuditReports
 from agent_executor.tool_runner.custom.catalog import ToolCatalog
-from agent_executor.tool_runner.custom.custom_tool_store_memory import MemoryCustomToolStore
+from agent_executor.tool_runner.custom.store_memory import MemoryCustomToolStore
 from agent_executor.tool_runner.custom.tools import Tools
 from agent_executor.tool_runner.registry import ToolRegistry
 from tests.unit.tool_runner.tools_of_tests import ADA, EVE, FunctionTool, Runner, call

@@ -12,13 +12,13 @@ from opentelemetry.trace import Tracer
 from agent_executor.serving.metrics import Metrics
 from agent_executor.serving.security import SecurityContext
 from agent_executor.tool_runner.builtin import built_in_tools
-from agent_executor.tool_runner.calls.call_record import CallRecords
-from agent_executor.tool_runner.calls.call_store_memory import MemoryCallStore
-from agent_executor.tool_runner.calls.call_telemetry import CallTelemetry
 from agent_executor.tool_runner.calls.dispatch import Dispatcher
+from agent_executor.tool_runner.calls.record import CallRecords
+from agent_executor.tool_runner.calls.store_memory import MemoryCallStore
+from agent_executor.tool_runner.calls.telemetry import CallTelemetry
 from agent_executor.tool_runner.calls.tool_call import ToolCall
 from agent_executor.tool_runner.calls.tool_calls import ToolCalls
-from agent_executor.tool_runner.custom.custom_tool_store_memory import MemoryCustomToolStore
+from agent_executor.tool_runner.custom.store_memory import MemoryCustomToolStore
 from agent_executor.tool_runner.custom.tools import Tools
 from agent_executor.tool_runner.policy.call_policy import CallPolicy
 from agent_executor.tool_runner.policy.sandbox import ToolSandbox

@@ -19,7 +19,7 @@ from agent_executor.tool_runner.builtin.mail_message import (
 )
 from agent_executor.tool_runner.builtin.own_credential import open_secret
 from agent_executor.tool_runner.builtin.smtp_server import SmtpServer
-from agent_executor.tool_runner.calls.call_context import current_call
+from agent_executor.tool_runner.calls.context import current_call
 from agent_executor.tool_runner.tool_base import ToolBase
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from agent_executor.tool_runner.builtin.http_request_arguments import (
     method_of,
 )
 from agent_executor.tool_runner.builtin.http_request_result import as_result, margin_bytes
-from agent_executor.tool_runner.calls.call_context import CallContext, current_call
+from agent_executor.tool_runner.calls.context import CallContext, current_call
 from agent_executor.tool_runner.credentials.credential import Credential
 from agent_executor.tool_runner.policy.sandbox import ToolSandbox
 from agent_executor.tool_runner.tool_base import Effect, ToolBase

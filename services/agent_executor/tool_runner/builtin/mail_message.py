@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from agent_executor.errors import InvalidArgumentError, LimitExceededError
 from agent_executor.tool_runner.builtin.mail_address import parse_address
-from agent_executor.tool_runner.calls.call_context import CallContext
+from agent_executor.tool_runner.calls.context import CallContext
 
 RECIPIENTS_MAX: Final = 50
 SUBJECT_CHARACTERS_MAX: Final = 998

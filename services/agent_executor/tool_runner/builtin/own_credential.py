@@ -9,7 +9,7 @@ from agent_executor.errors import (
     FailedPreconditionError,
     PermissionDeniedError,
 )
-from agent_executor.tool_runner.calls.call_context import current_call
+from agent_executor.tool_runner.calls.context import current_call
 from agent_executor.tool_runner.credentials.credential import Credential
 from agent_executor.tool_runner.credentials.secret import Secret
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from agent_executor.errors import OutcomeUnknownError
 from agent_executor.serving.security import SecurityContext
 from agent_executor.tool_runner.calls.audit import FACTS_MAX, AuditRecord, Decision, Outcome
-from agent_executor.tool_runner.calls.call_record import CallRecord
+from agent_executor.tool_runner.calls.record import CallRecord
 from agent_executor.tool_runner.calls.tool_call import ToolCall, ToolResult, sha256_hex, utc_of
 from agent_executor.tool_runner.tool_base import Effect
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from agent_executor.storage.sqlite import connect_read_only
 from agent_executor.tool_runner.calls.audit import AuditRecord
-from agent_executor.tool_runner.calls.call_store_rows import AUDIT_COLUMNS, audit_of_row
+from agent_executor.tool_runner.calls.store_rows import AUDIT_COLUMNS, audit_of_row
 
 PAGE_RECORDS: Final = 1_000
 

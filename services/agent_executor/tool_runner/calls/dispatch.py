@@ -17,7 +17,7 @@ from agent_executor.errors import (
     ToolExecutionError,
 )
 from agent_executor.tool_runner.builtin.http_request import HTTPRequestTool
-from agent_executor.tool_runner.calls.call_context import current_call
+from agent_executor.tool_runner.calls.context import current_call
 from agent_executor.tool_runner.calls.host_http import Broker, HostHttp, broker_of
 from agent_executor.tool_runner.policy.call_policy import Admitted
 from agent_executor.tool_runner.tool_base import ToolBase, as_tool_failure

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 
 from agent_executor.errors import PermissionDeniedError, ToolExecutionError
 from agent_executor.tool_runner.builtin.http_request import HTTPRequestTool
-from agent_executor.tool_runner.calls.call_context import CallContext
+from agent_executor.tool_runner.calls.context import CallContext
 from agent_executor.tool_runner.tool_base import Effect
 from agent_executor.tool_runner.tool_http import DEFAULT_TIMEOUT_SECONDS
 

@@ -14,11 +14,11 @@ from agent_executor.errors import LimitExceededError, UnavailableError
 from agent_executor.serving.cancellation import is_connection_lost
 from agent_executor.serving.security import SecurityContext
 from agent_executor.tool_runner.calls.attempt import Attempt
-from agent_executor.tool_runner.calls.call_attempts import CallAttempts
-from agent_executor.tool_runner.calls.call_record import CallRecords
-from agent_executor.tool_runner.calls.call_telemetry import CallObservation, CallTelemetry
+from agent_executor.tool_runner.calls.attempts import CallAttempts
 from agent_executor.tool_runner.calls.dispatch import Dispatcher
+from agent_executor.tool_runner.calls.record import CallRecords
 from agent_executor.tool_runner.calls.result_cache import ResultCache
+from agent_executor.tool_runner.calls.telemetry import CallObservation, CallTelemetry
 from agent_executor.tool_runner.calls.tool_call import ToolCall, ToolResult
 from agent_executor.tool_runner.calls.tool_execution import DEFAULT_TIMEOUT_SECONDS, ToolExecution
 from agent_executor.tool_runner.policy.call_policy import CallPolicy

@@ -24,11 +24,11 @@ from agent_executor.tool_runner.credentials.credential import (
     DEFAULT_HEADER_PREFIX,
     Credential,
 )
-from agent_executor.tool_runner.credentials.credential_store import (
+from agent_executor.tool_runner.credentials.secret import Secret
+from agent_executor.tool_runner.credentials.store import (
     CredentialStore,
     StoredCredential,
 )
-from agent_executor.tool_runner.credentials.secret import Secret
 from agent_executor.tool_runner.custom.origins import CREDENTIAL_SCHEMES, normalise_origins
 from agent_executor.tool_runner.paging import Page, decode_page_token, entries_of_page, page_of
 from agent_executor.tool_runner.tool_base import is_tool_name

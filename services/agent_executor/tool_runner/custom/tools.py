@@ -13,7 +13,7 @@ from cachetools import LRUCache
 from agent_executor.errors import SandboxUnavailableError
 from agent_executor.tool_runner.argument_schema import ArgumentSchema
 from agent_executor.tool_runner.custom.custom_tool import CustomTool
-from agent_executor.tool_runner.custom.custom_tool_store import CustomToolStore
+from agent_executor.tool_runner.custom.store import CustomToolStore
 from agent_executor.tool_runner.fresh_cache import FreshCache
 from agent_executor.tool_runner.registry import RegisteredTool, ToolRegistry
 from agent_executor.tool_runner.tool_base import ToolBase

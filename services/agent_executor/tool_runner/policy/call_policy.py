@@ -15,7 +15,7 @@ from agent_executor.errors import (
 from agent_executor.serving.security import SecurityContext
 from agent_executor.tool_runner.arguments import DEFAULT_ARGUMENTS_BYTES_MAX, parse_arguments
 from agent_executor.tool_runner.calls.attempt import Attempt
-from agent_executor.tool_runner.calls.call_context import CallContext
+from agent_executor.tool_runner.calls.context import CallContext
 from agent_executor.tool_runner.calls.tool_call import ToolCall
 from agent_executor.tool_runner.credentials.credential import CredentialVault
 from agent_executor.tool_runner.custom.tools import Tools

@@ -20,8 +20,8 @@ from agent_executor.tool_runner.policy.organization_policy import (
     PolicyScope,
     ToolRateLimit,
 )
-from agent_executor.tool_runner.policy.policy_store import PolicyStore
 from agent_executor.tool_runner.policy.rate_limit import RateLimit
+from agent_executor.tool_runner.policy.store import PolicyStore
 from agent_executor.tool_runner.tool_base import is_tool_name
 
 ADMIN_PERMISSION: Final = "policy:admin"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from agent_executor.tool_runner.credentials.credential_store import StoredCredential
+from agent_executor.tool_runner.credentials.store import StoredCredential
 
 
 class MemoryCredentialStore:

@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import ColumnElement, and_, delete, select
 
 from agent_executor.storage.statements import Row, StatementRunner
-from agent_executor.tool_runner.credentials.credential_store import StoredCredential
+from agent_executor.tool_runner.credentials.store import StoredCredential
 from agent_executor.tool_runner.policy.limited_insert import insert_within
 from agent_executor.tool_runner.tables import CREDENTIALS
 

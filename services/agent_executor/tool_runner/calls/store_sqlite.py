@@ -8,8 +8,8 @@ from typing import Any, Final
 from agent_executor.storage.sqlite import SqliteDatabase
 from agent_executor.tool_runner.calls.audit import EVERY_RECORD, AuditFilter, AuditRecord
 from agent_executor.tool_runner.calls.audit_chain import EMPTY, Head, linked
-from agent_executor.tool_runner.calls.call_record import CallRecord
-from agent_executor.tool_runner.calls.call_store_rows import (
+from agent_executor.tool_runner.calls.record import CallRecord
+from agent_executor.tool_runner.calls.store_rows import (
     AUDIT_COLUMNS,
     AUDIT_NAMES,
     CALL_COLUMNS,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from agent_executor.tool_runner.custom.custom_tool import CustomTool
-from agent_executor.tool_runner.custom.custom_tool_store import ReachedLimit
+from agent_executor.tool_runner.custom.store import ReachedLimit
 
 
 @dataclass(slots=True)

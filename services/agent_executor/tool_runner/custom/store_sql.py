@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import Insert, insert
 
 from agent_executor.storage.statements import Row, StatementRunner
 from agent_executor.tool_runner.custom.custom_tool import CustomTool
-from agent_executor.tool_runner.custom.custom_tool_store import ReachedLimit
+from agent_executor.tool_runner.custom.store import ReachedLimit
 from agent_executor.tool_runner.tables import CUSTOM_TOOL_VERSIONS, CUSTOM_TOOLS
 
 _TOOL: Final = CUSTOM_TOOLS.c

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from agent_executor.tool_runner.calls.audit import AuditFilter, AuditRecord
-from agent_executor.tool_runner.calls.call_record import CallRecord
+from agent_executor.tool_runner.calls.record import CallRecord
 from agent_executor.tool_runner.calls.tool_call import ToolResult, unix_ms_of, utc_of
 
 # The columns of each table are the fields, in their order; the result's fields follow the call's.

@@ -18,8 +18,8 @@ from agent_executor.errors import (
     UnavailableError,
 )
 from agent_executor.tool_runner.calls.attempt import Attempt
-from agent_executor.tool_runner.calls.call_record import CallRecord, CallRecords
-from agent_executor.tool_runner.calls.call_telemetry import CallObservation, CallTelemetry
+from agent_executor.tool_runner.calls.record import CallRecord, CallRecords
+from agent_executor.tool_runner.calls.telemetry import CallObservation, CallTelemetry
 from agent_executor.tool_runner.calls.tool_call import ToolCall, ToolResult, failure_of
 from agent_executor.tool_runner.calls.tool_execution import ToolExecution
 from agent_executor.tool_runner.policy.call_policy import Admitted, CallPolicy, Refusal

@@ -7,7 +7,7 @@ from typing import Final
 
 from agent_executor.tool_runner.calls.audit import EVERY_RECORD, AuditFilter, AuditRecord
 from agent_executor.tool_runner.calls.audit_chain import EMPTY, Head, linked
-from agent_executor.tool_runner.calls.call_record import CallRecord
+from agent_executor.tool_runner.calls.record import CallRecord
 
 DEFAULT_CALLS_MAX: Final = 10_000
 DEFAULT_AUDIT_RECORDS_MAX: Final = 10_000
