@@ -76,7 +76,8 @@ class PolicyServiceServicer:
     def SetRateLimit(self, request, context):
         """Limits the calls of a tool; a limit for the same tool and scope is replaced. The tool need not
         exist yet.
-        Errors: UNAUTHENTICATED; PERMISSION_DENIED without policy:admin; INVALID_ARGUMENT.
+        Errors: UNAUTHENTICATED; PERMISSION_DENIED without policy:admin; INVALID_ARGUMENT;
+        RESOURCE_EXHAUSTED (LIMIT_EXCEEDED) beyond 1000 limits.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

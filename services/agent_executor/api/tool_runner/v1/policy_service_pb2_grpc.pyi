@@ -38,7 +38,8 @@ class PolicyServiceStub:
     SetRateLimit: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.SetRateLimitRequest, _policy_service_pb2.RateLimit]
     """Limits the calls of a tool; a limit for the same tool and scope is replaced. The tool need not
     exist yet.
-    Errors: UNAUTHENTICATED; PERMISSION_DENIED without policy:admin; INVALID_ARGUMENT.
+    Errors: UNAUTHENTICATED; PERMISSION_DENIED without policy:admin; INVALID_ARGUMENT;
+    RESOURCE_EXHAUSTED (LIMIT_EXCEEDED) beyond 1000 limits.
     """
     ListRateLimits: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.ListRateLimitsRequest, _policy_service_pb2.ListRateLimitsResponse]
     """Lists the rate limits, by tool name and scope.
@@ -76,7 +77,8 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
     SetRateLimit: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.SetRateLimitRequest, _policy_service_pb2.RateLimit]  # type: ignore[assignment]
     """Limits the calls of a tool; a limit for the same tool and scope is replaced. The tool need not
     exist yet.
-    Errors: UNAUTHENTICATED; PERMISSION_DENIED without policy:admin; INVALID_ARGUMENT.
+    Errors: UNAUTHENTICATED; PERMISSION_DENIED without policy:admin; INVALID_ARGUMENT;
+    RESOURCE_EXHAUSTED (LIMIT_EXCEEDED) beyond 1000 limits.
     """
     ListRateLimits: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.ListRateLimitsRequest, _policy_service_pb2.ListRateLimitsResponse]  # type: ignore[assignment]
     """Lists the rate limits, by tool name and scope.
@@ -116,7 +118,8 @@ class PolicyServiceServicer:
     ) -> _typing.Union[_policy_service_pb2.RateLimit, _abc.Awaitable[_policy_service_pb2.RateLimit]]:
         """Limits the calls of a tool; a limit for the same tool and scope is replaced. The tool need not
         exist yet.
-        Errors: UNAUTHENTICATED; PERMISSION_DENIED without policy:admin; INVALID_ARGUMENT.
+        Errors: UNAUTHENTICATED; PERMISSION_DENIED without policy:admin; INVALID_ARGUMENT;
+        RESOURCE_EXHAUSTED (LIMIT_EXCEEDED) beyond 1000 limits.
         """
 
     def ListRateLimits(

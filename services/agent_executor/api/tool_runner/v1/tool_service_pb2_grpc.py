@@ -79,7 +79,7 @@ class ToolServiceServicer:
         Errors: UNAUTHENTICATED; PERMISSION_DENIED without tool:write; INVALID_ARGUMENT for a source
         that does not load or a schema that is none; ALREADY_EXISTS (CONFLICT) for the name of a
         built-in tool; FAILED_PRECONDITION (SANDBOX_UNAVAILABLE); RESOURCE_EXHAUSTED
-        (LIMIT_EXCEEDED) for a source or schema that is too large.
+        (LIMIT_EXCEEDED) for a schema that is too large, and beyond 1000 tools or 1000 versions of one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -105,7 +105,8 @@ class ToolServiceServicer:
 
     def ListTools(self, request, context):
         """Lists the tools of the caller's organization, by name.
-        Errors: UNAUTHENTICATED; PERMISSION_DENIED without tool:read.
+        Errors: UNAUTHENTICATED; PERMISSION_DENIED without tool:read; INVALID_ARGUMENT for a page token
+        that was not given out.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

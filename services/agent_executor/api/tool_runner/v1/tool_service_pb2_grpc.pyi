@@ -41,7 +41,7 @@ class ToolServiceStub:
     Errors: UNAUTHENTICATED; PERMISSION_DENIED without tool:write; INVALID_ARGUMENT for a source
     that does not load or a schema that is none; ALREADY_EXISTS (CONFLICT) for the name of a
     built-in tool; FAILED_PRECONDITION (SANDBOX_UNAVAILABLE); RESOURCE_EXHAUSTED
-    (LIMIT_EXCEEDED) for a source or schema that is too large.
+    (LIMIT_EXCEEDED) for a schema that is too large, and beyond 1000 tools or 1000 versions of one.
     """
     DeleteTool: _grpc.UnaryUnaryMultiCallable[_tool_service_pb2.DeleteToolRequest, _tool_service_pb2.DeleteToolResponse]
     """Retires a tool of the organization's own: every version, for every agent. The audit log keeps
@@ -55,7 +55,8 @@ class ToolServiceStub:
     """
     ListTools: _grpc.UnaryUnaryMultiCallable[_tool_service_pb2.ListToolsRequest, _tool_service_pb2.ListToolsResponse]
     """Lists the tools of the caller's organization, by name.
-    Errors: UNAUTHENTICATED; PERMISSION_DENIED without tool:read.
+    Errors: UNAUTHENTICATED; PERMISSION_DENIED without tool:read; INVALID_ARGUMENT for a page token
+    that was not given out.
     """
     GetTool: _grpc.UnaryUnaryMultiCallable[_tool_service_pb2.GetToolRequest, _tool_pb2.Tool]
     """Returns one tool, with its source if it is the organization's own.
@@ -79,7 +80,7 @@ class ToolServiceAsyncStub(ToolServiceStub):
     Errors: UNAUTHENTICATED; PERMISSION_DENIED without tool:write; INVALID_ARGUMENT for a source
     that does not load or a schema that is none; ALREADY_EXISTS (CONFLICT) for the name of a
     built-in tool; FAILED_PRECONDITION (SANDBOX_UNAVAILABLE); RESOURCE_EXHAUSTED
-    (LIMIT_EXCEEDED) for a source or schema that is too large.
+    (LIMIT_EXCEEDED) for a schema that is too large, and beyond 1000 tools or 1000 versions of one.
     """
     DeleteTool: _aio.UnaryUnaryMultiCallable[_tool_service_pb2.DeleteToolRequest, _tool_service_pb2.DeleteToolResponse]  # type: ignore[assignment]
     """Retires a tool of the organization's own: every version, for every agent. The audit log keeps
@@ -93,7 +94,8 @@ class ToolServiceAsyncStub(ToolServiceStub):
     """
     ListTools: _aio.UnaryUnaryMultiCallable[_tool_service_pb2.ListToolsRequest, _tool_service_pb2.ListToolsResponse]  # type: ignore[assignment]
     """Lists the tools of the caller's organization, by name.
-    Errors: UNAUTHENTICATED; PERMISSION_DENIED without tool:read.
+    Errors: UNAUTHENTICATED; PERMISSION_DENIED without tool:read; INVALID_ARGUMENT for a page token
+    that was not given out.
     """
     GetTool: _aio.UnaryUnaryMultiCallable[_tool_service_pb2.GetToolRequest, _tool_pb2.Tool]  # type: ignore[assignment]
     """Returns one tool, with its source if it is the organization's own.
@@ -119,7 +121,7 @@ class ToolServiceServicer:
         Errors: UNAUTHENTICATED; PERMISSION_DENIED without tool:write; INVALID_ARGUMENT for a source
         that does not load or a schema that is none; ALREADY_EXISTS (CONFLICT) for the name of a
         built-in tool; FAILED_PRECONDITION (SANDBOX_UNAVAILABLE); RESOURCE_EXHAUSTED
-        (LIMIT_EXCEEDED) for a source or schema that is too large.
+        (LIMIT_EXCEEDED) for a schema that is too large, and beyond 1000 tools or 1000 versions of one.
         """
 
     def DeleteTool(
@@ -148,7 +150,8 @@ class ToolServiceServicer:
         context: _ServicerContext,
     ) -> _typing.Union[_tool_service_pb2.ListToolsResponse, _abc.Awaitable[_tool_service_pb2.ListToolsResponse]]:
         """Lists the tools of the caller's organization, by name.
-        Errors: UNAUTHENTICATED; PERMISSION_DENIED without tool:read.
+        Errors: UNAUTHENTICATED; PERMISSION_DENIED without tool:read; INVALID_ARGUMENT for a page token
+        that was not given out.
         """
 
     def GetTool(
