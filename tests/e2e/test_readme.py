@@ -24,6 +24,10 @@ WHAT_THE_TOUR_SHOWS = (
     '"response":"Test successful: 15 + 27 = 42"',
     '"sequence":17,"type":"run_finished"',
     "the call may cost $0.067482.",
+    'stock returned {\\"article\\":\\"A-17\\",\\"pieces\\":42}',
+    '"domain":"stock.example.com"',
+    '"allowed_origins":["https://stock.example.com"]',
+    '"tool_name":"stock","scope":"user","max_calls":100',
     "10 run_finished\n6 * 7 = 42",
 )
 
@@ -58,6 +62,10 @@ def test_the_tour_can_be_made(platform: RunningPlatform, organization: str, tmp_
         "127.0.0.1:8080": f"127.0.0.1:{platform.http_port}",
         ".venv/bin/python": sys.executable,
         ".venv/bin/agent-executor token": token,
+        ".venv/bin/agent-executor audit verify": (
+            f"{' '.join(COMMAND)} audit verify --data-dir {platform.data_dir}"
+            f" --organization {organization}"
+        ),
     }
     script = "\n".join(block for block in blocks if "make setup" not in block)
     for written, meant in replacements.items():
