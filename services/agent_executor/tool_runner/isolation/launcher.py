@@ -54,7 +54,7 @@ _PUBLIC_NAMES: Final = (
     "AgentExecutorError", "ContextLengthExceededError", "RateLimitExceededError", "ToolBase",
     "ToolExecutionError", "ToolNotFoundError",
 )  # fmt: skip
-_WARM_UPS: Final = 2
+_WARM_UPS: Final = 1
 
 
 def main(argument: str) -> None:

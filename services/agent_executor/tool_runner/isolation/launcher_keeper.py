@@ -23,9 +23,7 @@ _LOGGER: Final = logging.getLogger(__name__)
 _START_SECONDS_MAX: Final = 20.0
 _BACKOFF_SECONDS_MIN: Final = 0.05
 _BACKOFF_SECONDS_MAX: Final = 5.0
-# One that lived as long was in order, so the next one is started at once.
-_HEALTHY_SECONDS: Final = 1.0
-# So many in a row that were not are taken for the host's fault.
+# So many failed starts in a row are taken for the host's fault.
 _FAILURES_MAX: Final = 5
 
 
@@ -106,19 +104,19 @@ class LauncherKeeper:
         failures = 0
         try:
             while True:
-                started = time.monotonic()
                 launcher = await self._start_launcher()
                 if launcher is not None:
-                    await self._until_gone_or_used_up(launcher)
-                if launcher is not None and time.monotonic() - started >= _HEALTHY_SECONDS:
                     failures = 0
+                    await self._until_gone_or_used_up(launcher)
                     continue
-                if launcher is None or launcher.ended.done():
-                    failures += 1
-                    if failures >= _FAILURES_MAX:
-                        self._judge_unfit(("a launcher that keeps running",), "Check the memory.")
-                    backoff = _BACKOFF_SECONDS_MIN * 2**failures
-                    await asyncio.sleep(min(backoff, _BACKOFF_SECONDS_MAX))
+                failures += 1
+                if failures >= _FAILURES_MAX:
+                    self._judge_unfit(
+                        ("a launcher that survives its start",),
+                        "Give the tool-runner more memory, and look for what kills its processes.",
+                    )
+                backoff_seconds = _BACKOFF_SECONDS_MIN * 2**failures
+                await asyncio.sleep(min(backoff_seconds, _BACKOFF_SECONDS_MAX))
         except UnfitError as error:
             self._judge_unfit(error.missing, error.remedy)
         finally:

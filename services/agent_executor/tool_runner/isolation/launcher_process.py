@@ -94,7 +94,9 @@ class LauncherProcess:
         self._closed = False
         # The processes that have to be gone before the launcher is, and what buries each.
         self._burials: dict[int, Callable[[], object]] = {}
-        self._watch(os.pidfd_open(self._process.pid), self._process.wait)
+        # Of the launcher, the process that forks; until it has started, the one we know of.
+        self._forking_pidfd = os.pidfd_open(self._process.pid)
+        self._watch(self._forking_pidfd, self._process.wait)
         self._loop.add_reader(self._control.fileno(), self._on_message)
 
     @property
@@ -144,12 +146,13 @@ class LauncherProcess:
         self._closed = True
         self._loop.remove_reader(self._control.fileno())
         self._control.close()
+        # In namespaces the process that we have started ends when all others are gone.
+        send_kill(self._forking_pidfd)
         for worker in self._workers.values():
             self._forget(worker, None)
+            send_kill(worker.pidfd)
             self._watch(worker.pidfd, partial(_bury_orphan, worker.pidfd))
         self._workers.clear()
-        for pidfd in self._burials:
-            send_kill(pidfd)
         died = LauncherDiedError("The launcher died.")
         waiting: list[asyncio.Future[Any]] = [self.started, *self._reserved]
         for future in waiting:
@@ -164,9 +167,9 @@ class LauncherProcess:
 
     def _on_exit(self, pidfd: int) -> None:
         self._loop.remove_reader(pidfd)
+        self.kill()
         self._burials.pop(pidfd)()
         os.close(pidfd)
-        self.kill()
         if not self._burials:
             self.ended.set_result(None)
 
@@ -187,7 +190,8 @@ class LauncherProcess:
                 self._on_exited(*EXITED_MESSAGE.unpack(message)[1:])
             elif kind == STARTED:
                 # It is the process that we started, or a child of it, which that one buries.
-                self._watch(descriptors[0], bool)
+                self._forking_pidfd = descriptors[0]
+                self._watch(self._forking_pidfd, bool)
                 tier, landlock_abi = json.loads(message[1:])
                 self.started.set_result((tier, landlock_abi))
             elif kind == UNFIT:
@@ -259,5 +263,7 @@ def _spawn(control: int, limits: SandboxLimits, tier: str) -> subprocess.Popen[b
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env={},
+        # A person's Ctrl-C is for the tool-runner, which may still have calls to finish.
+        start_new_session=True,
         pass_fds=(control,),
     )

@@ -54,7 +54,7 @@ class WorkerPool:
         """
         self._limits = limits or SandboxLimits()
         self._tier: WantedTier = tier
-        self._queue = WorkerQueue(self._limits, on_taken=self._refill)
+        self._queue = WorkerQueue(self._limits, refill=self._refill)
         self._keepers: tuple[LauncherKeeper, ...] = ()
 
     async def start(self) -> None:

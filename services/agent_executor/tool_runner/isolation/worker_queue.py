@@ -24,10 +24,10 @@ class WorkerQueue:
         busy: Workers that serve a call.
     """
 
-    def __init__(self, limits: SandboxLimits, on_taken: Callable[[], None]) -> None:
-        """See the class; ``on_taken`` is called after a ready worker has become a busy one."""
+    def __init__(self, limits: SandboxLimits, refill: Callable[[], None]) -> None:
+        """See the class; ``refill`` is called when workers are missing."""
         self._limits = limits
-        self._on_taken = on_taken
+        self._refill = refill
         self._idle: deque[WorkerHandle] = deque()
         self._waiting: deque[asyncio.Future[WorkerHandle]] = deque()
         self._mean_call_seconds = _FIRST_GUESS_SECONDS
@@ -69,6 +69,7 @@ class WorkerQueue:
         """
         self.busy -= 1
         self._mean_call_seconds += _WEIGHT * (seconds - self._mean_call_seconds)
+        self._refill()
         self._hand_out()
 
     def add(self, worker: WorkerHandle) -> None:
@@ -97,7 +98,10 @@ class WorkerQueue:
                 continue
             self.busy += 1
             place.set_result(self._idle.popleft())
-            self._on_taken()
+        # Forking takes the processor that a call could have; while there are workers enough it
+        # waits until the call is over.
+        if 2 * len(self._idle) < self._limits.idle_workers:
+            self._refill()
 
     def _too_many(self, tool_name: str) -> LimitExceededError:
         wait_seconds = len(self._waiting) * self._mean_call_seconds / self._limits.busy_workers_max
