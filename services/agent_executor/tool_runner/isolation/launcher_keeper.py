@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Final, cast
 
 from agent_executor.tool_runner.isolation import canaries
+from agent_executor.tool_runner.isolation.landlock import landlock_abi
 from agent_executor.tool_runner.isolation.launcher_messages import UnfitError
 from agent_executor.tool_runner.isolation.launcher_process import (
     LauncherDiedError,
@@ -141,12 +142,12 @@ class LauncherKeeper:
         try:
             async with asyncio.timeout(_START_SECONDS_MAX):
                 try:
-                    tier, landlock_abi = await launcher.started
+                    tier, abi = await launcher.started
                 except UnfitError as error:
                     if not error.next_tier:
                         raise
                     launcher = self._new(error.next_tier)
-                    tier, landlock_abi = await launcher.started
+                    tier, abi = await launcher.started
                 missing = await canaries.attack(launcher, self._limits)
         except (LauncherDiedError, TimeoutError):
             launcher.kill()
@@ -157,7 +158,7 @@ class LauncherKeeper:
         self._tier = tier
         previous, self.launcher = self.launcher, launcher
         self._used_up.clear()
-        self._judge_fit(tier, landlock_abi)
+        self._judge_fit(tier, abi)
         if previous is not None:
             self._on_replaced(previous)
             previous.retire()
@@ -178,12 +179,12 @@ class LauncherKeeper:
         launcher.ended.add_done_callback(lambda _: self._alive.discard(launcher))
         return launcher
 
-    def _judge_fit(self, tier: str, landlock_abi: int) -> None:
+    def _judge_fit(self, tier: str, abi: int) -> None:
         self._judge(
             SandboxStatus(
                 available=True,
                 tier=cast("Tier", tier),
-                landlock_abi=landlock_abi,
+                landlock_abi=abi,
                 checked_at_ms=_now_ms(),
             )
         )
@@ -193,7 +194,7 @@ class LauncherKeeper:
             SandboxStatus(
                 available=False,
                 tier="none",
-                landlock_abi=self.verdict.landlock_abi,
+                landlock_abi=landlock_abi(),
                 missing=missing,
                 remedy=remedy,
                 checked_at_ms=_now_ms(),
