@@ -79,6 +79,8 @@ class LauncherKeeper:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        # The task may have been cancelled while it was at it.
+        await self._end_launchers()
 
     async def check(self) -> None:
         """Attacks the launcher's workers again, or looks again whether the host is fit."""
@@ -121,10 +123,15 @@ class LauncherKeeper:
         except UnfitError as error:
             self._judge_unfit(error.missing, error.remedy)
         finally:
-            self.launcher = None
-            for launcher in tuple(self._alive):
-                launcher.kill()
-                await launcher.ended
+            await self._end_launchers()
+
+    async def _end_launchers(self) -> None:
+        self.launcher = None
+        ends = [launcher.ended for launcher in self._alive]
+        for launcher in tuple(self._alive):
+            launcher.kill()
+        if ends:
+            await asyncio.wait(ends)
 
     def _on_kept(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()

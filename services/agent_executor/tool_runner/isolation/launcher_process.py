@@ -131,7 +131,12 @@ class LauncherProcess:
         worker: asyncio.Future[WorkerHandle] = self._loop.create_future()
         self._reserved.append(worker)
         self.request_worker()
-        return await worker
+        try:
+            return await worker
+        except asyncio.CancelledError:
+            if worker.done() and not worker.cancelled() and not worker.exception():
+                worker.result().kill()
+            raise
 
     def retire(self) -> None:
         """Ends the launcher as soon as none of its workers is left."""
@@ -192,10 +197,12 @@ class LauncherProcess:
                 # It is the process that we started, or a child of it, which that one buries.
                 self._forking_pidfd = descriptors[0]
                 self._watch(self._forking_pidfd, bool)
-                tier, landlock_abi = json.loads(message[1:])
-                self.started.set_result((tier, landlock_abi))
+                if not self.started.done():
+                    tier, landlock_abi = json.loads(message[1:])
+                    self.started.set_result((tier, landlock_abi))
             elif kind == UNFIT:
-                self.started.set_exception(UnfitError(**json.loads(message[1:])))
+                if not self.started.done():
+                    self.started.set_exception(UnfitError(**json.loads(message[1:])))
             else:
                 self.kill()
 
@@ -217,6 +224,9 @@ class LauncherProcess:
             if not waiting.done():
                 waiting.set_result(worker)
                 return
+        if self._retired:
+            worker.kill()
+            return
         if worker.attest():
             # The test that the next launcher has to pass will say what it is.
             self.kill()
@@ -236,6 +246,7 @@ class LauncherProcess:
         if not worker.is_ready:
             # Later on, whoever talks with it waits for its socket.
             self._loop.remove_reader(worker.fileno())
+            worker.kill()
         if not worker.end.done():
             worker.end.set_result(end)
             self._on_end(worker)

@@ -249,6 +249,7 @@ class WorkerPool:
         for worker in launcher.workers:
             if self._queue.discard(worker):
                 worker.kill()
+        self._refill()
 
     def _on_worker_ended(self, worker: WorkerHandle) -> None:
         if self._queue.discard(worker):

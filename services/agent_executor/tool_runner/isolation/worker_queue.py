@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -53,7 +54,9 @@ class WorkerQueue:
             return await place
         except asyncio.CancelledError:
             if place.cancelled():
-                self._waiting.remove(place)
+                with contextlib.suppress(ValueError):
+                    # It is out already if a worker became free at the same moment.
+                    self._waiting.remove(place)
             elif not place.exception():
                 # It has not been told anything, so it can serve another call.
                 self.busy -= 1
