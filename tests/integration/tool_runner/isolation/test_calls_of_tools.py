@@ -86,16 +86,17 @@ def test_a_tool_may_ask_for_exact_numbers(sandbox: Sandbox) -> None:
         ("from agent_executor import AgentExecutorError, ToolNotFoundError", ""),
         ("from agent_executor import ContextLengthExceededError", ""),
         ("from agent_executor.errors import InvalidArgumentError", ""),
-        ("from agent_executor import AgentExecutor", "AgentExecutor is not available in the sandbox"),
+        (
+            "from agent_executor import AgentExecutor",
+            "AgentExecutor is not available in the sandbox",
+        ),
         ("from agent_executor import nonsense", "cannot import name 'nonsense'"),
         ("import agent_executor.executor", "No module named 'agent_executor.executor'"),
         ("import agent_executor.tool_runner.calls", "No module named"),
         ("import grpc", "No module named 'grpc'"),
     ],
 )
-def test_what_a_tool_may_import_of_the_platform(
-    sandbox: Sandbox, line: str, message: str
-) -> None:
+def test_what_a_tool_may_import_of_the_platform(sandbox: Sandbox, line: str, message: str) -> None:
     answer = sandbox.call(tool(f"{line}\nreturn 1"))
     if not message:
         assert answer == {"result": 1}
@@ -185,7 +186,9 @@ def test_arguments_have_caps_inside_the_sandbox_too(
     [
         pytest.param("send(99)\nwait()", "ToolExecutionError", "protocol", id="unknown type"),
         pytest.param("send(1)\nwait()", "ToolExecutionError", "protocol", id="ready again"),
-        pytest.param("send(5, b'{}')\nwait()", "ToolExecutionError", "protocol", id="not asked for"),
+        pytest.param(
+            "send(5, b'{}')\nwait()", "ToolExecutionError", "protocol", id="not asked for"
+        ),
         pytest.param("send(16)\nwait()", "ToolExecutionError", "protocol", id="the host's type"),
         pytest.param(
             "send(2, b'', 1 << 31)\nwait()", "LimitExceededError", "larger", id="huge length"
@@ -195,7 +198,7 @@ def test_arguments_have_caps_inside_the_sandbox_too(
         ),
         pytest.param("send(3, b'[]')\nwait()", "ToolExecutionError", "protocol", id="bad error"),
         pytest.param(
-            "send(3, b'{\"reason\": [], \"metadata\": 3, \"retry_after_seconds\": \"x\"}')\nwait()",
+            'send(3, b\'{"reason": [], "metadata": 3, "retry_after_seconds": "x"}\')\nwait()',
             "ToolExecutionError",
             "None",
             id="error of other types",
@@ -203,7 +206,10 @@ def test_arguments_have_caps_inside_the_sandbox_too(
         pytest.param("send(2, b'{')\nwait()", "ToolExecutionError", "not JSON", id="not JSON"),
         pytest.param("send(2, b'\\xff')\nwait()", "ToolExecutionError", "Unicode", id="not UTF-8"),
         pytest.param(
-            "send(2, b'\"\\\\ud800\"')\nwait()", "ToolExecutionError", "Unicode", id="half a character"
+            "send(2, b'\"\\\\ud800\"')\nwait()",
+            "ToolExecutionError",
+            "Unicode",
+            id="half a character",
         ),
         pytest.param("send(2, b'NaN')\nwait()", "ToolExecutionError", "NaN", id="NaN"),
         pytest.param("send(2, b'1e999')\nwait()", "ToolExecutionError", "large", id="infinity"),
@@ -217,7 +223,10 @@ def test_arguments_have_caps_inside_the_sandbox_too(
         ),
         pytest.param("os.close(3)\nwait()", "ToolExecutionError", "protocol", id="hangs up"),
         pytest.param(
-            "while True: os.write(3, b'\\0' * 65536)", "ToolExecutionError", "protocol", id="endless"
+            "while True: os.write(3, b'\\0' * 65536)",
+            "ToolExecutionError",
+            "protocol",
+            id="endless",
         ),
     ],
 )
@@ -324,8 +333,16 @@ class Probe(ToolBase):
         (tool("return 1").replace("name='probe'", "name=1/0"), "ZeroDivisionError: ", "6"),
         (tool("return 1").replace("name='probe'", "name='a b'"), "A tool's name is", "6"),
         (tool("return 1").replace("super().__init__", "dict"), "Probe.__init__ must call", None),
-        (tool("return 1").replace("def _exec", "async def _exec"), "Probe._execute_impl is a cor", None),
-        (tool("return 1").replace("A probe.'", "A probe.', input_schema={1j: 2}"), "The tool's des", None),
+        (
+            tool("return 1").replace("def _exec", "async def _exec"),
+            "Probe._execute_impl is a cor",
+            None,
+        ),
+        (
+            tool("return 1").replace("A probe.'", "A probe.', input_schema={1j: 2}"),
+            "The tool's des",
+            None,
+        ),
         ("while True: x = 1", "The tool did not end within", None),
     ],
 )

@@ -74,8 +74,6 @@ def test_a_tool_reads_no_file_but_of_the_standard_library(
     sandbox: Sandbox, readable_file: Path
 ) -> None:
     source_file = str(Path(agent_executor.__file__))
-    import pytest as installed_package
-
     paths = [
         "/etc/passwd",
         "/proc/self/environ",
@@ -85,7 +83,7 @@ def test_a_tool_reads_no_file_but_of_the_standard_library(
         "/sys/kernel/version",
         "/dev/zero",
         source_file,
-        installed_package.__file__,
+        pytest.__file__,
         sys.executable,
         str(readable_file),
         f"{os.path.dirname(os.__file__)}/../../../../../etc/passwd",  # noqa: PTH120 -- a path with dots
@@ -336,7 +334,9 @@ def test_a_tool_finds_nothing_of_the_call_before(sandbox: Sandbox) -> None:
     "body",
     [
         pytest.param("return len(bytearray(1 << 30))", id="one block"),
-        pytest.param("blocks = []\nwhile True: blocks.append(bytearray(1 << 20))", id="many blocks"),
+        pytest.param(
+            "blocks = []\nwhile True: blocks.append(bytearray(1 << 20))", id="many blocks"
+        ),
         pytest.param("blocks = []\nwhile True: blocks.append([None] * 999)", id="small blocks"),
         pytest.param(
             "import mmap\nblocks = []\ntry:\n"
