@@ -11,6 +11,7 @@ Standard library only, and single-threaded, so that a fork is safe and cheap.
 from __future__ import annotations
 
 import _socket
+import contextlib
 import gc
 import importlib
 import json
@@ -188,7 +189,9 @@ def _without_nested(folders: Sequence[str]) -> list[str]:
 def _preload(source_root: str) -> None:
     """Loads what tools need, and leaves nothing else of the platform to be found."""
     for name in PRELOADED:
-        importlib.import_module(name)
+        # An interpreter may be built without some.
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
     for name in _PUBLIC_NAMES:
         getattr(agent_executor, name)
     sys.path.remove(source_root)

@@ -154,7 +154,7 @@ class LauncherKeeper:
                     if not error.next_tier:
                         raise
                     launcher = self._new(error.next_tier)
-                    tier, abi = await launcher.started
+                    tier, abi = await self._started_after(error, launcher)
                 missing = await canaries.attack(launcher, self._limits)
         except (LauncherDiedError, TimeoutError):
             launcher.kill()
@@ -170,6 +170,15 @@ class LauncherKeeper:
             self._on_replaced(previous)
             previous.retire()
         return launcher
+
+    async def _started_after(self, first: UnfitError, launcher: LauncherProcess) -> tuple[str, int]:
+        """Waits for a launcher of the next tier; if the host is unfit for that too, says both."""
+        try:
+            return await launcher.started
+        except UnfitError as second:
+            raise UnfitError(
+                (*first.missing, *second.missing), f"{first.remedy} Or: {second.remedy}"
+            ) from None
 
     async def _until_gone_or_used_up(self, launcher: LauncherProcess) -> None:
         used_up = asyncio.create_task(self._used_up.wait())

@@ -17,12 +17,12 @@ class SandboxLimits:
     """What a pool of workers, and each of its workers, may use.
 
     Attributes:
-        memory_bytes: Address space of a worker, the interpreter's own of about 50 MiB included.
+        memory_bytes: Address space of a worker, the interpreter's own of about 30 MiB included.
         output_bytes: Length of a result as JSON text in UTF-8.
         source_bytes: Length of a tool's source in UTF-8.
         cpu_seconds: Computing time of one call, whatever its deadline; whole seconds.
         http_requests: Requests that one call may make through the broker.
-        idle_workers: Workers that wait for a call, about 3 MB each.
+        idle_workers: Workers that wait for a call, about 4 MB each.
         busy_workers_max: Calls that run at the same time.
         queued_calls_max: Calls that wait for a worker; beyond it they are refused.
         launchers: Processes that fork workers. Default: one per processor, up to 2.

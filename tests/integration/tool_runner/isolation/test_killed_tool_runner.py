@@ -45,6 +45,7 @@ def test_nothing_outlives_a_tool_runner_that_is_killed(environment: str) -> None
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        env={},
     ) as process:
         sandbox = Sandbox(process)
         assert sandbox.result(tool("return 1")) == 1

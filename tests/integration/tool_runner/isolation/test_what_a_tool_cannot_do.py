@@ -8,6 +8,7 @@ import platform
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,14 +61,14 @@ def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def readable_file(tmp_path: Path) -> Path:
-    """A file that everyone may read and write, in a folder that everyone may enter."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o777)
-    file = tmp_path / "secret.txt"
-    file.write_text("a secret of the host")
-    file.chmod(0o666)
-    return file
+def readable_file() -> Iterator[Path]:
+    """A file that everyone may read and write, in a folder where everyone may write."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        file = Path(folder) / "secret.txt"
+        file.write_text("a secret of the host")
+        file.chmod(0o666)
+        yield file
 
 
 def test_a_tool_reads_no_file_but_of_the_standard_library(
