@@ -67,12 +67,16 @@ class LauncherKeeper:
         self.launcher: LauncherProcess | None = None
 
     async def start(self) -> None:
-        """Starts to keep, if it is not at it, and waits until the host is found fit or not."""
+        """Begins, and waits until the host is found fit or not."""
+        self.begin()
+        await self._judged.wait()
+
+    def begin(self) -> None:
+        """Begins to keep a launcher, unless it is at it."""
         if self._task is None or self._task.done():
             self._judged.clear()
             self._task = asyncio.create_task(self._keep())
             self._task.add_done_callback(self._on_kept)
-        await self._judged.wait()
 
     async def close(self) -> None:
         """Ends the launcher, its workers, and the keeping."""

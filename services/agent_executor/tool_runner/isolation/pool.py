@@ -58,7 +58,10 @@ class WorkerPool:
         self._keepers: tuple[LauncherKeeper, ...] = ()
 
     async def start(self) -> None:
-        """Starts the launchers and tests them; ``status`` says whether the host is fit."""
+        """Starts a launcher, tests it, and begins with the others.
+
+        It does not raise for a host that is unfit: ``status`` says so.
+        """
         self._keepers = tuple(
             LauncherKeeper(
                 self._limits,
@@ -69,7 +72,12 @@ class WorkerPool:
             )
             for _ in range(self._limits.launchers)
         )
-        await asyncio.gather(*(keeper.start() for keeper in self._keepers))
+        first, *others = self._keepers
+        await first.start()
+        if first.verdict.available:
+            # One is enough to serve; the others would only take its time.
+            for keeper in others:
+                keeper.begin()
 
     async def close(self) -> None:
         """Ends every process; calls that run or wait fail."""
@@ -193,7 +201,12 @@ class WorkerPool:
         verdict = self._verdict()
         if not verdict.available:
             raise verdict.as_error(program.tool_name)
-        fields = {**dataclasses.asdict(program), "arguments_json": request.arguments_json}
+        fields = {
+            "tool_name": program.tool_name,
+            "class_name": program.class_name,
+            "source": program.source,
+            "arguments_json": request.arguments_json,
+        }
         try:
             source = program.source.encode()
             message = ENCODER.encode(fields).encode()
@@ -215,7 +228,9 @@ class WorkerPool:
         return message
 
     def _verdict(self) -> SandboxStatus:
-        verdicts = [keeper.verdict for keeper in self._keepers] or [_NOT_STARTED]
+        verdicts = [keeper.verdict for keeper in self._keepers if keeper.verdict.checked_at_ms]
+        if not verdicts:
+            return _NOT_STARTED
         # What one launcher's workers do not withstand is not safe with the others either.
         return next((each for each in verdicts if not each.available), verdicts[0])
 

@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from agent_executor.tool_runner.isolation.frames import HEADER, FrameError, frame
@@ -107,16 +106,16 @@ class WorkerHandle:
         try:
             # Asks whether we may kill it, and does nothing.
             signal.pidfd_send_signal(self.pidfd, 0)
-            info = Path(f"/proc/self/fdinfo/{self.pidfd}").read_text()
-            process = info.partition("\nPid:\t")[2].partition("\n")[0]
-            status = Path(f"/proc/{process}/status").read_text()
+            info = _read(f"/proc/self/fdinfo/{self.pidfd}")
+            process = info.partition(b"\nPid:\t")[2].partition(b"\n")[0]
+            status = _read(f"/proc/{process.decode()}/status")
         except ProcessLookupError:
             return ""
         except OSError as error:
             return "" if self._is_gone() else f"sight of a worker ({error.strerror})"
-        if "\nNoNewPrivs:\t1\n" not in status:
+        if b"\nNoNewPrivs:\t1\n" not in status:
             return "no_new_privs"
-        if "\nSeccomp:\t2\n" not in status:
+        if b"\nSeccomp:\t2\n" not in status:
             return "seccomp"
         return ""
 
@@ -151,6 +150,15 @@ class WorkerHandle:
             if not chunk:
                 raise EOFError
             self._received += chunk
+
+
+def _read(path: str) -> bytes:
+    # Once for every worker, so without the comfort of a file object.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, _READ_BYTES)
+    finally:
+        os.close(descriptor)
 
 
 def send_kill(pidfd: int) -> None:
