@@ -194,7 +194,8 @@ class WorkerPool:
             return await conversation.answer(answer.kind, answer.size_bytes_max)
         finally:
             worker.kill()
-            self._queue.release(loop.time() - taken_at)
+            # The answer comes first, and then the work that it leaves.
+            loop.call_soon(self._queue.release, loop.time() - taken_at)
 
     def _admit(self, request: _Request) -> bytes:
         program = request.program

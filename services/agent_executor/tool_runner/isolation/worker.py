@@ -27,23 +27,56 @@ from agent_executor.tool_runner.tool_http import DEFAULT_TIMEOUT_SECONDS, curren
 OUT_OF_MEMORY: Final = b'{"limit":"memory_bytes"}'
 OUTPUT_TOO_LARGE: Final = b'{"limit":"output_bytes"}'
 
-# Loaded and run before a worker says that it is ready, to touch the memory that a call needs.
-_WARM_UP_SOURCE: Final = """
+# Loaded and run before a worker says that it is ready, to touch the memory that a call needs: so
+# it is as long as a tool may be, and uses what tools use.
+_WARM_UP_SOURCE: Final = '''
+from __future__ import annotations
+
+import json
+import re
 from agent_executor import ToolBase
 
+
 class WarmUp(ToolBase):
+    """A tool."""
+
     def __init__(self):
-        super().__init__(name="warm_up", description="Touches the memory that a call needs.")
+        super().__init__(
+            name="warm_up",
+            description="Touches the memory that a call needs.",
+            input_schema={
+                "type": "object",
+                "properties": {"items": {"type": "array"}, "text": {"type": "string"}},
+                "required": ["items"],
+                "additionalProperties": False,
+            },
+            effect="read_only",
+        )
 
     def _execute_impl(self, arguments):
-        return {"sum": sum(arguments["numbers"]), "text": f"{len(arguments)} argument"}
-"""
+        lines = []
+        total = 0.0
+        for item in arguments["items"]:
+            value = item["count"] * item["price"]
+            total += value
+            lines.append(f"{item['count']} x {item['name']}: {value / 100:.2f}")
+        words = sorted({word for word in re.findall(r"[a-z]+", " ".join(lines).lower())})
+        try:
+            found = json.loads(json.dumps(dict(zip(words, lines))))
+        except (KeyError, ValueError) as error:
+            raise ValueError(str(error)) from error
+        return {"total": round(total, 2), "lines": lines, "found": self._filter(found)}
+
+    def _filter(self, found, *, most=10):
+        return {key: value for key, value in found.items() if len(key) <= most}
+'''
+_WARM_UP_ITEM: Final = {"name": "article", "count": 2, "price": 99.5}
 WARM_UP: Final = ENCODER.encode(
     {
         "tool_name": "warm_up",
         "class_name": "WarmUp",
         "source": _WARM_UP_SOURCE,
-        "arguments_json": '{"numbers": [1, 2.5]}',
+        "arguments_json": ENCODER.encode({"items": [_WARM_UP_ITEM] * 20}),
     }
 ).encode()
 

@@ -47,6 +47,8 @@ class WorkerQueue:
         """
         if len(self._waiting) >= self._limits.queued_calls_max:
             raise self._too_many(tool_name)
+        if self._idle and not self._waiting and self.busy < self._limits.busy_workers_max:
+            return self._take_idle()
         place: asyncio.Future[WorkerHandle] = asyncio.get_running_loop().create_future()
         self._waiting.append(place)
         self._hand_out()
@@ -99,12 +101,16 @@ class WorkerQueue:
             place = self._waiting.popleft()
             if place.done():
                 continue
-            self.busy += 1
-            place.set_result(self._idle.popleft())
+            place.set_result(self._take_idle())
+
+    def _take_idle(self) -> WorkerHandle:
+        self.busy += 1
+        worker = self._idle.popleft()
         # Forking takes the processor that a call could have; while there are workers enough it
         # waits until the call is over.
         if 2 * len(self._idle) < self._limits.idle_workers:
             self._refill()
+        return worker
 
     def _too_many(self, tool_name: str) -> LimitExceededError:
         wait_seconds = len(self._waiting) * self._mean_call_seconds / self._limits.busy_workers_max
