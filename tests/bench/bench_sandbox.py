@@ -21,12 +21,14 @@ import uvloop
 
 import agent_executor
 from agent_executor.tool_runner.arguments import parse_arguments
-from agent_executor.tool_runner.dispatch import Dispatcher
+from agent_executor.tool_runner.calls.context import CallContext
+from agent_executor.tool_runner.calls.dispatch import Dispatcher
 from agent_executor.tool_runner.isolation.limits import SandboxLimits
 from agent_executor.tool_runner.isolation.pool import WorkerPool
-from agent_executor.tool_runner.isolation.program import ToolProgram
+from agent_executor.tool_runner.policy.call_policy import Admitted
 from agent_executor.tool_runner.registry import ToolRegistry
 from agent_executor.tool_runner.tool_base import ToolBase
+from agent_executor.tool_runner.tool_program import ToolProgram
 
 SOURCE = """
 from agent_executor import ToolBase
@@ -120,11 +122,11 @@ def in_process_call() -> Call:
     registry.register(tool_class())  # type: ignore[call-arg]  # a custom tool's takes none
     tool = registry.find("price_of_basket")
     assert tool is not None
-    dispatcher = Dispatcher()
+    dispatcher, context = Dispatcher(), CallContext("acme", tool.name, "call-1")
 
     async def call() -> str:
         arguments = parse_arguments(ARGUMENTS, size_bytes=len(ARGUMENTS), size_bytes_max=1 << 20)
-        return await dispatcher.run(tool, arguments, 30)
+        return await dispatcher.run(Admitted(tool, arguments, "read_only", context), 30)
 
     return call
 

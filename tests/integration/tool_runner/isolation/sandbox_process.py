@@ -19,8 +19,8 @@ from typing import Any
 from agent_executor.errors import AgentExecutorError, PermissionDeniedError
 from agent_executor.tool_runner.isolation import kernel
 from agent_executor.tool_runner.isolation.pool import WorkerPool
-from agent_executor.tool_runner.isolation.program import ToolProgram
 from agent_executor.tool_runner.isolation.status import WantedTier
+from agent_executor.tool_runner.tool_program import ToolProgram
 
 REPOSITORY = Path(__file__).parents[4]
 ORDINARY_USER_ID = 4_321

@@ -24,7 +24,7 @@ from agent_executor.errors import (
 from agent_executor.tool_runner.isolation import canaries
 from agent_executor.tool_runner.isolation.limits import SandboxLimits
 from agent_executor.tool_runner.isolation.pool import WorkerPool
-from agent_executor.tool_runner.isolation.program import ToolProgram
+from agent_executor.tool_runner.tool_program import ToolProgram
 from tests.integration.tool_runner.isolation.sandboxes import CLASS_NAME, TOOL_NAME, tool
 from tests.unit.tool_runner.tools_of_tests import until
 
