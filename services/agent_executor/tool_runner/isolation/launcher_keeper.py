@@ -111,8 +111,11 @@ class LauncherKeeper:
         failures = 0
         try:
             while True:
-                launcher = await self._start_launcher()
-                if launcher is not None:
+                try:
+                    launcher = await self._start_launcher()
+                except (LauncherDiedError, TimeoutError) as error:
+                    _LOGGER.warning("A launcher of the sandbox did not start: %s", error)
+                else:
                     failures = 0
                     await self._until_gone_or_used_up(launcher)
                     continue
@@ -143,11 +146,13 @@ class LauncherKeeper:
             _LOGGER.error("A launcher of the sandbox is not kept any more.", exc_info=error)
             self._judge_unfit(("a launcher",), "Look into the log of the tool-runner.")
 
-    async def _start_launcher(self) -> LauncherProcess | None:
-        """Returns a launcher that has passed its test, in use; None if it has died.
+    async def _start_launcher(self) -> LauncherProcess:
+        """Returns a launcher that has passed its test, and is in use.
 
         Raises:
             UnfitError: The host is unfit.
+            LauncherDiedError: It died.
+            TimeoutError: It took too long.
         """
         launcher = self._new(self._tier)
         try:
@@ -162,7 +167,7 @@ class LauncherKeeper:
                 missing = await canaries.attack(launcher, self._limits)
         except (LauncherDiedError, TimeoutError):
             launcher.kill()
-            return None
+            raise
         if missing:
             raise UnfitError(missing, canaries.REMEDY)
         # A restart must not end up in a lesser tier than before.

@@ -41,7 +41,8 @@ _PROGRAM: Final = (
     "from agent_executor.tool_runner.isolation.launcher import main; main(sys.argv[2])"
 )
 _MESSAGE_BYTES_MAX: Final = 4_096
-_DESCRIPTORS_MAX: Final = 2
+_DESCRIPTORS_OF_KIND: Final = {STARTED: 1, FORKED: 2}
+_DESCRIPTORS_MAX: Final = max(_DESCRIPTORS_OF_KIND.values())
 _READY_FRAME: Final = frames.frame(frames.READY)
 
 
@@ -76,6 +77,9 @@ class LauncherProcess:
             tier: What it is to use.
             on_ready: Called with each worker that is ready, but for those that ``take`` waits for.
             on_end: Called with each worker that has ended.
+
+        Raises:
+            LauncherDiedError: The system is short of processes, memory or descriptors.
         """
         self._loop = asyncio.get_running_loop()
         self._on_ready = on_ready
@@ -87,15 +91,13 @@ class LauncherProcess:
         self.starting = 0
         self.started: asyncio.Future[tuple[str, int]] = self._loop.create_future()
         self.ended: asyncio.Future[None] = self._loop.create_future()
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            self._process = _spawn(theirs.fileno(), limits, tier)
+        self._control, self._process, pidfd = _start(limits, tier)
         self._control.setblocking(False)
         self._closed = False
         # The processes that have to be gone before the launcher is, and what buries each.
         self._burials: dict[int, Callable[[], object]] = {}
         # Of the launcher, the process that forks; until it has started, the one we know of.
-        self._forking_pidfd = os.pidfd_open(self._process.pid)
+        self._forking_pidfd = pidfd
         self._watch(self._forking_pidfd, self._process.wait)
         self._loop.add_reader(self._control.fileno(), self._on_message)
 
@@ -189,7 +191,12 @@ class LauncherProcess:
             except OSError:
                 message, descriptors = b"", []
             kind = message[:1]
-            if kind == FORKED:
+            if len(descriptors) != _DESCRIPTORS_OF_KIND.get(kind, 0):
+                # We have no descriptors left; what has come through must not use up more.
+                for descriptor in descriptors:
+                    os.close(descriptor)
+                self.kill()
+            elif kind == FORKED:
                 self._on_forked(FORKED_MESSAGE.unpack(message)[1], *descriptors)
             elif kind == EXITED:
                 self._on_exited(*EXITED_MESSAGE.unpack(message)[1:])
@@ -256,6 +263,27 @@ def _bury_orphan(pidfd: int) -> None:
     # The first process of a container inherits what a dead launcher has left.
     with contextlib.suppress(ChildProcessError):
         os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+
+
+def _start(limits: SandboxLimits, tier: str) -> tuple[socket.socket, subprocess.Popen[bytes], int]:
+    """Returns the control socket, the process and its pidfd of a new launcher.
+
+    Raises:
+        LauncherDiedError: The system is short of something.
+    """
+    with contextlib.ExitStack() as undo:
+        try:
+            control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            undo.callback(control.close)
+            with theirs:
+                process = _spawn(theirs.fileno(), limits, tier)
+            undo.callback(process.wait)
+            undo.callback(process.kill)
+            pidfd = os.pidfd_open(process.pid)
+        except OSError as error:
+            raise LauncherDiedError(f"A launcher cannot be started: {error.strerror}.") from None
+        undo.pop_all()
+    return control, process, pidfd
 
 
 def _spawn(control: int, limits: SandboxLimits, tier: str) -> subprocess.Popen[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -363,3 +364,20 @@ def test_the_pool_works_in_another_event_loop() -> None:
             assert await pool.call(ECHO, large, timeout_seconds=10) == large
 
     uvloop.run(scenario())
+
+
+async def test_a_pool_without_descriptors_left_recovers_when_there_are_some() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with running() as pool:
+        await until(is_whole(pool))
+        # Those that are open stay open, and their numbers are the lowest.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            os.kill(pool.launcher_pids[0], signal.SIGKILL)
+            await until(lambda: pool.launcher_pids == ())
+            with pytest.raises(AgentExecutorError):
+                await pool.call(ECHO, "{}", timeout_seconds=0.5)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        await until(is_whole(pool))
+        assert await pool.call(ECHO, "{}", timeout_seconds=10) == "{}"
