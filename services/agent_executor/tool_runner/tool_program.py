@@ -18,11 +18,13 @@ class ToolProgram:
         tool_name: The name that it is registered under.
         source: The code.
         class_name: The subclass of ``ToolBase`` in it.
+        organization_id: Whose it is; organizations share the sandbox fairly.
     """
 
     tool_name: str
     source: str
     class_name: str
+    organization_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,7 +68,7 @@ async def test_what_is_left_out_is_as_the_class_says(world: World) -> None:
     assert json.loads(tool.input_schema_json)["properties"] == {"name": {"type": "string"}}
     assert (tool.effect, tool.cache_ttl_seconds, tool.timeout_seconds) == ("read_only", 30, 0)
     assert (tool.created_at_ms, tool.organization_id) == (1_000, "acme")
-    assert world.inspector.programs == [ToolProgram("greeter", GREETER, "Greeter")]
+    assert world.inspector.programs == [ToolProgram("greeter", GREETER, "Greeter", "acme")]
 
 
 async def test_what_is_asked_for_goes_before_the_class(world: World) -> None:
@@ -92,7 +92,7 @@ async def test_a_registered_tool_is_found_with_all_that_a_call_needs(world: Worl
     tool = await world.tools.find("acme", "greeter")
     assert tool is not None
     assert tool is world.tools.find_at_once("acme", "greeter")
-    assert tool.program == ToolProgram("greeter", GREETER, "Greeter")
+    assert tool.program == ToolProgram("greeter", GREETER, "Greeter", "acme")
     assert (tool.version, tool.built_in, tool.effect) == (stored.version, False, "read_only")
     assert (tool.timeout_seconds, tool.cache_ttl_seconds) == (2.0, 30)
     assert tool.allowed_origins == frozenset({"https://a.example"})

@@ -71,7 +71,7 @@ class CustomTool(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def program(self) -> ToolProgram:
         """What the sandbox gets of it."""
-        return ToolProgram(self.name, self.source, self.class_name)
+        return ToolProgram(self.name, self.source, self.class_name, self.organization_id)
 
 
 def _version_of(fields: dict[str, Any]) -> str:

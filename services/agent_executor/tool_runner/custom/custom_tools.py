@@ -101,7 +101,7 @@ class CustomTools:
         origins = normalise_origins(asked.allowed_origins, WEB_SCHEMES)
         if asked.input_schema is not None:
             ArgumentSchema(asked.input_schema)
-        program = ToolProgram(asked.name, asked.source, asked.class_name)
+        program = ToolProgram(asked.name, asked.source, asked.class_name, security.organization_id)
         described = await self._inspector.inspect(
             program, timeout_seconds=INSPECTION_TIMEOUT_SECONDS
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, field
 
@@ -25,6 +26,8 @@ class SandboxLimits:
         idle_workers: Workers that wait for a call, about 4 MB each.
         busy_workers_max: Calls that run at the same time.
         queued_calls_max: Calls that wait for a worker; beyond it they are refused.
+        share_of_one: How much of these two one organization may take, from 0 to 1, so that its
+            calls that hang leave the others something.
         launchers: Processes that fork workers. Default: one per processor, up to 2.
         calls_per_launcher: Workers that a launcher forks before it is replaced. Its workers share
             the layout of their memory and the seed of their hashes.
@@ -38,5 +41,16 @@ class SandboxLimits:
     idle_workers: int = 8
     busy_workers_max: int = 16
     queued_calls_max: int = 1_000
+    share_of_one: float = 0.75
     launchers: int = field(default_factory=_launchers_by_default)
     calls_per_launcher: int = 10_000
+
+    @property
+    def busy_workers_of_one_max(self) -> int:
+        """Calls of one organization that run at the same time."""
+        return math.ceil(self.busy_workers_max * self.share_of_one)
+
+    @property
+    def queued_calls_of_one_max(self) -> int:
+        """Calls of one organization that wait for a worker."""
+        return math.ceil(self.queued_calls_max * self.share_of_one)

@@ -181,7 +181,8 @@ class WorkerPool:
 
     async def _converse_once(self, request: _Request, message: bytes, answer: _Answer) -> bytes:
         tool_name = request.program.tool_name
-        worker = await self._queue.take(tool_name)
+        organization_id = request.program.organization_id
+        worker = await self._queue.take(tool_name, organization_id)
         loop = asyncio.get_running_loop()
         taken_at = loop.time()
         try:
@@ -195,7 +196,7 @@ class WorkerPool:
         finally:
             worker.kill()
             # The answer comes first, and then the work that it leaves.
-            loop.call_soon(self._queue.release, loop.time() - taken_at)
+            loop.call_soon(self._queue.release, organization_id, loop.time() - taken_at)
 
     def _admit(self, request: _Request) -> bytes:
         program = request.program

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Final
 
@@ -18,8 +18,20 @@ _FIRST_GUESS_SECONDS: Final = 0.1
 _RETRY_AFTER_SECONDS_MIN: Final = 0.1
 
 
+class _Sharer:
+    """One organization: its calls that wait, in order, and how many of its calls run."""
+
+    __slots__ = ("busy", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: deque[asyncio.Future[WorkerHandle]] = deque()
+        self.busy = 0
+
+
 class WorkerQueue:
     """Ready workers, and calls that wait.
+
+    Organizations take turns; the calls of each are served in order.
 
     Attributes:
         busy: Workers that serve a call.
@@ -30,7 +42,9 @@ class WorkerQueue:
         self._limits = limits
         self._refill = refill
         self._idle: deque[WorkerHandle] = deque()
-        self._waiting: deque[asyncio.Future[WorkerHandle]] = deque()
+        # Those with calls; the one whose turn is next comes first.
+        self._sharers: OrderedDict[str, _Sharer] = OrderedDict()
+        self._waiting = 0
         self._mean_call_seconds = _FIRST_GUESS_SECONDS
         self.busy = 0
 
@@ -39,18 +53,22 @@ class WorkerQueue:
         """How many workers are ready."""
         return len(self._idle)
 
-    async def take(self, tool_name: str) -> WorkerHandle:
+    async def take(self, tool_name: str, organization_id: str) -> WorkerHandle:
         """Waits for a worker; it counts as busy until ``release``.
 
         Raises:
-            LimitExceededError: Too many calls wait already.
+            LimitExceededError: Too many calls wait already, or too many of the organization's.
         """
-        if len(self._waiting) >= self._limits.queued_calls_max:
-            raise self._too_many(tool_name)
-        if self._idle and not self._waiting and self.busy < self._limits.busy_workers_max:
-            return self._take_idle()
+        sharer = self._sharers.get(organization_id) or _Sharer()
+        waiting, limits = len(sharer.waiting), self._limits
+        if waiting >= limits.queued_calls_of_one_max:
+            raise self._too_many(tool_name, waiting, limits.queued_calls_of_one_max)
+        if self._waiting >= limits.queued_calls_max:
+            raise self._too_many(tool_name, self._waiting, limits.queued_calls_max)
+        self._sharers[organization_id] = sharer
         place: asyncio.Future[WorkerHandle] = asyncio.get_running_loop().create_future()
-        self._waiting.append(place)
+        sharer.waiting.append(place)
+        self._waiting += 1
         self._hand_out()
         try:
             return await place
@@ -58,21 +76,24 @@ class WorkerQueue:
             if place.cancelled():
                 with contextlib.suppress(ValueError):
                     # It is out already if a worker became free at the same moment.
-                    self._waiting.remove(place)
+                    sharer.waiting.remove(place)
+                    self._waiting -= 1
+                self._forget_if_gone(organization_id)
             elif not place.exception():
                 # It has not been told anything, so it can serve another call.
-                self.busy -= 1
                 self._idle.appendleft(place.result())
+                self._end(organization_id)
                 self._hand_out()
             raise
 
-    def release(self, seconds: float) -> None:
+    def release(self, organization_id: str, seconds: float) -> None:
         """Counts a worker as busy no longer.
 
         Args:
+            organization_id: Whom it served.
             seconds: How long it was.
         """
-        self.busy -= 1
+        self._end(organization_id)
         self._mean_call_seconds += _WEIGHT * (seconds - self._mean_call_seconds)
         self._refill()
         self._hand_out()
@@ -91,17 +112,44 @@ class WorkerQueue:
 
     def refuse_all(self, error_of: Callable[[], AgentExecutorError]) -> None:
         """Refuses every call that waits."""
-        while self._waiting:
-            place = self._waiting.popleft()
-            if not place.done():
-                place.set_exception(error_of())
+        self._waiting = 0
+        for organization_id, sharer in list(self._sharers.items()):
+            for place in sharer.waiting:
+                if not place.done():
+                    place.set_exception(error_of())
+            sharer.waiting.clear()
+            self._forget_if_gone(organization_id)
 
     def _hand_out(self) -> None:
-        while self._idle and self._waiting and self.busy < self._limits.busy_workers_max:
-            place = self._waiting.popleft()
-            if place.done():
-                continue
-            place.set_result(self._take_idle())
+        while self._idle and self.busy < self._limits.busy_workers_max:
+            organization_id = self._whose_turn()
+            if organization_id is None:
+                return
+            sharer = self._sharers[organization_id]
+            self._sharers.move_to_end(organization_id)
+            place = sharer.waiting.popleft()
+            self._waiting -= 1
+            if not place.done():
+                sharer.busy += 1
+                place.set_result(self._take_idle())
+            self._forget_if_gone(organization_id)
+
+    def _whose_turn(self) -> str | None:
+        most = self._limits.busy_workers_of_one_max
+        for organization_id, sharer in self._sharers.items():
+            if sharer.waiting and sharer.busy < most:
+                return organization_id
+        return None
+
+    def _end(self, organization_id: str) -> None:
+        self.busy -= 1
+        self._sharers[organization_id].busy -= 1
+        self._forget_if_gone(organization_id)
+
+    def _forget_if_gone(self, organization_id: str) -> None:
+        sharer = self._sharers.get(organization_id)
+        if sharer is not None and not sharer.waiting and not sharer.busy:
+            del self._sharers[organization_id]
 
     def _take_idle(self) -> WorkerHandle:
         self.busy += 1
@@ -112,11 +160,11 @@ class WorkerQueue:
             self._refill()
         return worker
 
-    def _too_many(self, tool_name: str) -> LimitExceededError:
-        wait_seconds = len(self._waiting) * self._mean_call_seconds / self._limits.busy_workers_max
+    def _too_many(self, tool_name: str, waiting: int, most: int) -> LimitExceededError:
+        wait_seconds = waiting * self._mean_call_seconds / self._limits.busy_workers_max
         return LimitExceededError(
-            f"{len(self._waiting)} tool calls wait for a worker already; no more are accepted.",
-            metadata={"limit": "queued_calls", "limitValue": str(self._limits.queued_calls_max)},
+            f"{waiting} tool calls wait for a worker already; no more are accepted.",
+            metadata={"limit": "queued_calls", "limitValue": str(most)},
             tool_name=tool_name,
             retry_after_seconds=max(_RETRY_AFTER_SECONDS_MIN, wait_seconds),
         )
