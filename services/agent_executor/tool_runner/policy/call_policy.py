@@ -154,7 +154,7 @@ class CallPolicy:
                 decimal_numbers=tool.tool.decimal_numbers,
             )
             rule = "schema"
-            tool.schema.check(arguments)
+            tool.schema.check(arguments, size_bytes=attempt.arguments_bytes)
             rule = "screening"
             self._screen(attempt, arguments)
             effect = tool.tool.effect_of(arguments)
