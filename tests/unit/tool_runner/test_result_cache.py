@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from agent_executor.errors import ToolExecutionError
-from agent_executor.tool_runner.calls.result_cache import ResultCache, cache_key
+from agent_executor.tool_runner.calls.context import CallContext
+from agent_executor.tool_runner.calls.result_cache import CacheKey, ResultCache, cache_key
 
 
 class Gate:
@@ -32,9 +34,22 @@ async def at_once() -> str:
     return "now"
 
 
+def key_of(
+    organization: str = "acme",
+    tool: str = "t",
+    version: str = "v",
+    arguments: dict[str, object] | None = None,
+    domains: tuple[str, ...] = (),
+    call_id: str = "call-1",
+) -> CacheKey:
+    context = CallContext(organization, tool, call_id, allowed_domains=frozenset(domains))
+    return cache_key(context, version, {"a": 1} if arguments is None else arguments)
+
+
 def test_equal_arguments_have_one_key_whatever_their_order() -> None:
-    assert cache_key("acme", "t", "", {"a": 1, "b": [2]}) == cache_key(
-        "acme", "t", "", {"b": [2], "a": 1}
+    assert key_of(arguments={"a": 1, "b": [2]}) == key_of(arguments={"b": [2], "a": 1})
+    assert key_of(call_id="1", domains=("a.test", "b.test")) == key_of(
+        call_id="2", domains=("b.test", "a.test")
     )
 
 
@@ -46,12 +61,13 @@ def test_equal_arguments_have_one_key_whatever_their_order() -> None:
         ("acme", "t", "w", {"a": 1}),
         ("acme", "t", "v", {"a": 2}),
         ("acme", "t", "v", {"a": "1"}),
+        ("acme", "t", "v", {"a": 1}, ("a.test",)),
     ],
 )
-def test_another_organization_tool_version_or_argument_has_another_key(
-    other: tuple[str, str, str, dict[str, object]],
+def test_another_organization_tool_version_argument_or_policy_has_another_key(
+    other: tuple[Any, ...],
 ) -> None:
-    assert cache_key(*other) != cache_key("acme", "t", "v", {"a": 1})
+    assert key_of(*other) != key_of()
 
 
 async def test_a_result_is_kept_for_its_time_and_no_longer() -> None:
@@ -66,12 +82,23 @@ async def test_a_result_is_kept_for_its_time_and_no_longer() -> None:
 
 
 async def test_the_results_used_least_recently_make_room() -> None:
-    cache = ResultCache(results_max=2)
+    cache = ResultCache(characters_max=2 * 1_024 + 6)
     for key in ("a", "b"):
         await cache.run(key, 10, at_once)
     cache.get("a")
     await cache.run("c", 10, at_once)
     assert (cache.get("a"), cache.get("b"), cache.get("c")) == ("now", None, "now")
+
+
+async def test_what_the_results_take_is_bounded() -> None:
+    async def large() -> str:
+        return "x" * 100_000
+
+    cache = ResultCache(characters_max=1_000_000)
+    for number in range(20):
+        await cache.run(number, 10, large)
+    kept = [number for number in range(20) if cache.get(number) is not None]
+    assert kept == list(range(11, 20))
 
 
 async def test_equal_calls_in_flight_share_one_run() -> None:

@@ -11,19 +11,28 @@ from typing import Any, Final, TypeAlias
 
 from cachetools import TLRUCache
 
+from agent_executor.tool_runner.calls.context import CallContext
 from agent_executor.tool_runner.calls.tool_call import sha256_hex
 
-DEFAULT_RESULTS_MAX: Final = 1_000
+DEFAULT_CHARACTERS_MAX: Final = 67_108_864
+# What a key and its entry take, in characters, so that small results are not without end.
+_ENTRY_CHARACTERS: Final = 1_024
 
 CacheKey: TypeAlias = Hashable
 
 
-def cache_key(
-    organization_id: str, tool_name: str, tool_version: str, arguments: Mapping[str, Any]
-) -> CacheKey:
-    """Returns what equal calls have in common; the order of arguments' names does not count."""
+def cache_key(context: CallContext, tool_version: str, arguments: Mapping[str, Any]) -> CacheKey:
+    """Returns what equal calls have in common; the order of arguments' names does not count.
+
+    What was read from a host that is not allowed any more is not given again, so the allowed
+    domains are a part of it.
+    """
     text = json.dumps(arguments, sort_keys=True, ensure_ascii=False, default=str)
-    return (organization_id, tool_name, tool_version, sha256_hex(text.encode()))
+    return (
+        *(context.organization_id, context.tool_name, tool_version),
+        hash(context.allowed_domains),
+        sha256_hex(text.encode()),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +55,22 @@ class ResultCache:
     """Gives equal calls one result, also while the tool still runs. A failure is never kept.
 
     Args:
-        results_max: How many results are kept; the ones used least recently make room.
+        characters_max: Length of all results that are kept; the ones used least recently make
+            room.
         monotonic: Seconds of a clock that is never set.
     """
 
     def __init__(
         self,
         *,
-        results_max: int = DEFAULT_RESULTS_MAX,
+        characters_max: int = DEFAULT_CHARACTERS_MAX,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._results: TLRUCache[CacheKey, _Cached] = TLRUCache(
-            results_max, lambda _, cached, now: now + cached.ttl_seconds, timer=monotonic
+            characters_max,
+            lambda _, cached, now: now + cached.ttl_seconds,
+            timer=monotonic,
+            getsizeof=lambda cached: len(cached.result_json) + _ENTRY_CHARACTERS,
         )
         self._executions: dict[CacheKey, _Execution] = {}
 

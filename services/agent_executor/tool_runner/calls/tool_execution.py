@@ -50,9 +50,7 @@ class ToolExecution:
             seconds = min(call.timeout_seconds, seconds)
         if not tool.cache_ttl_seconds or admitted.effect != "read_only":
             return await self._dispatcher.run(admitted, seconds)
-        key = cache_key(
-            attempt.security.organization_id, tool.name, tool.version, admitted.arguments
-        )
+        key = cache_key(admitted.context, tool.version, admitted.arguments)
         cached = self._cache.get(key)
         if cached is not None:
             attempt.facts.append(_FROM_CACHE)

@@ -145,7 +145,9 @@ class Credentials:
         return page_of(found, entries_max, lambda each: each.name)
 
     async def delete(self, name: str, security: SecurityContext) -> None:
-        """Deletes a credential; calls that name it fail from then on.
+        """Deletes a credential; requests that name it fail from then on.
+
+        A result of a ``read_only`` tool that was cached before is given for its time all the same.
 
         Raises:
             PermissionDeniedError: The caller lacks ``credential:admin``.
