@@ -4,25 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Final
+from typing import Final, Protocol
 
 from grpc_health.v1 import health, health_pb2
 
 from agent_executor.serving.metrics import SANDBOX_AVAILABLE, Metrics
-from agent_executor.tool_runner.isolation.pool import WorkerPool
 from agent_executor.tool_runner.isolation.status import SandboxStatus
 
 HEALTH_NAME: Final = "agent_executor.sandbox"
 """The name by which a gRPC health check asks for the sandbox alone."""
 
+# How late it may be told of what the sandbox has found out by itself.
+STATUS_SECONDS: Final = 1.0
+
 _LOGGER = logging.getLogger(__name__)
 
 
+class WatchedSandbox(Protocol):
+    """What is watched; ``WorkerPool`` is one."""
+
+    @property
+    def status(self) -> SandboxStatus:
+        """The state at present."""
+        ...
+
+    async def check(self) -> SandboxStatus:
+        """Tries the sandbox with attacks, and returns what came of it."""
+        ...
+
+
 class SandboxHealth:
-    """Watches a pool of workers.
+    """Watches a sandbox.
 
     Args:
-        pool: The pool, started.
+        sandbox: What is watched; it has been started.
         servicer: Answers health checks.
         metrics: Where the sandbox is a gauge.
         interval_seconds: How often it is tried.
@@ -30,13 +45,13 @@ class SandboxHealth:
 
     def __init__(
         self,
-        pool: WorkerPool,
+        sandbox: WatchedSandbox,
         servicer: health.aio.HealthServicer,
         metrics: Metrics,
         *,
         interval_seconds: float,
     ) -> None:
-        self._pool = pool
+        self._sandbox = sandbox
         self._servicer = servicer
         self._metrics = metrics
         self._interval_seconds = interval_seconds
@@ -44,10 +59,21 @@ class SandboxHealth:
 
     async def watch(self) -> None:
         """Tells of the sandbox, and tries it again after each interval, without end."""
-        await self._tell(self._pool.status)
+        clock = asyncio.get_running_loop().time
+        next_try = clock() + self._interval_seconds
         while True:
-            await asyncio.sleep(self._interval_seconds)
-            await self._tell(await self._pool.check())
+            await self._tell(self._sandbox.status)
+            await asyncio.sleep(min(STATUS_SECONDS, self._interval_seconds))
+            if clock() >= next_try:
+                await self._try()
+                next_try = clock() + self._interval_seconds
+
+    async def _try(self) -> None:
+        try:
+            await self._sandbox.check()
+        except Exception:
+            # Whatever it was, the next try may go well; without one nobody would look any more.
+            _LOGGER.exception("the sandbox could not be tried with attacks")
 
     async def _tell(self, status: SandboxStatus) -> None:
         served = health_pb2.HealthCheckResponse
