@@ -32,6 +32,7 @@ class RegisteredTool:
         cache_ttl_seconds: How long a result of a ``read_only`` tool may be given again to an
             equal call; 0 for never.
         allowed_origins: What it may ask the host to reach; None for every allowed domain.
+        findings: What looks suspicious in the source of a custom tool.
     """
 
     tool: ToolBase
@@ -46,6 +47,7 @@ class RegisteredTool:
     timeout_seconds: float | None = None
     cache_ttl_seconds: int = 0
     allowed_origins: frozenset[str] | None = None
+    findings: tuple[str, ...] = ()
 
 
 class ToolRegistry:

@@ -228,6 +228,14 @@ async def test_a_call_that_is_forgotten_leaves_its_audit_record(store: CallStore
     assert await audit_ids(store) == ["call-1", "call-1"]
 
 
+async def test_forgetting_does_not_touch_what_another_has_begun_anew(store: CallStore) -> None:
+    lost = new_record()
+    anew = new_record(started_at_ms=lost.started_at_ms + 90_000)
+    await store.begin(anew)
+    await store.forget(lost, new_audit())
+    assert await store.unfinished() == [anew]
+
+
 async def test_forgetting_does_not_touch_a_result(store: CallStore) -> None:
     await store.finish(finished(new_record()), new_audit())
     await store.forget(new_record(), new_audit())

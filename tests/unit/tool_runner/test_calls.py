@@ -589,6 +589,7 @@ async def test_more_calls_than_may_run_are_refused() -> None:
     with pytest.raises(LimitExceededError) as refused:
         await runner.calls.execute(call("gate", tool_call_id="3"), ADA)
     assert refused.value.retry_after_seconds is not None
+    assert await runner.decisions() == [("refused", "concurrency", "none", "LIMIT_EXCEEDED")]
     tool.gate.set()
     assert all(result.success for result in await asyncio.gather(*waiting))
     assert (await runner.calls.execute(call("gate", tool_call_id="3"), ADA)).success
@@ -607,3 +608,99 @@ async def test_an_unforeseen_error_does_not_show_its_text() -> None:
     for tool in (FunctionTool(fail), ThreadTool(fail)):
         result = await Runner(tool).calls.execute(call(), ADA)
         assert (result.code, result.error) == ("TOOL_EXECUTION_ERROR", "The tool failed.")
+
+
+class SlowStore(MemoryCallStore):
+    """A store whose intents take as long as a test wants."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = asyncio.Event()
+        self.may_go_on = asyncio.Event()
+
+    async def begin(self, record: CallRecord) -> CallRecord | None:
+        self.begun.set()
+        await self.may_go_on.wait()
+        return await super().begin(record)
+
+
+@pytest.mark.parametrize("effect", ["idempotent", "unsafe"])
+async def test_a_call_that_is_cancelled_before_its_tool_is_run_may_be_made_later(
+    effect: Effect,
+) -> None:
+    store, tool = SlowStore(), FunctionTool(effect=effect)
+    runner = Runner(tool, store=store)
+    cancelled = asyncio.create_task(runner.calls.execute(call(), ADA))
+    await store.begun.wait()
+    cancelled.cancel()
+    await asyncio.gather(cancelled, return_exceptions=True)
+    store.may_go_on.set()
+    await until(lambda: not runner.calls._running)
+    assert tool.calls == 0
+    assert await store.unfinished() == []
+    assert await runner.decisions() == [("allowed", "", "none", "RUN_CANCELLED")]
+    assert (await runner.calls.execute(call(), ADA)).success
+    assert tool.calls == 1
+
+
+async def test_a_call_that_is_cancelled_leaves_the_intent_of_another_process() -> None:
+    store = SlowStore()
+    runner = Runner(FunctionTool(effect="unsafe"), store=store)
+    cancelled = asyncio.create_task(runner.calls.execute(call(), ADA))
+    await store.begun.wait()
+    cancelled.cancel()
+    await asyncio.gather(cancelled, return_exceptions=True)
+    theirs = Attempt(call(), ADA).record("unsafe", 1_700_000_000_000)
+    await MemoryCallStore.begin(store, theirs)
+    store.may_go_on.set()
+    await until(lambda: not runner.calls._running)
+    assert await store.unfinished() == [theirs]
+    assert await runner.decisions() == []
+
+
+async def test_whoever_joins_a_call_that_is_being_stopped_is_told_to_ask_again() -> None:
+    class Stubborn(GateTool):
+        async def _execute_impl(self, arguments: dict[str, Any]) -> Any:
+            try:
+                return await super()._execute_impl(arguments)
+            finally:
+                await stopped.wait()
+
+    stopped = asyncio.Event()
+    tool = Stubborn()
+    runner = Runner(tool)
+    first = asyncio.create_task(runner.calls.execute(call("gate"), ADA))
+    await tool.reached.wait()
+    first.cancel()
+    await until(lambda: tool.cancelled == 1)
+    second = asyncio.create_task(runner.calls.execute(call("gate"), ADA))
+    await asyncio.sleep(0)
+    stopped.set()
+    with pytest.raises(UnavailableError, match="ask again"):
+        await second
+
+
+@pytest.mark.parametrize("effect", [ValueError("secret"), SystemExit(), "UNSAFE", None, []])
+async def test_a_tool_that_does_not_say_what_it_can_do_is_not_run(effect: object) -> None:
+    class Vague(FunctionTool):
+        def effect_of(self, arguments: Any) -> Any:
+            if isinstance(effect, BaseException):
+                raise effect
+            return effect
+
+    tool = Vague(effect="unsafe")
+    runner = Runner(tool)
+    result = await runner.calls.execute(call(), ADA)
+    assert (result.success, result.code) == (False, "TOOL_EXECUTION_ERROR")
+    assert "secret" not in result.error
+    assert tool.calls == 0
+    assert await runner.decisions() == [("refused", "effect", "none", "TOOL_EXECUTION_ERROR")]
+
+
+async def test_the_audit_log_tells_the_limit_that_was_hit() -> None:
+    sandbox = ToolSandbox()
+    sandbox.set_rate_limit("function", 1, 30)
+    runner = Runner(FunctionTool(), sandbox=sandbox)
+    for number in range(2):
+        await runner.calls.execute(call(tool_call_id=str(number)), ADA)
+    assert [record.facts for record in await runner.audit()] == [(), ("rate_limit:1/30s",)]

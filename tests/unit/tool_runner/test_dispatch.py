@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,13 +15,17 @@ from agent_executor.errors import (
     AgentExecutorError,
     DeadlineExceededError,
     LimitExceededError,
+    SandboxUnavailableError,
     ToolExecutionError,
+    UnavailableError,
 )
+from agent_executor.tool_runner.builtin.http_request import HTTPRequestTool
 from agent_executor.tool_runner.calls.context import CallContext
 from agent_executor.tool_runner.calls.dispatch import Dispatcher
 from agent_executor.tool_runner.policy.call_policy import Admitted
 from agent_executor.tool_runner.registry import RegisteredTool, ToolRegistry
 from agent_executor.tool_runner.tool_base import ToolBase
+from agent_executor.tool_runner.tool_program import ToolProgram
 from tests.unit.tool_runner.tools_of_tests import (
     FunctionTool,
     GateTool,
@@ -223,3 +228,80 @@ async def test_results_are_capped() -> None:
         await run(FunctionTool(lambda _: "é" * 60), result_bytes_max=100)
     assert refused.value.metadata == {"sizeBytes": "122", "sizeBytesMax": "100"}
     assert isinstance(refused.value, AgentExecutorError)
+
+
+PROGRAM = ToolProgram("custom", "source", "Custom")
+
+
+class FakeSandbox:
+    """A sandbox that tells what it was asked to run."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[ToolProgram, str, float, bool]] = []
+        self.error: Exception | None = None
+
+    async def call(
+        self,
+        program: ToolProgram,
+        arguments_json: str,
+        *,
+        timeout_seconds: float,
+        broker: Any = None,
+    ) -> str:
+        self.asked.append((program, arguments_json, timeout_seconds, broker is not None))
+        if self.error is not None:
+            raise self.error
+        return '"from the sandbox"'
+
+
+def custom_call(**arguments: Any) -> Admitted:
+    call = admitted(FunctionTool(name="custom"), **arguments)
+    return replace(call, tool=replace(call.tool, program=PROGRAM))
+
+
+async def test_a_custom_tool_runs_in_the_sandbox_and_nowhere_else() -> None:
+    sandbox = FakeSandbox()
+    call = custom_call(x="é")
+    dispatcher = Dispatcher(sandbox=sandbox, http_request=HTTPRequestTool())
+    assert await dispatcher.run(call, 7.0) == '"from the sandbox"'
+    assert sandbox.asked == [(PROGRAM, '{"x":"é"}', 7.0, True)]
+    tool = call.tool.tool
+    assert isinstance(tool, FunctionTool)
+    assert tool.calls == 0
+
+
+async def test_a_custom_tool_has_no_network_where_there_is_no_http_request() -> None:
+    sandbox = FakeSandbox()
+    await Dispatcher(sandbox=sandbox).run(custom_call(), 7.0)
+    assert sandbox.asked[0][3] is False
+
+
+async def test_a_custom_tool_is_not_run_without_a_sandbox() -> None:
+    call = custom_call()
+    with pytest.raises(SandboxUnavailableError):
+        await Dispatcher().run(call, 7.0)
+    tool = call.tool.tool
+    assert isinstance(tool, FunctionTool)
+    assert tool.calls == 0
+
+
+async def test_what_the_sandbox_refuses_is_not_run_elsewhere() -> None:
+    sandbox = FakeSandbox()
+    sandbox.error = SandboxUnavailableError("No seccomp.")
+    with pytest.raises(SandboxUnavailableError, match="No seccomp"):
+        await Dispatcher(sandbox=sandbox).run(custom_call(), 7.0)
+
+
+async def test_a_thread_that_cannot_start_gives_its_place_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    dispatcher = Dispatcher(blocking_calls_max=1)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        for _ in range(3):
+            with pytest.raises(UnavailableError):
+                await dispatcher.run(admitted(ThreadTool()), 1.0)
+    assert await dispatcher.run(admitted(ThreadTool()), 30.0) == "{}"

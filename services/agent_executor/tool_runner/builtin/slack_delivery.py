@@ -11,9 +11,8 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable
 from functools import cache
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from urllib.parse import urlsplit
 from urllib.request import Request
 
@@ -28,8 +27,7 @@ from agent_executor.errors import (
 )
 from agent_executor.tool_runner.builtin.slack_workspace import SlackWorkspace
 from agent_executor.tool_runner.credentials.secret import Secret
-
-T = TypeVar("T")
+from agent_executor.tool_runner.own_thread import run_in_own_thread
 
 RESPONSE_BYTES_MAX: Final = 1_048_576
 
@@ -70,7 +68,7 @@ class SlackDelivery:
         timeout = asyncio.timeout(self._timeout_seconds)
         try:
             async with timeout:
-                return await _in_thread(lambda: self._post(message))
+                return await run_in_own_thread(lambda: self._post(message), name=_TOOL_NAME)
         except SlackApiError as error:
             raise _refusal(error.response) from None
         except (OSError, http.client.HTTPException, ValueError) as error:
@@ -231,37 +229,6 @@ def _unknown(reason: str) -> OutcomeUnknownError:
     return OutcomeUnknownError(
         f"{reason} Whether the message was posted is not known.", tool_name=_TOOL_NAME
     )
-
-
-async def _in_thread(function: Callable[[], T]) -> T:
-    """Runs a function in a new thread; the loop's own ones are few, and names are resolved there.
-
-    A caller that is cancelled goes at once, and has to see to it that the function ends.
-    """
-    loop = asyncio.get_running_loop()
-    outcome: asyncio.Future[T] = loop.create_future()
-
-    def deliver(result: T | None, error: Exception | None) -> None:
-        if outcome.done():
-            return
-        if error is None:
-            outcome.set_result(result)  # type: ignore[arg-type]  # without an error it is a T
-        else:
-            outcome.set_exception(error)
-
-    def run() -> None:
-        result: T | None = None
-        error: Exception | None = None
-        try:
-            result = function()
-        except Exception as raised:  # noqa: BLE001 -- handed over to whoever waits
-            error = raised
-        # A loop that is closed has nobody who waits.
-        with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(deliver, result, error)
-
-    threading.Thread(target=run, name="slack", daemon=True).start()
-    return await outcome
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Final
 
@@ -176,7 +177,8 @@ class CallAttempts:
         try:
             result = await self._run(attempt, admitted, observed)
         except asyncio.CancelledError:
-            await self._interrupt(record, attempt)
+            with contextlib.suppress(UnavailableError):
+                await self._interrupt(record, attempt)
             raise
         audit = attempt.performed(result, self._now_ms())
         if result.code in _STOPPED and effect != "unsafe":
@@ -192,7 +194,16 @@ class CallAttempts:
         self, record: CallRecord, attempt: Attempt, observed: CallObservation
     ) -> ToolResult | None:
         """Writes the intent; returns the result of the call if another process had one first."""
-        first = await self._records.begin(record)
+        beginning = asyncio.ensure_future(self._records.begin(record))
+        try:
+            first = await asyncio.shield(beginning)
+        except asyncio.CancelledError:
+            # The intent is written all the same. Nothing was run, which is known here and now only.
+            with contextlib.suppress(UnavailableError):
+                if await beginning is None:
+                    audit = attempt.lost("none", CancelledRunError.reason, self._now_ms())
+                    await self._records.forget(record, audit)
+            raise
         if first is None:
             return None
         known = await self._replay(first, attempt, observed)

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import json
-import threading
-from collections.abc import Callable
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol
 
 from agent_executor.errors import (
-    AgentExecutorError,
     DeadlineExceededError,
     LimitExceededError,
     SandboxUnavailableError,
@@ -19,12 +15,11 @@ from agent_executor.errors import (
 from agent_executor.tool_runner.builtin.http_request import HTTPRequestTool
 from agent_executor.tool_runner.calls.context import current_call
 from agent_executor.tool_runner.calls.host_http import Broker, HostHttp, broker_of
+from agent_executor.tool_runner.own_thread import run_in_own_thread
 from agent_executor.tool_runner.policy.call_policy import Admitted
 from agent_executor.tool_runner.tool_base import ToolBase, as_tool_failure
 from agent_executor.tool_runner.tool_http import current_tool_http
 from agent_executor.tool_runner.tool_program import ToolProgram
-
-T = TypeVar("T")
 
 DEFAULT_RESULT_BYTES_MAX: Final = 1_048_576
 DEFAULT_BLOCKING_CALLS_MAX: Final = 32
@@ -127,12 +122,18 @@ class Dispatcher:
     async def _run_in_time(self, tool: ToolBase, admitted: Admitted, timeout_seconds: float) -> Any:
         execute, arguments = tool._execute_impl, admitted.arguments  # noqa: SLF001 -- the method by which a tool is run
         call_token = current_call.set(admitted.context)
-        http_token = current_tool_http.set(self._http_of(admitted))
+        http = self._http_of(admitted)
+        http_token = current_tool_http.set(http)
         timeout = asyncio.timeout(timeout_seconds)
         try:
             async with timeout:
                 if not admitted.tool.is_async:
-                    return await self._run_in_thread(lambda: execute(arguments))
+                    await self._places.acquire()
+                    return await run_in_own_thread(
+                        lambda: execute(arguments),
+                        name="blocking-tool",
+                        at_end=self._places.release,
+                    )
                 return await _without_own_cancellation(execute(arguments), tool.name)
         except TimeoutError:
             if not timeout.expired():
@@ -141,6 +142,8 @@ class Dispatcher:
                 f"The tool did not end within {timeout_seconds:g} s.", tool_name=tool.name
             ) from None
         finally:
+            if http is not None:
+                http.close()
             current_tool_http.reset(http_token)
             current_call.reset(call_token)
 
@@ -153,38 +156,6 @@ class Dispatcher:
         if broker is None:
             return None
         return HostHttp(broker, admitted.tool.name, asyncio.get_running_loop())
-
-    async def _run_in_thread(self, function: Callable[[], T]) -> T:
-        """Runs a function in a thread that the process does not wait for when it ends."""
-        await self._places.acquire()
-        loop = asyncio.get_running_loop()
-        outcome: asyncio.Future[T] = loop.create_future()
-        context = contextvars.copy_context()
-
-        def deliver(result: T | None, error: BaseException | None) -> None:
-            self._places.release()
-            if outcome.done():
-                return
-            if error is None:
-                outcome.set_result(result)  # type: ignore[arg-type]  # without an error it is a T
-            else:
-                outcome.set_exception(error)
-
-        def run() -> None:
-            result: T | None = None
-            error: BaseException | None = None
-            try:
-                result = context.run(function)
-            except BaseException as raised:  # noqa: BLE001 -- handed over to whoever waits
-                error = _as_exception(raised)
-            try:
-                loop.call_soon_threadsafe(deliver, result, error)
-            except RuntimeError:
-                # The event loop is gone, and with it everyone who could wait.
-                return
-
-        threading.Thread(target=run, name="blocking-tool", daemon=True).start()
-        return await outcome
 
     def _as_json(self, result: Any, tool_name: str) -> str:
         try:
@@ -216,12 +187,3 @@ async def _without_own_cancellation(awaitable: Any, tool_name: str) -> Any:
         if task is None or task.cancelling():
             raise
         raise ToolExecutionError("The tool cancelled itself.", tool_name=tool_name) from None
-
-
-def _as_exception(error: BaseException) -> BaseException:
-    """Returns the error, or what stands for it where a future cannot hold it."""
-    if isinstance(error, AgentExecutorError | Exception) and not isinstance(error, StopIteration):
-        return error
-    replacement = RuntimeError(f"The tool raised {type(error).__name__}.")
-    replacement.__cause__ = error
-    return replacement

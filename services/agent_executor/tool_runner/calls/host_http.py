@@ -46,12 +46,23 @@ def broker_of(tool: HTTPRequestTool, context: CallContext, effect: Effect) -> Br
 
 
 class HostHttp:
-    """``ToolHttp`` for a tool in a thread, which waits while the event loop makes the request."""
+    """``ToolHttp`` for a tool in a thread, which waits while the event loop makes the request.
+
+    A thread goes on when its call has ended, but makes no more requests.
+    """
 
     def __init__(self, broker: Broker, tool_name: str, loop: asyncio.AbstractEventLoop) -> None:
         self._broker = broker
         self._tool_name = tool_name
         self._loop = loop
+        self._requests: set[asyncio.Task[Any]] = set()
+        self._closed = False
+
+    def close(self) -> None:
+        """Stops the requests that are under way and refuses others; in the event loop."""
+        self._closed = True
+        for request in self._requests:
+            request.cancel()
 
     def request(
         self,
@@ -84,7 +95,14 @@ class HostHttp:
         return asyncio.run_coroutine_threadsafe(self._make(arguments), self._loop).result()
 
     async def _make(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        return await self._broker(arguments)
+        request = asyncio.current_task()
+        if self._closed or request is None:
+            raise ToolExecutionError("The call has ended.", tool_name=self._tool_name)
+        self._requests.add(request)
+        try:
+            return await self._broker(arguments)
+        finally:
+            self._requests.discard(request)
 
 
 def request_arguments(**given: Any) -> dict[str, Any]:

@@ -71,7 +71,10 @@ class CallRecords(Protocol):
         ...
 
     async def forget(self, record: CallRecord, audit: AuditRecord) -> None:
-        """Writes the audit and removes the intent, if there is one: the call may run again."""
+        """Writes the audit and removes the intent, if there is one: the call may run again.
+
+        An intent of another time stays: it is another process's, which runs the call anew.
+        """
         ...
 
     async def append_audit_record(self, audit: AuditRecord) -> None:

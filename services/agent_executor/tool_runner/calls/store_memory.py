@@ -64,7 +64,9 @@ class MemoryCallStore:
 
     async def forget(self, record: CallRecord, audit: AuditRecord) -> None:
         """See ``CallRecords``."""
-        self._intents.pop(_key_of(record), None)
+        intent = self._intents.get(_key_of(record))
+        if intent is not None and intent.started_at_ms == record.started_at_ms:
+            del self._intents[_key_of(record)]
         await self.append_audit_record(audit)
 
     async def append_audit_record(self, audit: AuditRecord) -> None:

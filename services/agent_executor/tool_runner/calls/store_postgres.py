@@ -62,7 +62,8 @@ _FIND_CALL: Final = (
     f"SELECT {CALL_COLUMNS} FROM tool_calls WHERE organization_id = $1 AND tool_call_id = $2"  # noqa: S608 -- see above
 )
 _DELETE_INTENT: Final = (
-    "DELETE FROM tool_calls WHERE organization_id = $1 AND tool_call_id = $2 AND success IS NULL"
+    "DELETE FROM tool_calls WHERE organization_id = $1 AND tool_call_id = $2"
+    " AND started_at_ms = $3 AND success IS NULL"
 )
 _LIST_INTENTS: Final = f"SELECT {CALL_COLUMNS} FROM tool_calls WHERE success IS NULL"  # noqa: S608 -- see above
 _LOCK_CHAIN: Final = f"SELECT pg_advisory_xact_lock({_AUDIT_LOCKS}, hashtext($1))"
@@ -135,7 +136,7 @@ class PostgresCallStore:
 
     async def forget(self, record: CallRecord, audit: AuditRecord) -> None:
         """See ``CallRecords``."""
-        key = _storable((record.organization_id, record.tool_call_id))
+        key = _storable((record.organization_id, record.tool_call_id, record.started_at_ms))
 
         async def write(transaction: PostgresTransaction) -> None:
             event = await _next_event(transaction, audit)

@@ -37,7 +37,8 @@ _FIND_CALL: Final = (
     f"SELECT {CALL_COLUMNS} FROM tool_calls WHERE organization_id = ? AND tool_call_id = ?"  # noqa: S608 -- see above
 )
 _DELETE_INTENT: Final = (
-    "DELETE FROM tool_calls WHERE organization_id = ? AND tool_call_id = ? AND success IS NULL"
+    "DELETE FROM tool_calls WHERE organization_id = ? AND tool_call_id = ? AND started_at_ms = ?"
+    " AND success IS NULL"
 )
 _LIST_INTENTS: Final = f"SELECT {CALL_COLUMNS} FROM tool_calls WHERE success IS NULL"  # noqa: S608 -- see above
 _FIND_HEAD: Final = (
@@ -99,7 +100,7 @@ class SqliteCallStore:
 
     async def forget(self, record: CallRecord, audit: AuditRecord) -> None:
         """See ``CallRecords``."""
-        key = (record.organization_id, record.tool_call_id)
+        key = (record.organization_id, record.tool_call_id, record.started_at_ms)
 
         def write(connection: sqlite3.Connection) -> None:
             connection.execute(_DELETE_INTENT, key)

@@ -21,7 +21,7 @@ from agent_executor.tool_runner.calls.result_cache import ResultCache
 from agent_executor.tool_runner.calls.telemetry import CallObservation, CallTelemetry
 from agent_executor.tool_runner.calls.tool_call import ToolCall, ToolResult
 from agent_executor.tool_runner.calls.tool_execution import DEFAULT_TIMEOUT_SECONDS, ToolExecution
-from agent_executor.tool_runner.policy.call_policy import CallPolicy
+from agent_executor.tool_runner.policy.call_policy import CallPolicy, Refusal
 
 DEFAULT_CONCURRENT_CALLS_MAX: Final = 1_000
 
@@ -102,10 +102,17 @@ class ToolCalls:
             with self._telemetry.observe(call, parent) as observed:
                 return await self._attempts.refuse(attempt, refusal, observed)
         running = self._running.get(attempt.key)
-        if running is None:
+        if running is None and self._closed:
+            raise self._unavailable(call.tool_name)
+        if running is None and len(self._running) < self._concurrent_calls_max:
             return await self._wait_for(self._start(attempt, parent))
         with self._telemetry.observe(call, parent) as observed:
-            return await self._join(running, attempt, observed)
+            if running is not None:
+                return await self._join(running, attempt, observed)
+            refusal = self._too_many(call.tool_name)
+            await self._attempts.refuse(attempt, refusal, observed)
+            # It is no result, for the same call may be made a moment later.
+            raise refusal.error
 
     async def recover(self) -> None:
         """Settles the calls that a process that died has left; to be called before any other.
@@ -126,26 +133,34 @@ class ToolCalls:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _start(self, attempt: Attempt, parent: Context | None) -> _Running:
-        if self._closed:
-            raise UnavailableError("The tool-runner is stopping.")
-        if len(self._running) >= self._concurrent_calls_max:
-            raise LimitExceededError(
-                f"{self._concurrent_calls_max} tool calls run at present, which is the limit.",
-                metadata={"concurrentCallsMax": str(self._concurrent_calls_max)},
-                tool_name=attempt.call.tool_name,
-                retry_after_seconds=1.0,
-            )
         # A task of its own, for it lives as long as anyone waits for it, whoever came first.
         task = asyncio.create_task(self._attempts.make(attempt, parent))
         running = self._running[attempt.key] = _Running(attempt, task)
         task.add_done_callback(lambda done: self._forget_task(attempt.key, done))
         return running
 
+    def _too_many(self, tool_name: str) -> Refusal:
+        error = LimitExceededError(
+            f"{self._concurrent_calls_max} tool calls run at present, which is the limit.",
+            metadata={"concurrentCallsMax": str(self._concurrent_calls_max)},
+            tool_name=tool_name,
+            retry_after_seconds=1.0,
+        )
+        return Refusal("concurrency", error)
+
     def _forget_task(self, key: tuple[str, str], task: asyncio.Task[ToolResult]) -> None:
         del self._running[key]
         if not task.cancelled():
             # Whoever waited has it; nobody else is to be warned of it.
             task.exception()
+
+    def _unavailable(self, tool_name: str) -> UnavailableError:
+        message = (
+            "The tool-runner is stopping."
+            if self._closed
+            else "The call was stopped for another who asked for it; ask again for its result."
+        )
+        return UnavailableError(message, tool_name=tool_name)
 
     async def _wait_for(self, running: _Running) -> ToolResult:
         running.waiting += 1
@@ -154,9 +169,7 @@ class ToolCalls:
         except asyncio.CancelledError as cancelled:
             waiter = asyncio.current_task()
             if running.task.cancelled() and waiter is not None and not waiter.cancelling():
-                raise UnavailableError(
-                    "The tool-runner is stopping.", tool_name=running.attempt.call.tool_name
-                ) from None
+                raise self._unavailable(running.attempt.call.tool_name) from None
             if running.waiting == 1 and not is_connection_lost(cancelled):
                 running.task.cancel()
             raise

@@ -137,4 +137,5 @@ def _compiled(tool: CustomTool) -> RegisteredTool:
         timeout_seconds=tool.timeout_seconds or None,
         cache_ttl_seconds=tool.cache_ttl_seconds,
         allowed_origins=frozenset(tool.allowed_origins),
+        findings=tool.findings,
     )

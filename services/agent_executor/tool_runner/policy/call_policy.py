@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, get_args
 
 from agent_executor.errors import (
     AgentExecutorError,
     InvalidArgumentError,
     PermissionDeniedError,
+    RateLimitExceededError,
+    ToolExecutionError,
     ToolNotFoundError,
 )
 from agent_executor.serving.security import SecurityContext
@@ -23,7 +25,7 @@ from agent_executor.tool_runner.policy.organization_policy import OrganizationPo
 from agent_executor.tool_runner.policy.sandbox import ToolSandbox
 from agent_executor.tool_runner.policy.screening import ScreeningPolicy
 from agent_executor.tool_runner.registry import RegisteredTool
-from agent_executor.tool_runner.tool_base import Effect
+from agent_executor.tool_runner.tool_base import Effect, as_tool_failure
 
 _NO_POLICY: Final = OrganizationPolicy(MappingProxyType({}), frozenset())
 
@@ -133,6 +135,10 @@ class CallPolicy:
         organization = await self._organization(organization_id)
         tool = await self._tools.find(organization_id, call.tool_name, call.tool_version)
         rule = "rate_limit"
+        if tool is not None:
+            attempt.tool_version = tool.version
+            if tool.findings:
+                attempt.facts.append(f"source_findings:{len(tool.findings)}")
         try:
             self._sandbox.count_call(
                 call.tool_name,
@@ -145,7 +151,6 @@ class CallPolicy:
                 raise ToolNotFoundError(
                     f'There is no tool named "{call.tool_name}".', tool_name=call.tool_name
                 )
-            attempt.tool_version = tool.version
             rule = "arguments"
             arguments = parse_arguments(
                 call.arguments_json,
@@ -157,8 +162,12 @@ class CallPolicy:
             tool.schema.check(arguments, size_bytes=attempt.arguments_bytes)
             rule = "screening"
             self._screen(attempt, arguments)
-            effect = tool.tool.effect_of(arguments)
+            rule = "effect"
+            effect = _effect_of(tool, arguments)
         except AgentExecutorError as error:
+            if isinstance(error, RateLimitExceededError):
+                limit = error.metadata
+                attempt.facts.append(f"rate_limit:{limit['maxCalls']}/{limit['windowSeconds']}s")
             return Refusal(rule, error)
         return Admitted(tool, arguments, effect, self._context(attempt, tool, organization))
 
@@ -197,3 +206,20 @@ class CallPolicy:
             credentials=self._credentials,
             allowed_origins=tool.allowed_origins,
         )
+
+
+def _effect_of(tool: RegisteredTool, arguments: dict[str, Any]) -> Effect:
+    """Returns the effect of a call, which the tool's own code may decide on.
+
+    Raises:
+        ToolExecutionError: It fails, or says something else: then nobody knows if the call may be
+            repeated, and it is not made.
+        AgentExecutorError: It fails in its own words.
+    """
+    try:
+        effect: Effect = tool.tool.effect_of(arguments)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 -- whatever a tool raises is its result
+        raise as_tool_failure(error, tool.name) from None
+    if effect not in get_args(Effect):
+        raise ToolExecutionError("The tool does not say what it can do.", tool_name=tool.name)
+    return effect
