@@ -102,11 +102,7 @@ class EgressTransport(httpx2.AsyncBaseTransport):
                     content=request.stream,
                 )
             )
-        except (
-            httpcore2.NetworkError,
-            httpcore2.ProtocolError,
-            httpcore2.TimeoutException,
-        ) as error:
+        except _FAILURES as error:
             await pool.aclose()
             raise _failure(error) from None
         except BaseException:
@@ -248,11 +244,7 @@ class _Body(httpx2.AsyncByteStream):
         try:
             async for chunk in self._response.aiter_stream():
                 yield chunk
-        except (
-            httpcore2.NetworkError,
-            httpcore2.ProtocolError,
-            httpcore2.TimeoutException,
-        ) as error:
+        except _FAILURES as error:
             raise _failure(error) from None
 
     async def aclose(self) -> None:

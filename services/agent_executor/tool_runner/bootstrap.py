@@ -20,9 +20,8 @@ from agent_executor.serving.startup import StartupError
 from agent_executor.storage.encryption import Encryption
 from agent_executor.storage.group_commit import BatchStatistics
 from agent_executor.storage.migrations import MigrationError
-from agent_executor.tool_runner.builtin.calculator import CalculatorTool
+from agent_executor.tool_runner.builtin import built_in_tools
 from agent_executor.tool_runner.builtin.http_request import HTTPRequestTool
-from agent_executor.tool_runner.builtin.messaging import configured_tools
 from agent_executor.tool_runner.calls.audit import AuditReports
 from agent_executor.tool_runner.calls.dispatch import Dispatcher
 from agent_executor.tool_runner.calls.servicer import AuditServicer, ToolCallServicer
@@ -65,7 +64,9 @@ async def bootstrap(
     runtime.resources.push_async_callback(pool.close)
     await pool.start()
     http_request = settings.http_request_tool()
-    registry = ToolRegistry((CalculatorTool(), http_request, *configured_tools(settings)))
+    registry = ToolRegistry(
+        built_in_tools(http_request, email=settings.email_tool(), slack=settings.slack_tool())
+    )
     for tool in further_tools:
         registry.register(tool)
     resources = Resources.in_database(

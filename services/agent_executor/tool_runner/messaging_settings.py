@@ -11,7 +11,9 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from agent_executor.errors import InvalidArgumentError
 from agent_executor.tool_runner.builtin import smtp_server
+from agent_executor.tool_runner.builtin.email import EmailTool
 from agent_executor.tool_runner.builtin.mail_address import RecipientAllowList, parse_address
+from agent_executor.tool_runner.builtin.slack import SlackTool
 from agent_executor.tool_runner.builtin.slack_workspace import ChannelAllowList, SlackWorkspace
 from agent_executor.tool_runner.builtin.smtp_server import SmtpServer, Tls
 from agent_executor.tool_runner.tool_settings import ToolSettings
@@ -169,6 +171,14 @@ class MessagingSettings(ToolSettings):
             group_mentions=self.slack_group_mentions,
             timeout_seconds=self.slack_timeout_seconds,
         )
+
+    def email_tool(self) -> EmailTool:
+        """Returns the tool ``email``; without a mail server it says so when it is called."""
+        return EmailTool(self.smtp_server, allowed_recipients=self.email_allowed_recipients)
+
+    def slack_tool(self) -> SlackTool:
+        """Returns the tool ``slack``; without a token it says so when it is called."""
+        return SlackTool(self.slack_workspace, allowed_channels=self.slack_allowed_channels)
 
 
 def _path(text: str) -> Path | None:

@@ -7,7 +7,6 @@ import pytest
 
 from agent_executor.errors import FailedPreconditionError
 from agent_executor.serving.startup import StartupError
-from agent_executor.tool_runner.builtin.messaging import configured_tools
 from agent_executor.tool_runner.builtin.slack_workspace import SlackWorkspace
 from agent_executor.tool_runner.builtin.smtp_server import SmtpServer
 from agent_executor.tool_runner.messaging_settings import MessagingSettings
@@ -57,12 +56,7 @@ def test_by_default_there_is_no_mail_server_and_nobody_to_write_to() -> None:
     settings = ToolRunnerSettings()
     assert settings.smtp_server is None
     assert settings.slack_workspace == SlackWorkspace()
-    tools = configured_tools(settings)
-    assert [(tool.name, tool.effect) for tool in tools] == [
-        ("email", "unsafe"),
-        ("slack", "unsafe"),
-    ]
-    email, slack = tools
+    email, slack = settings.email_tool(), settings.slack_tool()
     arguments: dict[str, Any] = {"to": "a@example.com", "subject": "x", "body": "x"}
     assert email.execute(arguments)["code"] == "FAILED_PRECONDITION"
     assert slack.execute({"channel": "#x", "text": "x"})["code"] == "PERMISSION_DENIED"

@@ -50,8 +50,8 @@ class Watched:
     async def told(self) -> int | None:
         with suppress(AttributeError):
             request = health_pb2.HealthCheckRequest(service=HEALTH_NAME)
-            answer: health_pb2.HealthCheckResponse = await self.servicer.Check(request, None)
-            return answer.status
+            answer = await self.servicer.Check(request, None)
+            return int(answer.status)
         # The servicer refuses a name that it does not know, for which it needs a context.
         return None
 
