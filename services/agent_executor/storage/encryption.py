@@ -10,6 +10,8 @@ from typing import Final
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from agent_executor.errors import FailedPreconditionError
+
 KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12
 
@@ -25,6 +27,10 @@ class Encryption:
         """Returns the encryption of the key in a file, making the key at first use.
 
         The file is readable by its owner alone. Losing it loses what was encrypted.
+
+        Raises:
+            FailedPreconditionError: The file holds no such key.
+            OSError: It cannot be made or read.
         """
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not path.exists():
@@ -35,7 +41,12 @@ class Encryption:
                 os.fsync(file.fileno())
                 with contextlib.suppress(FileExistsError):
                     os.link(file.name, path)
-        return cls(path.read_bytes())
+            _make_durable(path.parent)
+        key = path.read_bytes()
+        # A shorter one would be taken for a key of a weaker cipher.
+        if len(key) != KEY_BYTES:
+            raise FailedPreconditionError(f"The file {path} holds no key of {KEY_BYTES} bytes.")
+        return cls(key)
 
     def encrypt(self, secret: str, resource_id: str) -> bytes:
         """Returns the ciphertext of a secret; empty for the empty secret."""
@@ -54,3 +65,12 @@ class Encryption:
             return ""
         nonce, body = ciphertext[:_NONCE_BYTES], ciphertext[_NONCE_BYTES:]
         return self._cipher.decrypt(nonce, body, resource_id.encode()).decode()
+
+
+def _make_durable(folder: Path) -> None:
+    """Writes a folder's list of files to the disk, before anything is encrypted with one of them."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

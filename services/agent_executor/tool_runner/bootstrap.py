@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from agent_executor.api.tool_runner.v1 import (
@@ -14,6 +15,7 @@ from agent_executor.api.tool_runner.v1 import (
     tool_call_service_pb2,
     tool_call_service_pb2_grpc,
 )
+from agent_executor.errors import FailedPreconditionError
 from agent_executor.serving.metrics import DATABASE_COMMITS, DATABASE_OPERATIONS, Metrics
 from agent_executor.serving.server import ServiceRuntime, run_service
 from agent_executor.serving.startup import StartupError
@@ -72,7 +74,7 @@ async def bootstrap(
     resources = Resources.in_database(
         storage.statements,
         registry,
-        Encryption.from_file(settings.encryption_key_path),
+        _encryption(settings.encryption_key_path),
         pool,
         lambda: time.time_ns() // 1_000_000,
     )
@@ -103,6 +105,14 @@ def sandbox_of(settings: ToolRunnerSettings) -> ToolSandbox:
         if max_calls:
             sandbox.set_default_rate_limit(max_calls, _MINUTE_SECONDS, scope=scope)
     return sandbox
+
+
+def _encryption(path: Path) -> Encryption:
+    try:
+        return Encryption.from_file(path)
+    except (OSError, FailedPreconditionError) as error:
+        reason = error.message if isinstance(error, FailedPreconditionError) else f"{error}."
+        raise StartupError(f"There is no key for the credentials: {reason}") from error
 
 
 async def _storage(runtime: ServiceRuntime[ToolRunnerSettings]) -> ToolRunnerStorage:

@@ -16,6 +16,7 @@ from agent_executor.errors import (
     AgentExecutorError,
     InvalidArgumentError,
     PermissionDeniedError,
+    ToolExecutionError,
 )
 from tests.security.egress.world import INSIDE, OUTSIDE, World, rebinding
 
@@ -218,6 +219,19 @@ async def test_this_hosts_own_addresses_are_refused() -> None:
     client = EgressClient(resolver=resolve, own=lambda: own)
     with pytest.raises(PermissionDeniedError):
         await client.request(
+            EgressRequest("GET", "https://a.test/"), EgressPolicy(frozenset({"a.test"}))
+        )
+
+
+async def test_nothing_is_reached_if_the_kernel_does_not_tell_this_hosts_addresses() -> None:
+    async def resolve(name: str, port: int) -> list[Address]:
+        return [IPv4Address("8.8.8.8")]
+
+    def own() -> frozenset[Address]:
+        raise OSError("getifaddrs failed")
+
+    with pytest.raises(ToolExecutionError, match="connection to the host failed"):
+        await EgressClient(resolver=resolve, own=own).request(
             EgressRequest("GET", "https://a.test/"), EgressPolicy(frozenset({"a.test"}))
         )
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from cryptography.exceptions import InvalidTag
 
+from agent_executor.errors import FailedPreconditionError
 from agent_executor.storage.encryption import Encryption
 
 
@@ -33,3 +34,14 @@ def test_processes_that_start_together_share_one_private_key(tmp_path: Path) -> 
     assert {encryption.decrypt(ciphertext, "agent") for encryption in made} == {"secret"}
     assert path.stat().st_mode & 0o777 == 0o600
     assert [file.name for file in tmp_path.iterdir()] == ["encryption.key"]
+
+
+@pytest.mark.parametrize("size_bytes", [0, 16, 24, 31, 33])
+def test_a_file_with_another_key_than_one_of_256_bits_is_refused(
+    tmp_path: Path, size_bytes: int
+) -> None:
+    path = tmp_path / "encryption.key"
+    path.write_bytes(bytes(size_bytes))
+    with pytest.raises(FailedPreconditionError, match="no key of 32 bytes"):
+        Encryption.from_file(path)
+    assert path.read_bytes() == bytes(size_bytes)
