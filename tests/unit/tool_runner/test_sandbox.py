@@ -80,6 +80,13 @@ def test_a_limit_can_be_replaced(sandbox: ToolSandbox) -> None:
     assert allowed_calls(sandbox) == 2
 
 
+def test_a_limit_that_was_replaced_does_not_hold_up_its_successor(sandbox: ToolSandbox) -> None:
+    sandbox.set_rate_limit("calculator", 1, 30 * 24 * 3600)
+    assert allowed_calls(sandbox) == 1
+    sandbox.set_rate_limit("calculator", 5, 60)
+    assert allowed_calls(sandbox) == 5
+
+
 def test_callers_can_lower_their_limit_and_not_raise_it(sandbox: ToolSandbox) -> None:
     sandbox.set_rate_limit("calculator", 5, 60)
     assert allowed_calls(sandbox, BOB, caller_max=1_000) == 5

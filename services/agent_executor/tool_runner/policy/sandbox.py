@@ -142,7 +142,7 @@ class ToolSandbox:
             for scope in _SCOPES:
                 limit = own_limits.get(scope) or self._default_limits.get(scope)
                 if limit is not None:
-                    limits.append((_key_of(scope, tool_name, security), limit))
+                    limits.append((_key_of(scope, tool_name, security, limit), limit))
         if caller_max_calls is not None:
             key = (_CALLER, tool_name, security.organization_id, security.user_id)
             limits.append((key, RateLimit.of(caller_max_calls, CALLER_WINDOW_SECONDS)))
@@ -154,9 +154,13 @@ def _check_scope(scope: str) -> None:
         raise InvalidArgumentError(f"scope must be one of {', '.join(_SCOPES)}.")
 
 
-def _key_of(scope: RateLimitScope, tool_name: str, security: SecurityContext) -> Hashable:
+def _key_of(
+    scope: RateLimitScope, tool_name: str, security: SecurityContext, limit: RateLimit
+) -> Hashable:
+    # What was counted under another limit, for up to 30 days, does not hold up its successor.
+    key = (scope, tool_name, limit.max_calls, limit.window_seconds)
     if scope == "tool":
-        return (scope, tool_name)
+        return key
     if scope == "organization":
-        return (scope, tool_name, security.organization_id)
-    return (scope, tool_name, security.organization_id, security.user_id)
+        return (*key, security.organization_id)
+    return (*key, security.organization_id, security.user_id)
