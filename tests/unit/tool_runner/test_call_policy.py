@@ -178,7 +178,7 @@ async def test_a_tool_may_reach_what_operator_and_organization_allow_and_its_own
     own, _ = await world.admit("custom")
     assert isinstance(own, Admitted)
     assert own.context.allowed_domains == {"operator.test", "acme.test"}
-    assert own.context.allowed_origins == {"https://api.test"}
+    assert own.context.allowed_origins == frozenset({"https://api.test"})
     assert (own.context.organization_id, own.context.tool_name) == ("acme", "custom")
     assert own.tool.timeout_seconds == 7.0
     built_in, _ = await world.admit("function")

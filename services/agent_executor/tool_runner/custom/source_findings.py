@@ -39,8 +39,9 @@ _CUT: Final = "…"
 def findings_of(source: str) -> tuple[str, ...]:
     """Returns one finding a line, as ``line 3: imports os``, in the order of the lines.
 
-    At most 100 are returned, and one of more than 32,768 characters is not read. It is given sources that have been loaded in the sandbox before, so
-    one that breaks the parser has broken it there; one that cannot be read is a finding itself.
+    At most 100 are returned, and a source of more than 32,768 characters is not read. It is given
+    sources that have been loaded in the sandbox before, so one that breaks the parser has broken it
+    there; one that cannot be read is a finding itself.
     """
     if len(source) > SCREENED_CHARACTERS_MAX:
         return ("line 1: the source is too long to be screened",)

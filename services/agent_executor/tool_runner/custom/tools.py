@@ -53,17 +53,6 @@ class Tools:
         # A version never changes, so one that was read stays good as long as it is there.
         self._compiled: LRUCache[_Key, RegisteredTool] = LRUCache(CUSTOM_TOOLS_CACHED_MAX)
 
-    def find_at_once(
-        self, organization_id: str, name: str, version: str = ""
-    ) -> RegisteredTool | None:
-        """Returns what ``find`` would if that takes no reading; else None, also if there is one."""
-        if not version and (tool := self.registry.find(name)) is not None:
-            return tool
-        known = self._versions.known((organization_id, name, version))
-        if known is None or known[0] is None:
-            return None
-        return self._compiled.get((organization_id, name, known[0]))
-
     async def find(
         self, organization_id: str, name: str, version: str = ""
     ) -> RegisteredTool | None:
