@@ -21,8 +21,11 @@ Mode: TypeAlias = Literal["block", "report", "off"]
 ALL_TOOLS: Final = "*"
 SCREENED_CHARACTERS_MAX: Final = 65_536
 """So much of a call's arguments is looked at; what comes after is reported as ``not_screened``."""
+# What the rules take for a text however short it is, in characters of a longer one.
+_JUDGING_CHARACTERS: Final = 32
 NOT_SCREENED: Final = "not_screened"
 
+_WITH_TEXTS: Final = (str, Mapping, list, tuple)
 _KEY_SHOWN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 # What every rule wants at least one of: a text without any is looked at no further.
 _REMARKABLE: Final = re.compile(
@@ -138,12 +141,16 @@ class ScreeningPolicy:
         left = SCREENED_CHARACTERS_MAX
         for argument, path, text in _texts(arguments):
             modes = tool.of_argument.get(argument, tool.others)
-            if len(text) > left:
+            looked_at = text[:left]
+            left -= len(looked_at)
+            if _REMARKABLE.search(looked_at):
+                left = max(0, left - _JUDGING_CHARACTERS)
+                for rule, is_attack in _hits(looked_at, modes):
+                    found = blocked if is_attack and modes[rule] == "block" else reported
+                    found[Finding(rule, path)] = None
+            if len(looked_at) < len(text):
                 reported[Finding(NOT_SCREENED, path)] = None
-            for rule, is_attack in _hits(text[:left], modes):
-                found = blocked if is_attack and modes[rule] == "block" else reported
-                found[Finding(rule, path)] = None
-            left -= min(len(text), left)
+                break
         if not blocked and not reported:
             return _NOTHING_FOUND
         return ScreeningVerdict(tuple(blocked), tuple(reported))
@@ -151,8 +158,6 @@ class ScreeningPolicy:
 
 def _hits(text: str, modes: _Modes) -> Iterator[tuple[str, bool]]:
     """Yields the rules that found something, each with whether it is an attack beyond doubt."""
-    if not _REMARKABLE.search(text):
-        return
     forms = forms_of(text)
     for rule, judge in RULES.items():
         if modes[rule] == "off":
@@ -167,31 +172,32 @@ def _hits(text: str, modes: _Modes) -> Iterator[tuple[str, bool]]:
 
 
 def _texts(arguments: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Yields the argument, the path and the text of every string, in the order of the arguments."""
-    waiting: list[tuple[str, str, Any]] = [
-        (name, _shown(name), value) for name, value in reversed(list(arguments.items()))
-    ]
+    """Yields argument, path and text of all strings but empty ones, in the arguments' order."""
     # The names of the arguments themselves are the schema's business, if it has any.
     for name in arguments:
         if not _KEY_SHOWN.fullmatch(name):
             yield name, "*", name
-    while waiting:
-        argument, path, value = waiting.pop()
-        if isinstance(value, str):
-            yield argument, path, value
-        elif isinstance(value, Mapping):
-            for key in value:
-                if not _KEY_SHOWN.fullmatch(key):
-                    yield argument, f"{path}.*", key
-            waiting.extend(
-                (argument, f"{path}.{_shown(key)}", item)
-                for key, item in reversed(list(value.items()))
-            )
-        elif isinstance(value, list | tuple):
-            waiting.extend(
-                (argument, f"{path}[{index}]", value[index])
-                for index in range(len(value) - 1, -1, -1)
-            )
+    for name, value in arguments.items():
+        for path, text in _texts_in(value, _shown(name)):
+            yield name, path, text
+
+
+def _texts_in(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Yields path and text of all strings but empty ones in a value, which is capped in depth."""
+    if isinstance(value, str):
+        if value:
+            yield path, value
+    elif isinstance(value, Mapping):
+        for key in value:
+            if not _KEY_SHOWN.fullmatch(key):
+                yield f"{path}.*", key
+        for key, item in value.items():
+            if isinstance(item, _WITH_TEXTS):
+                yield from _texts_in(item, f"{path}.{_shown(key)}")
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            if isinstance(item, _WITH_TEXTS):
+                yield from _texts_in(item, f"{path}[{index}]")
 
 
 def _shown(key: str) -> str:
