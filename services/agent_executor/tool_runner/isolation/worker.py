@@ -173,6 +173,8 @@ def _load(program: Mapping[str, Any]) -> ToolBase:
     tool_name, class_name = program["tool_name"], program["class_name"]
     code = compile(program["source"], _file_name(tool_name), "exec", dont_inherit=True)
     module = ModuleType("custom_tool")
+    # The documented example names it and does not import it.
+    module.__dict__["Any"] = Any
     # Data classes look for the module of their class.
     sys.modules[module.__name__] = module
     exec(code, module.__dict__)  # noqa: S102 -- this process exists to run it
