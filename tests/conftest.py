@@ -2,6 +2,22 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.postgres import postgres_server, postgres_url
 
 __all__ = ["postgres_server", "postgres_url"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds ``--full``."""
+    parser.addoption(
+        "--full", action="store_true", help="Run long tests at their full size, for minutes."
+    )
+
+
+@pytest.fixture(scope="session")
+def full(request: pytest.FixtureRequest) -> bool:
+    """Whether long tests are to run at their full size."""
+    chosen: bool = request.config.getoption("--full")
+    return chosen
