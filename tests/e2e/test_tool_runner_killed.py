@@ -38,7 +38,7 @@ from tests.integration.tool_runner.running_tool_runner import (
     environment_of,
     make_request,
 )
-from tests.platforms import COMMAND, children_of, command_environment
+from tests.platforms import COMMAND, command_environment
 from tests.web_server import HOST, WebServer, running_web_server
 
 _LOGGER = logging.getLogger(__name__)
@@ -110,7 +110,7 @@ class ToolRunnerProcess:
             self.process.kill()
             self.process.wait()
             return everything
-        workers = [pid for pid in everything if not children_of(pid)]
+        workers = [pid for pid in everything if not _children_of(pid)]
         chosen = workers if victim == "worker" else sorted(set(everything) - set(workers))
         # The one that was chosen may have ended by itself.
         with contextlib.suppress(ProcessLookupError, IndexError):
@@ -118,8 +118,16 @@ class ToolRunnerProcess:
         return []
 
 
+def _children_of(pid: int) -> list[int]:
+    """Returns a process's children, at once, so that the instant stays as random as it was."""
+    try:
+        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
 def _descendants_of(pid: int) -> Iterator[int]:
-    for child in children_of(pid):
+    for child in _children_of(pid):
         yield child
         yield from _descendants_of(child)
 
