@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -200,3 +201,16 @@ def test_what_is_no_domain_is_refused(sandbox: ToolSandbox, domain: Any) -> None
     with pytest.raises(InvalidArgumentError, match="domain"):
         sandbox.add_allowed_domain(domain)
     assert sandbox.allowed_domains == set()
+
+
+@pytest.mark.parametrize("max_calls", [1, 3, 7, 11])
+def test_whoever_waits_as_long_as_the_message_says_is_let_in(max_calls: int) -> None:
+    now_ns = [0]
+    sandbox = ToolSandbox(clock_ns=lambda: now_ns[0])
+    sandbox.set_rate_limit("calculator", max_calls, 1.0)
+    assert allowed_calls(sandbox) == max_calls
+    with pytest.raises(RateLimitExceededError) as refused:
+        sandbox.count_call("calculator", ADA)
+    (seconds,) = re.findall(r"Retry after ([0-9.]+) s", refused.value.message)
+    now_ns[0] += round(float(seconds) * 1e9)
+    sandbox.count_call("calculator", ADA)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Hashable, Sequence
 from typing import Final, Literal, TypeAlias, get_args
@@ -121,7 +122,10 @@ class ToolSandbox:
         if refusal is None:
             return
         limit, wait_seconds = refusal.limit, refusal.retry_after_seconds
-        advice = "" if wait_seconds is None else f" Retry after {wait_seconds:.3f} s."
+        advice = ""
+        if wait_seconds is not None:
+            # Rounded up, for whoever comes a fraction of a millisecond early is refused again.
+            advice = f" Retry after {math.ceil(wait_seconds * 1000) / 1000:.3f} s."
         raise RateLimitExceededError(
             f"The rate limit of {limit.max_calls} calls in {limit.window_seconds:g} s is "
             f"exceeded.{advice}",
