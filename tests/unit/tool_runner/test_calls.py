@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from agent_executor.errors import (
+    AgentExecutorError,
     LimitExceededError,
     NotFoundError,
+    SandboxUnavailableError,
     ToolCallConflictError,
     UnavailableError,
 )
@@ -102,6 +104,37 @@ async def test_a_repeat_is_answered_from_the_record(effect: Effect) -> None:
     first_audit, second_audit = await runner.audit()
     assert second_audit.result_sha256 == first_audit.result_sha256 != ""
     assert (first_audit.duration_ms, second_audit.duration_ms) == (1_500, 0)
+
+
+@pytest.mark.parametrize("effect", EFFECTS)
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        SandboxUnavailableError("No Landlock."),
+        LimitExceededError("Too many wait.", metadata={"limit": "queued_calls"}),
+    ],
+    ids=("no sandbox", "no place"),
+)
+async def test_a_call_that_the_sandbox_refused_before_the_tool_had_it_may_be_repeated(
+    effect: Effect, refusal: AgentExecutorError
+) -> None:
+    refusals = [refusal]
+
+    def refuse_once(_: object) -> int:
+        if refusals:
+            raise refusals.pop()
+        return tool.calls
+
+    tool = FunctionTool(refuse_once, effect=effect)
+    runner = Runner(tool)
+    refused = await runner.calls.execute(call(), ADA)
+    assert (refused.success, refused.code) == (False, refusal.reason)
+    assert await runner.store.unfinished() == []
+    assert (await runner.calls.execute(call(), ADA)).result_json == "2"
+    assert await runner.decisions() == [
+        ("allowed", "", "error", refusal.reason),
+        ("allowed", "", "success", ""),
+    ]
 
 
 @pytest.mark.parametrize("effect", EFFECTS)

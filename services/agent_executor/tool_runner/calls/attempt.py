@@ -22,6 +22,7 @@ class Attempt:
         trace_id: In hexadecimal; empty outside of a trace.
         tool_version: Of a custom tool, once it is known which.
         facts: What the audit log tells beside the decision.
+        was_run: Whether the tool has seen the call, as far as is known.
     """
 
     __slots__ = (
@@ -33,6 +34,7 @@ class Attempt:
         "sha256",
         "tool_version",
         "trace_id",
+        "was_run",
     )
 
     def __init__(self, call: ToolCall, security: SecurityContext) -> None:
@@ -46,6 +48,7 @@ class Attempt:
         self.trace_id = ""
         self.tool_version = ""
         self.facts: list[str] = []
+        self.was_run = True
 
     @classmethod
     def of_lost(cls, record: CallRecord) -> Attempt:

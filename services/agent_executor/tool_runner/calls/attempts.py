@@ -15,6 +15,7 @@ from agent_executor.errors import (
     CancelledRunError,
     DeadlineExceededError,
     OutcomeUnknownError,
+    SandboxUnavailableError,
     ToolCallConflictError,
     UnavailableError,
 )
@@ -23,6 +24,8 @@ from agent_executor.tool_runner.calls.record import CallRecord, CallRecords
 from agent_executor.tool_runner.calls.telemetry import CallObservation, CallTelemetry
 from agent_executor.tool_runner.calls.tool_call import ToolCall, ToolResult, failure_of
 from agent_executor.tool_runner.calls.tool_execution import ToolExecution
+from agent_executor.tool_runner.isolation.failure import LIMIT_KEY
+from agent_executor.tool_runner.isolation.worker_queue import QUEUED_CALLS
 from agent_executor.tool_runner.policy.call_policy import Admitted, CallPolicy, Refusal
 
 RECENT_CALLS_MAX: Final = 10_000
@@ -181,7 +184,7 @@ class CallAttempts:
                 await self._interrupt(record, attempt)
             raise
         audit = attempt.performed(result, self._now_ms())
-        if result.code in _STOPPED and effect != "unsafe":
+        if not attempt.was_run or (result.code in _STOPPED and effect != "unsafe"):
             await self._records.forget(record, audit)
             return result
         self._remember(attempt)
@@ -221,6 +224,7 @@ class CallAttempts:
             result_json = await self._execution.run(attempt, admitted)
         except AgentExecutorError as error:
             failure = error
+            attempt.was_run = not _is_before_the_tool(error)
             if isinstance(error, DeadlineExceededError) and admitted.effect == "unsafe":
                 failure = _with_unknown_effect(error)
         finally:
@@ -256,6 +260,13 @@ def _with_unknown_outcome(record: CallRecord, now_ms: int) -> CallRecord:
     error = OutcomeUnknownError(UNKNOWN_OUTCOME, tool_name=record.tool_name)
     duration_ms = max(now_ms - record.started_at_ms, 0)
     return msgspec.structs.replace(record, result=failure_of(call, error, now_ms, duration_ms))
+
+
+def _is_before_the_tool(error: AgentExecutorError) -> bool:
+    """Tells whether the sandbox refused a call that no tool has seen; its repeat may go through."""
+    return (
+        isinstance(error, SandboxUnavailableError) or error.metadata.get(LIMIT_KEY) == QUEUED_CALLS
+    )
 
 
 def _with_unknown_effect(error: DeadlineExceededError) -> DeadlineExceededError:

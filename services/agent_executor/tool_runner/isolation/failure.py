@@ -12,6 +12,7 @@ from agent_executor import errors
 from agent_executor.errors import AgentExecutorError, InvalidArgumentError, ToolExecutionError
 from agent_executor.tool_runner.tool_base import ERROR_CHARACTERS_MAX
 
+LIMIT_KEY: Final = "limit"
 _METADATA_ENTRIES_MAX: Final = 16
 _METADATA_CHARACTERS_MAX: Final = 200
 # What only the platform can say; a tool that says it has failed, and no more.
@@ -49,6 +50,8 @@ def from_payload(payload: Mapping[str, Any], tool_name: str = "") -> AgentExecut
     error_type = _TYPE_OF_REASON.get(reason) if isinstance(reason, str) else None
     message = text_of(payload.get("message"))
     metadata = _metadata_of(payload.get("metadata"))
+    # Which limit of the sandbox was reached is for the sandbox to say.
+    metadata.pop(LIMIT_KEY, None)
     if error_type is None or reason in _REASONS_OF_THE_PLATFORM:
         error_type = ToolExecutionError
     if issubclass(error_type, InvalidArgumentError):

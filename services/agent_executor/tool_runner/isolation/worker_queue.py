@@ -9,8 +9,12 @@ from collections.abc import Callable
 from typing import Final
 
 from agent_executor.errors import AgentExecutorError, LimitExceededError
+from agent_executor.tool_runner.isolation.failure import LIMIT_KEY
 from agent_executor.tool_runner.isolation.limits import SandboxLimits
 from agent_executor.tool_runner.isolation.worker_handle import WorkerHandle
+
+QUEUED_CALLS: Final = "queued_calls"
+"""The limit that a call met before it had a worker."""
 
 # How much the last call counts in the mean duration of calls.
 _WEIGHT: Final = 0.1
@@ -164,7 +168,7 @@ class WorkerQueue:
         wait_seconds = waiting * self._mean_call_seconds / self._limits.busy_workers_max
         return LimitExceededError(
             f"{waiting} tool calls wait for a worker already; no more are accepted.",
-            metadata={"limit": "queued_calls", "limitValue": str(most)},
+            metadata={LIMIT_KEY: QUEUED_CALLS, "limitValue": str(most)},
             tool_name=tool_name,
             retry_after_seconds=max(_RETRY_AFTER_SECONDS_MIN, wait_seconds),
         )

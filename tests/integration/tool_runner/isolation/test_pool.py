@@ -252,8 +252,8 @@ async def test_one_organization_with_calls_that_hang_leaves_the_others_workers()
         hanging: list[asyncio.Task[str]] = []
 
         def hang_more(calls: int) -> None:
-            for _ in range(calls):
-                hanging.append(asyncio.create_task(pool.call(hog, "{}", timeout_seconds=600)))
+            more = [pool.call(hog, "{}", timeout_seconds=600) for _ in range(calls)]
+            hanging.extend(map(asyncio.create_task, more))
 
         hang_more(limits.busy_workers_of_one_max)
         await until(lambda: pool.status.busy_workers == 3)

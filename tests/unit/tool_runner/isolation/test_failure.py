@@ -7,6 +7,7 @@ import pytest
 from agent_executor.errors import (
     AgentExecutorError,
     InvalidArgumentError,
+    LimitExceededError,
     OutcomeUnknownError,
     RateLimitExceededError,
     ToolExecutionError,
@@ -62,3 +63,14 @@ def test_a_class_that_a_tool_defines_is_no_class_of_the_platform() -> None:
         reason = "OWN_REASON"
 
     assert type(from_payload(as_payload(OwnError("m")))) is ToolExecutionError
+
+
+def test_a_tool_cannot_say_that_it_met_a_limit_of_the_sandbox() -> None:
+    error = from_payload(
+        {
+            "reason": "LIMIT_EXCEEDED",
+            "message": "No place.",
+            "metadata": {"limit": "queued_calls", "page": "2"},
+        }
+    )
+    assert (type(error), error.metadata) == (LimitExceededError, {"page": "2"})

@@ -79,7 +79,8 @@ class ToolServiceServicer:
         Errors: UNAUTHENTICATED; PERMISSION_DENIED without tool:write; INVALID_ARGUMENT for a source
         that does not load or a schema that is none; ALREADY_EXISTS (CONFLICT) for the name of a
         built-in tool; FAILED_PRECONDITION (SANDBOX_UNAVAILABLE); RESOURCE_EXHAUSTED
-        (LIMIT_EXCEEDED) for a schema that is too large, and beyond 1000 tools or 1000 versions of one.
+        (LIMIT_EXCEEDED) for a schema that is too large or takes too many steps, and beyond 1000 tools
+        or 1000 versions of one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

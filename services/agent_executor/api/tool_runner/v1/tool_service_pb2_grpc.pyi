@@ -41,7 +41,8 @@ class ToolServiceStub:
     Errors: UNAUTHENTICATED; PERMISSION_DENIED without tool:write; INVALID_ARGUMENT for a source
     that does not load or a schema that is none; ALREADY_EXISTS (CONFLICT) for the name of a
     built-in tool; FAILED_PRECONDITION (SANDBOX_UNAVAILABLE); RESOURCE_EXHAUSTED
-    (LIMIT_EXCEEDED) for a schema that is too large, and beyond 1000 tools or 1000 versions of one.
+    (LIMIT_EXCEEDED) for a schema that is too large or takes too many steps, and beyond 1000 tools
+    or 1000 versions of one.
     """
     DeleteTool: _grpc.UnaryUnaryMultiCallable[_tool_service_pb2.DeleteToolRequest, _tool_service_pb2.DeleteToolResponse]
     """Retires a tool of the organization's own: every version, for every agent. The audit log keeps
@@ -80,7 +81,8 @@ class ToolServiceAsyncStub(ToolServiceStub):
     Errors: UNAUTHENTICATED; PERMISSION_DENIED without tool:write; INVALID_ARGUMENT for a source
     that does not load or a schema that is none; ALREADY_EXISTS (CONFLICT) for the name of a
     built-in tool; FAILED_PRECONDITION (SANDBOX_UNAVAILABLE); RESOURCE_EXHAUSTED
-    (LIMIT_EXCEEDED) for a schema that is too large, and beyond 1000 tools or 1000 versions of one.
+    (LIMIT_EXCEEDED) for a schema that is too large or takes too many steps, and beyond 1000 tools
+    or 1000 versions of one.
     """
     DeleteTool: _aio.UnaryUnaryMultiCallable[_tool_service_pb2.DeleteToolRequest, _tool_service_pb2.DeleteToolResponse]  # type: ignore[assignment]
     """Retires a tool of the organization's own: every version, for every agent. The audit log keeps
@@ -121,7 +123,8 @@ class ToolServiceServicer:
         Errors: UNAUTHENTICATED; PERMISSION_DENIED without tool:write; INVALID_ARGUMENT for a source
         that does not load or a schema that is none; ALREADY_EXISTS (CONFLICT) for the name of a
         built-in tool; FAILED_PRECONDITION (SANDBOX_UNAVAILABLE); RESOURCE_EXHAUSTED
-        (LIMIT_EXCEEDED) for a schema that is too large, and beyond 1000 tools or 1000 versions of one.
+        (LIMIT_EXCEEDED) for a schema that is too large or takes too many steps, and beyond 1000 tools
+        or 1000 versions of one.
         """
 
     def DeleteTool(
