@@ -68,13 +68,18 @@ def is_whole(pool: WorkerPool, limits: SandboxLimits = SMALL) -> Callable[[], bo
     return check
 
 
-def processes_below(pid: int) -> set[int]:
-    """Returns the processes that a process has started, and those that they have, and so on."""
+def children_of(pid: int) -> set[int]:
+    """Returns the processes that a process has started."""
     try:
         tasks = list(Path(f"/proc/{pid}/task").iterdir())
-        children = {int(c) for task in tasks for c in (task / "children").read_text().split()}
+        return {int(c) for task in tasks for c in (task / "children").read_text().split()}
     except OSError:
         return set()
+
+
+def processes_below(pid: int) -> set[int]:
+    """Returns the processes that a process has started, and those that they have, and so on."""
+    children = children_of(pid)
     return children.union(*(processes_below(child) for child in children))
 
 
@@ -314,13 +319,14 @@ async def test_an_attack_that_succeeds_makes_the_sandbox_unavailable(
 async def test_a_pool_whose_first_test_fails_serves_nobody_and_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    children = children_of(os.getpid())
     monkeypatch.setattr(canaries, "_source", lambda: "def f(:")
     pool = WorkerPool(SMALL)
     await pool.start()
     assert not pool.status.available
     assert pool.status.remedy
     assert pool.launcher_pids == ()
-    await until(lambda: not processes_below(os.getpid()))
+    await until(lambda: children_of(os.getpid()) == children)
     with pytest.raises(SandboxUnavailableError):
         await pool.call(ECHO, "{}", timeout_seconds=10)
     monkeypatch.undo()
@@ -346,14 +352,17 @@ async def test_root_without_namespaces_needs_a_library_that_others_can_read() ->
 
 
 async def test_a_pool_that_is_closed_leaves_nothing() -> None:
-    descriptors = open_descriptors()
+    # Of other tests this process may have children too.
+    children, descriptors = children_of(os.getpid()), open_descriptors()
     tasks = asyncio.all_tasks()
     async with running(SandboxLimits()) as pool:
         calls = [asyncio.create_task(pool.call(SLEEP, "{}", timeout_seconds=60)) for _ in range(20)]
         await until(lambda: pool.status.busy_workers > 4)
+        processes = set(pool.launcher_pids).union(*map(processes_below, pool.launcher_pids))
     errors = await asyncio.gather(*calls, return_exceptions=True)
     assert all(isinstance(error, AgentExecutorError) for error in errors)
-    assert processes_below(os.getpid()) == set()
+    assert children_of(os.getpid()) == children
+    assert not any(map(is_alive, processes))
     assert asyncio.all_tasks() == tasks
     assert open_descriptors() == descriptors
     with pytest.raises(SandboxUnavailableError):
