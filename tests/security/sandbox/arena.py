@@ -47,6 +47,10 @@ def run_machine_code(code, at=0):
     ctypes.memmove(page, code(page) if callable(code) else code, 4096)
     return ctypes.CFUNCTYPE(ctypes.c_long)(page)()
 
+def readable(address):
+    # rt_sigprocmask(2) tells without a crash whether there is memory.
+    return libc.syscall(14, 1, ctypes.c_void_p(address), None, ctypes.c_size_t(8)) == 0
+
 def count_that_work(*functions):
     worked = 0
     for function in functions:
@@ -155,6 +159,16 @@ class Arena:
         """Returns the pool's status, and what its broker has seen since it was asked last."""
         return self.finish(self._send({"operation": "state"}))
 
+    def release(self) -> None:
+        """Lets the tools go on whose HTTP requests are held."""
+        self.finish(self._send({"operation": "release"}))
+
+    def wait_until_held(self) -> None:
+        """Waits until a tool has made an HTTP request that is held."""
+        deadline = time.monotonic() + _SETTLE_SECONDS_MAX
+        while "hold" not in self.state()["requests_seen"]:
+            assert time.monotonic() < deadline
+
     def processes(self) -> list[HostProcess]:
         """Returns all processes below the tool-runner, and those that have left it."""
         everyone = host_processes()
@@ -185,8 +199,13 @@ class Arena:
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def settle(self, idle_workers: int = IDLE_WORKERS) -> None:
-        """Waits until the pool is whole and nothing else is left of the calls before."""
+    def settle(self, descriptors: int | None = None, *, idle_workers: int = IDLE_WORKERS) -> None:
+        """Waits until the pool is whole and nothing else is left of the calls before.
+
+        Args:
+            descriptors: How many the tool-runner had open before; None if nobody has looked.
+            idle_workers: How many the pool keeps.
+        """
         launchers = 2 if self.tier == "namespaces" else 1
         deadline = time.monotonic() + _SETTLE_SECONDS_MAX
         while True:
@@ -197,9 +216,10 @@ class Arena:
                 (state["idle_workers"], state["busy_workers"]) == (idle_workers, 0)
                 and len(processes) == expected
                 and all(each.state in "SRD" for each in processes)
+                and descriptors in (None, self.descriptors())
             ):
                 return
-            assert time.monotonic() < deadline, (state, processes)
+            assert time.monotonic() < deadline, (state, processes, self.descriptors(), descriptors)
             time.sleep(0.002)
 
     def assert_well_behaved_call_works(self) -> None:

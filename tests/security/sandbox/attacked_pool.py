@@ -33,14 +33,17 @@ class AttackedPool:
         self._pool = pool
         self._requests_seen: list[str] = []
         self._memory_seen: list[dict[str, int]] = []
+        self._release = asyncio.Event()
 
     async def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Returns the answer to one request."""
         match request["operation"]:
             case "state":
                 return self._state()
-            case "check":
-                return dataclasses.asdict(await self._pool.check())
+            case "release":
+                self._release.set()
+                self._release = asyncio.Event()
+                return {}
             case "storm":
                 return {"answers": await asyncio.gather(*map(self._run, request["calls"]))}
             case _:
@@ -85,6 +88,8 @@ class AttackedPool:
 
     async def _broker(self, request: dict[str, Any]) -> dict[str, Any]:
         self._requests_seen.append(request["url"][:100])
+        if request["url"] == "hold":
+            await self._release.wait()
         if request["url"] == "memory":
             self._memory_seen += [
                 status
