@@ -15,6 +15,8 @@ from agent_executor.tool_runner.tool_base import ERROR_CHARACTERS_MAX
 LIMIT_KEY: Final = "limit"
 _METADATA_ENTRIES_MAX: Final = 16
 _METADATA_CHARACTERS_MAX: Final = 200
+# A day; a larger number is none that a caller could be told.
+_RETRY_AFTER_SECONDS_MAX: Final = 86_400.0
 # What only the platform can say; a tool that says it has failed, and no more.
 _REASONS_OF_THE_PLATFORM: Final = frozenset(
     {
@@ -83,7 +85,8 @@ def _metadata_of(value: object) -> dict[str, str]:
 def _seconds_of(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if 0 <= value < float("inf") else None
+    # Compared before it is converted: an integer may be larger than any float.
+    return float(min(value, _RETRY_AFTER_SECONDS_MAX)) if value >= 0 else None
 
 
 def _tree(root: type[AgentExecutorError]) -> Iterator[type[AgentExecutorError]]:
