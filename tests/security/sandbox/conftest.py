@@ -14,6 +14,10 @@ from tests.integration.tool_runner.isolation.sandboxes import runnable_environme
 from tests.security.sandbox.arena import Arena, open_arena
 
 HOST_SECRET = "secret-of-the-host"
+# Both as an ordinary user, and the second where user namespaces are forbidden.
+BOTH_TIERS = ["user", "user_without_user_namespaces"]
+# Attacks that run in every environment whatever the size, as root for example.
+_DECISIVE = frozenset({"test_processes", "test_system_calls"})
 
 
 @pytest.fixture(scope="session")
@@ -30,9 +34,20 @@ def arena_in() -> Iterator[Callable[[str], Arena]]:
         yield arena_in
 
 
-@pytest.fixture(params=runnable_environments())
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Runs an attack in both tiers, and everywhere if it is decisive or the size is full."""
+    if "arena" in metafunc.fixturenames:
+        everywhere = (
+            metafunc.config.getoption("--full")
+            or metafunc.module.__name__.rpartition(".")[2] in _DECISIVE
+        )
+        environments = runnable_environments() if everywhere else BOTH_TIERS
+        metafunc.parametrize("arena", environments, indirect=True)
+
+
+@pytest.fixture
 def arena(request: pytest.FixtureRequest, arena_in: Callable[[str], Arena]) -> Iterator[Arena]:
-    """An arena in every environment; after the attack the pool has to be as it was before."""
+    """An arena in an environment; after the attack the pool has to be as it was before."""
     arena = arena_in(request.param)
     arena.settle()
     launchers, descriptors = arena.state()["launcher_pids"], arena.descriptors()
