@@ -170,7 +170,10 @@ class Arena:
             assert time.monotonic() < deadline
 
     def processes(self) -> list[HostProcess]:
-        """Returns all processes below the tool-runner, and those that have left it."""
+        """Returns all processes below the tool-runner, and those that have left it.
+
+        What a dead launcher leaves is the host's first process's to bury, at its leisure.
+        """
         everyone = host_processes()
         found = {self.pid}
         while True:
@@ -178,11 +181,15 @@ class Arena:
             if not children:
                 break
             found |= children
+        # A number can be another's as soon as nobody is left in the session.
+        self._sessions &= {each.session for each in everyone}
         self._sessions |= {e.session for e in everyone if e.parent == self.pid and e.state != "Z"}
         return [
             each
             for each in everyone
-            if each.pid != self.pid and (each.pid in found or each.session in self._sessions)
+            if each.pid != self.pid
+            and (each.pid in found or each.session in self._sessions)
+            and (each.parent, each.state) != (1, "Z")
         ]
 
     def descriptors(self) -> int:

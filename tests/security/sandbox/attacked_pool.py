@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -93,18 +92,18 @@ class AttackedPool:
         if request["url"] == "memory":
             self._memory_seen += [
                 status
-                for process in os.listdir("/proc")
-                if process.isdecimal() and (status := self._memory_of(process))
+                for process in Path("/proc").iterdir()
+                if process.name.isdecimal() and (status := self._memory_of(process))
             ]
         return {"status_code": 200, "body": LARGE_BODY if request["url"] == "large" else "small"}
 
-    def _memory_of(self, process: str) -> dict[str, int]:
+    def _memory_of(self, process: Path) -> dict[str, int]:
         """Returns the peaks of one of our processes in KiB; nothing for others."""
         try:
-            session = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[3])
+            session = int((process / "stat").read_text().rpartition(")")[2].split()[3])
             if session not in self._pool.launcher_pids:
                 return {}
-            lines = Path(f"/proc/{process}/status").read_text().splitlines()
+            lines = (process / "status").read_text().splitlines()
         except OSError:
             return {}
         fields = dict(line.split(":", 1) for line in lines)

@@ -97,7 +97,7 @@ CLAIMS = {
     "a property that exits": "type(self).name = property(lambda _: os._exit(0))",
     "a property that never ends": "type(self).name = property(lambda _: time.sleep(60))",
     "a forged frame of less": "send(5, b'{}')",
-    "a forged frame of more": "send(5, b'{\"name\": \"a\", \"more\": 1}')",
+    "a forged frame of more": 'send(5, b\'{"name": "a", "more": 1}\')',
     "a forged frame that is a list": "send(5, b'[]')",
     "a forged frame of 4 GiB": "send(5, b'{', length=0xFFFF_FFFF)",
     "a result in its place": "send(2, b'{}')",
@@ -123,7 +123,18 @@ def test_claiming(arena: Arena, name: str) -> None:
 
 @pytest.mark.parametrize(
     "class_name",
-    ["__builtins__", "__name__", "ToolBase", "Probe.__class__", "", "\ud800".encode("utf-8", "replace").decode(), "x" * 100_000, "os", "object", "int"],
+    [
+        "__builtins__",
+        "__name__",
+        "ToolBase",
+        "Probe.__class__",
+        "",
+        "\ud800".encode("utf-8", "replace").decode(),
+        "x" * 100_000,
+        "os",
+        "object",
+        "int",
+    ],
 )
 def test_naming_another_class(arena: Arena, class_name: str) -> None:
     for operation in ("call", "inspect"):
@@ -131,7 +142,9 @@ def test_naming_another_class(arena: Arena, class_name: str) -> None:
 
 
 @pytest.mark.parametrize("operation", ["call", "inspect"])
-def test_attacking_while_it_is_loaded(arena: Arena, operation: str, open_folder: os.PathLike[str]) -> None:
+def test_attacking_while_it_is_loaded(
+    arena: Arena, operation: str, open_folder: os.PathLike[str]
+) -> None:
     path = os.fspath(open_folder) + "/secret.txt"
     before = f"""
 outcomes = [

@@ -122,7 +122,9 @@ def test_a_bomb_that_duplicates_a_shared_mapping(arena: Arena) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        pytest.param("def f(): return f()\nsys.setrecursionlimit(1 << 30)\nreturn f()", id="frames"),
+        pytest.param(
+            "def f(): return f()\nsys.setrecursionlimit(1 << 30)\nreturn f()", id="frames"
+        ),
         pytest.param(
             "sys.setrecursionlimit(1 << 30)\nx = []\nfor _ in range(10**6): x = [x]\nreturn repr(x)",
             id="native frames",

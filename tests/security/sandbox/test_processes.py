@@ -68,9 +68,7 @@ PROGRAMS = {
     "fexecve of what can be read": (
         "lambda: os.execve(os.open(os.__file__, os.O_RDONLY), ['os'], {})"
     ),
-    "fexecve of a file in memory": (
-        "lambda: os.execve((os.memfd_create('x'), 1)[0], ['x'], {})"
-    ),
+    "fexecve of a file in memory": ("lambda: os.execve((os.memfd_create('x'), 1)[0], ['x'], {})"),
     "execvp": "lambda: os.execvp('sleep', ['sleep', '60'])",
     "dlopen of a host's library": "lambda: ctypes.CDLL('libsqlite3.so.0')",
 }

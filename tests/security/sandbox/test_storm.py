@@ -56,9 +56,7 @@ def in_full(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--full"))
 
 
-def test_well_behaved_calls_succeed_among_hostile_ones(
-    storm_arena: Arena, in_full: bool
-) -> None:
+def test_well_behaved_calls_succeed_among_hostile_ones(storm_arena: Arena, in_full: bool) -> None:
     arena = storm_arena
     calls = _mixed_calls(_CALLS_IN_FULL if in_full else _CALLS)
     # What the first calls leave in memory for good is no matter of the storm.
@@ -121,13 +119,9 @@ def test_killing_processes_in_the_middle_of_calls(
 def _mixed_calls(count: int) -> list[dict[str, Any]]:
     good = attack("return sum(arguments['numbers'])")
     calls = [
-        call_of(
-            _HOSTILE[number // 3 % len(_HOSTILE)], timeout_seconds=_HANGING_DEADLINE_SECONDS
-        )
+        call_of(_HOSTILE[number // 3 % len(_HOSTILE)], timeout_seconds=_HANGING_DEADLINE_SECONDS)
         if number % 3 == 0
-        else call_of(
-            good, arguments={"numbers": [number]}, timeout_seconds=_GOOD_DEADLINE_SECONDS
-        )
+        else call_of(good, arguments={"numbers": [number]}, timeout_seconds=_GOOD_DEADLINE_SECONDS)
         for number in range(count)
     ]
     random.Random(count).shuffle(calls)
