@@ -194,7 +194,7 @@ class Arena:
 
     def descriptors(self) -> int:
         """Returns how many descriptors the tool-runner has open."""
-        return len(os.listdir(f"/proc/{self.pid}/fd"))
+        return sum(1 for _ in Path(f"/proc/{self.pid}/fd").iterdir())
 
     def memory_kib(self) -> int:
         """Returns the memory of the tool-runner's own process."""
@@ -271,12 +271,12 @@ def call_of(
 def host_processes() -> list[HostProcess]:
     """Returns all processes of the host."""
     processes = []
-    for name in os.listdir("/proc"):
-        if not name.isdecimal():
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdecimal():
             continue
         with contextlib.suppress(OSError):
-            fields = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()
-            processes.append(HostProcess(int(name), int(fields[1]), int(fields[3]), fields[0]))
+            state, parent, _, session = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
+            processes.append(HostProcess(int(entry.name), int(parent), int(session), state))
     return processes
 
 

@@ -80,8 +80,7 @@ class AttackedPool:
                 "metadata": error.metadata,
                 "retry_after_seconds": error.retry_after_seconds,
             }
-        except Exception as error:
-            # A tool must not be able to cause this.
+        except Exception as error:  # noqa: BLE001 -- no tool may cause one, which the arena asserts
             return {"crash": repr(error)}
         return {"result": json.loads(text)}
 
@@ -90,12 +89,12 @@ class AttackedPool:
         if request["url"] == "hold":
             await self._release.wait()
         if request["url"] == "memory":
-            self._memory_seen += [
-                status
-                for process in Path("/proc").iterdir()
-                if process.name.isdecimal() and (status := self._memory_of(process))
-            ]
+            self._memory_seen += self._memory_of_all()
         return {"status_code": 200, "body": LARGE_BODY if request["url"] == "large" else "small"}
+
+    def _memory_of_all(self) -> list[dict[str, int]]:
+        processes = [entry for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
+        return [peaks for process in processes if (peaks := self._memory_of(process))]
 
     def _memory_of(self, process: Path) -> dict[str, int]:
         """Returns the peaks of one of our processes in KiB; nothing for others."""

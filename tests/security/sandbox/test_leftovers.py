@@ -57,11 +57,14 @@ STAINS = {
         "setattr(ctypes.c_int.from_address(id(7) + 24), 'value', 8)", "str(3 + 4) != '7'",
     ),
     "the code of the C library": (
-        "code = ctypes.cast(libc.getpid, ctypes.c_void_p).value\n"
-        "libc.mprotect(ctypes.c_void_p(code & ~4095), ctypes.c_size_t(8192), 7)\n"
-        "ctypes.memmove(code, bytes([0xb8, 7, 0, 0, 0, 0xc3]), 6)",
+        (
+            "code = ctypes.cast(libc.getpid, ctypes.c_void_p).value\n"
+            "libc.mprotect(ctypes.c_void_p(code & ~4095), ctypes.c_size_t(8192), 7)\n"
+            "ctypes.memmove(code, bytes([0xb8, 7, 0, 0, 0, 0xc3]), 6)"
+        ),
         "libc.getpid() == 7",
-    ),}  # fmt: skip
+    ),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", STAINS)

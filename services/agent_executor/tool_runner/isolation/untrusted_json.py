@@ -68,23 +68,19 @@ def parse_object(payload: bytes) -> dict[str, Any]:
 
 def _check_containers(text: str) -> None:
     # There are never more levels than opening brackets, and counting those is much faster.
-    if _opening_brackets(text) <= DEPTH_MAX:
+    if text.count("{") + text.count("[") <= DEPTH_MAX:
         return
-    text = _STRING.sub("", text)
-    if _opening_brackets(text) > CONTAINERS_MAX:
-        raise JsonError(f"holds more than {CONTAINERS_MAX} lists and objects")
-    depth = 0
-    for bracket in _BRACKET.findall(text):
-        if bracket in "{[":
-            depth += 1
-            if depth > DEPTH_MAX:
-                raise JsonError(f"is nested more than {DEPTH_MAX} levels deep")
-        else:
+    depth = count = 0
+    for match in _BRACKET.finditer(_STRING.sub("", text)):
+        if match[0] not in "{[":
             depth -= 1
-
-
-def _opening_brackets(text: str) -> int:
-    return text.count("{") + text.count("[")
+            continue
+        depth += 1
+        count += 1
+        if depth > DEPTH_MAX:
+            raise JsonError(f"is nested more than {DEPTH_MAX} levels deep")
+        if count > CONTAINERS_MAX:
+            raise JsonError(f"holds more than {CONTAINERS_MAX} lists and objects")
 
 
 def _refuse_constant(name: str) -> float:

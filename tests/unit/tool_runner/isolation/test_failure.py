@@ -49,6 +49,11 @@ def test_whatever_is_said_a_tool_has_failed_and_no_more(payload: dict[str, Any])
     assert all(isinstance(v, str) for entry in error.metadata.items() for v in entry)
 
 
+@pytest.mark.parametrize("seconds", [86_401, 1e300, 10**400])
+def test_a_wait_is_a_day_at_most(seconds: float) -> None:
+    assert from_payload({"retry_after_seconds": seconds}).retry_after_seconds == 86_400
+
+
 def test_texts_are_cut_and_made_unicode() -> None:
     metadata: Any = {f"key{n}": "v" * 1_000 for n in range(100)}
     error = ToolExecutionError("\ud800" * 5_000, metadata=metadata)

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from agent_executor.tool_runner.isolation.untrusted_json import (
+    CONTAINERS_MAX,
     DEPTH_MAX,
     JsonError,
     parse,
@@ -21,6 +22,8 @@ from agent_executor.tool_runner.isolation.untrusted_json import (
         (b"9" * 4300, int("9" * 4300)),
         (b"[" * DEPTH_MAX + b"]" * DEPTH_MAX, None),
         (b'"' + b"[" * 1000 + b'"', "[" * 1000),
+        (b'["' + b"[" * CONTAINERS_MAX + b'"]', ["[" * CONTAINERS_MAX]),
+        (b"[" + b"[]," * (CONTAINERS_MAX - 2) + b"[]]", [[]] * (CONTAINERS_MAX - 1)),
         (b'"\\ud83d\\ude00"', "\U0001f600"),
     ],
 )
@@ -45,6 +48,7 @@ def test_json_is_read(payload: bytes, value: Any) -> None:
         (b"[" * (DEPTH_MAX + 1) + b"]" * (DEPTH_MAX + 1), "levels deep"),
         (b'{"a":' * 100_000, "levels deep"),
         (b"[" * 1_000_000, "levels deep"),
+        (b"[" + b'[],{},"[",' * (CONTAINERS_MAX // 2) + b"0]", "100000 lists and objects"),
     ],
 )
 def test_what_is_not_accepted_says_why(payload: bytes, message: str) -> None:
