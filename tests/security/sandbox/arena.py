@@ -258,12 +258,14 @@ def call_of(
     timeout_seconds: float = 20,
     operation: str = "call",
     class_name: str = CLASS_NAME,
+    organization_id: str = "",
 ) -> dict[str, Any]:
     """Returns a call as the attacked pool takes it."""
     return {
         "operation": operation,
         "source": source,
         "class_name": class_name,
+        "organization_id": organization_id,
         "arguments_json": json.dumps(arguments or {}),
         "timeout_seconds": timeout_seconds,
     }

@@ -64,7 +64,9 @@ class AttackedPool:
         return {**outcome, "seconds": time.monotonic() - began}
 
     async def _outcome(self, request: dict[str, Any]) -> dict[str, Any]:
-        program = ToolProgram("probe", request["source"], request["class_name"])
+        program = ToolProgram(
+            "probe", request["source"], request["class_name"], request["organization_id"]
+        )
         seconds = request["timeout_seconds"]
         try:
             if request["operation"] == "inspect":

@@ -117,19 +117,31 @@ def test_killing_processes_in_the_middle_of_calls(
 
 
 def _mixed_calls(count: int) -> list[dict[str, Any]]:
-    good = attack("return sum(arguments['numbers'])")
+    # Two organizations, as one alone does not get all places to wait.
     calls = [
-        call_of(_HOSTILE[number // 3 % len(_HOSTILE)], timeout_seconds=_HANGING_DEADLINE_SECONDS)
-        if number % 3 == 0
-        else call_of(good, arguments={"numbers": [number]}, timeout_seconds=_GOOD_DEADLINE_SECONDS)
+        _hostile_call(number // 3) if number % 3 == 0 else _good_call(number)
         for number in range(count)
     ]
     random.Random(count).shuffle(calls)
     return calls
 
 
+def _hostile_call(number: int) -> dict[str, Any]:
+    source = _HOSTILE[number % len(_HOSTILE)]
+    return call_of(source, timeout_seconds=_HANGING_DEADLINE_SECONDS, organization_id="hostile")
+
+
+def _good_call(number: int) -> dict[str, Any]:
+    return call_of(
+        attack("return sum(arguments['numbers'])"),
+        arguments={"numbers": [number]},
+        timeout_seconds=_GOOD_DEADLINE_SECONDS,
+        organization_id="good",
+    )
+
+
 def _is_good(call: dict[str, Any]) -> bool:
-    return bool(call["timeout_seconds"] == _GOOD_DEADLINE_SECONDS)
+    return bool(call["organization_id"] == "good")
 
 
 def _kill(arena: Arena, victim: str, dice: random.Random) -> None:
