@@ -183,7 +183,8 @@ class Arena:
             found |= children
         # A number can be another's as soon as nobody is left in the session.
         self._sessions &= {each.session for each in everyone}
-        self._sessions |= {e.session for e in everyone if e.parent == self.pid and e.state != "Z"}
+        # A launcher that has just been forked is still in the session of the tests themselves.
+        self._sessions |= {e.pid for e in everyone if e.parent == self.pid and e.session == e.pid}
         return [
             each
             for each in everyone
