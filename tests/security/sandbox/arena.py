@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agent_executor.tool_runner.isolation.limits import SandboxLimits
 from tests.integration.tool_runner.isolation.sandbox_process import ENVIRONMENTS, REPOSITORY
 from tests.integration.tool_runner.isolation.sandboxes import ATTACKER, CLASS_NAME, tool
 
@@ -22,6 +23,8 @@ IDLE_WORKERS = 2
 # Small where an attack has to come to a limit.
 LIMITS = {"launchers": 1, "idle_workers": IDLE_WORKERS, "cpu_seconds": 1, "http_requests": 5}
 _SETTLE_SECONDS_MAX = 20
+# Its socket and its pidfd.
+_DESCRIPTORS_OF_WORKER = 2
 _WELL_BEHAVED = tool("return sum(arguments['numbers'])")
 
 # What native code can do more: frames of its own making, and machine code.
@@ -194,8 +197,9 @@ class Arena:
         ]
 
     def descriptors(self) -> int:
-        """Returns how many descriptors the tool-runner has open."""
-        return sum(1 for _ in Path(f"/proc/{self.pid}/fd").iterdir())
+        """Returns how many descriptors the tool-runner has open, those of idle workers aside."""
+        opened = sum(1 for _ in Path(f"/proc/{self.pid}/fd").iterdir())
+        return opened - _DESCRIPTORS_OF_WORKER * int(self.state()["idle_workers"])
 
     def memory_kib(self) -> int:
         """Returns the memory of the tool-runner's own process."""
@@ -213,16 +217,19 @@ class Arena:
         Args:
             descriptors: How many the tool-runner had open before, the last of a worker that was
                 just gone perhaps included; None if nobody has looked.
-            idle_workers: How many the pool keeps.
+            idle_workers: How many the pool keeps. It has more, until they are used up, if calls
+                that waited gave theirs back because their time was over.
         """
         launchers = 2 if self.tier == "namespaces" else 1
+        most = idle_workers + SandboxLimits().busy_workers_max
         deadline = time.monotonic() + _SETTLE_SECONDS_MAX
         while True:
             state = self.state()
             processes = self.processes()
-            expected = launchers * len(state["launcher_pids"]) + idle_workers
+            expected = launchers * len(state["launcher_pids"]) + state["idle_workers"]
             if (
-                (state["idle_workers"], state["busy_workers"]) == (idle_workers, 0)
+                idle_workers <= state["idle_workers"] <= most
+                and state["busy_workers"] == 0
                 and len(processes) == expected
                 and all(each.state in "SRD" for each in processes)
                 and (descriptors is None or self.descriptors() <= descriptors)
