@@ -239,6 +239,7 @@ class FakeSandbox:
     def __init__(self) -> None:
         self.asked: list[tuple[ToolProgram, str, float, bool]] = []
         self.error: Exception | None = None
+        self.result_json = '"from the sandbox"'
 
     async def call(
         self,
@@ -251,7 +252,7 @@ class FakeSandbox:
         self.asked.append((program, arguments_json, timeout_seconds, broker is not None))
         if self.error is not None:
             raise self.error
-        return '"from the sandbox"'
+        return self.result_json
 
 
 def custom_call(**arguments: Any) -> Admitted:
@@ -283,6 +284,16 @@ async def test_a_custom_tool_is_not_run_without_a_sandbox() -> None:
     tool = call.tool.tool
     assert isinstance(tool, FunctionTool)
     assert tool.calls == 0
+
+
+async def test_a_result_of_the_sandbox_is_no_larger_than_any_other() -> None:
+    sandbox = FakeSandbox()
+    dispatcher = Dispatcher(sandbox=sandbox, result_bytes_max=10)
+    sandbox.result_json = '"12345678"'
+    assert await dispatcher.run(custom_call(), 7.0) == '"12345678"'
+    sandbox.result_json = '"123456789"'
+    with pytest.raises(LimitExceededError, match="11 bytes; at most 10"):
+        await dispatcher.run(custom_call(), 7.0)
 
 
 async def test_what_the_sandbox_refuses_is_not_run_elsewhere() -> None:

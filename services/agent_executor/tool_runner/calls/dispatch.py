@@ -112,12 +112,15 @@ class Dispatcher:
             raise SandboxUnavailableError(
                 "Custom tools are not run here.", tool_name=admitted.tool.name
             )
-        return await self._sandbox.call(
+        text = await self._sandbox.call(
             program,
             _ENCODER.encode(admitted.arguments),
             timeout_seconds=timeout_seconds,
             broker=self._broker_of(admitted),
         )
+        # The sandbox caps what the tool writes; as our own encoder writes it, it may be longer.
+        self._check_size(text, admitted.tool.name)
+        return text
 
     async def _run_in_time(self, tool: ToolBase, admitted: Admitted, timeout_seconds: float) -> Any:
         execute, arguments = tool._execute_impl, admitted.arguments  # noqa: SLF001 -- the method by which a tool is run
@@ -160,11 +163,15 @@ class Dispatcher:
     def _as_json(self, result: Any, tool_name: str) -> str:
         try:
             text = _ENCODER.encode(result)
-            size_bytes = len(text.encode())
+            self._check_size(text, tool_name)
         except (TypeError, ValueError, RecursionError):
             raise ToolExecutionError(
                 "The tool's result is not a JSON value.", tool_name=tool_name
             ) from None
+        return text
+
+    def _check_size(self, text: str, tool_name: str) -> None:
+        size_bytes = len(text.encode())
         if size_bytes > self._result_bytes_max:
             raise LimitExceededError(
                 f"The tool's result is {size_bytes} bytes; at most {self._result_bytes_max} are "
@@ -175,7 +182,6 @@ class Dispatcher:
                 },
                 tool_name=tool_name,
             )
-        return text
 
 
 async def _without_own_cancellation(awaitable: Any, tool_name: str) -> Any:
