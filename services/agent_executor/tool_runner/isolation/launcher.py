@@ -35,6 +35,7 @@ from agent_executor.tool_runner.isolation.launcher_messages import (
     FORKED_MESSAGE,
     STARTED,
     UNFIT,
+    WARM_WORKER,
     LauncherOptions,
     UnfitError,
 )
@@ -55,7 +56,6 @@ _PUBLIC_NAMES: Final = (
     "AgentExecutorError", "ContextLengthExceededError", "RateLimitExceededError", "ToolBase",
     "ToolExecutionError", "ToolNotFoundError",
 )  # fmt: skip
-_WARM_UPS: Final = 1
 
 
 def main(argument: str) -> None:
@@ -240,9 +240,10 @@ class _Nursery:
                 if descriptor != self._control.fileno():
                     self._reap(descriptor)
                     continue
-                if not self._receive():
+                wanted = self._receive()
+                if not wanted:
                     return
-                self._fork()
+                self._fork(is_warm=wanted == WARM_WORKER)
 
     def _receive(self) -> bytes:
         try:
@@ -251,12 +252,12 @@ class _Nursery:
             # Closed with something unread in it.
             return b""
 
-    def _fork(self) -> None:
+    def _fork(self, *, is_warm: bool) -> None:
         ours, workers = _socket.socketpair()
         parent = os.getpid()
         process = os.fork()
         if process == 0:
-            self._become_worker(workers.fileno(), parent)
+            self._become_worker(workers.fileno(), parent, is_warm=is_warm)
         workers.close()
         pidfd = os.pidfd_open(process)
         self._process_of_pidfd[pidfd] = process
@@ -264,12 +265,12 @@ class _Nursery:
         _send_descriptors(self._control, FORKED_MESSAGE.pack(FORKED, process), ours.fileno(), pidfd)
         ours.close()
 
-    def _become_worker(self, channel: int, parent: int) -> NoReturn:
+    def _become_worker(self, channel: int, parent: int, *, is_warm: bool) -> NoReturn:
         try:
             self._restrictions.apply(channel, parent)
             sys.dont_write_bytecode = True
             random.seed()
-            for _ in range(_WARM_UPS):
+            if is_warm:
                 worker.answer_of(frames.CALL, worker.WARM_UP, self._output_bytes)
             gc.enable()
             frames.write_frame(CHANNEL, frames.READY)

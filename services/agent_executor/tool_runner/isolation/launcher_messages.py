@@ -1,7 +1,7 @@
 """What a launcher and the tool-runner say to each other over the control socket.
 
-The tool-runner sends a message of one byte for each worker that it wants. The launcher sends messages that begin
-with a byte for their kind.
+The tool-runner sends a message of one byte for each worker that it wants. The launcher sends messages
+that begin with a byte for their kind.
 
 Standard library only: the launcher loads it.
 """
@@ -12,6 +12,11 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
+
+# A worker that touches the memory that a call needs before it says that it is ready, and one that
+# does not, since its call waits already.
+WARM_WORKER: Final = b"W"
+COLD_WORKER: Final = b"C"
 
 # JSON with the tier and Landlock's version; with a pidfd of the process that forks.
 STARTED: Final = b"S"

@@ -19,12 +19,14 @@ from typing import Any, Final
 import agent_executor
 from agent_executor.tool_runner.isolation import frames
 from agent_executor.tool_runner.isolation.launcher_messages import (
+    COLD_WORKER,
     EXITED,
     EXITED_MESSAGE,
     FORKED,
     FORKED_MESSAGE,
     STARTED,
     UNFIT,
+    WARM_WORKER,
     LauncherOptions,
     UnfitError,
 )
@@ -116,13 +118,17 @@ class LauncherProcess:
         """Its workers that have not ended."""
         return tuple(self._workers.values())
 
-    def request_worker(self) -> None:
-        """Asks for a worker."""
+    def request_worker(self, *, is_awaited: bool = False) -> None:
+        """Asks for a worker.
+
+        Args:
+            is_awaited: A call waits for it, and so has nothing of what a worker does in advance.
+        """
         self.forked += 1
         self.starting += 1
         with contextlib.suppress(OSError):
             # If it is dead, its end is on its way to us.
-            self._control.send(b"1")
+            self._control.send(COLD_WORKER if is_awaited else WARM_WORKER)
 
     async def take(self) -> WorkerHandle:
         """Returns a new worker, which nobody else gets.

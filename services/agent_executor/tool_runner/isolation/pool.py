@@ -250,8 +250,9 @@ class WorkerPool:
         if not launchers:
             return
         starting = sum(launcher.starting for launcher in launchers)
-        for _ in range(self._limits.idle_workers - self._queue.idle - starting):
-            min(launchers, key=lambda launcher: launcher.starting).request_worker()
+        for coming in range(starting, self._limits.idle_workers - self._queue.idle):
+            least = min(launchers, key=lambda launcher: launcher.starting)
+            least.request_worker(is_awaited=coming < self._queue.waiting)
         for keeper in self._keepers:
             keeper.note_use()
 

@@ -57,6 +57,11 @@ class WorkerQueue:
         """How many workers are ready."""
         return len(self._idle)
 
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for a worker."""
+        return self._waiting
+
     async def take(self, tool_name: str, organization_id: str) -> WorkerHandle:
         """Waits for a worker; it counts as busy until ``release``.
 
