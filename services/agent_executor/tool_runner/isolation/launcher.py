@@ -56,6 +56,7 @@ _PUBLIC_NAMES: Final = (
     "AgentExecutorError", "ContextLengthExceededError", "RateLimitExceededError", "ToolBase",
     "ToolExecutionError", "ToolNotFoundError",
 )  # fmt: skip
+_NICE: Final = 10
 
 
 def main(argument: str) -> None:
@@ -148,6 +149,8 @@ def _become_nobody(*, as_root: bool) -> None:
     _die_with_parent()
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
     os.umask(0o077)
+    # Where strangers' code and the services want the processor, the services come first.
+    os.nice(_NICE)
     try:
         with Path(os.__file__).open("rb"):
             return
