@@ -213,3 +213,17 @@ async def test_also_a_call_that_comes_too_often_tells_its_version() -> None:
     assert isinstance(decision, Refusal)
     assert decision.error.retry_after_seconds is None
     assert attempt.tool_version == version
+
+
+async def test_a_tool_that_is_limited_elsewhere_when_asked_for_its_effect_is_refused() -> None:
+    class Limited(FunctionTool):
+        def effect_of(self, arguments: Any) -> Any:
+            raise RateLimitExceededError("The other side is busy.", retry_after_seconds=3.0)
+
+    world = World()
+    world.registry.register(Limited(name="limited"))
+    attempt = Attempt(call("limited"), ADA)
+    refusal = await world.policy.admit(attempt)
+    assert isinstance(refusal, Refusal)
+    assert (refusal.rule, refusal.error.message) == ("effect", "The other side is busy.")
+    assert attempt.facts == []

@@ -165,7 +165,8 @@ class CallPolicy:
             rule = "effect"
             effect = _effect_of(tool, arguments)
         except AgentExecutorError as error:
-            if isinstance(error, RateLimitExceededError):
+            # A tool may raise such an error as well, when it is asked for its effect.
+            if rule == "rate_limit" and isinstance(error, RateLimitExceededError):
                 limit = error.metadata
                 attempt.facts.append(f"rate_limit:{limit['maxCalls']}/{limit['windowSeconds']}s")
             return Refusal(rule, error)
