@@ -201,6 +201,14 @@ class Arena:
         opened = sum(1 for _ in Path(f"/proc/{self.pid}/fd").iterdir())
         return opened - _DESCRIPTORS_OF_WORKER * int(self.state()["idle_workers"])
 
+    def _pidfds(self) -> int:
+        """Returns how many processes the tool-runner holds; each launcher that is ready twice."""
+        links: list[str] = []
+        for descriptor in Path(f"/proc/{self.pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                links.append(str(descriptor.readlink()))
+        return sum("pidfd" in link for link in links)
+
     def memory_kib(self) -> int:
         """Returns the memory of the tool-runner's own process."""
         status = Path(f"/proc/{self.pid}/status").read_text()
@@ -230,6 +238,8 @@ class Arena:
             if (
                 idle_workers <= state["idle_workers"] <= most
                 and state["busy_workers"] == 0
+                # A launcher that is not ready, or that is being tested, has fewer or more of them.
+                and self._pidfds() == 2 * len(state["launcher_pids"]) + state["idle_workers"]
                 and len(processes) == expected
                 and all(each.state in "SRD" for each in processes)
                 and (descriptors is None or self.descriptors() <= descriptors)

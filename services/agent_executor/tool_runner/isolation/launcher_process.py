@@ -241,7 +241,9 @@ class LauncherProcess:
             worker.kill()
             return
         if worker.attest():
-            # The test that the next launcher has to pass will say what it is.
+            # Nobody has it yet who would close its socket. The test that the next launcher has to
+            # pass will say what it is.
+            worker.kill()
             self.kill()
             return
         self._on_ready(worker)

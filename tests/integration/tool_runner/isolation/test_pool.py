@@ -27,6 +27,7 @@ from agent_executor.errors import (
 from agent_executor.tool_runner.isolation import canaries
 from agent_executor.tool_runner.isolation.limits import SandboxLimits
 from agent_executor.tool_runner.isolation.pool import WorkerPool
+from agent_executor.tool_runner.isolation.worker_handle import WorkerHandle
 from agent_executor.tool_runner.tool_program import ToolProgram
 from tests.integration.tool_runner.isolation.sandboxes import CLASS_NAME, TOOL_NAME, tool
 from tests.unit.tool_runner.tools_of_tests import until
@@ -314,6 +315,23 @@ async def test_an_attack_that_succeeds_makes_the_sandbox_unavailable(
         monkeypatch.undo()
         assert (await pool.check()).available
         assert await pool.call(ECHO, "{}", timeout_seconds=10) == "{}"
+
+
+async def test_a_worker_without_its_restrictions_costs_a_launcher_and_no_descriptor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with running() as pool:
+        await until(is_whole(pool))
+        descriptors, launchers = open_descriptors(), pool.launcher_pids
+        attest, faults = WorkerHandle.attest, ["seccomp"]
+        monkeypatch.setattr(
+            WorkerHandle, "attest", lambda worker: faults.pop() if faults else attest(worker)
+        )
+        assert await pool.call(ECHO, "{}", timeout_seconds=10) == "{}"
+        await until(lambda: not faults)
+        await until(lambda: pool.launcher_pids not in ((), launchers))
+        await until(is_whole(pool))
+        await until(lambda: open_descriptors() == descriptors)
 
 
 async def test_a_pool_whose_first_test_fails_serves_nobody_and_leaves_nothing(
