@@ -11,7 +11,9 @@
     │   ├── BudgetNotFoundError           NOT_FOUND            BUDGET_NOT_FOUND
     │   ├── ReservationNotFoundError      NOT_FOUND            RESERVATION_NOT_FOUND
     │   ├── ToolNotFoundError             NOT_FOUND            TOOL_NOT_FOUND
-    │   └── CredentialNotFoundError       NOT_FOUND            CREDENTIAL_NOT_FOUND
+    │   ├── CredentialNotFoundError       NOT_FOUND            CREDENTIAL_NOT_FOUND
+    │   ├── RateCardNotFoundError         NOT_FOUND            RATE_CARD_NOT_FOUND
+    │   └── UsageEntryNotFoundError       NOT_FOUND            USAGE_ENTRY_NOT_FOUND
     ├── ConflictError                     ALREADY_EXISTS       CONFLICT
     │   ├── EntryConflictError            ALREADY_EXISTS       ENTRY_CONFLICT
     │   ├── ToolCallConflictError         ALREADY_EXISTS       TOOL_CALL_CONFLICT
@@ -155,6 +157,18 @@ class CredentialNotFoundError(NotFoundError):
     """No such credential in the caller's organization."""
 
     reason = "CREDENTIAL_NOT_FOUND"
+
+
+class RateCardNotFoundError(NotFoundError):
+    """No such rate card of the organization's own, and none of this id that it has used."""
+
+    reason = "RATE_CARD_NOT_FOUND"
+
+
+class UsageEntryNotFoundError(NotFoundError):
+    """No such usage entry in the caller's organization."""
+
+    reason = "USAGE_ENTRY_NOT_FOUND"
 
 
 class ConflictError(AgentExecutorError):

@@ -43,6 +43,8 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_RUN_CANCELLED: _ClassVar[ErrorReason]
     ERROR_REASON_OUTCOME_UNKNOWN: _ClassVar[ErrorReason]
     ERROR_REASON_CREDENTIAL_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_RATE_CARD_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_USAGE_ENTRY_NOT_FOUND: _ClassVar[ErrorReason]
 ERROR_REASON_UNSPECIFIED: ErrorReason
 ERROR_REASON_INTERNAL: ErrorReason
 ERROR_REASON_INVALID_ARGUMENT: ErrorReason
@@ -75,6 +77,8 @@ ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason
 ERROR_REASON_RUN_CANCELLED: ErrorReason
 ERROR_REASON_OUTCOME_UNKNOWN: ErrorReason
 ERROR_REASON_CREDENTIAL_NOT_FOUND: ErrorReason
+ERROR_REASON_RATE_CARD_NOT_FOUND: ErrorReason
+ERROR_REASON_USAGE_ENTRY_NOT_FOUND: ErrorReason
 
 class ErrorBody(_message.Message):
     __slots__ = ("success", "error", "tool_name", "code", "timestamp")

@@ -28,7 +28,7 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n2agent_executor/api/executor/v1/agent_service.proto\x12\x1e\x61gent_executor.api.executor.v1\x1a*agent_executor/api/executor/v1/agent.proto\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\"\xb1\x05\n\x12\x43reateAgentRequest\x12\x18\n\x04name\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\xc8\x01\x12\x1d\n\x0b\x64\x65scription\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x90N\x12 \n\nagent_type\x18\x03 \x01(\tB\x0c\xbaH\tr\x07R\x00R\x03llm\x12\x17\n\x05model\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\xc8\x01\x12\x1c\n\x07\x61pi_key\x18\x05 \x01(\tB\x0b\x80\x01\x01\xbaH\x05r\x03(\xe8\x07\x12\x16\n\tis_active\x18\x06 \x01(\x08H\x00\x88\x01\x01\x12\x16\n\x04role\x18\x07 \x01(\tB\x08\xbaH\x05r\x03(\x90N\x12\x1f\n\x0cinstructions\x18\x08 \x01(\tB\t\xbaH\x06r\x04(\xa0\x8d\x06\x12`\n\x05tools\x18\t \x03(\x0b\x32=.agent_executor.api.executor.v1.CreateAgentRequest.ToolsEntryB\x12\xbaH\x0f\x9a\x01\x0c\x10\x80\x02\"\x07r\x05\x10\x01(\x80\x01\x12m\n\x0c\x63ustom_tools\x18\n \x03(\x0b\x32\x43.agent_executor.api.executor.v1.CreateAgentRequest.CustomToolsEntryB\x12\xbaH\x0f\x9a\x01\x0c\x10\x80\x02\"\x07r\x05\x10\x01(\x80\x01\x12#\n\x0fmax_model_turns\x18\x0b \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12&\n\x11max_output_tokens\x18\x0c \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x00\x1a,\n\nToolsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x08:\x02\x38\x01\x1a^\n\x10\x43ustomToolsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x39\n\x05value\x18\x02 \x01(\x0b\x32*.agent_executor.api.executor.v1.CustomTool:\x02\x38\x01\x42\x0c\n\n_is_active\"I\n\x0fGetAgentRequest\x12\x1c\n\x08\x61gent_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x01\x12\x18\n\x07version\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\"P\n\x11ListAgentsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x04\"d\n\x12ListAgentsResponse\x12\x35\n\x06\x61gents\x18\x01 \x03(\x0b\x32%.agent_executor.api.executor.v1.Agent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xfb\x06\n\x12UpdateAgentRequest\x12\x1c\n\x08\x61gent_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x01\x12\x1d\n\x04name\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\xc8\x01H\x00\x88\x01\x01\x12\"\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x90NH\x01\x88\x01\x01\x12\x1e\n\x05model\x18\x04 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\xc8\x01H\x02\x88\x01\x01\x12!\n\x07\x61pi_key\x18\x05 \x01(\tB\x0b\x80\x01\x01\xbaH\x05r\x03(\xe8\x07H\x03\x88\x01\x01\x12\x16\n\tis_active\x18\x06 \x01(\x08H\x04\x88\x01\x01\x12\x1b\n\x04role\x18\x07 \x01(\tB\x08\xbaH\x05r\x03(\x90NH\x05\x88\x01\x01\x12$\n\x0cinstructions\x18\x08 \x01(\tB\t\xbaH\x06r\x04(\xa0\x8d\x06H\x06\x88\x01\x01\x12`\n\x05tools\x18\t \x03(\x0b\x32=.agent_executor.api.executor.v1.UpdateAgentRequest.ToolsEntryB\x12\xbaH\x0f\x9a\x01\x0c\x10\x80\x02\"\x07r\x05\x10\x01(\x80\x01\x12m\n\x0c\x63ustom_tools\x18\n \x03(\x0b\x32\x43.agent_executor.api.executor.v1.UpdateAgentRequest.CustomToolsEntryB\x12\xbaH\x0f\x9a\x01\x0c\x10\x80\x02\"\x07r\x05\x10\x01(\x80\x01\x12(\n\x0fmax_model_turns\x18\x0b \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01H\x07\x88\x01\x01\x12+\n\x11max_output_tokens\x18\x0c \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x01H\x08\x88\x01\x01\x12/\n\x0bupdate_mask\x18\r \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x1a,\n\nToolsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x08:\x02\x38\x01\x1a^\n\x10\x43ustomToolsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x39\n\x05value\x18\x02 \x01(\x0b\x32*.agent_executor.api.executor.v1.CustomTool:\x02\x38\x01\x42\x07\n\x05_nameB\x0e\n\x0c_descriptionB\x08\n\x06_modelB\n\n\x08_api_keyB\x0c\n\n_is_activeB\x07\n\x05_roleB\x0f\n\r_instructionsB\x12\n\x10_max_model_turnsB\x14\n\x12_max_output_tokens\"2\n\x12\x44\x65leteAgentRequest\x12\x1c\n\x08\x61gent_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x01\"\x15\n\x13\x44\x65leteAgentResponse\"5\n\x15ListAgentToolsRequest\x12\x1c\n\x08\x61gent_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x01\"y\n\x16ListAgentToolsResponse\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12\x38\n\x05tools\x18\x02 \x03(\x0b\x32).agent_executor.api.executor.v1.AgentTool\x12\x13\n\x0btotal_tools\x18\x03 \x01(\x05\"?\n\tAgentTool\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x0f\n\x07\x65nabled\x18\x03 \x01(\x08\x32\x82\x07\n\x0c\x41gentService\x12\x83\x01\n\x0b\x43reateAgent\x12\x32.agent_executor.api.executor.v1.CreateAgentRequest\x1a%.agent_executor.api.executor.v1.Agent\"\x19\x82\xd3\xe4\x93\x02\x13\"\x0e/api/v1/agents:\x01*\x12\x85\x01\n\x08GetAgent\x12/.agent_executor.api.executor.v1.GetAgentRequest\x1a%.agent_executor.api.executor.v1.Agent\"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/api/v1/agents/{agent_id}\x12\x8b\x01\n\nListAgents\x12\x31.agent_executor.api.executor.v1.ListAgentsRequest\x1a\x32.agent_executor.api.executor.v1.ListAgentsResponse\"\x16\x82\xd3\xe4\x93\x02\x10\x12\x0e/api/v1/agents\x12\x8e\x01\n\x0bUpdateAgent\x12\x32.agent_executor.api.executor.v1.UpdateAgentRequest\x1a%.agent_executor.api.executor.v1.Agent\"$\x82\xd3\xe4\x93\x02\x1e\x32\x19/api/v1/agents/{agent_id}:\x01*\x12\x99\x01\n\x0b\x44\x65leteAgent\x12\x32.agent_executor.api.executor.v1.DeleteAgentRequest\x1a\x33.agent_executor.api.executor.v1.DeleteAgentResponse\"!\x82\xd3\xe4\x93\x02\x1b*\x19/api/v1/agents/{agent_id}\x12\xa8\x01\n\x0eListAgentTools\x12\x35.agent_executor.api.executor.v1.ListAgentToolsRequest\x1a\x36.agent_executor.api.executor.v1.ListAgentToolsResponse\"\'\x82\xd3\xe4\x93\x02!\x12\x1f/api/v1/agents/{agent_id}/toolsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n2agent_executor/api/executor/v1/agent_service.proto\x12\x1e\x61gent_executor.api.executor.v1\x1a*agent_executor/api/executor/v1/agent.proto\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\"\xb9\x06\n\x12\x43reateAgentRequest\x12\x18\n\x04name\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\xc8\x01\x12\x1d\n\x0b\x64\x65scription\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x90N\x12 \n\nagent_type\x18\x03 \x01(\tB\x0c\xbaH\tr\x07R\x00R\x03llm\x12\x17\n\x05model\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\xc8\x01\x12\x1c\n\x07\x61pi_key\x18\x05 \x01(\tB\x0b\x80\x01\x01\xbaH\x05r\x03(\xe8\x07\x12\x16\n\tis_active\x18\x06 \x01(\x08H\x00\x88\x01\x01\x12\x16\n\x04role\x18\x07 \x01(\tB\x08\xbaH\x05r\x03(\x90N\x12\x1f\n\x0cinstructions\x18\x08 \x01(\tB\t\xbaH\x06r\x04(\xa0\x8d\x06\x12`\n\x05tools\x18\t \x03(\x0b\x32=.agent_executor.api.executor.v1.CreateAgentRequest.ToolsEntryB\x12\xbaH\x0f\x9a\x01\x0c\x10\x80\x02\"\x07r\x05\x10\x01(\x80\x01\x12m\n\x0c\x63ustom_tools\x18\n \x03(\x0b\x32\x43.agent_executor.api.executor.v1.CreateAgentRequest.CustomToolsEntryB\x12\xbaH\x0f\x9a\x01\x0c\x10\x80\x02\"\x07r\x05\x10\x01(\x80\x01\x12#\n\x0fmax_model_turns\x18\x0b \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12&\n\x11max_output_tokens\x18\x0c \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x00\x12/\n\x12on_budget_exceeded\x18\r \x01(\tB\x13\xbaH\x10r\x0eR\x00R\x03\x65ndR\x05pause\x12-\n\x0cmax_cost_usd\x18\x0e \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x88*aA)\x00\x00\x00\x00\x00\x00\x00\x00\x12&\n\x11min_output_tokens\x18\x0f \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x00\x1a,\n\nToolsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x08:\x02\x38\x01\x1a^\n\x10\x43ustomToolsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x39\n\x05value\x18\x02 \x01(\x0b\x32*.agent_executor.api.executor.v1.CustomTool:\x02\x38\x01\x42\x0c\n\n_is_active\"I\n\x0fGetAgentRequest\x12\x1c\n\x08\x61gent_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x01\x12\x18\n\x07version\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\"P\n\x11ListAgentsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x04\"d\n\x12ListAgentsResponse\x12\x35\n\x06\x61gents\x18\x01 \x03(\x0b\x32%.agent_executor.api.executor.v1.Agent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xce\x08\n\x12UpdateAgentRequest\x12\x1c\n\x08\x61gent_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x01\x12\x1d\n\x04name\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\xc8\x01H\x00\x88\x01\x01\x12\"\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x90NH\x01\x88\x01\x01\x12\x1e\n\x05model\x18\x04 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\xc8\x01H\x02\x88\x01\x01\x12!\n\x07\x61pi_key\x18\x05 \x01(\tB\x0b\x80\x01\x01\xbaH\x05r\x03(\xe8\x07H\x03\x88\x01\x01\x12\x16\n\tis_active\x18\x06 \x01(\x08H\x04\x88\x01\x01\x12\x1b\n\x04role\x18\x07 \x01(\tB\x08\xbaH\x05r\x03(\x90NH\x05\x88\x01\x01\x12$\n\x0cinstructions\x18\x08 \x01(\tB\t\xbaH\x06r\x04(\xa0\x8d\x06H\x06\x88\x01\x01\x12`\n\x05tools\x18\t \x03(\x0b\x32=.agent_executor.api.executor.v1.UpdateAgentRequest.ToolsEntryB\x12\xbaH\x0f\x9a\x01\x0c\x10\x80\x02\"\x07r\x05\x10\x01(\x80\x01\x12m\n\x0c\x63ustom_tools\x18\n \x03(\x0b\x32\x43.agent_executor.api.executor.v1.UpdateAgentRequest.CustomToolsEntryB\x12\xbaH\x0f\x9a\x01\x0c\x10\x80\x02\"\x07r\x05\x10\x01(\x80\x01\x12(\n\x0fmax_model_turns\x18\x0b \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01H\x07\x88\x01\x01\x12+\n\x11max_output_tokens\x18\x0c \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x01H\x08\x88\x01\x01\x12/\n\x0bupdate_mask\x18\r \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x32\n\x12on_budget_exceeded\x18\x0e \x01(\tB\x11\xbaH\x0er\x0cR\x03\x65ndR\x05pauseH\t\x88\x01\x01\x12\x32\n\x0cmax_cost_usd\x18\x0f \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x88*aA)\x00\x00\x00\x00\x00\x00\x00\x00H\n\x88\x01\x01\x12+\n\x11min_output_tokens\x18\x10 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x00H\x0b\x88\x01\x01\x1a,\n\nToolsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x08:\x02\x38\x01\x1a^\n\x10\x43ustomToolsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x39\n\x05value\x18\x02 \x01(\x0b\x32*.agent_executor.api.executor.v1.CustomTool:\x02\x38\x01\x42\x07\n\x05_nameB\x0e\n\x0c_descriptionB\x08\n\x06_modelB\n\n\x08_api_keyB\x0c\n\n_is_activeB\x07\n\x05_roleB\x0f\n\r_instructionsB\x12\n\x10_max_model_turnsB\x14\n\x12_max_output_tokensB\x15\n\x13_on_budget_exceededB\x0f\n\r_max_cost_usdB\x14\n\x12_min_output_tokens\"2\n\x12\x44\x65leteAgentRequest\x12\x1c\n\x08\x61gent_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x01\"\x15\n\x13\x44\x65leteAgentResponse\"5\n\x15ListAgentToolsRequest\x12\x1c\n\x08\x61gent_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x01\"y\n\x16ListAgentToolsResponse\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12\x38\n\x05tools\x18\x02 \x03(\x0b\x32).agent_executor.api.executor.v1.AgentTool\x12\x13\n\x0btotal_tools\x18\x03 \x01(\x05\"?\n\tAgentTool\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x0f\n\x07\x65nabled\x18\x03 \x01(\x08\x32\x82\x07\n\x0c\x41gentService\x12\x83\x01\n\x0b\x43reateAgent\x12\x32.agent_executor.api.executor.v1.CreateAgentRequest\x1a%.agent_executor.api.executor.v1.Agent\"\x19\x82\xd3\xe4\x93\x02\x13\"\x0e/api/v1/agents:\x01*\x12\x85\x01\n\x08GetAgent\x12/.agent_executor.api.executor.v1.GetAgentRequest\x1a%.agent_executor.api.executor.v1.Agent\"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/api/v1/agents/{agent_id}\x12\x8b\x01\n\nListAgents\x12\x31.agent_executor.api.executor.v1.ListAgentsRequest\x1a\x32.agent_executor.api.executor.v1.ListAgentsResponse\"\x16\x82\xd3\xe4\x93\x02\x10\x12\x0e/api/v1/agents\x12\x8e\x01\n\x0bUpdateAgent\x12\x32.agent_executor.api.executor.v1.UpdateAgentRequest\x1a%.agent_executor.api.executor.v1.Agent\"$\x82\xd3\xe4\x93\x02\x1e\x32\x19/api/v1/agents/{agent_id}:\x01*\x12\x99\x01\n\x0b\x44\x65leteAgent\x12\x32.agent_executor.api.executor.v1.DeleteAgentRequest\x1a\x33.agent_executor.api.executor.v1.DeleteAgentResponse\"!\x82\xd3\xe4\x93\x02\x1b*\x19/api/v1/agents/{agent_id}\x12\xa8\x01\n\x0eListAgentTools\x12\x35.agent_executor.api.executor.v1.ListAgentToolsRequest\x1a\x36.agent_executor.api.executor.v1.ListAgentToolsResponse\"\'\x82\xd3\xe4\x93\x02!\x12\x1f/api/v1/agents/{agent_id}/toolsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -61,6 +61,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEAGENTREQUEST'].fields_by_name['max_model_turns']._serialized_options = b'\272H\007\032\005\030\350\007(\000'
   _globals['_CREATEAGENTREQUEST'].fields_by_name['max_output_tokens']._loaded_options = None
   _globals['_CREATEAGENTREQUEST'].fields_by_name['max_output_tokens']._serialized_options = b'\272H\010\032\006\030\300\204=(\000'
+  _globals['_CREATEAGENTREQUEST'].fields_by_name['on_budget_exceeded']._loaded_options = None
+  _globals['_CREATEAGENTREQUEST'].fields_by_name['on_budget_exceeded']._serialized_options = b'\272H\020r\016R\000R\003endR\005pause'
+  _globals['_CREATEAGENTREQUEST'].fields_by_name['max_cost_usd']._loaded_options = None
+  _globals['_CREATEAGENTREQUEST'].fields_by_name['max_cost_usd']._serialized_options = b'\272H\024\022\022\031\000\000\000\000\210*aA)\000\000\000\000\000\000\000\000'
+  _globals['_CREATEAGENTREQUEST'].fields_by_name['min_output_tokens']._loaded_options = None
+  _globals['_CREATEAGENTREQUEST'].fields_by_name['min_output_tokens']._serialized_options = b'\272H\010\032\006\030\300\204=(\000'
   _globals['_GETAGENTREQUEST'].fields_by_name['agent_id']._loaded_options = None
   _globals['_GETAGENTREQUEST'].fields_by_name['agent_id']._serialized_options = b'\272H\007r\005\020\001(\200\001'
   _globals['_GETAGENTREQUEST'].fields_by_name['version']._loaded_options = None
@@ -95,6 +101,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPDATEAGENTREQUEST'].fields_by_name['max_model_turns']._serialized_options = b'\272H\007\032\005\030\350\007(\001'
   _globals['_UPDATEAGENTREQUEST'].fields_by_name['max_output_tokens']._loaded_options = None
   _globals['_UPDATEAGENTREQUEST'].fields_by_name['max_output_tokens']._serialized_options = b'\272H\010\032\006\030\300\204=(\001'
+  _globals['_UPDATEAGENTREQUEST'].fields_by_name['on_budget_exceeded']._loaded_options = None
+  _globals['_UPDATEAGENTREQUEST'].fields_by_name['on_budget_exceeded']._serialized_options = b'\272H\016r\014R\003endR\005pause'
+  _globals['_UPDATEAGENTREQUEST'].fields_by_name['max_cost_usd']._loaded_options = None
+  _globals['_UPDATEAGENTREQUEST'].fields_by_name['max_cost_usd']._serialized_options = b'\272H\024\022\022\031\000\000\000\000\210*aA)\000\000\000\000\000\000\000\000'
+  _globals['_UPDATEAGENTREQUEST'].fields_by_name['min_output_tokens']._loaded_options = None
+  _globals['_UPDATEAGENTREQUEST'].fields_by_name['min_output_tokens']._serialized_options = b'\272H\010\032\006\030\300\204=(\000'
   _globals['_DELETEAGENTREQUEST'].fields_by_name['agent_id']._loaded_options = None
   _globals['_DELETEAGENTREQUEST'].fields_by_name['agent_id']._serialized_options = b'\272H\007r\005\020\001(\200\001'
   _globals['_LISTAGENTTOOLSREQUEST'].fields_by_name['agent_id']._loaded_options = None
@@ -112,33 +124,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AGENTSERVICE'].methods_by_name['ListAgentTools']._loaded_options = None
   _globals['_AGENTSERVICE'].methods_by_name['ListAgentTools']._serialized_options = b'\202\323\344\223\002!\022\037/api/v1/agents/{agent_id}/tools'
   _globals['_CREATEAGENTREQUEST']._serialized_start=224
-  _globals['_CREATEAGENTREQUEST']._serialized_end=913
-  _globals['_CREATEAGENTREQUEST_TOOLSENTRY']._serialized_start=759
-  _globals['_CREATEAGENTREQUEST_TOOLSENTRY']._serialized_end=803
-  _globals['_CREATEAGENTREQUEST_CUSTOMTOOLSENTRY']._serialized_start=805
-  _globals['_CREATEAGENTREQUEST_CUSTOMTOOLSENTRY']._serialized_end=899
-  _globals['_GETAGENTREQUEST']._serialized_start=915
-  _globals['_GETAGENTREQUEST']._serialized_end=988
-  _globals['_LISTAGENTSREQUEST']._serialized_start=990
-  _globals['_LISTAGENTSREQUEST']._serialized_end=1070
-  _globals['_LISTAGENTSRESPONSE']._serialized_start=1072
-  _globals['_LISTAGENTSRESPONSE']._serialized_end=1172
-  _globals['_UPDATEAGENTREQUEST']._serialized_start=1175
-  _globals['_UPDATEAGENTREQUEST']._serialized_end=2066
-  _globals['_UPDATEAGENTREQUEST_TOOLSENTRY']._serialized_start=759
-  _globals['_UPDATEAGENTREQUEST_TOOLSENTRY']._serialized_end=803
-  _globals['_UPDATEAGENTREQUEST_CUSTOMTOOLSENTRY']._serialized_start=805
-  _globals['_UPDATEAGENTREQUEST_CUSTOMTOOLSENTRY']._serialized_end=899
-  _globals['_DELETEAGENTREQUEST']._serialized_start=2068
-  _globals['_DELETEAGENTREQUEST']._serialized_end=2118
-  _globals['_DELETEAGENTRESPONSE']._serialized_start=2120
-  _globals['_DELETEAGENTRESPONSE']._serialized_end=2141
-  _globals['_LISTAGENTTOOLSREQUEST']._serialized_start=2143
-  _globals['_LISTAGENTTOOLSREQUEST']._serialized_end=2196
-  _globals['_LISTAGENTTOOLSRESPONSE']._serialized_start=2198
-  _globals['_LISTAGENTTOOLSRESPONSE']._serialized_end=2319
-  _globals['_AGENTTOOL']._serialized_start=2321
-  _globals['_AGENTTOOL']._serialized_end=2384
-  _globals['_AGENTSERVICE']._serialized_start=2387
-  _globals['_AGENTSERVICE']._serialized_end=3285
+  _globals['_CREATEAGENTREQUEST']._serialized_end=1049
+  _globals['_CREATEAGENTREQUEST_TOOLSENTRY']._serialized_start=895
+  _globals['_CREATEAGENTREQUEST_TOOLSENTRY']._serialized_end=939
+  _globals['_CREATEAGENTREQUEST_CUSTOMTOOLSENTRY']._serialized_start=941
+  _globals['_CREATEAGENTREQUEST_CUSTOMTOOLSENTRY']._serialized_end=1035
+  _globals['_GETAGENTREQUEST']._serialized_start=1051
+  _globals['_GETAGENTREQUEST']._serialized_end=1124
+  _globals['_LISTAGENTSREQUEST']._serialized_start=1126
+  _globals['_LISTAGENTSREQUEST']._serialized_end=1206
+  _globals['_LISTAGENTSRESPONSE']._serialized_start=1208
+  _globals['_LISTAGENTSRESPONSE']._serialized_end=1308
+  _globals['_UPDATEAGENTREQUEST']._serialized_start=1311
+  _globals['_UPDATEAGENTREQUEST']._serialized_end=2413
+  _globals['_UPDATEAGENTREQUEST_TOOLSENTRY']._serialized_start=895
+  _globals['_UPDATEAGENTREQUEST_TOOLSENTRY']._serialized_end=939
+  _globals['_UPDATEAGENTREQUEST_CUSTOMTOOLSENTRY']._serialized_start=941
+  _globals['_UPDATEAGENTREQUEST_CUSTOMTOOLSENTRY']._serialized_end=1035
+  _globals['_DELETEAGENTREQUEST']._serialized_start=2415
+  _globals['_DELETEAGENTREQUEST']._serialized_end=2465
+  _globals['_DELETEAGENTRESPONSE']._serialized_start=2467
+  _globals['_DELETEAGENTRESPONSE']._serialized_end=2488
+  _globals['_LISTAGENTTOOLSREQUEST']._serialized_start=2490
+  _globals['_LISTAGENTTOOLSREQUEST']._serialized_end=2543
+  _globals['_LISTAGENTTOOLSRESPONSE']._serialized_start=2545
+  _globals['_LISTAGENTTOOLSRESPONSE']._serialized_end=2666
+  _globals['_AGENTTOOL']._serialized_start=2668
+  _globals['_AGENTTOOL']._serialized_end=2731
+  _globals['_AGENTSERVICE']._serialized_start=2734
+  _globals['_AGENTSERVICE']._serialized_end=3632
 # @@protoc_insertion_point(module_scope)

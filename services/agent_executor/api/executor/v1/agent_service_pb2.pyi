@@ -11,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class CreateAgentRequest(_message.Message):
-    __slots__ = ("name", "description", "agent_type", "model", "api_key", "is_active", "role", "instructions", "tools", "custom_tools", "max_model_turns", "max_output_tokens")
+    __slots__ = ("name", "description", "agent_type", "model", "api_key", "is_active", "role", "instructions", "tools", "custom_tools", "max_model_turns", "max_output_tokens", "on_budget_exceeded", "max_cost_usd", "min_output_tokens")
     class ToolsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -38,6 +38,9 @@ class CreateAgentRequest(_message.Message):
     CUSTOM_TOOLS_FIELD_NUMBER: _ClassVar[int]
     MAX_MODEL_TURNS_FIELD_NUMBER: _ClassVar[int]
     MAX_OUTPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    ON_BUDGET_EXCEEDED_FIELD_NUMBER: _ClassVar[int]
+    MAX_COST_USD_FIELD_NUMBER: _ClassVar[int]
+    MIN_OUTPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     name: str
     description: str
     agent_type: str
@@ -50,7 +53,10 @@ class CreateAgentRequest(_message.Message):
     custom_tools: _containers.MessageMap[str, _agent_pb2.CustomTool]
     max_model_turns: int
     max_output_tokens: int
-    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., agent_type: _Optional[str] = ..., model: _Optional[str] = ..., api_key: _Optional[str] = ..., is_active: _Optional[bool] = ..., role: _Optional[str] = ..., instructions: _Optional[str] = ..., tools: _Optional[_Mapping[str, bool]] = ..., custom_tools: _Optional[_Mapping[str, _agent_pb2.CustomTool]] = ..., max_model_turns: _Optional[int] = ..., max_output_tokens: _Optional[int] = ...) -> None: ...
+    on_budget_exceeded: str
+    max_cost_usd: float
+    min_output_tokens: int
+    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., agent_type: _Optional[str] = ..., model: _Optional[str] = ..., api_key: _Optional[str] = ..., is_active: _Optional[bool] = ..., role: _Optional[str] = ..., instructions: _Optional[str] = ..., tools: _Optional[_Mapping[str, bool]] = ..., custom_tools: _Optional[_Mapping[str, _agent_pb2.CustomTool]] = ..., max_model_turns: _Optional[int] = ..., max_output_tokens: _Optional[int] = ..., on_budget_exceeded: _Optional[str] = ..., max_cost_usd: _Optional[float] = ..., min_output_tokens: _Optional[int] = ...) -> None: ...
 
 class GetAgentRequest(_message.Message):
     __slots__ = ("agent_id", "version")
@@ -77,7 +83,7 @@ class ListAgentsResponse(_message.Message):
     def __init__(self, agents: _Optional[_Iterable[_Union[_agent_pb2.Agent, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class UpdateAgentRequest(_message.Message):
-    __slots__ = ("agent_id", "name", "description", "model", "api_key", "is_active", "role", "instructions", "tools", "custom_tools", "max_model_turns", "max_output_tokens", "update_mask")
+    __slots__ = ("agent_id", "name", "description", "model", "api_key", "is_active", "role", "instructions", "tools", "custom_tools", "max_model_turns", "max_output_tokens", "update_mask", "on_budget_exceeded", "max_cost_usd", "min_output_tokens")
     class ToolsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -105,6 +111,9 @@ class UpdateAgentRequest(_message.Message):
     MAX_MODEL_TURNS_FIELD_NUMBER: _ClassVar[int]
     MAX_OUTPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     UPDATE_MASK_FIELD_NUMBER: _ClassVar[int]
+    ON_BUDGET_EXCEEDED_FIELD_NUMBER: _ClassVar[int]
+    MAX_COST_USD_FIELD_NUMBER: _ClassVar[int]
+    MIN_OUTPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     agent_id: str
     name: str
     description: str
@@ -118,7 +127,10 @@ class UpdateAgentRequest(_message.Message):
     max_model_turns: int
     max_output_tokens: int
     update_mask: _field_mask_pb2.FieldMask
-    def __init__(self, agent_id: _Optional[str] = ..., name: _Optional[str] = ..., description: _Optional[str] = ..., model: _Optional[str] = ..., api_key: _Optional[str] = ..., is_active: _Optional[bool] = ..., role: _Optional[str] = ..., instructions: _Optional[str] = ..., tools: _Optional[_Mapping[str, bool]] = ..., custom_tools: _Optional[_Mapping[str, _agent_pb2.CustomTool]] = ..., max_model_turns: _Optional[int] = ..., max_output_tokens: _Optional[int] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ...) -> None: ...
+    on_budget_exceeded: str
+    max_cost_usd: float
+    min_output_tokens: int
+    def __init__(self, agent_id: _Optional[str] = ..., name: _Optional[str] = ..., description: _Optional[str] = ..., model: _Optional[str] = ..., api_key: _Optional[str] = ..., is_active: _Optional[bool] = ..., role: _Optional[str] = ..., instructions: _Optional[str] = ..., tools: _Optional[_Mapping[str, bool]] = ..., custom_tools: _Optional[_Mapping[str, _agent_pb2.CustomTool]] = ..., max_model_turns: _Optional[int] = ..., max_output_tokens: _Optional[int] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., on_budget_exceeded: _Optional[str] = ..., max_cost_usd: _Optional[float] = ..., min_output_tokens: _Optional[int] = ...) -> None: ...
 
 class DeleteAgentRequest(_message.Message):
     __slots__ = ("agent_id",)

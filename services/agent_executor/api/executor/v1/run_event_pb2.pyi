@@ -11,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class RunEvent(_message.Message):
-    __slots__ = ("run_id", "sequence", "type", "created_at", "run_started", "run_resumed", "model_call_started", "model_call_completed", "model_call_failed", "model_call_settled", "tool_call_started", "tool_call_completed", "run_finished")
+    __slots__ = ("run_id", "sequence", "type", "created_at", "run_started", "run_resumed", "model_call_started", "model_call_completed", "model_call_failed", "model_call_settled", "tool_call_started", "tool_call_completed", "run_finished", "run_paused", "run_continued")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
@@ -25,6 +25,8 @@ class RunEvent(_message.Message):
     TOOL_CALL_STARTED_FIELD_NUMBER: _ClassVar[int]
     TOOL_CALL_COMPLETED_FIELD_NUMBER: _ClassVar[int]
     RUN_FINISHED_FIELD_NUMBER: _ClassVar[int]
+    RUN_PAUSED_FIELD_NUMBER: _ClassVar[int]
+    RUN_CONTINUED_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     sequence: int
     type: str
@@ -38,10 +40,12 @@ class RunEvent(_message.Message):
     tool_call_started: ToolCallStarted
     tool_call_completed: ToolCallCompleted
     run_finished: RunFinished
-    def __init__(self, run_id: _Optional[str] = ..., sequence: _Optional[int] = ..., type: _Optional[str] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., run_started: _Optional[_Union[RunStarted, _Mapping]] = ..., run_resumed: _Optional[_Union[RunResumed, _Mapping]] = ..., model_call_started: _Optional[_Union[ModelCallStarted, _Mapping]] = ..., model_call_completed: _Optional[_Union[ModelCallCompleted, _Mapping]] = ..., model_call_failed: _Optional[_Union[ModelCallFailed, _Mapping]] = ..., model_call_settled: _Optional[_Union[ModelCallSettled, _Mapping]] = ..., tool_call_started: _Optional[_Union[ToolCallStarted, _Mapping]] = ..., tool_call_completed: _Optional[_Union[ToolCallCompleted, _Mapping]] = ..., run_finished: _Optional[_Union[RunFinished, _Mapping]] = ...) -> None: ...
+    run_paused: RunPaused
+    run_continued: RunContinued
+    def __init__(self, run_id: _Optional[str] = ..., sequence: _Optional[int] = ..., type: _Optional[str] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., run_started: _Optional[_Union[RunStarted, _Mapping]] = ..., run_resumed: _Optional[_Union[RunResumed, _Mapping]] = ..., model_call_started: _Optional[_Union[ModelCallStarted, _Mapping]] = ..., model_call_completed: _Optional[_Union[ModelCallCompleted, _Mapping]] = ..., model_call_failed: _Optional[_Union[ModelCallFailed, _Mapping]] = ..., model_call_settled: _Optional[_Union[ModelCallSettled, _Mapping]] = ..., tool_call_started: _Optional[_Union[ToolCallStarted, _Mapping]] = ..., tool_call_completed: _Optional[_Union[ToolCallCompleted, _Mapping]] = ..., run_finished: _Optional[_Union[RunFinished, _Mapping]] = ..., run_paused: _Optional[_Union[RunPaused, _Mapping]] = ..., run_continued: _Optional[_Union[RunContinued, _Mapping]] = ...) -> None: ...
 
 class RunStarted(_message.Message):
-    __slots__ = ("agent_id", "agent_version", "model", "input", "is_test", "tool_versions")
+    __slots__ = ("agent_id", "agent_version", "model", "input", "is_test", "tool_versions", "parent_run_id", "max_cost_nano_usd")
     class ToolVersionsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -55,19 +59,41 @@ class RunStarted(_message.Message):
     INPUT_FIELD_NUMBER: _ClassVar[int]
     IS_TEST_FIELD_NUMBER: _ClassVar[int]
     TOOL_VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    PARENT_RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    MAX_COST_NANO_USD_FIELD_NUMBER: _ClassVar[int]
     agent_id: str
     agent_version: int
     model: str
     input: str
     is_test: bool
     tool_versions: _containers.ScalarMap[str, str]
-    def __init__(self, agent_id: _Optional[str] = ..., agent_version: _Optional[int] = ..., model: _Optional[str] = ..., input: _Optional[str] = ..., is_test: _Optional[bool] = ..., tool_versions: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    parent_run_id: str
+    max_cost_nano_usd: int
+    def __init__(self, agent_id: _Optional[str] = ..., agent_version: _Optional[int] = ..., model: _Optional[str] = ..., input: _Optional[str] = ..., is_test: _Optional[bool] = ..., tool_versions: _Optional[_Mapping[str, str]] = ..., parent_run_id: _Optional[str] = ..., max_cost_nano_usd: _Optional[int] = ...) -> None: ...
 
 class RunResumed(_message.Message):
     __slots__ = ("attempt",)
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     attempt: int
     def __init__(self, attempt: _Optional[int] = ...) -> None: ...
+
+class RunPaused(_message.Message):
+    __slots__ = ("turn", "error", "code", "budget_id")
+    TURN_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_ID_FIELD_NUMBER: _ClassVar[int]
+    turn: int
+    error: str
+    code: str
+    budget_id: str
+    def __init__(self, turn: _Optional[int] = ..., error: _Optional[str] = ..., code: _Optional[str] = ..., budget_id: _Optional[str] = ...) -> None: ...
+
+class RunContinued(_message.Message):
+    __slots__ = ("turn",)
+    TURN_FIELD_NUMBER: _ClassVar[int]
+    turn: int
+    def __init__(self, turn: _Optional[int] = ...) -> None: ...
 
 class ModelCallStarted(_message.Message):
     __slots__ = ("model_call_id", "turn")

@@ -11,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Run(_message.Message):
-    __slots__ = ("id", "agent_id", "agent_version", "model", "input", "state", "output", "error", "code", "tokens_used", "cost_usd", "cost_nano_usd", "is_test", "created_at", "ended_at", "user_id", "last_sequence")
+    __slots__ = ("id", "agent_id", "agent_version", "model", "input", "state", "output", "error", "code", "tokens_used", "cost_usd", "cost_nano_usd", "is_test", "created_at", "ended_at", "user_id", "last_sequence", "parent_run_id")
     ID_FIELD_NUMBER: _ClassVar[int]
     AGENT_ID_FIELD_NUMBER: _ClassVar[int]
     AGENT_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -29,6 +29,7 @@ class Run(_message.Message):
     ENDED_AT_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     LAST_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    PARENT_RUN_ID_FIELD_NUMBER: _ClassVar[int]
     id: str
     agent_id: str
     agent_version: int
@@ -46,7 +47,8 @@ class Run(_message.Message):
     ended_at: _timestamp_pb2.Timestamp
     user_id: str
     last_sequence: int
-    def __init__(self, id: _Optional[str] = ..., agent_id: _Optional[str] = ..., agent_version: _Optional[int] = ..., model: _Optional[str] = ..., input: _Optional[str] = ..., state: _Optional[str] = ..., output: _Optional[_Union[RunOutput, _Mapping]] = ..., error: _Optional[str] = ..., code: _Optional[str] = ..., tokens_used: _Optional[int] = ..., cost_usd: _Optional[float] = ..., cost_nano_usd: _Optional[int] = ..., is_test: _Optional[bool] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., user_id: _Optional[str] = ..., last_sequence: _Optional[int] = ...) -> None: ...
+    parent_run_id: str
+    def __init__(self, id: _Optional[str] = ..., agent_id: _Optional[str] = ..., agent_version: _Optional[int] = ..., model: _Optional[str] = ..., input: _Optional[str] = ..., state: _Optional[str] = ..., output: _Optional[_Union[RunOutput, _Mapping]] = ..., error: _Optional[str] = ..., code: _Optional[str] = ..., tokens_used: _Optional[int] = ..., cost_usd: _Optional[float] = ..., cost_nano_usd: _Optional[int] = ..., is_test: _Optional[bool] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., user_id: _Optional[str] = ..., last_sequence: _Optional[int] = ..., parent_run_id: _Optional[str] = ...) -> None: ...
 
 class RunOutput(_message.Message):
     __slots__ = ("response", "tool_results", "conversation_history", "tokens_used", "cost_usd", "state", "cost_nano_usd")

@@ -29,7 +29,7 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0agent_executor/api/executor/v1/run_service.proto\x12\x1e\x61gent_executor.api.executor.v1\x1a(agent_executor/api/executor/v1/run.proto\x1a.agent_executor/api/executor/v1/run_event.proto\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"O\n\x13\x45xecuteAgentRequest\x12\x1c\n\x08\x61gent_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x01\x12\x1a\n\x05input\x18\x02 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01(\x80\x80 \"\xc9\x02\n\x14\x45xecuteAgentResponse\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\r\n\x05input\x18\x04 \x01(\t\x12\x39\n\x06output\x18\x05 \x01(\x0b\x32).agent_executor.api.executor.v1.RunOutput\x12\x13\n\x0btokens_used\x18\x06 \x01(\x05\x12\x10\n\x08\x63ost_usd\x18\x07 \x01(\x01\x12\x15\n\rcost_nano_usd\x18\x08 \x01(\x03\x12\r\n\x05state\x18\t \x01(\t\x12.\n\ncreated_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\x05\x65rror\x18\x0b \x01(\tH\x00\x88\x01\x01\x12\x11\n\x04\x63ode\x18\x0c \x01(\tH\x01\x88\x01\x01\x42\x08\n\x06_errorB\x07\n\x05_code\"L\n\x10TestAgentRequest\x12\x1c\n\x08\x61gent_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x01\x12\x1a\n\x05input\x18\x02 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01(\x80\x80 \"\xa4\x03\n\x11TestAgentResponse\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x12\n\ntest_input\x18\x03 \x01(\t\x12>\n\x0btest_output\x18\x04 \x01(\x0b\x32).agent_executor.api.executor.v1.RunOutput\x12\x0f\n\x07success\x18\x05 \x01(\x08\x12-\n\ttimestamp\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0btokens_used\x18\x07 \x01(\x05\x12\x10\n\x08\x63ost_usd\x18\x08 \x01(\x01\x12Q\n\x14\x63onversation_history\x18\t \x03(\x0b\x32\x33.agent_executor.api.executor.v1.ConversationMessage\x12\x0f\n\x07task_id\x18\n \x01(\t\x12\x15\n\rcost_nano_usd\x18\r \x01(\x03\x12\x12\n\x05\x65rror\x18\x0b \x01(\tH\x00\x88\x01\x01\x12\x11\n\x04\x63ode\x18\x0c \x01(\tH\x01\x88\x01\x01\x42\x08\n\x06_errorB\x07\n\x05_code\"K\n\x0fStartRunRequest\x12\x1c\n\x08\x61gent_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x01\x12\x1a\n\x05input\x18\x02 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01(\x80\x80 \"+\n\rGetRunRequest\x12\x1a\n\x06run_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x01\"\xd4\x01\n\x0fListRunsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x04\x12\x1a\n\x08\x61gent_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12h\n\x05state\x18\x04 \x01(\tBY\xbaHVrTR\x00R\x07pendingR\x07runningR\x07waitingR\x06pausedR\tcompletedR\x06\x66\x61iledR\tcancelledR\x0f\x62udget_exceeded\"^\n\x10ListRunsResponse\x12\x31\n\x04runs\x18\x01 \x03(\x0b\x32#.agent_executor.api.executor.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"U\n\x16StreamRunEventsRequest\x12\x1a\n\x06run_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x01\x12\x1f\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x32\x83\x07\n\nRunService\x12\xa7\x01\n\x0c\x45xecuteAgent\x12\x33.agent_executor.api.executor.v1.ExecuteAgentRequest\x1a\x34.agent_executor.api.executor.v1.ExecuteAgentResponse\",\x82\xd3\xe4\x93\x02&\"!/api/v1/agents/{agent_id}/execute:\x01*\x12\x9b\x01\n\tTestAgent\x12\x30.agent_executor.api.executor.v1.TestAgentRequest\x1a\x31.agent_executor.api.executor.v1.TestAgentResponse\")\x82\xd3\xe4\x93\x02#\"\x1e/api/v1/agents/{agent_id}/test:\x01*\x12\x8b\x01\n\x08StartRun\x12/.agent_executor.api.executor.v1.StartRunRequest\x1a#.agent_executor.api.executor.v1.Run\")\x82\xd3\xe4\x93\x02#\"\x1e/api/v1/agents/{agent_id}/runs:\x01*\x12{\n\x06GetRun\x12-.agent_executor.api.executor.v1.GetRunRequest\x1a#.agent_executor.api.executor.v1.Run\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/api/v1/runs/{run_id}\x12\x83\x01\n\x08ListRuns\x12/.agent_executor.api.executor.v1.ListRunsRequest\x1a\x30.agent_executor.api.executor.v1.ListRunsResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\x0c/api/v1/runs\x12\x9b\x01\n\x0fStreamRunEvents\x12\x36.agent_executor.api.executor.v1.StreamRunEventsRequest\x1a(.agent_executor.api.executor.v1.RunEvent\"$\x82\xd3\xe4\x93\x02\x1e\x12\x1c/api/v1/runs/{run_id}/events0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0agent_executor/api/executor/v1/run_service.proto\x12\x1e\x61gent_executor.api.executor.v1\x1a(agent_executor/api/executor/v1/run.proto\x1a.agent_executor/api/executor/v1/run_event.proto\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9f\x01\n\x13\x45xecuteAgentRequest\x12\x1c\n\x08\x61gent_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x01\x12\x1a\n\x05input\x18\x02 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01(\x80\x80 \x12\x1f\n\rparent_run_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12-\n\x0cmax_cost_usd\x18\x04 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x88*aA)\x00\x00\x00\x00\x00\x00\x00\x00\"\xc9\x02\n\x14\x45xecuteAgentResponse\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\r\n\x05input\x18\x04 \x01(\t\x12\x39\n\x06output\x18\x05 \x01(\x0b\x32).agent_executor.api.executor.v1.RunOutput\x12\x13\n\x0btokens_used\x18\x06 \x01(\x05\x12\x10\n\x08\x63ost_usd\x18\x07 \x01(\x01\x12\x15\n\rcost_nano_usd\x18\x08 \x01(\x03\x12\r\n\x05state\x18\t \x01(\t\x12.\n\ncreated_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\x05\x65rror\x18\x0b \x01(\tH\x00\x88\x01\x01\x12\x11\n\x04\x63ode\x18\x0c \x01(\tH\x01\x88\x01\x01\x42\x08\n\x06_errorB\x07\n\x05_code\"L\n\x10TestAgentRequest\x12\x1c\n\x08\x61gent_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x01\x12\x1a\n\x05input\x18\x02 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01(\x80\x80 \"\xa4\x03\n\x11TestAgentResponse\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x12\n\ntest_input\x18\x03 \x01(\t\x12>\n\x0btest_output\x18\x04 \x01(\x0b\x32).agent_executor.api.executor.v1.RunOutput\x12\x0f\n\x07success\x18\x05 \x01(\x08\x12-\n\ttimestamp\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0btokens_used\x18\x07 \x01(\x05\x12\x10\n\x08\x63ost_usd\x18\x08 \x01(\x01\x12Q\n\x14\x63onversation_history\x18\t \x03(\x0b\x32\x33.agent_executor.api.executor.v1.ConversationMessage\x12\x0f\n\x07task_id\x18\n \x01(\t\x12\x15\n\rcost_nano_usd\x18\r \x01(\x03\x12\x12\n\x05\x65rror\x18\x0b \x01(\tH\x00\x88\x01\x01\x12\x11\n\x04\x63ode\x18\x0c \x01(\tH\x01\x88\x01\x01\x42\x08\n\x06_errorB\x07\n\x05_code\"\x9b\x01\n\x0fStartRunRequest\x12\x1c\n\x08\x61gent_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x01\x12\x1a\n\x05input\x18\x02 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01(\x80\x80 \x12\x1f\n\rparent_run_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12-\n\x0cmax_cost_usd\x18\x04 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x88*aA)\x00\x00\x00\x00\x00\x00\x00\x00\"+\n\rGetRunRequest\x12\x1a\n\x06run_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x01\"\xd4\x01\n\x0fListRunsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x04\x12\x1a\n\x08\x61gent_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12h\n\x05state\x18\x04 \x01(\tBY\xbaHVrTR\x00R\x07pendingR\x07runningR\x07waitingR\x06pausedR\tcompletedR\x06\x66\x61iledR\tcancelledR\x0f\x62udget_exceeded\"^\n\x10ListRunsResponse\x12\x31\n\x04runs\x18\x01 \x03(\x0b\x32#.agent_executor.api.executor.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"U\n\x16StreamRunEventsRequest\x12\x1a\n\x06run_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x01\x12\x1f\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x32\x83\x07\n\nRunService\x12\xa7\x01\n\x0c\x45xecuteAgent\x12\x33.agent_executor.api.executor.v1.ExecuteAgentRequest\x1a\x34.agent_executor.api.executor.v1.ExecuteAgentResponse\",\x82\xd3\xe4\x93\x02&\"!/api/v1/agents/{agent_id}/execute:\x01*\x12\x9b\x01\n\tTestAgent\x12\x30.agent_executor.api.executor.v1.TestAgentRequest\x1a\x31.agent_executor.api.executor.v1.TestAgentResponse\")\x82\xd3\xe4\x93\x02#\"\x1e/api/v1/agents/{agent_id}/test:\x01*\x12\x8b\x01\n\x08StartRun\x12/.agent_executor.api.executor.v1.StartRunRequest\x1a#.agent_executor.api.executor.v1.Run\")\x82\xd3\xe4\x93\x02#\"\x1e/api/v1/agents/{agent_id}/runs:\x01*\x12{\n\x06GetRun\x12-.agent_executor.api.executor.v1.GetRunRequest\x1a#.agent_executor.api.executor.v1.Run\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/api/v1/runs/{run_id}\x12\x83\x01\n\x08ListRuns\x12/.agent_executor.api.executor.v1.ListRunsRequest\x1a\x30.agent_executor.api.executor.v1.ListRunsResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\x0c/api/v1/runs\x12\x9b\x01\n\x0fStreamRunEvents\x12\x36.agent_executor.api.executor.v1.StreamRunEventsRequest\x1a(.agent_executor.api.executor.v1.RunEvent\"$\x82\xd3\xe4\x93\x02\x1e\x12\x1c/api/v1/runs/{run_id}/events0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,6 +40,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXECUTEAGENTREQUEST'].fields_by_name['agent_id']._serialized_options = b'\272H\007r\005\020\001(\200\001'
   _globals['_EXECUTEAGENTREQUEST'].fields_by_name['input']._loaded_options = None
   _globals['_EXECUTEAGENTREQUEST'].fields_by_name['input']._serialized_options = b'\272H\010r\006\020\001(\200\200 '
+  _globals['_EXECUTEAGENTREQUEST'].fields_by_name['parent_run_id']._loaded_options = None
+  _globals['_EXECUTEAGENTREQUEST'].fields_by_name['parent_run_id']._serialized_options = b'\272H\005r\003(\200\001'
+  _globals['_EXECUTEAGENTREQUEST'].fields_by_name['max_cost_usd']._loaded_options = None
+  _globals['_EXECUTEAGENTREQUEST'].fields_by_name['max_cost_usd']._serialized_options = b'\272H\024\022\022\031\000\000\000\000\210*aA)\000\000\000\000\000\000\000\000'
   _globals['_TESTAGENTREQUEST'].fields_by_name['agent_id']._loaded_options = None
   _globals['_TESTAGENTREQUEST'].fields_by_name['agent_id']._serialized_options = b'\272H\007r\005\020\001(\200\001'
   _globals['_TESTAGENTREQUEST'].fields_by_name['input']._loaded_options = None
@@ -48,6 +52,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STARTRUNREQUEST'].fields_by_name['agent_id']._serialized_options = b'\272H\007r\005\020\001(\200\001'
   _globals['_STARTRUNREQUEST'].fields_by_name['input']._loaded_options = None
   _globals['_STARTRUNREQUEST'].fields_by_name['input']._serialized_options = b'\272H\010r\006\020\001(\200\200 '
+  _globals['_STARTRUNREQUEST'].fields_by_name['parent_run_id']._loaded_options = None
+  _globals['_STARTRUNREQUEST'].fields_by_name['parent_run_id']._serialized_options = b'\272H\005r\003(\200\001'
+  _globals['_STARTRUNREQUEST'].fields_by_name['max_cost_usd']._loaded_options = None
+  _globals['_STARTRUNREQUEST'].fields_by_name['max_cost_usd']._serialized_options = b'\272H\024\022\022\031\000\000\000\000\210*aA)\000\000\000\000\000\000\000\000'
   _globals['_GETRUNREQUEST'].fields_by_name['run_id']._loaded_options = None
   _globals['_GETRUNREQUEST'].fields_by_name['run_id']._serialized_options = b'\272H\007r\005\020\001(\200\001'
   _globals['_LISTRUNSREQUEST'].fields_by_name['page_size']._loaded_options = None
@@ -74,24 +82,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RUNSERVICE'].methods_by_name['ListRuns']._serialized_options = b'\202\323\344\223\002\016\022\014/api/v1/runs'
   _globals['_RUNSERVICE'].methods_by_name['StreamRunEvents']._loaded_options = None
   _globals['_RUNSERVICE'].methods_by_name['StreamRunEvents']._serialized_options = b'\202\323\344\223\002\036\022\034/api/v1/runs/{run_id}/events'
-  _globals['_EXECUTEAGENTREQUEST']._serialized_start=266
-  _globals['_EXECUTEAGENTREQUEST']._serialized_end=345
-  _globals['_EXECUTEAGENTRESPONSE']._serialized_start=348
-  _globals['_EXECUTEAGENTRESPONSE']._serialized_end=677
-  _globals['_TESTAGENTREQUEST']._serialized_start=679
-  _globals['_TESTAGENTREQUEST']._serialized_end=755
-  _globals['_TESTAGENTRESPONSE']._serialized_start=758
-  _globals['_TESTAGENTRESPONSE']._serialized_end=1178
-  _globals['_STARTRUNREQUEST']._serialized_start=1180
-  _globals['_STARTRUNREQUEST']._serialized_end=1255
-  _globals['_GETRUNREQUEST']._serialized_start=1257
-  _globals['_GETRUNREQUEST']._serialized_end=1300
-  _globals['_LISTRUNSREQUEST']._serialized_start=1303
-  _globals['_LISTRUNSREQUEST']._serialized_end=1515
-  _globals['_LISTRUNSRESPONSE']._serialized_start=1517
-  _globals['_LISTRUNSRESPONSE']._serialized_end=1611
-  _globals['_STREAMRUNEVENTSREQUEST']._serialized_start=1613
-  _globals['_STREAMRUNEVENTSREQUEST']._serialized_end=1698
-  _globals['_RUNSERVICE']._serialized_start=1701
-  _globals['_RUNSERVICE']._serialized_end=2600
+  _globals['_EXECUTEAGENTREQUEST']._serialized_start=267
+  _globals['_EXECUTEAGENTREQUEST']._serialized_end=426
+  _globals['_EXECUTEAGENTRESPONSE']._serialized_start=429
+  _globals['_EXECUTEAGENTRESPONSE']._serialized_end=758
+  _globals['_TESTAGENTREQUEST']._serialized_start=760
+  _globals['_TESTAGENTREQUEST']._serialized_end=836
+  _globals['_TESTAGENTRESPONSE']._serialized_start=839
+  _globals['_TESTAGENTRESPONSE']._serialized_end=1259
+  _globals['_STARTRUNREQUEST']._serialized_start=1262
+  _globals['_STARTRUNREQUEST']._serialized_end=1417
+  _globals['_GETRUNREQUEST']._serialized_start=1419
+  _globals['_GETRUNREQUEST']._serialized_end=1462
+  _globals['_LISTRUNSREQUEST']._serialized_start=1465
+  _globals['_LISTRUNSREQUEST']._serialized_end=1677
+  _globals['_LISTRUNSRESPONSE']._serialized_start=1679
+  _globals['_LISTRUNSRESPONSE']._serialized_end=1773
+  _globals['_STREAMRUNEVENTSREQUEST']._serialized_start=1775
+  _globals['_STREAMRUNEVENTSREQUEST']._serialized_end=1860
+  _globals['_RUNSERVICE']._serialized_start=1863
+  _globals['_RUNSERVICE']._serialized_end=2762
 # @@protoc_insertion_point(module_scope)

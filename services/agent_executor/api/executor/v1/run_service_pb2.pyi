@@ -14,12 +14,16 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ExecuteAgentRequest(_message.Message):
-    __slots__ = ("agent_id", "input")
+    __slots__ = ("agent_id", "input", "parent_run_id", "max_cost_usd")
     AGENT_ID_FIELD_NUMBER: _ClassVar[int]
     INPUT_FIELD_NUMBER: _ClassVar[int]
+    PARENT_RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    MAX_COST_USD_FIELD_NUMBER: _ClassVar[int]
     agent_id: str
     input: str
-    def __init__(self, agent_id: _Optional[str] = ..., input: _Optional[str] = ...) -> None: ...
+    parent_run_id: str
+    max_cost_usd: float
+    def __init__(self, agent_id: _Optional[str] = ..., input: _Optional[str] = ..., parent_run_id: _Optional[str] = ..., max_cost_usd: _Optional[float] = ...) -> None: ...
 
 class ExecuteAgentResponse(_message.Message):
     __slots__ = ("task_id", "agent_id", "model", "input", "output", "tokens_used", "cost_usd", "cost_nano_usd", "state", "created_at", "error", "code")
@@ -88,12 +92,16 @@ class TestAgentResponse(_message.Message):
     def __init__(self, agent_id: _Optional[str] = ..., model: _Optional[str] = ..., test_input: _Optional[str] = ..., test_output: _Optional[_Union[_run_pb2.RunOutput, _Mapping]] = ..., success: _Optional[bool] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., tokens_used: _Optional[int] = ..., cost_usd: _Optional[float] = ..., conversation_history: _Optional[_Iterable[_Union[_run_pb2.ConversationMessage, _Mapping]]] = ..., task_id: _Optional[str] = ..., cost_nano_usd: _Optional[int] = ..., error: _Optional[str] = ..., code: _Optional[str] = ...) -> None: ...
 
 class StartRunRequest(_message.Message):
-    __slots__ = ("agent_id", "input")
+    __slots__ = ("agent_id", "input", "parent_run_id", "max_cost_usd")
     AGENT_ID_FIELD_NUMBER: _ClassVar[int]
     INPUT_FIELD_NUMBER: _ClassVar[int]
+    PARENT_RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    MAX_COST_USD_FIELD_NUMBER: _ClassVar[int]
     agent_id: str
     input: str
-    def __init__(self, agent_id: _Optional[str] = ..., input: _Optional[str] = ...) -> None: ...
+    parent_run_id: str
+    max_cost_usd: float
+    def __init__(self, agent_id: _Optional[str] = ..., input: _Optional[str] = ..., parent_run_id: _Optional[str] = ..., max_cost_usd: _Optional[float] = ...) -> None: ...
 
 class GetRunRequest(_message.Message):
     __slots__ = ("run_id",)

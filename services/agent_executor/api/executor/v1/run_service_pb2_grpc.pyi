@@ -39,9 +39,10 @@ class RunServiceStub:
     """Executes an agent and waits for the end. A run that has started is answered with its state and
     error, whatever became of it; only a refusal before its first event is an error. A caller that
     goes away does not stop the run.
-    Errors: UNAUTHENTICATED; PERMISSION_DENIED without run:execute; NOT_FOUND (AGENT_NOT_FOUND);
-    FAILED_PRECONDITION (AGENT_INACTIVE); INVALID_ARGUMENT; RESOURCE_EXHAUSTED (LIMIT_EXCEEDED)
-    when too many runs are under way; DEADLINE_EXCEEDED while the run goes on; UNAVAILABLE.
+    Errors: UNAUTHENTICATED; PERMISSION_DENIED without run:execute; NOT_FOUND (AGENT_NOT_FOUND, or
+    RUN_NOT_FOUND for the parent); FAILED_PRECONDITION (AGENT_INACTIVE); INVALID_ARGUMENT;
+    RESOURCE_EXHAUSTED (LIMIT_EXCEEDED) when too many runs are under way; DEADLINE_EXCEEDED while the
+    run goes on; UNAVAILABLE.
     """
     TestAgent: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.TestAgentRequest, _run_service_pb2.TestAgentResponse]
     """Executes an agent with sample input, marked as a test in the run and in the ledger.
@@ -76,9 +77,10 @@ class RunServiceAsyncStub(RunServiceStub):
     """Executes an agent and waits for the end. A run that has started is answered with its state and
     error, whatever became of it; only a refusal before its first event is an error. A caller that
     goes away does not stop the run.
-    Errors: UNAUTHENTICATED; PERMISSION_DENIED without run:execute; NOT_FOUND (AGENT_NOT_FOUND);
-    FAILED_PRECONDITION (AGENT_INACTIVE); INVALID_ARGUMENT; RESOURCE_EXHAUSTED (LIMIT_EXCEEDED)
-    when too many runs are under way; DEADLINE_EXCEEDED while the run goes on; UNAVAILABLE.
+    Errors: UNAUTHENTICATED; PERMISSION_DENIED without run:execute; NOT_FOUND (AGENT_NOT_FOUND, or
+    RUN_NOT_FOUND for the parent); FAILED_PRECONDITION (AGENT_INACTIVE); INVALID_ARGUMENT;
+    RESOURCE_EXHAUSTED (LIMIT_EXCEEDED) when too many runs are under way; DEADLINE_EXCEEDED while the
+    run goes on; UNAVAILABLE.
     """
     TestAgent: _aio.UnaryUnaryMultiCallable[_run_service_pb2.TestAgentRequest, _run_service_pb2.TestAgentResponse]  # type: ignore[assignment]
     """Executes an agent with sample input, marked as a test in the run and in the ledger.
@@ -115,9 +117,10 @@ class RunServiceServicer:
         """Executes an agent and waits for the end. A run that has started is answered with its state and
         error, whatever became of it; only a refusal before its first event is an error. A caller that
         goes away does not stop the run.
-        Errors: UNAUTHENTICATED; PERMISSION_DENIED without run:execute; NOT_FOUND (AGENT_NOT_FOUND);
-        FAILED_PRECONDITION (AGENT_INACTIVE); INVALID_ARGUMENT; RESOURCE_EXHAUSTED (LIMIT_EXCEEDED)
-        when too many runs are under way; DEADLINE_EXCEEDED while the run goes on; UNAVAILABLE.
+        Errors: UNAUTHENTICATED; PERMISSION_DENIED without run:execute; NOT_FOUND (AGENT_NOT_FOUND, or
+        RUN_NOT_FOUND for the parent); FAILED_PRECONDITION (AGENT_INACTIVE); INVALID_ARGUMENT;
+        RESOURCE_EXHAUSTED (LIMIT_EXCEEDED) when too many runs are under way; DEADLINE_EXCEEDED while the
+        run goes on; UNAVAILABLE.
         """
 
     def TestAgent(

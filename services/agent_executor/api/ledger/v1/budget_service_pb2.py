@@ -27,7 +27,7 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1agent_executor/api/ledger/v1/budget_service.proto\x12\x1c\x61gent_executor.api.ledger.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe6\x01\n\x06\x42udget\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x03 \x01(\t\x12\x0e\n\x06run_id\x18\x04 \x01(\t\x12\x0e\n\x06window\x18\x05 \x01(\t\x12\x16\n\x0elimit_nano_usd\x18\x06 \x01(\x03\x12\x11\n\tlimit_usd\x18\x07 \x01(\x01\x12\x18\n\x10settled_nano_usd\x18\x08 \x01(\x03\x12\x19\n\x11reserved_nano_usd\x18\t \x01(\x03\x12-\n\tresets_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xff\x01\n\x10PutBudgetRequest\x12,\n\tbudget_id\x18\x01 \x01(\tB\x19\xbaH\x16r\x14\x32\x12^[a-z0-9_-]{1,64}$\x12\x19\n\x07user_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12\x1a\n\x08\x61gent_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12\x18\n\x06run_id\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12*\n\x06window\x18\x05 \x01(\tB\x1a\xbaH\x17r\x15R\x00R\x05totalR\x03\x64\x61yR\x05month\x12\x32\n\tlimit_usd\x18\x06 \x01(\x01\x42\x1a\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x88*aA)\x00\x00\x00\x00\x00\x00\x00\x00\xc8\x01\x01H\x00\x88\x01\x01\x42\x0c\n\n_limit_usd\"0\n\x10GetBudgetRequest\x12\x1c\n\tbudget_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01(@\"Q\n\x12ListBudgetsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x04\"e\n\x13ListBudgetsResponse\x12\x35\n\x07\x62udgets\x18\x01 \x03(\x0b\x32$.agent_executor.api.ledger.v1.Budget\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"3\n\x13\x44\x65leteBudgetRequest\x12\x1c\n\tbudget_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01(@\"\x16\n\x14\x44\x65leteBudgetResponse2\xcf\x04\n\rBudgetService\x12\x89\x01\n\tPutBudget\x12..agent_executor.api.ledger.v1.PutBudgetRequest\x1a$.agent_executor.api.ledger.v1.Budget\"&\x82\xd3\xe4\x93\x02 \x1a\x1b/api/v1/budgets/{budget_id}:\x01*\x12\x86\x01\n\tGetBudget\x12..agent_executor.api.ledger.v1.GetBudgetRequest\x1a$.agent_executor.api.ledger.v1.Budget\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/api/v1/budgets/{budget_id}\x12\x8b\x01\n\x0bListBudgets\x12\x30.agent_executor.api.ledger.v1.ListBudgetsRequest\x1a\x31.agent_executor.api.ledger.v1.ListBudgetsResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/api/v1/budgets\x12\x9a\x01\n\x0c\x44\x65leteBudget\x12\x31.agent_executor.api.ledger.v1.DeleteBudgetRequest\x1a\x32.agent_executor.api.ledger.v1.DeleteBudgetResponse\"#\x82\xd3\xe4\x93\x02\x1d*\x1b/api/v1/budgets/{budget_id}b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1agent_executor/api/ledger/v1/budget_service.proto\x12\x1c\x61gent_executor.api.ledger.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa8\x02\n\x06\x42udget\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x03 \x01(\t\x12\x0e\n\x06run_id\x18\x04 \x01(\t\x12\x0e\n\x06window\x18\x05 \x01(\t\x12\x16\n\x0elimit_nano_usd\x18\x06 \x01(\x03\x12\x11\n\tlimit_usd\x18\x07 \x01(\x01\x12\x18\n\x10settled_nano_usd\x18\x08 \x01(\x03\x12\x19\n\x11reserved_nano_usd\x18\t \x01(\x03\x12-\n\tresets_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\ttime_zone\x18\x0b \x01(\t\x12\x16\n\x0e\x61lert_percents\x18\x0c \x03(\x05\x12\x15\n\rleft_nano_usd\x18\r \x01(\x03\"\xc7\x02\n\x10PutBudgetRequest\x12,\n\tbudget_id\x18\x01 \x01(\tB\x19\xbaH\x16r\x14\x32\x12^[a-z0-9_-]{1,64}$\x12\x19\n\x07user_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12\x1a\n\x08\x61gent_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12\x18\n\x06run_id\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12*\n\x06window\x18\x05 \x01(\tB\x1a\xbaH\x17r\x15R\x00R\x05totalR\x03\x64\x61yR\x05month\x12\x32\n\tlimit_usd\x18\x06 \x01(\x01\x42\x1a\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x88*aA)\x00\x00\x00\x00\x00\x00\x00\x00\xc8\x01\x01H\x00\x88\x01\x01\x12\x1a\n\ttime_zone\x18\x07 \x01(\tB\x07\xbaH\x04r\x02(@\x12*\n\x0e\x61lert_percents\x18\x08 \x03(\x05\x42\x12\xbaH\x0f\x92\x01\x0c\x10\n\x18\x01\"\x06\x1a\x04\x18\x64(\x01\x42\x0c\n\n_limit_usd\"0\n\x10GetBudgetRequest\x12\x1c\n\tbudget_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01(@\"Q\n\x12ListBudgetsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x04\"e\n\x13ListBudgetsResponse\x12\x35\n\x07\x62udgets\x18\x01 \x03(\x0b\x32$.agent_executor.api.ledger.v1.Budget\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"3\n\x13\x44\x65leteBudgetRequest\x12\x1c\n\tbudget_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01(@\"\x16\n\x14\x44\x65leteBudgetResponse\"r\n\x17ListBudgetEventsRequest\x12\x1a\n\tbudget_id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02(@\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80\x04\"n\n\x18ListBudgetEventsResponse\x12\x39\n\x06\x65vents\x18\x01 \x03(\x0b\x32).agent_executor.api.ledger.v1.BudgetEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xda\x01\n\x0b\x42udgetEvent\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tbudget_id\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x0f\n\x07percent\x18\x04 \x01(\x05\x12\x10\n\x08\x65ntry_id\x18\x05 \x01(\t\x12\x16\n\x0elimit_nano_usd\x18\x06 \x01(\x03\x12\x18\n\x10settled_nano_usd\x18\x07 \x01(\x03\x12\x19\n\x11reserved_nano_usd\x18\x08 \x01(\x03\x12.\n\ncreated_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xf2\x05\n\rBudgetService\x12\x89\x01\n\tPutBudget\x12..agent_executor.api.ledger.v1.PutBudgetRequest\x1a$.agent_executor.api.ledger.v1.Budget\"&\x82\xd3\xe4\x93\x02 \x1a\x1b/api/v1/budgets/{budget_id}:\x01*\x12\x86\x01\n\tGetBudget\x12..agent_executor.api.ledger.v1.GetBudgetRequest\x1a$.agent_executor.api.ledger.v1.Budget\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/api/v1/budgets/{budget_id}\x12\x8b\x01\n\x0bListBudgets\x12\x30.agent_executor.api.ledger.v1.ListBudgetsRequest\x1a\x31.agent_executor.api.ledger.v1.ListBudgetsResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/api/v1/budgets\x12\x9a\x01\n\x0c\x44\x65leteBudget\x12\x31.agent_executor.api.ledger.v1.DeleteBudgetRequest\x1a\x32.agent_executor.api.ledger.v1.DeleteBudgetResponse\"#\x82\xd3\xe4\x93\x02\x1d*\x1b/api/v1/budgets/{budget_id}\x12\xa0\x01\n\x10ListBudgetEvents\x12\x35.agent_executor.api.ledger.v1.ListBudgetEventsRequest\x1a\x36.agent_executor.api.ledger.v1.ListBudgetEventsResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/api/v1/budget-eventsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,6 +46,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PUTBUDGETREQUEST'].fields_by_name['window']._serialized_options = b'\272H\027r\025R\000R\005totalR\003dayR\005month'
   _globals['_PUTBUDGETREQUEST'].fields_by_name['limit_usd']._loaded_options = None
   _globals['_PUTBUDGETREQUEST'].fields_by_name['limit_usd']._serialized_options = b'\272H\027\022\022\031\000\000\000\000\210*aA)\000\000\000\000\000\000\000\000\310\001\001'
+  _globals['_PUTBUDGETREQUEST'].fields_by_name['time_zone']._loaded_options = None
+  _globals['_PUTBUDGETREQUEST'].fields_by_name['time_zone']._serialized_options = b'\272H\004r\002(@'
+  _globals['_PUTBUDGETREQUEST'].fields_by_name['alert_percents']._loaded_options = None
+  _globals['_PUTBUDGETREQUEST'].fields_by_name['alert_percents']._serialized_options = b'\272H\017\222\001\014\020\n\030\001\"\006\032\004\030d(\001'
   _globals['_GETBUDGETREQUEST'].fields_by_name['budget_id']._loaded_options = None
   _globals['_GETBUDGETREQUEST'].fields_by_name['budget_id']._serialized_options = b'\272H\006r\004\020\001(@'
   _globals['_LISTBUDGETSREQUEST'].fields_by_name['page_size']._loaded_options = None
@@ -54,6 +58,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTBUDGETSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003(\200\004'
   _globals['_DELETEBUDGETREQUEST'].fields_by_name['budget_id']._loaded_options = None
   _globals['_DELETEBUDGETREQUEST'].fields_by_name['budget_id']._serialized_options = b'\272H\006r\004\020\001(@'
+  _globals['_LISTBUDGETEVENTSREQUEST'].fields_by_name['budget_id']._loaded_options = None
+  _globals['_LISTBUDGETEVENTSREQUEST'].fields_by_name['budget_id']._serialized_options = b'\272H\004r\002(@'
+  _globals['_LISTBUDGETEVENTSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTBUDGETEVENTSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\350\007(\000'
+  _globals['_LISTBUDGETEVENTSREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTBUDGETEVENTSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003(\200\004'
   _globals['_BUDGETSERVICE'].methods_by_name['PutBudget']._loaded_options = None
   _globals['_BUDGETSERVICE'].methods_by_name['PutBudget']._serialized_options = b'\202\323\344\223\002 \032\033/api/v1/budgets/{budget_id}:\001*'
   _globals['_BUDGETSERVICE'].methods_by_name['GetBudget']._loaded_options = None
@@ -62,20 +72,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BUDGETSERVICE'].methods_by_name['ListBudgets']._serialized_options = b'\202\323\344\223\002\021\022\017/api/v1/budgets'
   _globals['_BUDGETSERVICE'].methods_by_name['DeleteBudget']._loaded_options = None
   _globals['_BUDGETSERVICE'].methods_by_name['DeleteBudget']._serialized_options = b'\202\323\344\223\002\035*\033/api/v1/budgets/{budget_id}'
+  _globals['_BUDGETSERVICE'].methods_by_name['ListBudgetEvents']._loaded_options = None
+  _globals['_BUDGETSERVICE'].methods_by_name['ListBudgetEvents']._serialized_options = b'\202\323\344\223\002\027\022\025/api/v1/budget-events'
   _globals['_BUDGET']._serialized_start=176
-  _globals['_BUDGET']._serialized_end=406
-  _globals['_PUTBUDGETREQUEST']._serialized_start=409
-  _globals['_PUTBUDGETREQUEST']._serialized_end=664
-  _globals['_GETBUDGETREQUEST']._serialized_start=666
-  _globals['_GETBUDGETREQUEST']._serialized_end=714
-  _globals['_LISTBUDGETSREQUEST']._serialized_start=716
-  _globals['_LISTBUDGETSREQUEST']._serialized_end=797
-  _globals['_LISTBUDGETSRESPONSE']._serialized_start=799
-  _globals['_LISTBUDGETSRESPONSE']._serialized_end=900
-  _globals['_DELETEBUDGETREQUEST']._serialized_start=902
-  _globals['_DELETEBUDGETREQUEST']._serialized_end=953
-  _globals['_DELETEBUDGETRESPONSE']._serialized_start=955
-  _globals['_DELETEBUDGETRESPONSE']._serialized_end=977
-  _globals['_BUDGETSERVICE']._serialized_start=980
-  _globals['_BUDGETSERVICE']._serialized_end=1571
+  _globals['_BUDGET']._serialized_end=472
+  _globals['_PUTBUDGETREQUEST']._serialized_start=475
+  _globals['_PUTBUDGETREQUEST']._serialized_end=802
+  _globals['_GETBUDGETREQUEST']._serialized_start=804
+  _globals['_GETBUDGETREQUEST']._serialized_end=852
+  _globals['_LISTBUDGETSREQUEST']._serialized_start=854
+  _globals['_LISTBUDGETSREQUEST']._serialized_end=935
+  _globals['_LISTBUDGETSRESPONSE']._serialized_start=937
+  _globals['_LISTBUDGETSRESPONSE']._serialized_end=1038
+  _globals['_DELETEBUDGETREQUEST']._serialized_start=1040
+  _globals['_DELETEBUDGETREQUEST']._serialized_end=1091
+  _globals['_DELETEBUDGETRESPONSE']._serialized_start=1093
+  _globals['_DELETEBUDGETRESPONSE']._serialized_end=1115
+  _globals['_LISTBUDGETEVENTSREQUEST']._serialized_start=1117
+  _globals['_LISTBUDGETEVENTSREQUEST']._serialized_end=1231
+  _globals['_LISTBUDGETEVENTSRESPONSE']._serialized_start=1233
+  _globals['_LISTBUDGETEVENTSRESPONSE']._serialized_end=1343
+  _globals['_BUDGETEVENT']._serialized_start=1346
+  _globals['_BUDGETEVENT']._serialized_end=1564
+  _globals['_BUDGETSERVICE']._serialized_start=1567
+  _globals['_BUDGETSERVICE']._serialized_end=2321
 # @@protoc_insertion_point(module_scope)

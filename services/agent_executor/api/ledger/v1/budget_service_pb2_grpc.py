@@ -55,6 +55,11 @@ class BudgetServiceStub:
                 request_serializer=agent__executor_dot_api_dot_ledger_dot_v1_dot_budget__service__pb2.DeleteBudgetRequest.SerializeToString,
                 response_deserializer=agent__executor_dot_api_dot_ledger_dot_v1_dot_budget__service__pb2.DeleteBudgetResponse.FromString,
                 _registered_method=True)
+        self.ListBudgetEvents = channel.unary_unary(
+                '/agent_executor.api.ledger.v1.BudgetService/ListBudgetEvents',
+                request_serializer=agent__executor_dot_api_dot_ledger_dot_v1_dot_budget__service__pb2.ListBudgetEventsRequest.SerializeToString,
+                response_deserializer=agent__executor_dot_api_dot_ledger_dot_v1_dot_budget__service__pb2.ListBudgetEventsResponse.FromString,
+                _registered_method=True)
 
 
 class BudgetServiceServicer:
@@ -62,9 +67,9 @@ class BudgetServiceServicer:
     """
 
     def PutBudget(self, request, context):
-        """Creates a budget or replaces its limit; what was spent and held stays counted.
+        """Creates a budget or replaces its limit and alerts; what was spent and held stays counted.
         Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:admin; INVALID_ARGUMENT;
-        FAILED_PRECONDITION for another scope or window than the budget has.
+        FAILED_PRECONDITION for another scope, window or time zone than the budget has.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -95,6 +100,15 @@ class BudgetServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListBudgetEvents(self, request, context):
+        """Lists what happened to budgets: thresholds that were reached, and overruns. Newest first.
+        Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:read; INVALID_ARGUMENT for a page
+        token that was not given out.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_BudgetServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -117,6 +131,11 @@ def add_BudgetServiceServicer_to_server(servicer, server):
                     servicer.DeleteBudget,
                     request_deserializer=agent__executor_dot_api_dot_ledger_dot_v1_dot_budget__service__pb2.DeleteBudgetRequest.FromString,
                     response_serializer=agent__executor_dot_api_dot_ledger_dot_v1_dot_budget__service__pb2.DeleteBudgetResponse.SerializeToString,
+            ),
+            'ListBudgetEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBudgetEvents,
+                    request_deserializer=agent__executor_dot_api_dot_ledger_dot_v1_dot_budget__service__pb2.ListBudgetEventsRequest.FromString,
+                    response_serializer=agent__executor_dot_api_dot_ledger_dot_v1_dot_budget__service__pb2.ListBudgetEventsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -228,6 +247,33 @@ class BudgetService:
             '/agent_executor.api.ledger.v1.BudgetService/DeleteBudget',
             agent__executor_dot_api_dot_ledger_dot_v1_dot_budget__service__pb2.DeleteBudgetRequest.SerializeToString,
             agent__executor_dot_api_dot_ledger_dot_v1_dot_budget__service__pb2.DeleteBudgetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBudgetEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/agent_executor.api.ledger.v1.BudgetService/ListBudgetEvents',
+            agent__executor_dot_api_dot_ledger_dot_v1_dot_budget__service__pb2.ListBudgetEventsRequest.SerializeToString,
+            agent__executor_dot_api_dot_ledger_dot_v1_dot_budget__service__pb2.ListBudgetEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

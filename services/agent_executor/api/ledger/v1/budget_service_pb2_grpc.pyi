@@ -34,9 +34,9 @@ class BudgetServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> BudgetServiceAsyncStub: ...
     PutBudget: _grpc.UnaryUnaryMultiCallable[_budget_service_pb2.PutBudgetRequest, _budget_service_pb2.Budget]
-    """Creates a budget or replaces its limit; what was spent and held stays counted.
+    """Creates a budget or replaces its limit and alerts; what was spent and held stays counted.
     Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:admin; INVALID_ARGUMENT;
-    FAILED_PRECONDITION for another scope or window than the budget has.
+    FAILED_PRECONDITION for another scope, window or time zone than the budget has.
     """
     GetBudget: _grpc.UnaryUnaryMultiCallable[_budget_service_pb2.GetBudgetRequest, _budget_service_pb2.Budget]
     """Returns one budget.
@@ -51,6 +51,11 @@ class BudgetServiceStub:
     """Deletes a budget; entries and other budgets are untouched.
     Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:admin; NOT_FOUND (BUDGET_NOT_FOUND).
     """
+    ListBudgetEvents: _grpc.UnaryUnaryMultiCallable[_budget_service_pb2.ListBudgetEventsRequest, _budget_service_pb2.ListBudgetEventsResponse]
+    """Lists what happened to budgets: thresholds that were reached, and overruns. Newest first.
+    Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:read; INVALID_ARGUMENT for a page
+    token that was not given out.
+    """
 
 @_typing.type_check_only
 class BudgetServiceAsyncStub(BudgetServiceStub):
@@ -58,9 +63,9 @@ class BudgetServiceAsyncStub(BudgetServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     PutBudget: _aio.UnaryUnaryMultiCallable[_budget_service_pb2.PutBudgetRequest, _budget_service_pb2.Budget]  # type: ignore[assignment]
-    """Creates a budget or replaces its limit; what was spent and held stays counted.
+    """Creates a budget or replaces its limit and alerts; what was spent and held stays counted.
     Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:admin; INVALID_ARGUMENT;
-    FAILED_PRECONDITION for another scope or window than the budget has.
+    FAILED_PRECONDITION for another scope, window or time zone than the budget has.
     """
     GetBudget: _aio.UnaryUnaryMultiCallable[_budget_service_pb2.GetBudgetRequest, _budget_service_pb2.Budget]  # type: ignore[assignment]
     """Returns one budget.
@@ -75,6 +80,11 @@ class BudgetServiceAsyncStub(BudgetServiceStub):
     """Deletes a budget; entries and other budgets are untouched.
     Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:admin; NOT_FOUND (BUDGET_NOT_FOUND).
     """
+    ListBudgetEvents: _aio.UnaryUnaryMultiCallable[_budget_service_pb2.ListBudgetEventsRequest, _budget_service_pb2.ListBudgetEventsResponse]  # type: ignore[assignment]
+    """Lists what happened to budgets: thresholds that were reached, and overruns. Newest first.
+    Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:read; INVALID_ARGUMENT for a page
+    token that was not given out.
+    """
 
 class BudgetServiceServicer:
     """Sets budgets. A model call is made only if its worst case fits every budget that applies to it."""
@@ -84,9 +94,9 @@ class BudgetServiceServicer:
         request: _budget_service_pb2.PutBudgetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_budget_service_pb2.Budget, _abc.Awaitable[_budget_service_pb2.Budget]]:
-        """Creates a budget or replaces its limit; what was spent and held stays counted.
+        """Creates a budget or replaces its limit and alerts; what was spent and held stays counted.
         Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:admin; INVALID_ARGUMENT;
-        FAILED_PRECONDITION for another scope or window than the budget has.
+        FAILED_PRECONDITION for another scope, window or time zone than the budget has.
         """
 
     def GetBudget(
@@ -115,6 +125,16 @@ class BudgetServiceServicer:
     ) -> _typing.Union[_budget_service_pb2.DeleteBudgetResponse, _abc.Awaitable[_budget_service_pb2.DeleteBudgetResponse]]:
         """Deletes a budget; entries and other budgets are untouched.
         Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:admin; NOT_FOUND (BUDGET_NOT_FOUND).
+        """
+
+    def ListBudgetEvents(
+        self,
+        request: _budget_service_pb2.ListBudgetEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_budget_service_pb2.ListBudgetEventsResponse, _abc.Awaitable[_budget_service_pb2.ListBudgetEventsResponse]]:
+        """Lists what happened to budgets: thresholds that were reached, and overruns. Newest first.
+        Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:read; INVALID_ARGUMENT for a page
+        token that was not given out.
         """
 
 def add_BudgetServiceServicer_to_server(servicer: BudgetServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

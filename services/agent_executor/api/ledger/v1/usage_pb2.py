@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(agent_executor/api/ledger/v1/usage.proto\x12\x1c\x61gent_executor.api.ledger.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd7\x01\n\nTokenUsage\x12\x1d\n\x0cinput_tokens\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1e\n\routput_tokens\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12(\n\x17\x63\x61\x63he_read_input_tokens\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12/\n\x1e\x63\x61\x63he_creation_input_tokens_5m\x18\x04 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12/\n\x1e\x63\x61\x63he_creation_input_tokens_1h\x18\x05 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\"\xcc\x02\n\nUsageEntry\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x04 \x01(\t\x12\x0e\n\x06run_id\x18\x05 \x01(\t\x12\r\n\x05model\x18\x06 \x01(\t\x12\x37\n\x05usage\x18\x07 \x01(\x0b\x32(.agent_executor.api.ledger.v1.TokenUsage\x12\x15\n\rcost_nano_usd\x18\x08 \x01(\x03\x12\x10\n\x08\x63ost_usd\x18\t \x01(\x01\x12\x14\n\x0crate_card_id\x18\n \x01(\t\x12\x11\n\testimated\x18\x0b \x01(\x08\x12\x0f\n\x07is_test\x18\x0c \x01(\x08\x12\x16\n\x0ereservation_id\x18\r \x01(\t\x12.\n\ncreated_at\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x8a\x01\n\x0bReservation\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x15\n\rheld_nano_usd\x18\x03 \x01(\x03\x12\x19\n\x11max_output_tokens\x18\x04 \x01(\x05\x12.\n\nexpires_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(agent_executor/api/ledger/v1/usage.proto\x12\x1c\x61gent_executor.api.ledger.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd7\x01\n\nTokenUsage\x12\x1d\n\x0cinput_tokens\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1e\n\routput_tokens\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12(\n\x17\x63\x61\x63he_read_input_tokens\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12/\n\x1e\x63\x61\x63he_creation_input_tokens_5m\x18\x04 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12/\n\x1e\x63\x61\x63he_creation_input_tokens_1h\x18\x05 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\"\x85\x01\n\x0b\x43\x61llPurpose\x12\x1e\n\rprefix_digest\x18\x01 \x01(\tB\x07\xbaH\x04r\x02(@\x12\x1e\n\rprefix_tokens\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1f\n\x0ehistory_tokens\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x15\n\ris_background\x18\x04 \x01(\x08\"m\n\x07ToolUse\x12 \n\x0ctool_call_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x02\x12\x1d\n\ttool_name\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x01\x12!\n\x10\x61rguments_digest\x18\x03 \x01(\tB\x07\xbaH\x04r\x02(@\"\xcd\x04\n\nUsageEntry\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x04 \x01(\t\x12\x0e\n\x06run_id\x18\x05 \x01(\t\x12\r\n\x05model\x18\x06 \x01(\t\x12\x37\n\x05usage\x18\x07 \x01(\x0b\x32(.agent_executor.api.ledger.v1.TokenUsage\x12\x15\n\rcost_nano_usd\x18\x08 \x01(\x03\x12\x10\n\x08\x63ost_usd\x18\t \x01(\x01\x12\x14\n\x0crate_card_id\x18\n \x01(\t\x12\x11\n\testimated\x18\x0b \x01(\x08\x12\x0f\n\x07is_test\x18\x0c \x01(\x08\x12\x16\n\x0ereservation_id\x18\r \x01(\t\x12.\n\ncreated_at\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x13reservation_outcome\x18\x0f \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x10 \x01(\x05\x12\x19\n\x11\x63orrects_entry_id\x18\x11 \x01(\t\x12\x11\n\ttool_name\x18\x12 \x01(\t\x12\x12\n\nprocessing\x18\x13 \x01(\t\x12\r\n\x05speed\x18\x14 \x01(\t\x12/\n\x0boccurred_at\x18\x15 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x64\x65scription\x18\x16 \x01(\t\x12:\n\x07purpose\x18\x17 \x01(\x0b\x32).agent_executor.api.ledger.v1.CallPurpose\"\xc1\x01\n\x0bReservation\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x15\n\rheld_nano_usd\x18\x03 \x01(\x03\x12\x19\n\x11max_output_tokens\x18\x04 \x01(\x05\x12.\n\nexpires_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1d\n\x15parent_reservation_id\x18\x06 \x01(\t\x12\x16\n\x0espent_nano_usd\x18\x07 \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,10 +43,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TOKENUSAGE'].fields_by_name['cache_creation_input_tokens_5m']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_TOKENUSAGE'].fields_by_name['cache_creation_input_tokens_1h']._loaded_options = None
   _globals['_TOKENUSAGE'].fields_by_name['cache_creation_input_tokens_1h']._serialized_options = b'\272H\004\032\002(\000'
+  _globals['_CALLPURPOSE'].fields_by_name['prefix_digest']._loaded_options = None
+  _globals['_CALLPURPOSE'].fields_by_name['prefix_digest']._serialized_options = b'\272H\004r\002(@'
+  _globals['_CALLPURPOSE'].fields_by_name['prefix_tokens']._loaded_options = None
+  _globals['_CALLPURPOSE'].fields_by_name['prefix_tokens']._serialized_options = b'\272H\004\032\002(\000'
+  _globals['_CALLPURPOSE'].fields_by_name['history_tokens']._loaded_options = None
+  _globals['_CALLPURPOSE'].fields_by_name['history_tokens']._serialized_options = b'\272H\004\032\002(\000'
+  _globals['_TOOLUSE'].fields_by_name['tool_call_id']._loaded_options = None
+  _globals['_TOOLUSE'].fields_by_name['tool_call_id']._serialized_options = b'\272H\007r\005\020\001(\200\002'
+  _globals['_TOOLUSE'].fields_by_name['tool_name']._loaded_options = None
+  _globals['_TOOLUSE'].fields_by_name['tool_name']._serialized_options = b'\272H\007r\005\020\001(\200\001'
+  _globals['_TOOLUSE'].fields_by_name['arguments_digest']._loaded_options = None
+  _globals['_TOOLUSE'].fields_by_name['arguments_digest']._serialized_options = b'\272H\004r\002(@'
   _globals['_TOKENUSAGE']._serialized_start=137
   _globals['_TOKENUSAGE']._serialized_end=352
-  _globals['_USAGEENTRY']._serialized_start=355
-  _globals['_USAGEENTRY']._serialized_end=687
-  _globals['_RESERVATION']._serialized_start=690
-  _globals['_RESERVATION']._serialized_end=828
+  _globals['_CALLPURPOSE']._serialized_start=355
+  _globals['_CALLPURPOSE']._serialized_end=488
+  _globals['_TOOLUSE']._serialized_start=490
+  _globals['_TOOLUSE']._serialized_end=599
+  _globals['_USAGEENTRY']._serialized_start=602
+  _globals['_USAGEENTRY']._serialized_end=1191
+  _globals['_RESERVATION']._serialized_start=1194
+  _globals['_RESERVATION']._serialized_end=1387
 # @@protoc_insertion_point(module_scope)

@@ -26,11 +26,12 @@ from agent_executor.api.call.v1 import call_pb2 as agent__executor_dot_api_dot_c
 from agent_executor.api.ledger.v1 import usage_pb2 as agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__pb2
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0agent_executor/api/ledger/v1/usage_service.proto\x12\x1c\x61gent_executor.api.ledger.v1\x1a%agent_executor/api/call/v1/call.proto\x1a(agent_executor/api/ledger/v1/usage.proto\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\x8d\x02\n\x13ReserveUsageRequest\x12\"\n\x0ereservation_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x02\x12\x1c\n\x08\x61gent_id\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x01\x12\x1a\n\x06run_id\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x01\x12\x19\n\x05model\x18\x04 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\xc8\x01\x12!\n\x10max_input_tokens\x18\x05 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\"\n\x11max_output_tokens\x18\x06 \x01(\x05\x42\x07\xbaH\x04\x1a\x02 \x00\x12\x14\n\x0cwrites_cache\x18\x07 \x01(\x08\x12 \n\x0bttl_seconds\x18\x08 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\xa3\x05(\x00\"\x8e\x02\n\x12SettleUsageRequest\x12\x1c\n\x08\x65ntry_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x02\x12 \n\x0ereservation_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x02\x12\x1c\n\x08\x61gent_id\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x01\x12\x1a\n\x06run_id\x18\x04 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x01\x12\x19\n\x05model\x18\x05 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\xc8\x01\x12?\n\x05usage\x18\x06 \x01(\x0b\x32(.agent_executor.api.ledger.v1.TokenUsageB\x06\xbaH\x03\xc8\x01\x01\x12\x11\n\testimated\x18\x07 \x01(\x08\x12\x0f\n\x07is_test\x18\x08 \x01(\x08\"<\n\x16VoidReservationRequest\x12\"\n\x0ereservation_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x02\";\n\x15GetReservationRequest\x12\"\n\x0ereservation_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x02\"N\n\x12StreamUsageRequest\x12\x38\n\x06\x66rames\x18\x01 \x03(\x0b\x32(.agent_executor.api.ledger.v1.UsageFrame\"\x96\x03\n\nUsageFrame\x12\x36\n\x06header\x18\x01 \x01(\x0b\x32&.agent_executor.api.call.v1.CallHeader\x12\x44\n\x07reserve\x18\x02 \x01(\x0b\x32\x31.agent_executor.api.ledger.v1.ReserveUsageRequestH\x00\x12\x42\n\x06settle\x18\x03 \x01(\x0b\x32\x30.agent_executor.api.ledger.v1.SettleUsageRequestH\x00\x12\x44\n\x04void\x18\x04 \x01(\x0b\x32\x34.agent_executor.api.ledger.v1.VoidReservationRequestH\x00\x12\x42\n\x03get\x18\x05 \x01(\x0b\x32\x33.agent_executor.api.ledger.v1.GetReservationRequestH\x00\x12\x34\n\x06\x63\x61ncel\x18\x06 \x01(\x0b\x32\".agent_executor.api.call.v1.CancelH\x00\x42\x06\n\x04\x63\x61ll\"V\n\x13StreamUsageResponse\x12?\n\x06\x66rames\x18\x01 \x03(\x0b\x32/.agent_executor.api.ledger.v1.UsageOutcomeFrame\"\xbe\x02\n\x11UsageOutcomeFrame\x12\n\n\x02id\x18\x01 \x01(\x03\x12<\n\x07reserve\x18\x02 \x01(\x0b\x32).agent_executor.api.ledger.v1.ReservationH\x00\x12:\n\x06settle\x18\x03 \x01(\x0b\x32(.agent_executor.api.ledger.v1.UsageEntryH\x00\x12\x39\n\x04void\x18\x04 \x01(\x0b\x32).agent_executor.api.ledger.v1.ReservationH\x00\x12\x38\n\x03get\x18\x05 \x01(\x0b\x32).agent_executor.api.ledger.v1.ReservationH\x00\x12#\n\x05\x65rror\x18\x06 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"\x9e\x02\n\x17ListUsageEntriesRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x04\x12\x18\n\x06run_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12\x1a\n\x08\x61gent_id\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12\x19\n\x07user_id\x18\x05 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12\x17\n\x05model\x18\x06 \x01(\tB\x08\xbaH\x05r\x03(\xc8\x01\x12.\n\nstart_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"n\n\x18ListUsageEntriesResponse\x12\x39\n\x07\x65ntries\x18\x01 \x03(\x0b\x32(.agent_executor.api.ledger.v1.UsageEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xdc\x02\n\x15SummarizeUsageRequest\x12>\n\x08group_by\x18\x01 \x03(\tB,\xbaH)\x92\x01&\x10\x05\x18\x01\" r\x1eR\x04userR\x05\x61gentR\x05modelR\x03runR\x03\x64\x61y\x12\x18\n\x06run_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12\x1a\n\x08\x61gent_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12\x19\n\x07user_id\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12\x17\n\x05model\x18\x05 \x01(\tB\x08\xbaH\x05r\x03(\xc8\x01\x12.\n\nstart_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1d\n\tpage_size\x18\x08 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\t \x01(\tB\x08\xbaH\x05r\x03(\x80\x04\"\xab\x01\n\x16SummarizeUsageResponse\x12=\n\tsummaries\x18\x01 \x03(\x0b\x32*.agent_executor.api.ledger.v1.UsageSummary\x12\x39\n\x05total\x18\x02 \x01(\x0b\x32*.agent_executor.api.ledger.v1.UsageSummary\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"\xce\x02\n\x0cUsageSummary\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x0e\n\x06run_id\x18\x04 \x01(\t\x12\x0b\n\x03\x64\x61y\x18\x05 \x01(\t\x12\x13\n\x0b\x65ntry_count\x18\x06 \x01(\x03\x12\x14\n\x0cinput_tokens\x18\x07 \x01(\x03\x12\x15\n\routput_tokens\x18\x08 \x01(\x03\x12\x1f\n\x17\x63\x61\x63he_read_input_tokens\x18\t \x01(\x03\x12&\n\x1e\x63\x61\x63he_creation_input_tokens_5m\x18\n \x01(\x03\x12&\n\x1e\x63\x61\x63he_creation_input_tokens_1h\x18\x0b \x01(\x03\x12\x13\n\x0btokens_used\x18\x0c \x01(\x03\x12\x15\n\rcost_nano_usd\x18\r \x01(\x03\x12\x10\n\x08\x63ost_usd\x18\x0e \x01(\x01\x32\xfd\x06\n\x0cUsageService\x12l\n\x0cReserveUsage\x12\x31.agent_executor.api.ledger.v1.ReserveUsageRequest\x1a).agent_executor.api.ledger.v1.Reservation\x12i\n\x0bSettleUsage\x12\x30.agent_executor.api.ledger.v1.SettleUsageRequest\x1a(.agent_executor.api.ledger.v1.UsageEntry\x12r\n\x0fVoidReservation\x12\x34.agent_executor.api.ledger.v1.VoidReservationRequest\x1a).agent_executor.api.ledger.v1.Reservation\x12p\n\x0eGetReservation\x12\x33.agent_executor.api.ledger.v1.GetReservationRequest\x1a).agent_executor.api.ledger.v1.Reservation\x12v\n\x0bStreamUsage\x12\x30.agent_executor.api.ledger.v1.StreamUsageRequest\x1a\x31.agent_executor.api.ledger.v1.StreamUsageResponse(\x01\x30\x01\x12\xa0\x01\n\x10ListUsageEntries\x12\x35.agent_executor.api.ledger.v1.ListUsageEntriesRequest\x1a\x36.agent_executor.api.ledger.v1.ListUsageEntriesResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/api/v1/usage/entries\x12\x92\x01\n\x0eSummarizeUsage\x12\x33.agent_executor.api.ledger.v1.SummarizeUsageRequest\x1a\x34.agent_executor.api.ledger.v1.SummarizeUsageResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/api/v1/usageb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0agent_executor/api/ledger/v1/usage_service.proto\x12\x1c\x61gent_executor.api.ledger.v1\x1a%agent_executor/api/call/v1/call.proto\x1a(agent_executor/api/ledger/v1/usage.proto\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\x9c\x03\n\x13ReserveUsageRequest\x12\"\n\x0ereservation_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x02\x12\x1c\n\x08\x61gent_id\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x01\x12\x1a\n\x06run_id\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x01\x12\x19\n\x05model\x18\x04 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\xc8\x01\x12!\n\x10max_input_tokens\x18\x05 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\"\n\x11max_output_tokens\x18\x06 \x01(\x05\x42\x07\xbaH\x04\x1a\x02 \x00\x12\x14\n\x0cwrites_cache\x18\x07 \x01(\x08\x12 \n\x0bttl_seconds\x18\x08 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\xa3\x05(\x00\x12\'\n\x15parent_reservation_id\x18\t \x01(\tB\x08\xbaH\x05r\x03(\x80\x02\x12\"\n\x11min_output_tokens\x18\n \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\"\n\nprocessing\x18\x0b \x01(\tB\x0e\xbaH\x0br\tR\x00R\x05\x62\x61tch\x12\x1c\n\x05speed\x18\x0c \x01(\tB\r\xbaH\nr\x08R\x00R\x04\x66\x61st\"\xea\x01\n\x14ReserveAmountRequest\x12\"\n\x0ereservation_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x02\x12\x1c\n\x08\x61gent_id\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x01\x12\x1a\n\x06run_id\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x01\x12)\n\x0f\x61mount_nano_usd\x18\x04 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\xea\xd7\xbc\xae\xfe\x0f \x00\x12 \n\x0bttl_seconds\x18\x05 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\xa3\x05(\x00\x12\'\n\x15parent_reservation_id\x18\x06 \x01(\tB\x08\xbaH\x05r\x03(\x80\x02\"_\n\x17RenewReservationRequest\x12\"\n\x0ereservation_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x02\x12 \n\x0bttl_seconds\x18\x02 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\xa3\x05(\x01\"\xee\x03\n\x12SettleUsageRequest\x12\x1c\n\x08\x65ntry_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x02\x12 \n\x0ereservation_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x02\x12\x1c\n\x08\x61gent_id\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x01\x12\x1a\n\x06run_id\x18\x04 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x01\x12\x19\n\x05model\x18\x05 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\xc8\x01\x12?\n\x05usage\x18\x06 \x01(\x0b\x32(.agent_executor.api.ledger.v1.TokenUsageB\x06\xbaH\x03\xc8\x01\x01\x12\x11\n\testimated\x18\x07 \x01(\x08\x12\x0f\n\x07is_test\x18\x08 \x01(\x08\x12\x1b\n\x07\x61ttempt\x18\t \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\"\n\nprocessing\x18\n \x01(\tB\x0e\xbaH\x0br\tR\x00R\x05\x62\x61tch\x12\x1c\n\x05speed\x18\x0b \x01(\tB\r\xbaH\nr\x08R\x00R\x04\x66\x61st\x12:\n\x07purpose\x18\x0c \x01(\x0b\x32).agent_executor.api.ledger.v1.CallPurpose\x12\x43\n\ttool_uses\x18\r \x03(\x0b\x32%.agent_executor.api.ledger.v1.ToolUseB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\"P\n\x12RecordUsageRequest\x12:\n\x07\x65ntries\x18\x01 \x03(\x0b\x32).agent_executor.api.ledger.v1.UsageRecord\"\xf4\x02\n\x0bUsageRecord\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x03 \x01(\t\x12\x0e\n\x06run_id\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12\x37\n\x05usage\x18\x06 \x01(\x0b\x32(.agent_executor.api.ledger.v1.TokenUsage\x12\x11\n\ttool_name\x18\x07 \x01(\t\x12\x1a\n\rcost_nano_usd\x18\x08 \x01(\x03H\x00\x88\x01\x01\x12\x10\n\x08\x63urrency\x18\t \x01(\t\x12/\n\x0boccurred_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nprocessing\x18\x0b \x01(\t\x12\r\n\x05speed\x18\x0c \x01(\t\x12\x11\n\testimated\x18\r \x01(\x08\x12\x0f\n\x07is_test\x18\x0e \x01(\x08\x12\x13\n\x0b\x64\x65scription\x18\x0f \x01(\tB\x10\n\x0e_cost_nano_usd\"\\\n\x13RecordUsageResponse\x12\x16\n\x0erecorded_count\x18\x01 \x01(\x05\x12\x16\n\x0erepeated_count\x18\x02 \x01(\x05\x12\x15\n\rcost_nano_usd\x18\x03 \x01(\x03\"\xba\x01\n\x13\x43orrectUsageRequest\x12\x1c\n\x08\x65ntry_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x02\x12%\n\x11\x63orrects_entry_id\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x02\x12?\n\x05usage\x18\x03 \x01(\x0b\x32(.agent_executor.api.ledger.v1.TokenUsageB\x06\xbaH\x03\xc8\x01\x01\x12\x1d\n\x0b\x64\x65scription\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\xe8\x07\"\xc3\x01\n\x12RerateUsageRequest\x12\x17\n\x05model\x18\x01 \x01(\tB\x08\xbaH\x05r\x03(\xc8\x01\x12\x36\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x64ry_run\x18\x04 \x01(\x08\x12\x1d\n\x0b\x64\x65scription\x18\x05 \x01(\tB\x08\xbaH\x05r\x03(\xe8\x07\"a\n\x13RerateUsageResponse\x12\x16\n\x0e\x65xamined_count\x18\x01 \x01(\x03\x12\x15\n\rchanged_count\x18\x02 \x01(\x03\x12\x1b\n\x13\x64ifference_nano_usd\x18\x03 \x01(\x03\"/\n\x11GetRunCostRequest\x12\x1a\n\x06run_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x01\"\x87\x02\n\x07RunCost\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x39\n\x07\x65ntries\x18\x02 \x03(\x0b\x32(.agent_executor.api.ledger.v1.UsageEntry\x12?\n\x0creservations\x18\x03 \x03(\x0b\x32).agent_executor.api.ledger.v1.Reservation\x12\x39\n\x05total\x18\x04 \x01(\x0b\x32*.agent_executor.api.ledger.v1.UsageSummary\x12\x1a\n\x12\x65stimated_nano_usd\x18\x05 \x01(\x03\x12\x19\n\x11reserved_nano_usd\x18\x06 \x01(\x03\"\x9e\x02\n\x12\x45xportUsageRequest\x12#\n\x06\x66ormat\x18\x01 \x01(\tB\x13\xbaH\x10r\x0eR\x00R\x03\x63svR\x05\x66ocus\x12\x18\n\x06run_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12\x1a\n\x08\x61gent_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12\x19\n\x07user_id\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12\x17\n\x05model\x18\x05 \x01(\tB\x08\xbaH\x05r\x03(\xc8\x01\x12\x1b\n\ttool_name\x18\x06 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12.\n\nstart_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"<\n\x16VoidReservationRequest\x12\"\n\x0ereservation_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x02\";\n\x15GetReservationRequest\x12\"\n\x0ereservation_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x02\"N\n\x12StreamUsageRequest\x12\x38\n\x06\x66rames\x18\x01 \x03(\x0b\x32(.agent_executor.api.ledger.v1.UsageFrame\"\xf2\x04\n\nUsageFrame\x12\x36\n\x06header\x18\x01 \x01(\x0b\x32&.agent_executor.api.call.v1.CallHeader\x12\x44\n\x07reserve\x18\x02 \x01(\x0b\x32\x31.agent_executor.api.ledger.v1.ReserveUsageRequestH\x00\x12\x42\n\x06settle\x18\x03 \x01(\x0b\x32\x30.agent_executor.api.ledger.v1.SettleUsageRequestH\x00\x12\x44\n\x04void\x18\x04 \x01(\x0b\x32\x34.agent_executor.api.ledger.v1.VoidReservationRequestH\x00\x12\x42\n\x03get\x18\x05 \x01(\x0b\x32\x33.agent_executor.api.ledger.v1.GetReservationRequestH\x00\x12\x34\n\x06\x63\x61ncel\x18\x06 \x01(\x0b\x32\".agent_executor.api.call.v1.CancelH\x00\x12L\n\x0ereserve_amount\x18\x07 \x01(\x0b\x32\x32.agent_executor.api.ledger.v1.ReserveAmountRequestH\x00\x12\x46\n\x05renew\x18\x08 \x01(\x0b\x32\x35.agent_executor.api.ledger.v1.RenewReservationRequestH\x00\x12\x44\n\x07\x63orrect\x18\t \x01(\x0b\x32\x31.agent_executor.api.ledger.v1.CorrectUsageRequestH\x00\x42\x06\n\x04\x63\x61ll\"V\n\x13StreamUsageResponse\x12?\n\x06\x66rames\x18\x01 \x03(\x0b\x32/.agent_executor.api.ledger.v1.UsageOutcomeFrame\"\xfc\x03\n\x11UsageOutcomeFrame\x12\n\n\x02id\x18\x01 \x01(\x03\x12<\n\x07reserve\x18\x02 \x01(\x0b\x32).agent_executor.api.ledger.v1.ReservationH\x00\x12:\n\x06settle\x18\x03 \x01(\x0b\x32(.agent_executor.api.ledger.v1.UsageEntryH\x00\x12\x39\n\x04void\x18\x04 \x01(\x0b\x32).agent_executor.api.ledger.v1.ReservationH\x00\x12\x38\n\x03get\x18\x05 \x01(\x0b\x32).agent_executor.api.ledger.v1.ReservationH\x00\x12#\n\x05\x65rror\x18\x06 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12\x43\n\x0ereserve_amount\x18\x07 \x01(\x0b\x32).agent_executor.api.ledger.v1.ReservationH\x00\x12:\n\x05renew\x18\x08 \x01(\x0b\x32).agent_executor.api.ledger.v1.ReservationH\x00\x12;\n\x07\x63orrect\x18\t \x01(\x0b\x32(.agent_executor.api.ledger.v1.UsageEntryH\x00\x42\t\n\x07outcome\"\x8b\x03\n\x17ListUsageEntriesRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x04\x12\x18\n\x06run_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12\x1a\n\x08\x61gent_id\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12\x19\n\x07user_id\x18\x05 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12\x17\n\x05model\x18\x06 \x01(\tB\x08\xbaH\x05r\x03(\xc8\x01\x12.\n\nstart_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\ttool_name\x18\t \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12N\n\x04kind\x18\n \x01(\tB@\xbaH=r;R\x00R\nmodel_callR\ttool_callR\ncorrectionR\x08reratingR\nadjustment\"n\n\x18ListUsageEntriesResponse\x12\x39\n\x07\x65ntries\x18\x01 \x03(\x0b\x32(.agent_executor.api.ledger.v1.UsageEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa5\x04\n\x15SummarizeUsageRequest\x12W\n\x08group_by\x18\x01 \x03(\tBE\xbaHB\x92\x01?\x10\x07\x18\x01\"9r7R\x04userR\x05\x61gentR\x05modelR\x03runR\x03\x64\x61yR\x04toolR\x04kindR\x04hourR\x05month\x12\x18\n\x06run_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12\x1a\n\x08\x61gent_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12\x19\n\x07user_id\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12\x17\n\x05model\x18\x05 \x01(\tB\x08\xbaH\x05r\x03(\xc8\x01\x12.\n\nstart_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1d\n\tpage_size\x18\x08 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\t \x01(\tB\x08\xbaH\x05r\x03(\x80\x04\x12\x1b\n\ttool_name\x18\n \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12N\n\x04kind\x18\x0b \x01(\tB@\xbaH=r;R\x00R\nmodel_callR\ttool_callR\ncorrectionR\x08reratingR\nadjustment\x12\x1a\n\ttime_zone\x18\x0c \x01(\tB\x07\xbaH\x04r\x02(@\x12%\n\x08order_by\x18\r \x01(\tB\x13\xbaH\x10r\x0eR\x00R\x04\x63ostR\x04time\"\xab\x01\n\x16SummarizeUsageResponse\x12=\n\tsummaries\x18\x01 \x03(\x0b\x32*.agent_executor.api.ledger.v1.UsageSummary\x12\x39\n\x05total\x18\x02 \x01(\x0b\x32*.agent_executor.api.ledger.v1.UsageSummary\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"\x8c\x03\n\x0cUsageSummary\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x0e\n\x06run_id\x18\x04 \x01(\t\x12\x0b\n\x03\x64\x61y\x18\x05 \x01(\t\x12\x13\n\x0b\x65ntry_count\x18\x06 \x01(\x03\x12\x14\n\x0cinput_tokens\x18\x07 \x01(\x03\x12\x15\n\routput_tokens\x18\x08 \x01(\x03\x12\x1f\n\x17\x63\x61\x63he_read_input_tokens\x18\t \x01(\x03\x12&\n\x1e\x63\x61\x63he_creation_input_tokens_5m\x18\n \x01(\x03\x12&\n\x1e\x63\x61\x63he_creation_input_tokens_1h\x18\x0b \x01(\x03\x12\x13\n\x0btokens_used\x18\x0c \x01(\x03\x12\x15\n\rcost_nano_usd\x18\r \x01(\x03\x12\x10\n\x08\x63ost_usd\x18\x0e \x01(\x01\x12\x11\n\ttool_name\x18\x0f \x01(\t\x12\x0c\n\x04kind\x18\x10 \x01(\t\x12\x0c\n\x04hour\x18\x11 \x01(\t\x12\r\n\x05month\x18\x12 \x01(\t2\xa7\x0e\n\x0cUsageService\x12l\n\x0cReserveUsage\x12\x31.agent_executor.api.ledger.v1.ReserveUsageRequest\x1a).agent_executor.api.ledger.v1.Reservation\x12n\n\rReserveAmount\x12\x32.agent_executor.api.ledger.v1.ReserveAmountRequest\x1a).agent_executor.api.ledger.v1.Reservation\x12t\n\x10RenewReservation\x12\x35.agent_executor.api.ledger.v1.RenewReservationRequest\x1a).agent_executor.api.ledger.v1.Reservation\x12i\n\x0bSettleUsage\x12\x30.agent_executor.api.ledger.v1.SettleUsageRequest\x1a(.agent_executor.api.ledger.v1.UsageEntry\x12r\n\x0fVoidReservation\x12\x34.agent_executor.api.ledger.v1.VoidReservationRequest\x1a).agent_executor.api.ledger.v1.Reservation\x12p\n\x0eGetReservation\x12\x33.agent_executor.api.ledger.v1.GetReservationRequest\x1a).agent_executor.api.ledger.v1.Reservation\x12v\n\x0bStreamUsage\x12\x30.agent_executor.api.ledger.v1.StreamUsageRequest\x1a\x31.agent_executor.api.ledger.v1.StreamUsageResponse(\x01\x30\x01\x12\x94\x01\n\x0bRecordUsage\x12\x30.agent_executor.api.ledger.v1.RecordUsageRequest\x1a\x31.agent_executor.api.ledger.v1.RecordUsageResponse\" \x82\xd3\xe4\x93\x02\x1a\"\x15/api/v1/usage/entries:\x01*\x12\x91\x01\n\x0c\x43orrectUsage\x12\x31.agent_executor.api.ledger.v1.CorrectUsageRequest\x1a(.agent_executor.api.ledger.v1.UsageEntry\"$\x82\xd3\xe4\x93\x02\x1e\"\x19/api/v1/usage/corrections:\x01*\x12\x93\x01\n\x0bRerateUsage\x12\x30.agent_executor.api.ledger.v1.RerateUsageRequest\x1a\x31.agent_executor.api.ledger.v1.RerateUsageResponse\"\x1f\x82\xd3\xe4\x93\x02\x19\"\x14/api/v1/usage/rerate:\x01*\x12\x89\x01\n\nGetRunCost\x12/.agent_executor.api.ledger.v1.GetRunCostRequest\x1a%.agent_executor.api.ledger.v1.RunCost\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/api/v1/usage/runs/{run_id}\x12u\n\x0b\x45xportUsage\x12\x30.agent_executor.api.ledger.v1.ExportUsageRequest\x1a\x14.google.api.HttpBody\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/api/v1/usage/export0\x01\x12\xa0\x01\n\x10ListUsageEntries\x12\x35.agent_executor.api.ledger.v1.ListUsageEntriesRequest\x1a\x36.agent_executor.api.ledger.v1.ListUsageEntriesResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/api/v1/usage/entries\x12\x92\x01\n\x0eSummarizeUsage\x12\x33.agent_executor.api.ledger.v1.SummarizeUsageRequest\x1a\x34.agent_executor.api.ledger.v1.SummarizeUsageResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/api/v1/usageb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -51,6 +52,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESERVEUSAGEREQUEST'].fields_by_name['max_output_tokens']._serialized_options = b'\272H\004\032\002 \000'
   _globals['_RESERVEUSAGEREQUEST'].fields_by_name['ttl_seconds']._loaded_options = None
   _globals['_RESERVEUSAGEREQUEST'].fields_by_name['ttl_seconds']._serialized_options = b'\272H\010\032\006\030\200\243\005(\000'
+  _globals['_RESERVEUSAGEREQUEST'].fields_by_name['parent_reservation_id']._loaded_options = None
+  _globals['_RESERVEUSAGEREQUEST'].fields_by_name['parent_reservation_id']._serialized_options = b'\272H\005r\003(\200\002'
+  _globals['_RESERVEUSAGEREQUEST'].fields_by_name['min_output_tokens']._loaded_options = None
+  _globals['_RESERVEUSAGEREQUEST'].fields_by_name['min_output_tokens']._serialized_options = b'\272H\004\032\002(\000'
+  _globals['_RESERVEUSAGEREQUEST'].fields_by_name['processing']._loaded_options = None
+  _globals['_RESERVEUSAGEREQUEST'].fields_by_name['processing']._serialized_options = b'\272H\013r\tR\000R\005batch'
+  _globals['_RESERVEUSAGEREQUEST'].fields_by_name['speed']._loaded_options = None
+  _globals['_RESERVEUSAGEREQUEST'].fields_by_name['speed']._serialized_options = b'\272H\nr\010R\000R\004fast'
+  _globals['_RESERVEAMOUNTREQUEST'].fields_by_name['reservation_id']._loaded_options = None
+  _globals['_RESERVEAMOUNTREQUEST'].fields_by_name['reservation_id']._serialized_options = b'\272H\007r\005\020\001(\200\002'
+  _globals['_RESERVEAMOUNTREQUEST'].fields_by_name['agent_id']._loaded_options = None
+  _globals['_RESERVEAMOUNTREQUEST'].fields_by_name['agent_id']._serialized_options = b'\272H\007r\005\020\001(\200\001'
+  _globals['_RESERVEAMOUNTREQUEST'].fields_by_name['run_id']._loaded_options = None
+  _globals['_RESERVEAMOUNTREQUEST'].fields_by_name['run_id']._serialized_options = b'\272H\007r\005\020\001(\200\001'
+  _globals['_RESERVEAMOUNTREQUEST'].fields_by_name['amount_nano_usd']._loaded_options = None
+  _globals['_RESERVEAMOUNTREQUEST'].fields_by_name['amount_nano_usd']._serialized_options = b'\272H\r\"\013\030\200\200\352\327\274\256\376\017 \000'
+  _globals['_RESERVEAMOUNTREQUEST'].fields_by_name['ttl_seconds']._loaded_options = None
+  _globals['_RESERVEAMOUNTREQUEST'].fields_by_name['ttl_seconds']._serialized_options = b'\272H\010\032\006\030\200\243\005(\000'
+  _globals['_RESERVEAMOUNTREQUEST'].fields_by_name['parent_reservation_id']._loaded_options = None
+  _globals['_RESERVEAMOUNTREQUEST'].fields_by_name['parent_reservation_id']._serialized_options = b'\272H\005r\003(\200\002'
+  _globals['_RENEWRESERVATIONREQUEST'].fields_by_name['reservation_id']._loaded_options = None
+  _globals['_RENEWRESERVATIONREQUEST'].fields_by_name['reservation_id']._serialized_options = b'\272H\007r\005\020\001(\200\002'
+  _globals['_RENEWRESERVATIONREQUEST'].fields_by_name['ttl_seconds']._loaded_options = None
+  _globals['_RENEWRESERVATIONREQUEST'].fields_by_name['ttl_seconds']._serialized_options = b'\272H\010\032\006\030\200\243\005(\001'
   _globals['_SETTLEUSAGEREQUEST'].fields_by_name['entry_id']._loaded_options = None
   _globals['_SETTLEUSAGEREQUEST'].fields_by_name['entry_id']._serialized_options = b'\272H\007r\005\020\001(\200\002'
   _globals['_SETTLEUSAGEREQUEST'].fields_by_name['reservation_id']._loaded_options = None
@@ -63,6 +88,42 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SETTLEUSAGEREQUEST'].fields_by_name['model']._serialized_options = b'\272H\007r\005\020\001(\310\001'
   _globals['_SETTLEUSAGEREQUEST'].fields_by_name['usage']._loaded_options = None
   _globals['_SETTLEUSAGEREQUEST'].fields_by_name['usage']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_SETTLEUSAGEREQUEST'].fields_by_name['attempt']._loaded_options = None
+  _globals['_SETTLEUSAGEREQUEST'].fields_by_name['attempt']._serialized_options = b'\272H\007\032\005\030\350\007(\000'
+  _globals['_SETTLEUSAGEREQUEST'].fields_by_name['processing']._loaded_options = None
+  _globals['_SETTLEUSAGEREQUEST'].fields_by_name['processing']._serialized_options = b'\272H\013r\tR\000R\005batch'
+  _globals['_SETTLEUSAGEREQUEST'].fields_by_name['speed']._loaded_options = None
+  _globals['_SETTLEUSAGEREQUEST'].fields_by_name['speed']._serialized_options = b'\272H\nr\010R\000R\004fast'
+  _globals['_SETTLEUSAGEREQUEST'].fields_by_name['tool_uses']._loaded_options = None
+  _globals['_SETTLEUSAGEREQUEST'].fields_by_name['tool_uses']._serialized_options = b'\272H\006\222\001\003\020\350\007'
+  _globals['_CORRECTUSAGEREQUEST'].fields_by_name['entry_id']._loaded_options = None
+  _globals['_CORRECTUSAGEREQUEST'].fields_by_name['entry_id']._serialized_options = b'\272H\007r\005\020\001(\200\002'
+  _globals['_CORRECTUSAGEREQUEST'].fields_by_name['corrects_entry_id']._loaded_options = None
+  _globals['_CORRECTUSAGEREQUEST'].fields_by_name['corrects_entry_id']._serialized_options = b'\272H\007r\005\020\001(\200\002'
+  _globals['_CORRECTUSAGEREQUEST'].fields_by_name['usage']._loaded_options = None
+  _globals['_CORRECTUSAGEREQUEST'].fields_by_name['usage']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_CORRECTUSAGEREQUEST'].fields_by_name['description']._loaded_options = None
+  _globals['_CORRECTUSAGEREQUEST'].fields_by_name['description']._serialized_options = b'\272H\005r\003(\350\007'
+  _globals['_RERATEUSAGEREQUEST'].fields_by_name['model']._loaded_options = None
+  _globals['_RERATEUSAGEREQUEST'].fields_by_name['model']._serialized_options = b'\272H\005r\003(\310\001'
+  _globals['_RERATEUSAGEREQUEST'].fields_by_name['start_time']._loaded_options = None
+  _globals['_RERATEUSAGEREQUEST'].fields_by_name['start_time']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_RERATEUSAGEREQUEST'].fields_by_name['description']._loaded_options = None
+  _globals['_RERATEUSAGEREQUEST'].fields_by_name['description']._serialized_options = b'\272H\005r\003(\350\007'
+  _globals['_GETRUNCOSTREQUEST'].fields_by_name['run_id']._loaded_options = None
+  _globals['_GETRUNCOSTREQUEST'].fields_by_name['run_id']._serialized_options = b'\272H\007r\005\020\001(\200\001'
+  _globals['_EXPORTUSAGEREQUEST'].fields_by_name['format']._loaded_options = None
+  _globals['_EXPORTUSAGEREQUEST'].fields_by_name['format']._serialized_options = b'\272H\020r\016R\000R\003csvR\005focus'
+  _globals['_EXPORTUSAGEREQUEST'].fields_by_name['run_id']._loaded_options = None
+  _globals['_EXPORTUSAGEREQUEST'].fields_by_name['run_id']._serialized_options = b'\272H\005r\003(\200\001'
+  _globals['_EXPORTUSAGEREQUEST'].fields_by_name['agent_id']._loaded_options = None
+  _globals['_EXPORTUSAGEREQUEST'].fields_by_name['agent_id']._serialized_options = b'\272H\005r\003(\200\001'
+  _globals['_EXPORTUSAGEREQUEST'].fields_by_name['user_id']._loaded_options = None
+  _globals['_EXPORTUSAGEREQUEST'].fields_by_name['user_id']._serialized_options = b'\272H\005r\003(\200\001'
+  _globals['_EXPORTUSAGEREQUEST'].fields_by_name['model']._loaded_options = None
+  _globals['_EXPORTUSAGEREQUEST'].fields_by_name['model']._serialized_options = b'\272H\005r\003(\310\001'
+  _globals['_EXPORTUSAGEREQUEST'].fields_by_name['tool_name']._loaded_options = None
+  _globals['_EXPORTUSAGEREQUEST'].fields_by_name['tool_name']._serialized_options = b'\272H\005r\003(\200\001'
   _globals['_VOIDRESERVATIONREQUEST'].fields_by_name['reservation_id']._loaded_options = None
   _globals['_VOIDRESERVATIONREQUEST'].fields_by_name['reservation_id']._serialized_options = b'\272H\007r\005\020\001(\200\002'
   _globals['_GETRESERVATIONREQUEST'].fields_by_name['reservation_id']._loaded_options = None
@@ -79,8 +140,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTUSAGEENTRIESREQUEST'].fields_by_name['user_id']._serialized_options = b'\272H\005r\003(\200\001'
   _globals['_LISTUSAGEENTRIESREQUEST'].fields_by_name['model']._loaded_options = None
   _globals['_LISTUSAGEENTRIESREQUEST'].fields_by_name['model']._serialized_options = b'\272H\005r\003(\310\001'
+  _globals['_LISTUSAGEENTRIESREQUEST'].fields_by_name['tool_name']._loaded_options = None
+  _globals['_LISTUSAGEENTRIESREQUEST'].fields_by_name['tool_name']._serialized_options = b'\272H\005r\003(\200\001'
+  _globals['_LISTUSAGEENTRIESREQUEST'].fields_by_name['kind']._loaded_options = None
+  _globals['_LISTUSAGEENTRIESREQUEST'].fields_by_name['kind']._serialized_options = b'\272H=r;R\000R\nmodel_callR\ttool_callR\ncorrectionR\010reratingR\nadjustment'
   _globals['_SUMMARIZEUSAGEREQUEST'].fields_by_name['group_by']._loaded_options = None
-  _globals['_SUMMARIZEUSAGEREQUEST'].fields_by_name['group_by']._serialized_options = b'\272H)\222\001&\020\005\030\001\" r\036R\004userR\005agentR\005modelR\003runR\003day'
+  _globals['_SUMMARIZEUSAGEREQUEST'].fields_by_name['group_by']._serialized_options = b'\272HB\222\001?\020\007\030\001\"9r7R\004userR\005agentR\005modelR\003runR\003dayR\004toolR\004kindR\004hourR\005month'
   _globals['_SUMMARIZEUSAGEREQUEST'].fields_by_name['run_id']._loaded_options = None
   _globals['_SUMMARIZEUSAGEREQUEST'].fields_by_name['run_id']._serialized_options = b'\272H\005r\003(\200\001'
   _globals['_SUMMARIZEUSAGEREQUEST'].fields_by_name['agent_id']._loaded_options = None
@@ -93,36 +158,76 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SUMMARIZEUSAGEREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\350\007(\000'
   _globals['_SUMMARIZEUSAGEREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_SUMMARIZEUSAGEREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003(\200\004'
+  _globals['_SUMMARIZEUSAGEREQUEST'].fields_by_name['tool_name']._loaded_options = None
+  _globals['_SUMMARIZEUSAGEREQUEST'].fields_by_name['tool_name']._serialized_options = b'\272H\005r\003(\200\001'
+  _globals['_SUMMARIZEUSAGEREQUEST'].fields_by_name['kind']._loaded_options = None
+  _globals['_SUMMARIZEUSAGEREQUEST'].fields_by_name['kind']._serialized_options = b'\272H=r;R\000R\nmodel_callR\ttool_callR\ncorrectionR\010reratingR\nadjustment'
+  _globals['_SUMMARIZEUSAGEREQUEST'].fields_by_name['time_zone']._loaded_options = None
+  _globals['_SUMMARIZEUSAGEREQUEST'].fields_by_name['time_zone']._serialized_options = b'\272H\004r\002(@'
+  _globals['_SUMMARIZEUSAGEREQUEST'].fields_by_name['order_by']._loaded_options = None
+  _globals['_SUMMARIZEUSAGEREQUEST'].fields_by_name['order_by']._serialized_options = b'\272H\020r\016R\000R\004costR\004time'
+  _globals['_USAGESERVICE'].methods_by_name['RecordUsage']._loaded_options = None
+  _globals['_USAGESERVICE'].methods_by_name['RecordUsage']._serialized_options = b'\202\323\344\223\002\032\"\025/api/v1/usage/entries:\001*'
+  _globals['_USAGESERVICE'].methods_by_name['CorrectUsage']._loaded_options = None
+  _globals['_USAGESERVICE'].methods_by_name['CorrectUsage']._serialized_options = b'\202\323\344\223\002\036\"\031/api/v1/usage/corrections:\001*'
+  _globals['_USAGESERVICE'].methods_by_name['RerateUsage']._loaded_options = None
+  _globals['_USAGESERVICE'].methods_by_name['RerateUsage']._serialized_options = b'\202\323\344\223\002\031\"\024/api/v1/usage/rerate:\001*'
+  _globals['_USAGESERVICE'].methods_by_name['GetRunCost']._loaded_options = None
+  _globals['_USAGESERVICE'].methods_by_name['GetRunCost']._serialized_options = b'\202\323\344\223\002\035\022\033/api/v1/usage/runs/{run_id}'
+  _globals['_USAGESERVICE'].methods_by_name['ExportUsage']._loaded_options = None
+  _globals['_USAGESERVICE'].methods_by_name['ExportUsage']._serialized_options = b'\202\323\344\223\002\026\022\024/api/v1/usage/export'
   _globals['_USAGESERVICE'].methods_by_name['ListUsageEntries']._loaded_options = None
   _globals['_USAGESERVICE'].methods_by_name['ListUsageEntries']._serialized_options = b'\202\323\344\223\002\027\022\025/api/v1/usage/entries'
   _globals['_USAGESERVICE'].methods_by_name['SummarizeUsage']._loaded_options = None
   _globals['_USAGESERVICE'].methods_by_name['SummarizeUsage']._serialized_options = b'\202\323\344\223\002\017\022\r/api/v1/usage'
-  _globals['_RESERVEUSAGEREQUEST']._serialized_start=281
-  _globals['_RESERVEUSAGEREQUEST']._serialized_end=550
-  _globals['_SETTLEUSAGEREQUEST']._serialized_start=553
-  _globals['_SETTLEUSAGEREQUEST']._serialized_end=823
-  _globals['_VOIDRESERVATIONREQUEST']._serialized_start=825
-  _globals['_VOIDRESERVATIONREQUEST']._serialized_end=885
-  _globals['_GETRESERVATIONREQUEST']._serialized_start=887
-  _globals['_GETRESERVATIONREQUEST']._serialized_end=946
-  _globals['_STREAMUSAGEREQUEST']._serialized_start=948
-  _globals['_STREAMUSAGEREQUEST']._serialized_end=1026
-  _globals['_USAGEFRAME']._serialized_start=1029
-  _globals['_USAGEFRAME']._serialized_end=1435
-  _globals['_STREAMUSAGERESPONSE']._serialized_start=1437
-  _globals['_STREAMUSAGERESPONSE']._serialized_end=1523
-  _globals['_USAGEOUTCOMEFRAME']._serialized_start=1526
-  _globals['_USAGEOUTCOMEFRAME']._serialized_end=1844
-  _globals['_LISTUSAGEENTRIESREQUEST']._serialized_start=1847
-  _globals['_LISTUSAGEENTRIESREQUEST']._serialized_end=2133
-  _globals['_LISTUSAGEENTRIESRESPONSE']._serialized_start=2135
-  _globals['_LISTUSAGEENTRIESRESPONSE']._serialized_end=2245
-  _globals['_SUMMARIZEUSAGEREQUEST']._serialized_start=2248
-  _globals['_SUMMARIZEUSAGEREQUEST']._serialized_end=2596
-  _globals['_SUMMARIZEUSAGERESPONSE']._serialized_start=2599
-  _globals['_SUMMARIZEUSAGERESPONSE']._serialized_end=2770
-  _globals['_USAGESUMMARY']._serialized_start=2773
-  _globals['_USAGESUMMARY']._serialized_end=3107
-  _globals['_USAGESERVICE']._serialized_start=3110
-  _globals['_USAGESERVICE']._serialized_end=4003
+  _globals['_RESERVEUSAGEREQUEST']._serialized_start=308
+  _globals['_RESERVEUSAGEREQUEST']._serialized_end=720
+  _globals['_RESERVEAMOUNTREQUEST']._serialized_start=723
+  _globals['_RESERVEAMOUNTREQUEST']._serialized_end=957
+  _globals['_RENEWRESERVATIONREQUEST']._serialized_start=959
+  _globals['_RENEWRESERVATIONREQUEST']._serialized_end=1054
+  _globals['_SETTLEUSAGEREQUEST']._serialized_start=1057
+  _globals['_SETTLEUSAGEREQUEST']._serialized_end=1551
+  _globals['_RECORDUSAGEREQUEST']._serialized_start=1553
+  _globals['_RECORDUSAGEREQUEST']._serialized_end=1633
+  _globals['_USAGERECORD']._serialized_start=1636
+  _globals['_USAGERECORD']._serialized_end=2008
+  _globals['_RECORDUSAGERESPONSE']._serialized_start=2010
+  _globals['_RECORDUSAGERESPONSE']._serialized_end=2102
+  _globals['_CORRECTUSAGEREQUEST']._serialized_start=2105
+  _globals['_CORRECTUSAGEREQUEST']._serialized_end=2291
+  _globals['_RERATEUSAGEREQUEST']._serialized_start=2294
+  _globals['_RERATEUSAGEREQUEST']._serialized_end=2489
+  _globals['_RERATEUSAGERESPONSE']._serialized_start=2491
+  _globals['_RERATEUSAGERESPONSE']._serialized_end=2588
+  _globals['_GETRUNCOSTREQUEST']._serialized_start=2590
+  _globals['_GETRUNCOSTREQUEST']._serialized_end=2637
+  _globals['_RUNCOST']._serialized_start=2640
+  _globals['_RUNCOST']._serialized_end=2903
+  _globals['_EXPORTUSAGEREQUEST']._serialized_start=2906
+  _globals['_EXPORTUSAGEREQUEST']._serialized_end=3192
+  _globals['_VOIDRESERVATIONREQUEST']._serialized_start=3194
+  _globals['_VOIDRESERVATIONREQUEST']._serialized_end=3254
+  _globals['_GETRESERVATIONREQUEST']._serialized_start=3256
+  _globals['_GETRESERVATIONREQUEST']._serialized_end=3315
+  _globals['_STREAMUSAGEREQUEST']._serialized_start=3317
+  _globals['_STREAMUSAGEREQUEST']._serialized_end=3395
+  _globals['_USAGEFRAME']._serialized_start=3398
+  _globals['_USAGEFRAME']._serialized_end=4024
+  _globals['_STREAMUSAGERESPONSE']._serialized_start=4026
+  _globals['_STREAMUSAGERESPONSE']._serialized_end=4112
+  _globals['_USAGEOUTCOMEFRAME']._serialized_start=4115
+  _globals['_USAGEOUTCOMEFRAME']._serialized_end=4623
+  _globals['_LISTUSAGEENTRIESREQUEST']._serialized_start=4626
+  _globals['_LISTUSAGEENTRIESREQUEST']._serialized_end=5021
+  _globals['_LISTUSAGEENTRIESRESPONSE']._serialized_start=5023
+  _globals['_LISTUSAGEENTRIESRESPONSE']._serialized_end=5133
+  _globals['_SUMMARIZEUSAGEREQUEST']._serialized_start=5136
+  _globals['_SUMMARIZEUSAGEREQUEST']._serialized_end=5685
+  _globals['_SUMMARIZEUSAGERESPONSE']._serialized_start=5688
+  _globals['_SUMMARIZEUSAGERESPONSE']._serialized_end=5859
+  _globals['_USAGESUMMARY']._serialized_start=5862
+  _globals['_USAGESUMMARY']._serialized_end=6258
+  _globals['_USAGESERVICE']._serialized_start=6261
+  _globals['_USAGESERVICE']._serialized_end=8092
 # @@protoc_insertion_point(module_scope)

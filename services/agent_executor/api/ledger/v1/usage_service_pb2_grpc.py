@@ -5,6 +5,7 @@ import warnings
 
 from agent_executor.api.ledger.v1 import usage_pb2 as agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__pb2
 from agent_executor.api.ledger.v1 import usage_service_pb2 as agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__service__pb2
+from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -41,6 +42,16 @@ class UsageServiceStub:
                 request_serializer=agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__service__pb2.ReserveUsageRequest.SerializeToString,
                 response_deserializer=agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__pb2.Reservation.FromString,
                 _registered_method=True)
+        self.ReserveAmount = channel.unary_unary(
+                '/agent_executor.api.ledger.v1.UsageService/ReserveAmount',
+                request_serializer=agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__service__pb2.ReserveAmountRequest.SerializeToString,
+                response_deserializer=agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__pb2.Reservation.FromString,
+                _registered_method=True)
+        self.RenewReservation = channel.unary_unary(
+                '/agent_executor.api.ledger.v1.UsageService/RenewReservation',
+                request_serializer=agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__service__pb2.RenewReservationRequest.SerializeToString,
+                response_deserializer=agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__pb2.Reservation.FromString,
+                _registered_method=True)
         self.SettleUsage = channel.unary_unary(
                 '/agent_executor.api.ledger.v1.UsageService/SettleUsage',
                 request_serializer=agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__service__pb2.SettleUsageRequest.SerializeToString,
@@ -60,6 +71,31 @@ class UsageServiceStub:
                 '/agent_executor.api.ledger.v1.UsageService/StreamUsage',
                 request_serializer=agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__service__pb2.StreamUsageRequest.SerializeToString,
                 response_deserializer=agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__service__pb2.StreamUsageResponse.FromString,
+                _registered_method=True)
+        self.RecordUsage = channel.unary_unary(
+                '/agent_executor.api.ledger.v1.UsageService/RecordUsage',
+                request_serializer=agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__service__pb2.RecordUsageRequest.SerializeToString,
+                response_deserializer=agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__service__pb2.RecordUsageResponse.FromString,
+                _registered_method=True)
+        self.CorrectUsage = channel.unary_unary(
+                '/agent_executor.api.ledger.v1.UsageService/CorrectUsage',
+                request_serializer=agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__service__pb2.CorrectUsageRequest.SerializeToString,
+                response_deserializer=agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__pb2.UsageEntry.FromString,
+                _registered_method=True)
+        self.RerateUsage = channel.unary_unary(
+                '/agent_executor.api.ledger.v1.UsageService/RerateUsage',
+                request_serializer=agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__service__pb2.RerateUsageRequest.SerializeToString,
+                response_deserializer=agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__service__pb2.RerateUsageResponse.FromString,
+                _registered_method=True)
+        self.GetRunCost = channel.unary_unary(
+                '/agent_executor.api.ledger.v1.UsageService/GetRunCost',
+                request_serializer=agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__service__pb2.GetRunCostRequest.SerializeToString,
+                response_deserializer=agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__service__pb2.RunCost.FromString,
+                _registered_method=True)
+        self.ExportUsage = channel.unary_stream(
+                '/agent_executor.api.ledger.v1.UsageService/ExportUsage',
+                request_serializer=agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__service__pb2.ExportUsageRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
                 _registered_method=True)
         self.ListUsageEntries = channel.unary_unary(
                 '/agent_executor.api.ledger.v1.UsageService/ListUsageEntries',
@@ -81,8 +117,28 @@ class UsageServiceServicer:
         """Holds the worst case of a model call against every budget that applies, all or none. The same
         id with the same content gets the first answer again.
         Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:write; INVALID_ARGUMENT, also for a
-        model without a price (UNKNOWN_MODEL); RESOURCE_EXHAUSTED (BUDGET_EXCEEDED); ALREADY_EXISTS
-        (ENTRY_CONFLICT).
+        model without a price (UNKNOWN_MODEL); RESOURCE_EXHAUSTED (BUDGET_EXCEEDED), whose metadata say
+        which budget or parent refuses, what is left, and when it resets; NOT_FOUND
+        (RESERVATION_NOT_FOUND) for a parent that never was; ALREADY_EXISTS (ENTRY_CONFLICT).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReserveAmount(self, request, context):
+        """Holds an amount for a run, from which its model calls and the runs that it starts may draw: a
+        reservation that names it as its parent is covered by it, and not held a second time. To void it
+        frees what nobody has drawn. The same id with the same content gets the first answer again.
+        Errors: those of ReserveUsage, without UNKNOWN_MODEL.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RenewReservation(self, request, context):
+        """Lets an open hold end later, for a caller that lives and needs longer. It never ends earlier.
+        Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:write; NOT_FOUND
+        (RESERVATION_NOT_FOUND); FAILED_PRECONDITION if it is not open any more.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -128,6 +184,57 @@ class UsageServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RecordUsage(self, request, context):
+        """Records usage in bulk: of models and tools that were called elsewhere, of the past, and
+        adjustments. All rows are checked first; if one is bad, the error names it (`entries[7].model`)
+        and none is recorded. Rows whose id is recorded with the same content count as recorded; so a
+        batch may be sent again after any failure.
+        Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:write, or without ledger:admin for an
+        adjustment or another user's usage; INVALID_ARGUMENT, also UNKNOWN_MODEL; ALREADY_EXISTS
+        (ENTRY_CONFLICT).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CorrectUsage(self, request, context):
+        """Corrects the usage of an entry, for example of an estimate once the provider's own count is
+        known. The correction is a new entry, whose counts and cost are the differences to what the entry
+        and its earlier corrections come to.
+        Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:write; NOT_FOUND
+        (USAGE_ENTRY_NOT_FOUND); FAILED_PRECONDITION if the entry is no model call; INVALID_ARGUMENT;
+        ALREADY_EXISTS (ENTRY_CONFLICT).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RerateUsage(self, request, context):
+        """Prices past model calls again, by the rate cards that hold now for the time of each call. What
+        costs something else gets a new entry with the difference. To do it twice changes nothing more.
+        Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:admin; INVALID_ARGUMENT.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRunCost(self, request, context):
+        """Returns what a run cost, step by step: also what failed, was retried or cancelled.
+        Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:read; NOT_FOUND (RUN_NOT_FOUND) if the
+        ledger knows nothing of the run.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportUsage(self, request, context):
+        """Sends entries as a file, oldest first.
+        Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:read; INVALID_ARGUMENT.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListUsageEntries(self, request, context):
         """Lists ledger entries of the caller's organization, newest first.
         Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:read; INVALID_ARGUMENT for a page
@@ -153,6 +260,16 @@ def add_UsageServiceServicer_to_server(servicer, server):
                     request_deserializer=agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__service__pb2.ReserveUsageRequest.FromString,
                     response_serializer=agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__pb2.Reservation.SerializeToString,
             ),
+            'ReserveAmount': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReserveAmount,
+                    request_deserializer=agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__service__pb2.ReserveAmountRequest.FromString,
+                    response_serializer=agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__pb2.Reservation.SerializeToString,
+            ),
+            'RenewReservation': grpc.unary_unary_rpc_method_handler(
+                    servicer.RenewReservation,
+                    request_deserializer=agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__service__pb2.RenewReservationRequest.FromString,
+                    response_serializer=agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__pb2.Reservation.SerializeToString,
+            ),
             'SettleUsage': grpc.unary_unary_rpc_method_handler(
                     servicer.SettleUsage,
                     request_deserializer=agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__service__pb2.SettleUsageRequest.FromString,
@@ -172,6 +289,31 @@ def add_UsageServiceServicer_to_server(servicer, server):
                     servicer.StreamUsage,
                     request_deserializer=agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__service__pb2.StreamUsageRequest.FromString,
                     response_serializer=agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__service__pb2.StreamUsageResponse.SerializeToString,
+            ),
+            'RecordUsage': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordUsage,
+                    request_deserializer=agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__service__pb2.RecordUsageRequest.FromString,
+                    response_serializer=agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__service__pb2.RecordUsageResponse.SerializeToString,
+            ),
+            'CorrectUsage': grpc.unary_unary_rpc_method_handler(
+                    servicer.CorrectUsage,
+                    request_deserializer=agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__service__pb2.CorrectUsageRequest.FromString,
+                    response_serializer=agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__pb2.UsageEntry.SerializeToString,
+            ),
+            'RerateUsage': grpc.unary_unary_rpc_method_handler(
+                    servicer.RerateUsage,
+                    request_deserializer=agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__service__pb2.RerateUsageRequest.FromString,
+                    response_serializer=agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__service__pb2.RerateUsageResponse.SerializeToString,
+            ),
+            'GetRunCost': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRunCost,
+                    request_deserializer=agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__service__pb2.GetRunCostRequest.FromString,
+                    response_serializer=agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__service__pb2.RunCost.SerializeToString,
+            ),
+            'ExportUsage': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportUsage,
+                    request_deserializer=agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__service__pb2.ExportUsageRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
             'ListUsageEntries': grpc.unary_unary_rpc_method_handler(
                     servicer.ListUsageEntries,
@@ -211,6 +353,60 @@ class UsageService:
             target,
             '/agent_executor.api.ledger.v1.UsageService/ReserveUsage',
             agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__service__pb2.ReserveUsageRequest.SerializeToString,
+            agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__pb2.Reservation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReserveAmount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/agent_executor.api.ledger.v1.UsageService/ReserveAmount',
+            agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__service__pb2.ReserveAmountRequest.SerializeToString,
+            agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__pb2.Reservation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RenewReservation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/agent_executor.api.ledger.v1.UsageService/RenewReservation',
+            agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__service__pb2.RenewReservationRequest.SerializeToString,
             agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__pb2.Reservation.FromString,
             options,
             channel_credentials,
@@ -320,6 +516,141 @@ class UsageService:
             '/agent_executor.api.ledger.v1.UsageService/StreamUsage',
             agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__service__pb2.StreamUsageRequest.SerializeToString,
             agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__service__pb2.StreamUsageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/agent_executor.api.ledger.v1.UsageService/RecordUsage',
+            agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__service__pb2.RecordUsageRequest.SerializeToString,
+            agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__service__pb2.RecordUsageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CorrectUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/agent_executor.api.ledger.v1.UsageService/CorrectUsage',
+            agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__service__pb2.CorrectUsageRequest.SerializeToString,
+            agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__pb2.UsageEntry.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RerateUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/agent_executor.api.ledger.v1.UsageService/RerateUsage',
+            agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__service__pb2.RerateUsageRequest.SerializeToString,
+            agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__service__pb2.RerateUsageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRunCost(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/agent_executor.api.ledger.v1.UsageService/GetRunCost',
+            agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__service__pb2.GetRunCostRequest.SerializeToString,
+            agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__service__pb2.RunCost.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/agent_executor.api.ledger.v1.UsageService/ExportUsage',
+            agent__executor_dot_api_dot_ledger_dot_v1_dot_usage__service__pb2.ExportUsageRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             options,
             channel_credentials,
             insecure,

@@ -6,6 +6,7 @@ Recording usage and asking about it."""
 from agent_executor.api.ledger.v1 import usage_pb2 as _usage_pb2
 from agent_executor.api.ledger.v1 import usage_service_pb2 as _usage_service_pb2
 from collections import abc as _abc
+from google.api import httpbody_pb2 as _httpbody_pb2
 from grpc import aio as _aio
 import abc as _abc_1
 import grpc as _grpc
@@ -38,8 +39,20 @@ class UsageServiceStub:
     """Holds the worst case of a model call against every budget that applies, all or none. The same
     id with the same content gets the first answer again.
     Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:write; INVALID_ARGUMENT, also for a
-    model without a price (UNKNOWN_MODEL); RESOURCE_EXHAUSTED (BUDGET_EXCEEDED); ALREADY_EXISTS
-    (ENTRY_CONFLICT).
+    model without a price (UNKNOWN_MODEL); RESOURCE_EXHAUSTED (BUDGET_EXCEEDED), whose metadata say
+    which budget or parent refuses, what is left, and when it resets; NOT_FOUND
+    (RESERVATION_NOT_FOUND) for a parent that never was; ALREADY_EXISTS (ENTRY_CONFLICT).
+    """
+    ReserveAmount: _grpc.UnaryUnaryMultiCallable[_usage_service_pb2.ReserveAmountRequest, _usage_pb2.Reservation]
+    """Holds an amount for a run, from which its model calls and the runs that it starts may draw: a
+    reservation that names it as its parent is covered by it, and not held a second time. To void it
+    frees what nobody has drawn. The same id with the same content gets the first answer again.
+    Errors: those of ReserveUsage, without UNKNOWN_MODEL.
+    """
+    RenewReservation: _grpc.UnaryUnaryMultiCallable[_usage_service_pb2.RenewReservationRequest, _usage_pb2.Reservation]
+    """Lets an open hold end later, for a caller that lives and needs longer. It never ends earlier.
+    Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:write; NOT_FOUND
+    (RESERVATION_NOT_FOUND); FAILED_PRECONDITION if it is not open any more.
     """
     SettleUsage: _grpc.UnaryUnaryMultiCallable[_usage_service_pb2.SettleUsageRequest, _usage_pb2.UsageEntry]
     """Records what a model call used and frees its hold. The same entry id with the same content gets
@@ -65,6 +78,37 @@ class UsageServiceStub:
     Errors: per frame those of the unary RPCs, and RESOURCE_EXHAUSTED (LIMIT_EXCEEDED) beyond the
     limit of concurrent calls; of the stream itself UNAVAILABLE when the service drains.
     """
+    RecordUsage: _grpc.UnaryUnaryMultiCallable[_usage_service_pb2.RecordUsageRequest, _usage_service_pb2.RecordUsageResponse]
+    """Records usage in bulk: of models and tools that were called elsewhere, of the past, and
+    adjustments. All rows are checked first; if one is bad, the error names it (`entries[7].model`)
+    and none is recorded. Rows whose id is recorded with the same content count as recorded; so a
+    batch may be sent again after any failure.
+    Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:write, or without ledger:admin for an
+    adjustment or another user's usage; INVALID_ARGUMENT, also UNKNOWN_MODEL; ALREADY_EXISTS
+    (ENTRY_CONFLICT).
+    """
+    CorrectUsage: _grpc.UnaryUnaryMultiCallable[_usage_service_pb2.CorrectUsageRequest, _usage_pb2.UsageEntry]
+    """Corrects the usage of an entry, for example of an estimate once the provider's own count is
+    known. The correction is a new entry, whose counts and cost are the differences to what the entry
+    and its earlier corrections come to.
+    Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:write; NOT_FOUND
+    (USAGE_ENTRY_NOT_FOUND); FAILED_PRECONDITION if the entry is no model call; INVALID_ARGUMENT;
+    ALREADY_EXISTS (ENTRY_CONFLICT).
+    """
+    RerateUsage: _grpc.UnaryUnaryMultiCallable[_usage_service_pb2.RerateUsageRequest, _usage_service_pb2.RerateUsageResponse]
+    """Prices past model calls again, by the rate cards that hold now for the time of each call. What
+    costs something else gets a new entry with the difference. To do it twice changes nothing more.
+    Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:admin; INVALID_ARGUMENT.
+    """
+    GetRunCost: _grpc.UnaryUnaryMultiCallable[_usage_service_pb2.GetRunCostRequest, _usage_service_pb2.RunCost]
+    """Returns what a run cost, step by step: also what failed, was retried or cancelled.
+    Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:read; NOT_FOUND (RUN_NOT_FOUND) if the
+    ledger knows nothing of the run.
+    """
+    ExportUsage: _grpc.UnaryStreamMultiCallable[_usage_service_pb2.ExportUsageRequest, _httpbody_pb2.HttpBody]
+    """Sends entries as a file, oldest first.
+    Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:read; INVALID_ARGUMENT.
+    """
     ListUsageEntries: _grpc.UnaryUnaryMultiCallable[_usage_service_pb2.ListUsageEntriesRequest, _usage_service_pb2.ListUsageEntriesResponse]
     """Lists ledger entries of the caller's organization, newest first.
     Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:read; INVALID_ARGUMENT for a page
@@ -84,8 +128,20 @@ class UsageServiceAsyncStub(UsageServiceStub):
     """Holds the worst case of a model call against every budget that applies, all or none. The same
     id with the same content gets the first answer again.
     Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:write; INVALID_ARGUMENT, also for a
-    model without a price (UNKNOWN_MODEL); RESOURCE_EXHAUSTED (BUDGET_EXCEEDED); ALREADY_EXISTS
-    (ENTRY_CONFLICT).
+    model without a price (UNKNOWN_MODEL); RESOURCE_EXHAUSTED (BUDGET_EXCEEDED), whose metadata say
+    which budget or parent refuses, what is left, and when it resets; NOT_FOUND
+    (RESERVATION_NOT_FOUND) for a parent that never was; ALREADY_EXISTS (ENTRY_CONFLICT).
+    """
+    ReserveAmount: _aio.UnaryUnaryMultiCallable[_usage_service_pb2.ReserveAmountRequest, _usage_pb2.Reservation]  # type: ignore[assignment]
+    """Holds an amount for a run, from which its model calls and the runs that it starts may draw: a
+    reservation that names it as its parent is covered by it, and not held a second time. To void it
+    frees what nobody has drawn. The same id with the same content gets the first answer again.
+    Errors: those of ReserveUsage, without UNKNOWN_MODEL.
+    """
+    RenewReservation: _aio.UnaryUnaryMultiCallable[_usage_service_pb2.RenewReservationRequest, _usage_pb2.Reservation]  # type: ignore[assignment]
+    """Lets an open hold end later, for a caller that lives and needs longer. It never ends earlier.
+    Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:write; NOT_FOUND
+    (RESERVATION_NOT_FOUND); FAILED_PRECONDITION if it is not open any more.
     """
     SettleUsage: _aio.UnaryUnaryMultiCallable[_usage_service_pb2.SettleUsageRequest, _usage_pb2.UsageEntry]  # type: ignore[assignment]
     """Records what a model call used and frees its hold. The same entry id with the same content gets
@@ -111,6 +167,37 @@ class UsageServiceAsyncStub(UsageServiceStub):
     Errors: per frame those of the unary RPCs, and RESOURCE_EXHAUSTED (LIMIT_EXCEEDED) beyond the
     limit of concurrent calls; of the stream itself UNAVAILABLE when the service drains.
     """
+    RecordUsage: _aio.UnaryUnaryMultiCallable[_usage_service_pb2.RecordUsageRequest, _usage_service_pb2.RecordUsageResponse]  # type: ignore[assignment]
+    """Records usage in bulk: of models and tools that were called elsewhere, of the past, and
+    adjustments. All rows are checked first; if one is bad, the error names it (`entries[7].model`)
+    and none is recorded. Rows whose id is recorded with the same content count as recorded; so a
+    batch may be sent again after any failure.
+    Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:write, or without ledger:admin for an
+    adjustment or another user's usage; INVALID_ARGUMENT, also UNKNOWN_MODEL; ALREADY_EXISTS
+    (ENTRY_CONFLICT).
+    """
+    CorrectUsage: _aio.UnaryUnaryMultiCallable[_usage_service_pb2.CorrectUsageRequest, _usage_pb2.UsageEntry]  # type: ignore[assignment]
+    """Corrects the usage of an entry, for example of an estimate once the provider's own count is
+    known. The correction is a new entry, whose counts and cost are the differences to what the entry
+    and its earlier corrections come to.
+    Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:write; NOT_FOUND
+    (USAGE_ENTRY_NOT_FOUND); FAILED_PRECONDITION if the entry is no model call; INVALID_ARGUMENT;
+    ALREADY_EXISTS (ENTRY_CONFLICT).
+    """
+    RerateUsage: _aio.UnaryUnaryMultiCallable[_usage_service_pb2.RerateUsageRequest, _usage_service_pb2.RerateUsageResponse]  # type: ignore[assignment]
+    """Prices past model calls again, by the rate cards that hold now for the time of each call. What
+    costs something else gets a new entry with the difference. To do it twice changes nothing more.
+    Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:admin; INVALID_ARGUMENT.
+    """
+    GetRunCost: _aio.UnaryUnaryMultiCallable[_usage_service_pb2.GetRunCostRequest, _usage_service_pb2.RunCost]  # type: ignore[assignment]
+    """Returns what a run cost, step by step: also what failed, was retried or cancelled.
+    Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:read; NOT_FOUND (RUN_NOT_FOUND) if the
+    ledger knows nothing of the run.
+    """
+    ExportUsage: _aio.UnaryStreamMultiCallable[_usage_service_pb2.ExportUsageRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """Sends entries as a file, oldest first.
+    Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:read; INVALID_ARGUMENT.
+    """
     ListUsageEntries: _aio.UnaryUnaryMultiCallable[_usage_service_pb2.ListUsageEntriesRequest, _usage_service_pb2.ListUsageEntriesResponse]  # type: ignore[assignment]
     """Lists ledger entries of the caller's organization, newest first.
     Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:read; INVALID_ARGUMENT for a page
@@ -132,8 +219,30 @@ class UsageServiceServicer:
         """Holds the worst case of a model call against every budget that applies, all or none. The same
         id with the same content gets the first answer again.
         Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:write; INVALID_ARGUMENT, also for a
-        model without a price (UNKNOWN_MODEL); RESOURCE_EXHAUSTED (BUDGET_EXCEEDED); ALREADY_EXISTS
-        (ENTRY_CONFLICT).
+        model without a price (UNKNOWN_MODEL); RESOURCE_EXHAUSTED (BUDGET_EXCEEDED), whose metadata say
+        which budget or parent refuses, what is left, and when it resets; NOT_FOUND
+        (RESERVATION_NOT_FOUND) for a parent that never was; ALREADY_EXISTS (ENTRY_CONFLICT).
+        """
+
+    def ReserveAmount(
+        self,
+        request: _usage_service_pb2.ReserveAmountRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_usage_pb2.Reservation, _abc.Awaitable[_usage_pb2.Reservation]]:
+        """Holds an amount for a run, from which its model calls and the runs that it starts may draw: a
+        reservation that names it as its parent is covered by it, and not held a second time. To void it
+        frees what nobody has drawn. The same id with the same content gets the first answer again.
+        Errors: those of ReserveUsage, without UNKNOWN_MODEL.
+        """
+
+    def RenewReservation(
+        self,
+        request: _usage_service_pb2.RenewReservationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_usage_pb2.Reservation, _abc.Awaitable[_usage_pb2.Reservation]]:
+        """Lets an open hold end later, for a caller that lives and needs longer. It never ends earlier.
+        Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:write; NOT_FOUND
+        (RESERVATION_NOT_FOUND); FAILED_PRECONDITION if it is not open any more.
         """
 
     def SettleUsage(
@@ -178,6 +287,62 @@ class UsageServiceServicer:
         frame passes the same checks as its unary RPC and is answered in any order under its id.
         Errors: per frame those of the unary RPCs, and RESOURCE_EXHAUSTED (LIMIT_EXCEEDED) beyond the
         limit of concurrent calls; of the stream itself UNAVAILABLE when the service drains.
+        """
+
+    def RecordUsage(
+        self,
+        request: _usage_service_pb2.RecordUsageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_usage_service_pb2.RecordUsageResponse, _abc.Awaitable[_usage_service_pb2.RecordUsageResponse]]:
+        """Records usage in bulk: of models and tools that were called elsewhere, of the past, and
+        adjustments. All rows are checked first; if one is bad, the error names it (`entries[7].model`)
+        and none is recorded. Rows whose id is recorded with the same content count as recorded; so a
+        batch may be sent again after any failure.
+        Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:write, or without ledger:admin for an
+        adjustment or another user's usage; INVALID_ARGUMENT, also UNKNOWN_MODEL; ALREADY_EXISTS
+        (ENTRY_CONFLICT).
+        """
+
+    def CorrectUsage(
+        self,
+        request: _usage_service_pb2.CorrectUsageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_usage_pb2.UsageEntry, _abc.Awaitable[_usage_pb2.UsageEntry]]:
+        """Corrects the usage of an entry, for example of an estimate once the provider's own count is
+        known. The correction is a new entry, whose counts and cost are the differences to what the entry
+        and its earlier corrections come to.
+        Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:write; NOT_FOUND
+        (USAGE_ENTRY_NOT_FOUND); FAILED_PRECONDITION if the entry is no model call; INVALID_ARGUMENT;
+        ALREADY_EXISTS (ENTRY_CONFLICT).
+        """
+
+    def RerateUsage(
+        self,
+        request: _usage_service_pb2.RerateUsageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_usage_service_pb2.RerateUsageResponse, _abc.Awaitable[_usage_service_pb2.RerateUsageResponse]]:
+        """Prices past model calls again, by the rate cards that hold now for the time of each call. What
+        costs something else gets a new entry with the difference. To do it twice changes nothing more.
+        Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:admin; INVALID_ARGUMENT.
+        """
+
+    def GetRunCost(
+        self,
+        request: _usage_service_pb2.GetRunCostRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_usage_service_pb2.RunCost, _abc.Awaitable[_usage_service_pb2.RunCost]]:
+        """Returns what a run cost, step by step: also what failed, was retried or cancelled.
+        Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:read; NOT_FOUND (RUN_NOT_FOUND) if the
+        ledger knows nothing of the run.
+        """
+
+    def ExportUsage(
+        self,
+        request: _usage_service_pb2.ExportUsageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
+        """Sends entries as a file, oldest first.
+        Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:read; INVALID_ARGUMENT.
         """
 
     def ListUsageEntries(
