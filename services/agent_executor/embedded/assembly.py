@@ -25,12 +25,12 @@ from agent_executor.executor.models.mock import MockClaude
 from agent_executor.executor.run_telemetry import RunTelemetry
 from agent_executor.executor.runs import Runs
 from agent_executor.executor.schema import MIGRATIONS as EXECUTOR_MIGRATIONS
-from agent_executor.ledger.rate_cards import RateCards
-from agent_executor.ledger.reservations import Reservations
-from agent_executor.ledger.store import LedgerStore
-from agent_executor.ledger.store_memory import MemoryLedgerStore
-from agent_executor.ledger.store_sqlite import MIGRATIONS_FOLDER as LEDGER_MIGRATIONS
-from agent_executor.ledger.store_sqlite import SqliteLedgerStore
+from agent_executor.ledger.accounting.store import LedgerStore
+from agent_executor.ledger.accounting.store_memory import MemoryLedgerStore
+from agent_executor.ledger.accounting.store_sqlite import MIGRATIONS_FOLDER as LEDGER_MIGRATIONS
+from agent_executor.ledger.accounting.store_sqlite import SqliteLedgerStore
+from agent_executor.ledger.prices.rate_cards import RateCards
+from agent_executor.ledger.usage.reservations import Reservations
 from agent_executor.serving.metrics import Metrics
 from agent_executor.storage.encryption import KEY_BYTES, Encryption
 from agent_executor.storage.migrations import upgrade

@@ -12,9 +12,9 @@ from agent_executor.errors import ReservationNotFoundError
 from agent_executor.executor.ledger import Hold, Settlement
 from agent_executor.executor.models.model import ToolSpecification
 from agent_executor.executor.tools import ToolOutcome, ToolRequest
-from agent_executor.ledger.budget import Refusal
-from agent_executor.ledger.reservations import Reservations, ReserveRequest, SettleRequest
-from agent_executor.ledger.token_usage import TokenUsage
+from agent_executor.ledger.accounting.budget import Refusal
+from agent_executor.ledger.accounting.token_usage import TokenUsage
+from agent_executor.ledger.usage.reservations import Reservations, ReserveRequest, SettleRequest
 from agent_executor.serving.security import SecurityContext
 from agent_executor.serving.telemetry import context_from_traceparent
 from agent_executor.tool_runner.calls.tool_call import ToolCall, unix_ms_of

@@ -13,15 +13,15 @@ from agent_executor.api.ledger.v1 import (
     usage_service_pb2,
     usage_service_pb2_grpc,
 )
-from agent_executor.ledger import genai_price_list
-from agent_executor.ledger.budget_servicer import BudgetServicer
-from agent_executor.ledger.budgets import Budgets
-from agent_executor.ledger.rate_cards import RateCards
-from agent_executor.ledger.reports import UsageReports
-from agent_executor.ledger.reservations import Reservations
+from agent_executor.ledger.accounting.store_sqlite import SqliteLedgerStore
+from agent_executor.ledger.budgets.budgets import Budgets
+from agent_executor.ledger.budgets.servicer import BudgetServicer
+from agent_executor.ledger.prices import genai_price_list
+from agent_executor.ledger.prices.rate_cards import RateCards
+from agent_executor.ledger.reports.reports import UsageReports
 from agent_executor.ledger.settings import LedgerSettings
-from agent_executor.ledger.store_sqlite import SqliteLedgerStore
-from agent_executor.ledger.usage_servicer import UsageServicer
+from agent_executor.ledger.usage.reservations import Reservations
+from agent_executor.ledger.usage.servicer import UsageServicer
 from agent_executor.serving.server import ServiceRuntime, run_service
 from agent_executor.serving.startup import StartupError
 from agent_executor.storage.migrations import MigrationError

@@ -7,13 +7,13 @@ from typing import Any, Final
 from google.protobuf import timestamp_pb2
 
 from agent_executor.api.ledger.v1 import budget_service_pb2, usage_pb2, usage_service_pb2
-from agent_executor.ledger.budget import BudgetStatus
-from agent_executor.ledger.entry import UsageEntry
+from agent_executor.ledger.accounting.budget import BudgetStatus
+from agent_executor.ledger.accounting.entry import UsageEntry
+from agent_executor.ledger.accounting.reservation import Reservation
+from agent_executor.ledger.accounting.token_usage import TokenUsage
 from agent_executor.ledger.money import to_usd
-from agent_executor.ledger.reservation import Reservation
-from agent_executor.ledger.reservations import ReserveRequest, SettleRequest
-from agent_executor.ledger.token_usage import TokenUsage
-from agent_executor.ledger.usage_query import EntryFilter, UsageSummary
+from agent_executor.ledger.reports.usage_query import EntryFilter, UsageSummary
+from agent_executor.ledger.usage.reservations import ReserveRequest, SettleRequest
 
 _TOKEN_CLASSES: Final = TokenUsage.__struct_fields__
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from agent_executor.ledger.reservations import DEFAULT_TTL_SECONDS, MAX_TTL_SECONDS
+from agent_executor.ledger.usage.reservations import DEFAULT_TTL_SECONDS, MAX_TTL_SECONDS
 from agent_executor.serving.settings import ServiceSettings
 
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from agent_executor.ledger.budget import BudgetStatus, Overrun, Refusal
+from agent_executor.ledger.accounting.budget import BudgetStatus, Overrun, Refusal
+from agent_executor.ledger.accounting.reservation import Reservation
+from agent_executor.ledger.accounting.store import LedgerStore
+from agent_executor.ledger.accounting.store_memory import MemoryLedgerStore
+from agent_executor.ledger.accounting.store_sqlite import SqliteLedgerStore
+from agent_executor.ledger.accounting.token_usage import TokenUsage
 from agent_executor.ledger.money import NanoUsd
-from agent_executor.ledger.reservation import Reservation
-from agent_executor.ledger.store import LedgerStore
-from agent_executor.ledger.store_memory import MemoryLedgerStore
-from agent_executor.ledger.store_sqlite import SqliteLedgerStore
-from agent_executor.ledger.token_usage import TokenUsage
-from agent_executor.ledger.usage_query import EntryFilter, UsageSummary
+from agent_executor.ledger.reports.usage_query import EntryFilter, UsageSummary
 from tests.unit.ledger.samples import (
     CARD,
     DAY_MS,

@@ -16,15 +16,15 @@ import sqlalchemy
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from agent_executor.ledger import sqlite_budgets, sqlite_entries, sqlite_reservations
-from agent_executor.ledger.budget import Budget, Refusal, Window
+from agent_executor.ledger.accounting import sqlite_budgets, sqlite_entries, sqlite_reservations
+from agent_executor.ledger.accounting.budget import Budget, Refusal, Window
+from agent_executor.ledger.accounting.reservation import Reservation
+from agent_executor.ledger.accounting.store_sqlite import SqliteLedgerStore
+from agent_executor.ledger.accounting.token_usage import TokenUsage
 from agent_executor.ledger.money import NanoUsd
-from agent_executor.ledger.rate_card import RateCard
-from agent_executor.ledger.reservation import Reservation
-from agent_executor.ledger.store_sqlite import SqliteLedgerStore
+from agent_executor.ledger.prices.rate_card import RateCard
+from agent_executor.ledger.reports.usage_query import EntryFilter
 from agent_executor.ledger.tables import METADATA
-from agent_executor.ledger.token_usage import TokenUsage
-from agent_executor.ledger.usage_query import EntryFilter
 from tests.unit.ledger.samples import CARD, HOUR_MS, NOW_MS, budget, card, hold, settlement
 
 CALLERS = 200

@@ -20,14 +20,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from agent_executor.ledger.budget import Budget, Refusal, Window, window_start_ms
-from agent_executor.ledger.entry import UsageEntry
+from agent_executor.ledger.accounting.budget import Budget, Refusal, Window, window_start_ms
+from agent_executor.ledger.accounting.entry import UsageEntry
+from agent_executor.ledger.accounting.reservation import Reservation
+from agent_executor.ledger.accounting.store_memory import MemoryLedgerStore
+from agent_executor.ledger.accounting.store_sqlite import SqliteLedgerStore
+from agent_executor.ledger.accounting.token_usage import TokenUsage
 from agent_executor.ledger.money import NanoUsd
-from agent_executor.ledger.reservation import Reservation
-from agent_executor.ledger.store_memory import MemoryLedgerStore
-from agent_executor.ledger.store_sqlite import SqliteLedgerStore
-from agent_executor.ledger.token_usage import TokenUsage
-from agent_executor.ledger.usage_query import EntryFilter
+from agent_executor.ledger.reports.usage_query import EntryFilter
 from tests.unit.ledger.samples import CARD, DAY_MS, HOUR_MS, NOW_MS, hold, settlement
 
 T = TypeVar("T")

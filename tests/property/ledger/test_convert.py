@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from agent_executor.api.ledger.v1 import budget_service_pb2, usage_pb2, usage_service_pb2
 from agent_executor.ledger import convert
-from agent_executor.ledger.budget import Budget, BudgetStatus
-from agent_executor.ledger.entry import UsageEntry
+from agent_executor.ledger.accounting.budget import Budget, BudgetStatus
+from agent_executor.ledger.accounting.entry import UsageEntry
+from agent_executor.ledger.accounting.reservation import Reservation
+from agent_executor.ledger.accounting.token_usage import MAX_TOKENS, TokenUsage
 from agent_executor.ledger.money import NANO_USD_PER_USD, NanoUsd
-from agent_executor.ledger.reservation import Reservation
-from agent_executor.ledger.reservations import ReserveRequest, SettleRequest
-from agent_executor.ledger.token_usage import MAX_TOKENS, TokenUsage
-from agent_executor.ledger.usage_query import UsageSummary
+from agent_executor.ledger.reports.usage_query import UsageSummary
+from agent_executor.ledger.usage.reservations import ReserveRequest, SettleRequest
 
 texts = st.text(st.characters(codec="utf-8"), max_size=20)
 tokens = st.integers(0, MAX_TOKENS)

@@ -5,9 +5,9 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent_executor.ledger.accounting.token_usage import MAX_TOKENS, TokenUsage
 from agent_executor.ledger.money import PicoUsdPerToken
-from agent_executor.ledger.rate_card import RateCard, Rates, Tier
-from agent_executor.ledger.token_usage import MAX_TOKENS, TokenUsage
+from agent_executor.ledger.prices.rate_card import RateCard, Rates, Tier
 
 rates = st.builds(
     Rates, *[st.integers(0, 100_000_000).map(PicoUsdPerToken) for _ in Rates.__struct_fields__]

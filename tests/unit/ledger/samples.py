@@ -7,13 +7,13 @@ from datetime import date
 import msgspec
 
 from agent_executor.errors import UnknownModelError
-from agent_executor.ledger.budget import Budget
-from agent_executor.ledger.entry import Settlement
+from agent_executor.ledger.accounting.budget import Budget
+from agent_executor.ledger.accounting.entry import Settlement
+from agent_executor.ledger.accounting.reservation import Reservation
+from agent_executor.ledger.accounting.token_usage import TokenUsage
 from agent_executor.ledger.money import NanoUsd, PicoUsdPerToken
-from agent_executor.ledger.rate_card import PriceContext, RateCard, Rates
-from agent_executor.ledger.reservation import Reservation
-from agent_executor.ledger.reservations import ReserveRequest, SettleRequest
-from agent_executor.ledger.token_usage import TokenUsage
+from agent_executor.ledger.prices.rate_card import PriceContext, RateCard, Rates
+from agent_executor.ledger.usage.reservations import ReserveRequest, SettleRequest
 from agent_executor.serving.security import SecurityContext
 
 MODEL = "model-1"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from agent_executor.ledger.budget import (
+from agent_executor.ledger.accounting.budget import (
     BudgetStatus,
     Refusal,
     Window,

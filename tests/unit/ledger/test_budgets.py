@@ -11,9 +11,9 @@ from agent_executor.errors import (
     InvalidArgumentError,
     PermissionDeniedError,
 )
-from agent_executor.ledger.budgets import Budgets
+from agent_executor.ledger.accounting.store_memory import MemoryLedgerStore
+from agent_executor.ledger.budgets.budgets import Budgets
 from agent_executor.ledger.money import MAX_LIMIT_NANO_USD, NanoUsd
-from agent_executor.ledger.store_memory import MemoryLedgerStore
 from agent_executor.serving.metrics import Metrics
 from agent_executor.serving.security import SecurityContext
 from tests.unit.ledger.samples import ADA, CARD, EVE, Clock, hold, settlement

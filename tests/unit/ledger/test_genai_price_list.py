@@ -13,10 +13,10 @@ from genai_prices import types
 from genai_prices.data_snapshot import DataSnapshot, get_snapshot
 
 from agent_executor.errors import UnknownModelError
-from agent_executor.ledger import genai_price_list
-from agent_executor.ledger.genai_price_list import resolve
-from agent_executor.ledger.rate_card import PriceContext
-from agent_executor.ledger.token_usage import TokenUsage
+from agent_executor.ledger.accounting.token_usage import TokenUsage
+from agent_executor.ledger.prices import genai_price_list
+from agent_executor.ledger.prices.genai_price_list import resolve
+from agent_executor.ledger.prices.rate_card import PriceContext
 
 TODAY = date(2026, 11, 23)
 SEED_MODEL = "claude-sonnet-4-20250514"

@@ -7,7 +7,8 @@ import math
 import pytest
 
 from agent_executor.errors import InvalidArgumentError
-from agent_executor.ledger import entry, genai_price_list, money, rate_card, token_usage
+from agent_executor.ledger import money
+from agent_executor.ledger.accounting import entry, token_usage
 from agent_executor.ledger.money import (
     NanoUsd,
     PicoUsd,
@@ -17,6 +18,7 @@ from agent_executor.ledger.money import (
     round_to_nano_usd,
     to_usd,
 )
+from agent_executor.ledger.prices import genai_price_list, rate_card
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from agent_executor.ledger.accounting.token_usage import TokenUsage
 from agent_executor.ledger.money import PicoUsdPerToken
-from agent_executor.ledger.rate_card import RateCard, Rates, Tier
-from agent_executor.ledger.token_usage import TokenUsage
+from agent_executor.ledger.prices.rate_card import RateCard, Rates, Tier
 from tests.unit.ledger.samples import rates
 
 

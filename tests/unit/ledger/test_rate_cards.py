@@ -7,10 +7,10 @@ from datetime import date
 import pytest
 
 from agent_executor.errors import UnavailableError, UnknownModelError
-from agent_executor.ledger import rate_cards
-from agent_executor.ledger.rate_card import PriceContext, RateCard
-from agent_executor.ledger.rate_cards import MAX_MODEL_BYTES, RateCards
-from agent_executor.ledger.store_memory import MemoryLedgerStore
+from agent_executor.ledger.accounting.store_memory import MemoryLedgerStore
+from agent_executor.ledger.prices import rate_cards
+from agent_executor.ledger.prices.rate_card import PriceContext, RateCard
+from agent_executor.ledger.prices.rate_cards import MAX_MODEL_BYTES, RateCards
 from tests.unit.ledger.samples import CARD, DAY_MS, MODEL, NOW_MS, PriceList, card
 
 

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from agent_executor.errors import InvalidArgumentError, PermissionDeniedError
-from agent_executor.ledger.entry import UsageEntry
-from agent_executor.ledger.reports import UsageReports
-from agent_executor.ledger.store_memory import MemoryLedgerStore
-from agent_executor.ledger.usage_query import EntryFilter
+from agent_executor.ledger.accounting.entry import UsageEntry
+from agent_executor.ledger.accounting.store_memory import MemoryLedgerStore
+from agent_executor.ledger.reports.reports import UsageReports
+from agent_executor.ledger.reports.usage_query import EntryFilter
 from agent_executor.serving.security import SecurityContext
 from tests.unit.ledger.samples import ADA, CARD, EVE, NOW_MS, settlement
 

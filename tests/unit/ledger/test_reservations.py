@@ -15,12 +15,12 @@ from agent_executor.errors import (
     ReservationNotFoundError,
     UnknownModelError,
 )
-from agent_executor.ledger.budget import Refusal
-from agent_executor.ledger.rate_cards import RateCards
-from agent_executor.ledger.reservation import Reservation
-from agent_executor.ledger.reservations import Reservations
-from agent_executor.ledger.store_memory import MemoryLedgerStore
-from agent_executor.ledger.token_usage import MAX_TOKENS, TokenUsage
+from agent_executor.ledger.accounting.budget import Refusal
+from agent_executor.ledger.accounting.reservation import Reservation
+from agent_executor.ledger.accounting.store_memory import MemoryLedgerStore
+from agent_executor.ledger.accounting.token_usage import MAX_TOKENS, TokenUsage
+from agent_executor.ledger.prices.rate_cards import RateCards
+from agent_executor.ledger.usage.reservations import Reservations
 from agent_executor.serving.metrics import Metrics
 from agent_executor.serving.security import SecurityContext
 from tests.unit.ledger.samples import (

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from agent_executor.errors import InvalidArgumentError
-from agent_executor.ledger.token_usage import MAX_TOKENS, TokenUsage
+from agent_executor.ledger.accounting.token_usage import MAX_TOKENS, TokenUsage
 
 
 def test_the_classes_add_up() -> None:

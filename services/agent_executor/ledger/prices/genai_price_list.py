@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent_executor.errors import UnknownModelError
 from agent_executor.ledger.money import PicoUsdPerToken
-from agent_executor.ledger.rate_card import PriceContext, RateCard, Rates, Tier
+from agent_executor.ledger.prices.rate_card import PriceContext, RateCard, Rates, Tier
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice, Provider

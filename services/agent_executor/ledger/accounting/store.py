@@ -12,11 +12,11 @@ from typing import Protocol
 
 import msgspec
 
-from agent_executor.ledger.budget import Budget, BudgetStatus, Overrun, Refusal
-from agent_executor.ledger.entry import Settlement, UsageEntry
-from agent_executor.ledger.rate_card import RateCard
-from agent_executor.ledger.reservation import Reservation
-from agent_executor.ledger.usage_query import Dimension, EntryFilter, SummaryRows
+from agent_executor.ledger.accounting.budget import Budget, BudgetStatus, Overrun, Refusal
+from agent_executor.ledger.accounting.entry import Settlement, UsageEntry
+from agent_executor.ledger.accounting.reservation import Reservation
+from agent_executor.ledger.prices.rate_card import RateCard
+from agent_executor.ledger.reports.usage_query import Dimension, EntryFilter, SummaryRows
 
 
 class Settled(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ from agent_executor.api.ledger.v1 import (
     usage_service_pb2,
     usage_service_pb2_grpc,
 )
-from agent_executor.ledger.budget import Refusal
+from agent_executor.ledger.accounting.budget import Refusal
 from agent_executor.ledger.convert import (
     entry_filter,
     entry_to_proto,
@@ -19,9 +19,9 @@ from agent_executor.ledger.convert import (
     settle_request,
     summary_to_proto,
 )
-from agent_executor.ledger.reports import UsageReports
-from agent_executor.ledger.reservations import Reservations
-from agent_executor.ledger.usage_query import Dimension
+from agent_executor.ledger.reports.reports import UsageReports
+from agent_executor.ledger.reports.usage_query import Dimension
+from agent_executor.ledger.usage.reservations import Reservations
 from agent_executor.serving.interceptors import Context
 from agent_executor.serving.multiplex_server import MultiplexedServer
 from agent_executor.serving.pipeline import CallPipeline

@@ -9,17 +9,17 @@ from typing import Final
 
 import msgspec
 
-from agent_executor.ledger import sqlite_budgets, sqlite_entries, sqlite_reservations
-from agent_executor.ledger.budget import Budget, BudgetStatus, Overrun, Refusal
-from agent_executor.ledger.entry import Settlement, UsageEntry
-from agent_executor.ledger.rate_card import RateCard
-from agent_executor.ledger.reservation import Reservation
-from agent_executor.ledger.store import Settled
-from agent_executor.ledger.usage_query import Dimension, EntryFilter, SummaryRows
+from agent_executor.ledger.accounting import sqlite_budgets, sqlite_entries, sqlite_reservations
+from agent_executor.ledger.accounting.budget import Budget, BudgetStatus, Overrun, Refusal
+from agent_executor.ledger.accounting.entry import Settlement, UsageEntry
+from agent_executor.ledger.accounting.reservation import Reservation
+from agent_executor.ledger.accounting.store import Settled
+from agent_executor.ledger.prices.rate_card import RateCard
+from agent_executor.ledger.reports.usage_query import Dimension, EntryFilter, SummaryRows
 from agent_executor.storage.migrations import upgrade
 from agent_executor.storage.sqlite import SqliteDatabase
 
-MIGRATIONS_FOLDER: Final = Path(__file__).with_name("migrations")
+MIGRATIONS_FOLDER: Final = Path(__file__).parent.with_name("migrations")
 
 _INSERT_RATE_CARD: Final = """
     INSERT INTO rate_cards (id, source, body) VALUES (?, ?, ?) ON CONFLICT DO NOTHING

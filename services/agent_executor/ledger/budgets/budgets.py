@@ -14,10 +14,10 @@ from agent_executor.errors import (
     InvalidArgumentError,
 )
 from agent_executor.ledger import page_tokens
-from agent_executor.ledger.budget import Budget, BudgetStatus, Window
+from agent_executor.ledger.accounting.budget import Budget, BudgetStatus, Window
+from agent_executor.ledger.accounting.store import BudgetStore
 from agent_executor.ledger.money import MAX_LIMIT_NANO_USD, NanoUsd
-from agent_executor.ledger.store import BudgetStore
-from agent_executor.ledger.usage_metrics import report_overruns
+from agent_executor.ledger.usage.metrics import report_overruns
 from agent_executor.serving.metrics import Metrics
 from agent_executor.serving.security import SecurityContext
 

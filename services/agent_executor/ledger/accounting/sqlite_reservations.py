@@ -7,11 +7,15 @@ from typing import Any, Final
 
 import msgspec
 
-from agent_executor.ledger.budget import BudgetStatus, Overrun, Refusal, refuse
-from agent_executor.ledger.entry import Settlement, UsageEntry, price, reservation_outcome
-from agent_executor.ledger.rate_card import RateCard
-from agent_executor.ledger.reservation import Reservation, ReservationState
-from agent_executor.ledger.sqlite_budgets import (
+from agent_executor.ledger.accounting.budget import BudgetStatus, Overrun, Refusal, refuse
+from agent_executor.ledger.accounting.entry import (
+    Settlement,
+    UsageEntry,
+    price,
+    reservation_outcome,
+)
+from agent_executor.ledger.accounting.reservation import Reservation, ReservationState
+from agent_executor.ledger.accounting.sqlite_budgets import (
     Scope,
     add_settled,
     change_reserved,
@@ -20,8 +24,9 @@ from agent_executor.ledger.sqlite_budgets import (
     record_overrun,
     statuses_that_apply,
 )
-from agent_executor.ledger.store import Settled
-from agent_executor.ledger.token_usage import TokenUsage
+from agent_executor.ledger.accounting.store import Settled
+from agent_executor.ledger.accounting.token_usage import TokenUsage
+from agent_executor.ledger.prices.rate_card import RateCard
 
 # In the order of the fields of Reservation.
 _RESERVATION_COLUMNS: Final = """

@@ -9,9 +9,14 @@ import msgspec
 
 from agent_executor.errors import InvalidArgumentError
 from agent_executor.ledger import page_tokens
-from agent_executor.ledger.entry import UsageEntry
-from agent_executor.ledger.store import EntryStore
-from agent_executor.ledger.usage_query import Dimension, EntryFilter, SummaryRows, UsageSummary
+from agent_executor.ledger.accounting.entry import UsageEntry
+from agent_executor.ledger.accounting.store import EntryStore
+from agent_executor.ledger.reports.usage_query import (
+    Dimension,
+    EntryFilter,
+    SummaryRows,
+    UsageSummary,
+)
 from agent_executor.serving.security import SecurityContext
 
 PERMISSION: Final = "ledger:read"

@@ -6,10 +6,10 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
+from agent_executor.ledger.accounting.reservation import Reservation
+from agent_executor.ledger.accounting.token_usage import TokenUsage
 from agent_executor.ledger.money import NanoUsd
-from agent_executor.ledger.rate_card import RateCard
-from agent_executor.ledger.reservation import Reservation
-from agent_executor.ledger.token_usage import TokenUsage
+from agent_executor.ledger.prices.rate_card import RateCard
 
 MODEL_CALL: Final = "model_call"
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
 
-from agent_executor.ledger.budget import (
+from agent_executor.ledger.accounting.budget import (
     Budget,
     BudgetStatus,
     Overrun,

@@ -8,9 +8,9 @@ from datetime import UTC, date, datetime
 from typing import Final, TypeAlias
 
 from agent_executor.errors import UnknownModelError
-from agent_executor.ledger import genai_price_list
-from agent_executor.ledger.rate_card import PriceContext, RateCard
-from agent_executor.ledger.store import RateCardStore
+from agent_executor.ledger.accounting.store import RateCardStore
+from agent_executor.ledger.prices import genai_price_list
+from agent_executor.ledger.prices.rate_card import PriceContext, RateCard
 
 ResolveRateCard: TypeAlias = Callable[[str, date, PriceContext], RateCard]
 """Finds a price. It may be slow, is called on a thread, and raises UnknownModelError."""

@@ -8,9 +8,9 @@ from typing import Final
 
 import msgspec
 
-from agent_executor.ledger.budget import Overrun
-from agent_executor.ledger.entry import UsageEntry
-from agent_executor.ledger.token_usage import TokenUsage
+from agent_executor.ledger.accounting.budget import Overrun
+from agent_executor.ledger.accounting.entry import UsageEntry
+from agent_executor.ledger.accounting.token_usage import TokenUsage
 from agent_executor.serving.metrics import (
     BUDGET_OVERRUNS,
     USAGE_COST,

@@ -7,6 +7,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from agent_executor.ledger.accounting.token_usage import TokenUsage
 from agent_executor.ledger.money import (
     NanoUsd,
     PicoUsd,
@@ -14,7 +15,6 @@ from agent_executor.ledger.money import (
     ceil_to_nano_usd,
     round_to_nano_usd,
 )
-from agent_executor.ledger.token_usage import TokenUsage
 
 PriceContext: TypeAlias = tuple[tuple[str, str], ...]
 """What besides model and day decides the price, such as ``(("processing", "batch"),)``; sorted."""

@@ -13,13 +13,13 @@ from agent_executor.errors import (
     InvalidArgumentError,
     ReservationNotFoundError,
 )
-from agent_executor.ledger.budget import Refusal
-from agent_executor.ledger.entry import Settlement, UsageEntry
-from agent_executor.ledger.rate_cards import RateCards
-from agent_executor.ledger.reservation import Reservation
-from agent_executor.ledger.store import ReservationStore
-from agent_executor.ledger.token_usage import TokenUsage, check_token_count
-from agent_executor.ledger.usage_metrics import count_entry, report_overruns
+from agent_executor.ledger.accounting.budget import Refusal
+from agent_executor.ledger.accounting.entry import Settlement, UsageEntry
+from agent_executor.ledger.accounting.reservation import Reservation
+from agent_executor.ledger.accounting.store import ReservationStore
+from agent_executor.ledger.accounting.token_usage import TokenUsage, check_token_count
+from agent_executor.ledger.prices.rate_cards import RateCards
+from agent_executor.ledger.usage.metrics import count_entry, report_overruns
 from agent_executor.serving.metrics import RESERVATIONS, Metrics
 from agent_executor.serving.security import SecurityContext
 

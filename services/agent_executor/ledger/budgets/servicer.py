@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import cast
 
 from agent_executor.api.ledger.v1 import budget_service_pb2, budget_service_pb2_grpc
-from agent_executor.ledger.budget import Window
-from agent_executor.ledger.budgets import Budgets
+from agent_executor.ledger.accounting.budget import Window
+from agent_executor.ledger.budgets.budgets import Budgets
 from agent_executor.ledger.convert import budget_to_proto
 from agent_executor.ledger.money import from_usd
 from agent_executor.serving.interceptors import Context

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from agent_executor.ledger.budget import (
+from agent_executor.ledger.accounting.budget import (
     Budget,
     BudgetStatus,
     Overrun,
@@ -16,12 +16,22 @@ from agent_executor.ledger.budget import (
     window_end_ms,
     window_start_ms,
 )
-from agent_executor.ledger.entry import Settlement, UsageEntry, price, reservation_outcome
+from agent_executor.ledger.accounting.entry import (
+    Settlement,
+    UsageEntry,
+    price,
+    reservation_outcome,
+)
+from agent_executor.ledger.accounting.reservation import Reservation
+from agent_executor.ledger.accounting.store import Settled
 from agent_executor.ledger.money import NanoUsd
-from agent_executor.ledger.rate_card import RateCard
-from agent_executor.ledger.reservation import Reservation
-from agent_executor.ledger.store import Settled
-from agent_executor.ledger.usage_query import Dimension, EntryFilter, SummaryRows, UsageSummary
+from agent_executor.ledger.prices.rate_card import RateCard
+from agent_executor.ledger.reports.usage_query import (
+    Dimension,
+    EntryFilter,
+    SummaryRows,
+    UsageSummary,
+)
 
 
 class _Organization:

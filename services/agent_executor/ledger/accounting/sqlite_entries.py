@@ -8,9 +8,14 @@ from typing import Any, Final
 
 import msgspec
 
-from agent_executor.ledger.entry import UsageEntry
-from agent_executor.ledger.sqlite_reservations import ENTRY_COLUMNS, read_entry
-from agent_executor.ledger.usage_query import Dimension, EntryFilter, SummaryRows, UsageSummary
+from agent_executor.ledger.accounting.entry import UsageEntry
+from agent_executor.ledger.accounting.sqlite_reservations import ENTRY_COLUMNS, read_entry
+from agent_executor.ledger.reports.usage_query import (
+    Dimension,
+    EntryFilter,
+    SummaryRows,
+    UsageSummary,
+)
 
 _CONDITIONS: Final[dict[str, str]] = {
     "run_id": "run_id = :run_id",

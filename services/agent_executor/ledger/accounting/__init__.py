@@ -1,0 +1,1 @@
+"""What an organization has spent and holds: the rules, and where it is kept."""

@@ -1,0 +1,1 @@
+"""Questions about what was recorded: entries, sums, runs, exports."""

@@ -1,0 +1,1 @@
+"""How the same work could cost less, computed from what was recorded."""
