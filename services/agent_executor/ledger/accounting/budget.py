@@ -26,10 +26,13 @@ class Budget(msgspec.Struct, frozen=True):
     Attributes:
         id: Chosen by the operator, unique in the organization.
         limit_nano_usd: Settled in the window plus held may not be made to exceed it.
-        window: ``total``, ``day`` or ``month``, in UTC.
+        window: ``total``, ``day`` or ``month``.
         user_id: Only this user's spending; empty: every user's.
         agent_id: Only this agent's spending; empty: every agent's.
         run_id: Only this run's spending; empty: every run's.
+        time_zone: The IANA time zone whose days and months are meant.
+        alert_percents: Parts of the limit that raise an event when what is settled in a window
+            first reaches them, ascending.
     """
 
     id: str
@@ -39,6 +42,8 @@ class Budget(msgspec.Struct, frozen=True):
     user_id: str = ""
     agent_id: str = ""
     run_id: str = ""
+    time_zone: str = "UTC"
+    alert_percents: tuple[int, ...] = ()
 
     def applies_to(self, user_id: str, agent_id: str, run_id: str) -> bool:
         """Tells whether spending of this user, agent and run counts."""
@@ -49,8 +54,10 @@ class Budget(msgspec.Struct, frozen=True):
         )
 
     def covers_the_same(self, other: Budget) -> bool:
-        """Tells whether both are the same budget but for the limit."""
-        return msgspec.structs.replace(self, limit_nano_usd=other.limit_nano_usd) == other
+        """Tells whether both are the same budget but for the limit and the alerts."""
+        return other == msgspec.structs.replace(
+            self, limit_nano_usd=other.limit_nano_usd, alert_percents=other.alert_percents
+        )
 
 
 class BudgetStatus(msgspec.Struct, frozen=True):
@@ -75,15 +82,20 @@ class BudgetStatus(msgspec.Struct, frozen=True):
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """Why no money is held.
+    """Why no money is held: a budget, or the parent reservation, does not cover it.
 
     Attributes:
-        status: The budget that refuses; of several the one with the least left.
+        status: The budget that refuses; of several the one with the least left. None if it is the
+            parent.
         worst_case_nano_usd: What the call could have cost.
+        parent_reservation_id: The parent that refuses; empty if it is a budget.
+        parent_left_nano_usd: What can still be drawn from that parent; 0 if it has ended.
     """
 
-    status: BudgetStatus
+    status: BudgetStatus | None
     worst_case_nano_usd: NanoUsd
+    parent_reservation_id: str = ""
+    parent_left_nano_usd: int = 0
 
     def to_error(self, now_ms: int) -> BudgetExceededError:
         """Returns it as the error that a caller is told, at a time."""
@@ -110,20 +122,33 @@ class Refusal(msgspec.Struct, frozen=True):
         )
 
 
-class Overrun(msgspec.Struct, frozen=True):
-    """A budget was left with more settled and held than its limit. No reservation can do that.
+class BudgetEvent(msgspec.Struct, frozen=True):
+    """Something that happened to a budget.
 
     Attributes:
-        budget_id: The budget.
-        entry_id: The entry that cost more than was held for it; empty if the limit was lowered.
-        excess_nano_usd: How far the budget is over its limit.
-        recorded_at_ms: When, in milliseconds since 1970-01-01 UTC.
+        id: Given by the store, ascending; 0 before it is stored.
+        kind: ``threshold_reached``, once per window and percentage; or ``overrun``: settled and held
+            came to exceed the limit, which no reservation can do.
+        percent: Of ``threshold_reached``: the percentage; else 0.
+        entry_id: The entry that did it; empty if the limit was lowered.
+        limit_nano_usd: The limit then.
+        settled_nano_usd: What was settled in the window then.
+        reserved_nano_usd: What was held then.
+        window_start_ms: When the window began; 0 for ``total``.
+        created_at_ms: When, in milliseconds since 1970-01-01 UTC.
     """
 
+    organization_id: str
     budget_id: str
+    kind: Literal["threshold_reached", "overrun"]
+    percent: int
     entry_id: str
-    excess_nano_usd: int
-    recorded_at_ms: int
+    limit_nano_usd: NanoUsd
+    settled_nano_usd: NanoUsd
+    reserved_nano_usd: NanoUsd
+    window_start_ms: int
+    created_at_ms: int
+    id: int = 0
 
 
 def refuse(statuses: Iterable[BudgetStatus], worst_case_nano_usd: NanoUsd) -> Refusal | None:

@@ -11,8 +11,10 @@ from agent_executor.errors import InvalidArgumentError
 MAX_TOKENS: Final = 2**31 - 1
 
 
-class TokenUsage(msgspec.Struct, frozen=True):
-    """Tokens of one model call. The classes do not overlap, as in Anthropic's API.
+class TokenCounts(msgspec.Struct, frozen=True):
+    """Tokens by class. The classes do not overlap, as in Anthropic's API.
+
+    Of an entry that corrects another one they are differences, and may be negative.
 
     Attributes:
         input_tokens: Input neither read from nor written to the prompt cache.
@@ -20,9 +22,6 @@ class TokenUsage(msgspec.Struct, frozen=True):
         cache_read_input_tokens: Input read from the prompt cache.
         cache_creation_input_tokens_5m: Input written to the prompt cache for 5 minutes.
         cache_creation_input_tokens_1h: Input written to the prompt cache for 1 hour.
-
-    Raises:
-        InvalidArgumentError: A count is no integer, negative, or above ``MAX_TOKENS``.
     """
 
     input_tokens: int = 0
@@ -30,11 +29,6 @@ class TokenUsage(msgspec.Struct, frozen=True):
     cache_read_input_tokens: int = 0
     cache_creation_input_tokens_5m: int = 0
     cache_creation_input_tokens_1h: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuses counts that cannot be."""
-        for name, count in zip(self.__struct_fields__, msgspec.structs.astuple(self), strict=True):
-            check_token_count(name, count)
 
     @property
     def total_input_tokens(self) -> int:
@@ -50,6 +44,19 @@ class TokenUsage(msgspec.Struct, frozen=True):
     def tokens_used(self) -> int:
         """The sum of all classes."""
         return self.total_input_tokens + self.output_tokens
+
+
+class TokenUsage(TokenCounts, frozen=True):
+    """What one model call used.
+
+    Raises:
+        InvalidArgumentError: A count is no integer, negative, or above ``MAX_TOKENS``.
+    """
+
+    def __post_init__(self) -> None:
+        """Refuses counts that cannot be."""
+        for name, count in zip(self.__struct_fields__, msgspec.structs.astuple(self), strict=True):
+            check_token_count(name, count)
 
 
 def check_token_count(name: str, count: int, minimum: int = 0) -> None:

@@ -8,22 +8,29 @@ import msgspec
 
 from agent_executor.ledger.money import NanoUsd
 
-Dimension: TypeAlias = Literal["user", "agent", "model", "run", "day"]
-"""What entries are grouped by; ``day`` is in UTC."""
+Dimension: TypeAlias = Literal[
+    "user", "agent", "model", "tool", "run", "kind", "hour", "day", "month"
+]
+"""What entries are grouped by; hours, days and months are those of a time zone."""
+
+SummaryOrder: TypeAlias = Literal["cost", "time"]
+"""Highest cost first, or earliest first; ties by the dimensions in their order."""
 
 
 class EntryFilter(msgspec.Struct, frozen=True):
     """Which entries are meant. What is set must all match.
 
     Attributes:
-        start_ms: Recorded at or after it, in milliseconds since 1970-01-01 UTC; None: any time.
-        end_ms: Recorded before it; None: any time.
+        start_ms: Occurred at or after it, in milliseconds since 1970-01-01 UTC; None: any time.
+        end_ms: Occurred before it; None: any time.
     """
 
     run_id: str = ""
     agent_id: str = ""
     user_id: str = ""
     model: str = ""
+    tool_name: str = ""
+    kind: str = ""
     start_ms: int | None = None
     end_ms: int | None = None
 
@@ -32,7 +39,9 @@ class UsageSummary(msgspec.Struct, frozen=True):
     """Sums over a group of entries. A dimension that is not grouped by is empty.
 
     Attributes:
+        hour: YYYY-MM-DDTHH.
         day: YYYY-MM-DD.
+        month: YYYY-MM.
     """
 
     entry_count: int = 0
@@ -45,8 +54,12 @@ class UsageSummary(msgspec.Struct, frozen=True):
     user: str = ""
     agent: str = ""
     model: str = ""
+    tool: str = ""
     run: str = ""
+    kind: str = ""
+    hour: str = ""
     day: str = ""
+    month: str = ""
 
     @property
     def tokens_used(self) -> int:
@@ -61,7 +74,7 @@ class UsageSummary(msgspec.Struct, frozen=True):
 
 
 class SummaryRows(msgspec.Struct, frozen=True):
-    """Groups by cost, highest first, and the sum over all groups, not over these rows alone."""
+    """Groups in their order, and the sum over all groups, not over these rows alone."""
 
     rows: tuple[UsageSummary, ...]
     total: UsageSummary
