@@ -161,6 +161,10 @@ BUDGET_OVERRUNS: Final = CounterDefinition(
     "agent_executor_budget_overruns",
     "Times a budget was left over its limit, by a late or underestimated call or a lower limit.",
 )
+UNPRICED_MODELS: Final = CounterDefinition(
+    "agent_executor_unpriced_models",
+    "Models that have no price and are recorded at zero since; each process counts one once.",
+)
 DATABASE_COMMITS: Final = CounterDefinition(
     "agent_executor_database_commits", "Transactions that the group-commit writer ended."
 )

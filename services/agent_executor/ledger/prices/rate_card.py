@@ -22,6 +22,18 @@ PriceContext: TypeAlias = tuple[tuple[str, str], ...]
 _DIGEST_HEX_DIGITS: Final = 16
 
 
+def price_context(processing: str, speed: str) -> PriceContext:
+    """Returns the context of a call; empty words are the standard."""
+    pairs = (("processing", processing), ("speed", speed))
+    return tuple(pair for pair in pairs if pair[1])
+
+
+def card_id(provider: str, name: str, content: object) -> str:
+    """Returns the id of a price: whose it is, what for, and a digest of its content."""
+    digest = hashlib.sha256(msgspec.json.encode(content)).hexdigest()[:_DIGEST_HEX_DIGITS]
+    return f"{provider}/{name}@{digest}"
+
+
 class Rates(msgspec.Struct, frozen=True):
     """Prices per token, in pico-US-dollars."""
 
@@ -89,9 +101,18 @@ class RateCard(msgspec.Struct, frozen=True):
         context: PriceContext = (),
     ) -> RateCard:
         """Returns the card of this content, with the id that follows from it."""
-        content = msgspec.json.encode((provider, model, context, base, tiers))
-        digest = hashlib.sha256(content).hexdigest()[:_DIGEST_HEX_DIGITS]
-        return cls(f"{provider}/{model}@{digest}", provider, model, context, base, tiers)
+        made_of = (provider, model, context, base, tiers)
+        return cls(card_id(provider, model, made_of), *made_of)
+
+    @property
+    def processing(self) -> str:
+        """``batch`` or empty."""
+        return dict(self.context).get("processing", "")
+
+    @property
+    def speed(self) -> str:
+        """``fast`` or empty."""
+        return dict(self.context).get("speed", "")
 
     def rates_for(self, total_input_tokens: int) -> Rates:
         """Returns the rates of a call with so much input, cached input included."""

@@ -1,78 +1,192 @@
-"""Which rate card prices a call, found once per model and day."""
+"""Which card prices a call: the organization's own before the one of the price list."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from datetime import UTC, date, datetime
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from agent_executor.errors import UnknownModelError
-from agent_executor.ledger.accounting.store import RateCardStore
+from agent_executor.ledger.money import NanoUsd, PicoUsdPerToken
 from agent_executor.ledger.prices import genai_price_list
-from agent_executor.ledger.prices.rate_card import PriceContext, RateCard
+from agent_executor.ledger.prices.organization_card import (
+    OrganizationCard,
+    PriceKey,
+    ToolFee,
+    in_force,
+)
+from agent_executor.ledger.prices.organization_prices import CardsByKey, OrganizationPrices
+from agent_executor.ledger.prices.rate_card import PriceContext, RateCard, Rates, price_context
+from agent_executor.ledger.prices.store import RateCardStore
+from agent_executor.serving.metrics import UNPRICED_MODELS, Metrics
 
 ResolveRateCard: TypeAlias = Callable[[str, date, PriceContext], RateCard]
 """Finds a price. It may be slow, is called on a thread, and raises UnknownModelError."""
 
+UnknownModelPolicy: TypeAlias = Literal["refuse", "record_at_zero"]
+"""What becomes of a call of a model without a price."""
+
+UNPRICED_PROVIDER: Final = "unpriced"
 MAX_MODEL_BYTES: Final = 200
 MAX_CACHED_CARDS: Final = 1_000
+NO_FEE: Final = ("", NanoUsd(0))
 
 _DAY_MS: Final = 86_400_000
+_FREE: Final = Rates(*(PicoUsdPerToken(0),) * len(Rates.__struct_fields__))
+_LOGGER: Final = logging.getLogger(__name__)
 
 
 class RateCards:
-    """Finds the card of a model on a day, and keeps it for the next call.
+    """Finds the price of a call, and keeps it for the next one.
 
     A card is stored before it is used for the first time, so that whatever names it can be derived
-    again from the database alone.
+    again from the database alone; one of an organization is when it is made. The price list is
+    asked once for a model, day and context.
+
+    Args:
+        store: Keeps the cards that were used.
+        own: The prices that organizations have set.
+        metrics: Told of a model without a price that is recorded at zero.
+        unknown_model: What becomes of a model without a price.
+        resolve: The price list.
+        source: What is noted as the origin of the cards. Default: the price list's version.
     """
 
     def __init__(
         self,
         store: RateCardStore,
+        own: OrganizationPrices,
+        metrics: Metrics,
         *,
+        unknown_model: UnknownModelPolicy = "refuse",
         resolve: ResolveRateCard = genai_price_list.resolve,
         source: str | None = None,
     ) -> None:
-        """Begins with an empty cache.
-
-        Args:
-            store: Keeps the cards that were used.
-            resolve: The price list.
-            source: What is noted as the origin of the cards. Default: the price list's version.
-        """
         self._store = store
+        self._own = own
+        self._metrics = metrics
+        self._unknown_model = unknown_model
         self._resolve = resolve
         self._source = genai_price_list.source() if source is None else source
-        self._cards: dict[tuple[str, int, PriceContext], RateCard] = {}
+        self._listed: dict[tuple[str, int, PriceContext], RateCard] = {}
+        self._alarmed: set[str] = set()
         self._resolving = asyncio.Lock()
 
-    async def find(self, model: str, now_ms: int, context: PriceContext = ()) -> RateCard:
-        """Returns the card by which a call of a model is priced at a time.
+    def cached(
+        self,
+        organization_id: str,
+        model: str,
+        at_ms: int,
+        *,
+        processing: str = "",
+        speed: str = "",
+    ) -> RateCard | None:
+        """Returns what ``find`` does if it need not wait for that; None if it must."""
+        cards = self._own.known(organization_id)
+        if cards is None:
+            return None
+        context = price_context(processing, speed)
+        own = _own_price(cards, ("model", model, context), at_ms)
+        if own is None:
+            return self._listed.get((model, at_ms // _DAY_MS, context))
+        return own.rate_card
+
+    async def find(
+        self,
+        organization_id: str,
+        model: str,
+        at_ms: int,
+        *,
+        processing: str = "",
+        speed: str = "",
+    ) -> RateCard:
+        """Returns the card by which a call is priced.
+
+        Args:
+            organization_id: Whose call.
+            model: As the caller names it. A card of the organization is for this very spelling.
+            at_ms: When the call is made, in milliseconds since 1970-01-01 UTC.
+            processing: ``batch`` or empty.
+            speed: ``fast`` or empty.
 
         Raises:
-            UnknownModelError: The model has no price. Nothing is ever charged at a price of zero
-                for want of a better one.
+            UnknownModelError: The model has no price then for this processing and speed, and such
+                models are refused. Otherwise the card's provider is ``unpriced`` and its rates 0.
+            UnavailableError: The storage failed.
         """
-        key = (model, now_ms // _DAY_MS, context)
-        card = self._cards.get(key)
-        if card is None:
-            async with self._resolving:
-                card = self._cards.get(key) or await self._add(key)
-        return card
+        card = self.cached(organization_id, model, at_ms, processing=processing, speed=speed)
+        if card is not None:
+            return card
+        cards = await self._own.get(organization_id)
+        context = price_context(processing, speed)
+        own = _own_price(cards, ("model", model, context), at_ms)
+        if own is not None and own.rate_card is not None:
+            return own.rate_card
+        key = (model, at_ms // _DAY_MS, context)
+        async with self._resolving:
+            return self._listed.get(key) or await self._add_listed(key)
 
-    async def _add(self, key: tuple[str, int, PriceContext]) -> RateCard:
+    def cached_tool_fee(
+        self, organization_id: str, tool_name: str, at_ms: int
+    ) -> tuple[str, NanoUsd] | None:
+        """Returns what ``tool_fee`` does if it need not wait for that; None if it must."""
+        cards = self._own.known(organization_id)
+        return None if cards is None else _tool_fee(cards, tool_name, at_ms)
+
+    async def tool_fee(
+        self, organization_id: str, tool_name: str, at_ms: int
+    ) -> tuple[str, NanoUsd]:
+        """Returns the id of the card by which a tool call is priced, and the fee.
+
+        Returns:
+            ``("", 0)`` if the organization has set no fee for that time.
+
+        Raises:
+            UnavailableError: The storage failed.
+        """
+        return _tool_fee(await self._own.get(organization_id), tool_name, at_ms)
+
+    async def _add_listed(self, key: tuple[str, int, PriceContext]) -> RateCard:
         model, day, context = key
         if len(model.encode()) > MAX_MODEL_BYTES:
             msg = f"A model's name has at most {MAX_MODEL_BYTES} bytes."
             raise UnknownModelError(msg)
-        day_ms = day * _DAY_MS
-        on = datetime.fromtimestamp(day_ms // 1000, UTC).date()
-        card = await asyncio.to_thread(self._resolve, model, on, context)
+        on = datetime.fromtimestamp(day * _DAY_MS // 1000, UTC).date()
+        try:
+            card = await asyncio.to_thread(self._resolve, model, on, context)
+        except UnknownModelError as error:
+            if self._unknown_model == "refuse":
+                raise
+            self._raise_alarm(model, error)
+            card = RateCard.of(
+                provider=UNPRICED_PROVIDER, model=model, base=_FREE, context=context
+            )
         await self._store.put_rate_card(card, self._source)
         # Whoever makes up names would fill the cache; to forget it all now and then is cheap.
-        if len(self._cards) >= MAX_CACHED_CARDS:
-            self._cards.clear()
-        self._cards[key] = card
+        if len(self._listed) >= MAX_CACHED_CARDS:
+            self._listed.clear()
+        self._listed[key] = card
         return card
+
+    def _raise_alarm(self, model: str, error: UnknownModelError) -> None:
+        if model in self._alarmed:
+            return
+        if len(self._alarmed) >= MAX_CACHED_CARDS:
+            self._alarmed.clear()
+        self._alarmed.add(model)
+        self._metrics.increment(UNPRICED_MODELS)
+        _LOGGER.error("%s It is recorded at a price of zero.", error.message)
+
+
+def _own_price(cards: CardsByKey, key: PriceKey, at_ms: int) -> OrganizationCard | None:
+    own = cards.get(key)
+    return None if own is None else in_force(own, at_ms)
+
+
+def _tool_fee(cards: CardsByKey, tool_name: str, at_ms: int) -> tuple[str, NanoUsd]:
+    own = _own_price(cards, ("tool", tool_name, ()), at_ms)
+    if own is None or not isinstance(own.price, ToolFee):
+        return NO_FEE
+    return own.id, own.price.fee_nano_usd
