@@ -19,7 +19,7 @@ from agent_executor.ledger.prices.rate_card import PriceContext, RateCard, Rates
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice, Provider
 
-PROVIDER: Final = "anthropic"
+PREFERRED_PROVIDER: Final = "anthropic"
 
 _PACKAGE: Final = "genai-prices"
 _PICO_USD_PER_TOKEN_PER_USD_PER_MTOK: Final = 1_000_000
@@ -32,8 +32,16 @@ _PRICE_KEYS: Final[tuple[tuple[str, ...], ...]] = (
     ("cache_write_mtok", "input_mtok"),
     ("cache_write_1h_mtok", "cache_write_mtok", "input_mtok"),
 )
-# Paid per search of the provider's own search tool, which no agent of this platform is given.
-_PRICES_NEVER_CHARGED: Final = frozenset({"web_searches_kcount"})
+# Paid for what this platform neither sends nor asks for: the provider's own search tools, and
+# tokens that are no text. Any other price would be left out of a cost, so the model is refused.
+_PRICES_NEVER_CHARGED: Final = frozenset(
+    {
+        *("web_searches_kcount", "storage_searches_kcount"),
+        *("input_audio_mtok", "cache_audio_read_mtok", "output_audio_mtok"),
+        *("input_image_mtok", "cache_image_read_mtok", "output_image_mtok"),
+        *("input_video_mtok", "output_video_mtok"),
+    }
+)
 _PRICES_KNOWN: Final = (
     frozenset(key for keys in _PRICE_KEYS for key in keys) | _PRICES_NEVER_CHARGED
 )
@@ -45,32 +53,96 @@ def source() -> str:
 
 
 @cache
-def load() -> Provider:
+def load() -> tuple[Provider, ...]:
     """Imports the price list, which takes most of a second, once. Call it in a thread."""
     from genai_prices.data_snapshot import get_snapshot
 
-    return get_snapshot().find_provider(None, PROVIDER, None)
+    return tuple(get_snapshot().providers)
 
 
 def resolve(model: str, day: date, context: PriceContext = ()) -> RateCard:
     """Returns the prices of a model on a day (UTC).
 
+    Args:
+        model: As its provider names it, or ``provider/model`` with the provider's id in the list.
+            Without a provider it is Anthropic's model, or else that of whoever's names look so.
+        day: Before a model's first price that price holds.
+        context: Batch or fast, not both unless the list has a price for both together.
+
     Raises:
-        UnknownModelError: The list has no price for it, or one that a rate card cannot express.
+        UnknownModelError: The list has no price for it, several, or one that a rate card cannot
+            express.
     """
-    found = load().find_model(model)
-    if found is None:
-        raise _unknown(model, "has no price")
+    provider, found = find_model(model)
+    return card_of(provider, found, day, context, asked_as=model)
+
+
+def find_model(model: str) -> tuple[Provider, ModelInfo]:
+    """Returns whose model it is, and its entry in the list; see ``resolve``.
+
+    Raises:
+        UnknownModelError: The list has none, or several providers may be meant.
+    """
+    providers = load()
+    prefix, slash, name = model.partition("/")
+    spelled = next((one for one in providers if slash and one.id == prefix.lower()), None)
+    if spelled is not None:
+        candidates = [spelled]
+    else:
+        name = model
+        # A provider that only sells others' models must be spelled: its price is another one.
+        candidates = [one for one in providers if one.model_match and _names(one, model)]
+    found = [
+        (one, match)
+        for one in candidates
+        if (match := one.find_model(name, all_providers=list(providers))) is not None
+    ]
+    preferred = [pair for pair in found if pair[0].id == PREFERRED_PROVIDER]
+    match preferred or found:
+        case [one]:
+            return one
+        case []:
+            raise _unknown(model, "has no price")
+        case several:
+            ids = " or ".join(f"{provider.id}/{name}" for provider, _ in several)
+            raise _unknown(model, f"is sold by several providers; name it {ids}")
+
+
+def _names(provider: Provider, model: str) -> bool:
+    return provider.model_match is not None and provider.model_match.is_match(model.lower())
+
+
+def card_of(
+    provider: Provider,
+    found: ModelInfo,
+    day: date,
+    context: PriceContext = (),
+    *,
+    asked_as: str = "",
+) -> RateCard:
+    """Returns the prices of an entry of the list on a day (UTC).
+
+    Args:
+        provider: Who sells it.
+        found: The entry.
+        day: See ``resolve``.
+        context: See ``resolve``.
+        asked_as: The model's name in an error. Default (empty): as the list names it.
+
+    Raises:
+        UnknownModelError: It has no price, or one that a rate card cannot express.
+    """
+    model = asked_as or found.id
     moment = datetime.combine(day, time(), UTC)
     _check_constant_within_day(model, found)
-    _check_context(model, found, moment, context)
+    _check_context(model, provider, found, moment, context)
     price = found.get_prices(moment, dict(context))
     stated = {key for key, value in vars(price).items() if value is not None}
     if not {"input_mtok", "output_mtok"} <= stated <= _PRICES_KNOWN:
-        raise _unknown(model, "is not priced by tokens alone")
+        raise _unknown(model, "is not priced by tokens of text alone")
     starts = _tier_starts(price)
     return RateCard.of(
-        provider=PROVIDER,
+        provider=provider.id,
         model=found.id,
         context=context,
         base=_rates(model, price, 0),
@@ -87,18 +159,25 @@ def _check_constant_within_day(model: str, found: ModelInfo) -> None:
         raise _unknown(model, "has a price that changes within a day")
 
 
-def _check_context(model: str, found: ModelInfo, moment: datetime, context: PriceContext) -> None:
-    """Refuses a context without a price: genai-prices would answer the standard price instead."""
-    asked = set(context)
-    matched = {
-        item
+def _check_context(
+    model: str, provider: Provider, found: ModelInfo, moment: datetime, context: PriceContext
+) -> None:
+    """Refuses a context without a price: genai-prices would answer the standard price instead.
+
+    It would also put two prices together, each for a part of the context.
+    """
+    if not context:
+        return
+    priced = any(
+        variant.when == dict(context)
+        and (variant.constraint is None or variant.constraint.active(moment))
         for variant in found.price_variants or ()
-        if variant.constraint is None or variant.constraint.active(moment)
-        if asked >= set(variant.when.items())
-        for item in variant.when.items()
-    }
-    if asked != matched:
-        raise _unknown(model, f"has no price for {dict(context)}")
+    )
+    # Where one sells another's model, the other's special prices do not hold.
+    is_own = any(one is found for one in provider.models)
+    if not (priced and is_own):
+        words = " and ".join(f"{key} {value!r}" for key, value in context)
+        raise _unknown(model, f"has no price for {words} on {moment:%Y-%m-%d}")
 
 
 def _tier_starts(price: ModelPrice) -> list[int]:

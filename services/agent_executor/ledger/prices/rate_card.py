@@ -7,8 +7,10 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from agent_executor.errors import InvalidArgumentError
 from agent_executor.ledger.accounting.token_usage import TokenUsage
 from agent_executor.ledger.money import (
+    MAX_LIMIT_NANO_USD,
     NanoUsd,
     PicoUsd,
     PicoUsdPerToken,
@@ -77,7 +79,8 @@ class RateCard(msgspec.Struct, frozen=True):
     Attributes:
         id: ``provider/model@digest``. Entries name it.
         provider: Who sells the tokens.
-        model: The model as the price list names it; several spellings share one card.
+        model: The model as the price list names it; several spellings share one card. On a card of
+            an organization it is the spelling that the card is for.
         context: What the price was asked for besides the model.
         base: Rates of a call below all tiers.
         tiers: Ascending.
@@ -123,8 +126,14 @@ class RateCard(msgspec.Struct, frozen=True):
         return rates
 
     def cost(self, usage: TokenUsage) -> NanoUsd:
-        """Returns what a call costs, rounded once, half to even."""
-        return round_to_nano_usd(self.rates_for(usage.total_input_tokens).cost(usage))
+        """Returns what a call costs, rounded once, half to even.
+
+        Raises:
+            InvalidArgumentError: It is more than 9,000,000 dollars, of which a database could not
+                add up many.
+        """
+        rates = self.rates_for(usage.total_input_tokens)
+        return _checked(round_to_nano_usd(rates.cost(usage)))
 
     def worst_case(
         self, max_input_tokens: int, max_output_tokens: int, *, writes_cache: bool
@@ -135,6 +144,9 @@ class RateCard(msgspec.Struct, frozen=True):
             max_input_tokens: Most input, however it is cached.
             max_output_tokens: Most output.
             writes_cache: Whether input may be written to the prompt cache.
+
+        Raises:
+            InvalidArgumentError: It is more than 9,000,000 dollars.
         """
         # A tier may be cheaper than the one below it, so each that can be reached is looked at,
         # with the most input that still falls into it.
@@ -153,4 +165,11 @@ class RateCard(msgspec.Struct, frozen=True):
             max_input_tokens * rates.highest_input(writes_cache=writes_cache)
             + max_output_tokens * rates.output
         )
-        return ceil_to_nano_usd(PicoUsd(max(worst, last)))
+        return _checked(ceil_to_nano_usd(PicoUsd(max(worst, last))))
+
+
+def _checked(cost: NanoUsd) -> NanoUsd:
+    if cost > MAX_LIMIT_NANO_USD:
+        msg = "A call that costs more than 9,000,000 US dollars cannot be accounted for."
+        raise InvalidArgumentError(msg)
+    return cost

@@ -11,6 +11,7 @@ from typing import Final, Literal, TypeAlias
 from agent_executor.errors import UnknownModelError
 from agent_executor.ledger.money import NanoUsd, PicoUsdPerToken
 from agent_executor.ledger.prices import genai_price_list
+from agent_executor.ledger.prices.card_checks import MODEL_BYTES_MAX
 from agent_executor.ledger.prices.organization_card import (
     OrganizationCard,
     PriceKey,
@@ -29,7 +30,6 @@ UnknownModelPolicy: TypeAlias = Literal["refuse", "record_at_zero"]
 """What becomes of a call of a model without a price."""
 
 UNPRICED_PROVIDER: Final = "unpriced"
-MAX_MODEL_BYTES: Final = 200
 MAX_CACHED_CARDS: Final = 1_000
 NO_FEE: Final = ("", NanoUsd(0))
 
@@ -150,20 +150,21 @@ class RateCards:
 
     async def _add_listed(self, key: tuple[str, int, PriceContext]) -> RateCard:
         model, day, context = key
-        if len(model.encode()) > MAX_MODEL_BYTES:
-            msg = f"A model's name has at most {MAX_MODEL_BYTES} bytes."
+        # What is not printable may not be text at all, and databases differ in what they take.
+        if not model.isprintable() or len(model.encode()) > MODEL_BYTES_MAX:
+            msg = f"A model's name is printable and has at most {MODEL_BYTES_MAX} bytes."
             raise UnknownModelError(msg)
         on = datetime.fromtimestamp(day * _DAY_MS // 1000, UTC).date()
+        source = self._source
         try:
             card = await asyncio.to_thread(self._resolve, model, on, context)
         except UnknownModelError as error:
             if self._unknown_model == "refuse":
                 raise
             self._raise_alarm(model, error)
-            card = RateCard.of(
-                provider=UNPRICED_PROVIDER, model=model, base=_FREE, context=context
-            )
-        await self._store.put_rate_card(card, self._source)
+            card = RateCard.of(provider=UNPRICED_PROVIDER, model=model, base=_FREE, context=context)
+            source = UNPRICED_PROVIDER
+        await self._store.put_rate_card(card, source)
         # Whoever makes up names would fill the cache; to forget it all now and then is cheap.
         if len(self._listed) >= MAX_CACHED_CARDS:
             self._listed.clear()
