@@ -5,7 +5,7 @@ import pytest
 from agent_executor.ledger.accounting.token_usage import TokenUsage
 from agent_executor.ledger.money import PicoUsdPerToken
 from agent_executor.ledger.prices.rate_card import RateCard, Rates, Tier
-from tests.unit.ledger.samples import rates
+from tests.unit.ledger.price_samples import rates
 
 
 def tiered(*nano_usd: int) -> RateCard:

@@ -19,7 +19,7 @@ class MemoryOrganizationCardStore:
         key = (card.organization_id, card.id)
         if key in self._cards:
             return True
-        if len(await self.not_withdrawn(card.organization_id)) >= cards_max:
+        if len(self._not_withdrawn(card.organization_id)) >= cards_max:
             return False
         self._cards[key] = card
         return True
@@ -59,8 +59,7 @@ class MemoryOrganizationCardStore:
 
     async def not_withdrawn(self, organization_id: str) -> list[OrganizationCard]:
         """See ``OrganizationCardStore``."""
-        own = self._newest_first(organization_id)
-        return [card for card in own if card.withdrawn_at_ms is None]
+        return self._not_withdrawn(organization_id)
 
     async def version(self) -> tuple[int, ...]:
         """See ``OrganizationCardStore``."""
@@ -73,3 +72,7 @@ class MemoryOrganizationCardStore:
             for card in reversed(self._cards.values())
             if card.organization_id == organization_id
         ]
+
+    def _not_withdrawn(self, organization_id: str) -> list[OrganizationCard]:
+        own = self._newest_first(organization_id)
+        return [card for card in own if card.withdrawn_at_ms is None]
