@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime
+from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
+import genai_prices
+
 from agent_executor.errors import UnknownModelError
+from agent_executor.ledger.accounting.token_usage import TokenUsage
 from agent_executor.ledger.money import NanoUsd, PicoUsdPerToken
 from agent_executor.ledger.prices.card_administration import CardAdministration
 from agent_executor.ledger.prices.organization_card import ModelPrice, OrganizationCard, ToolFee
@@ -131,3 +135,28 @@ class Pricing:
     async def find(self, model: str = MODEL, at_ms: int = NOW_MS, **options: str) -> RateCard:
         """Finds a card of the organization ``acme``."""
         return await self.rate_cards.find("acme", model, at_ms, **options)
+
+
+def usd_by_genai_prices(
+    provider: str, model: str, usage: TokenUsage, day: date, context: PriceContext = ()
+) -> Decimal:
+    """Returns what the price list itself computes, in US dollars."""
+    written = usage.cache_creation_input_tokens_5m + usage.cache_creation_input_tokens_1h
+    return genai_prices.calc_price(
+        genai_prices.Usage(
+            input_tokens=usage.input_tokens + usage.cache_read_input_tokens + written,
+            output_tokens=usage.output_tokens,
+            cache_read_tokens=usage.cache_read_input_tokens,
+            cache_write_tokens=written,
+            cache_write_1h_tokens=usage.cache_creation_input_tokens_1h,
+        ),
+        model,
+        provider_id=provider,
+        genai_request_timestamp=datetime(day.year, day.month, day.day, 23, 59, 59, tzinfo=UTC),
+        price_context=dict(context),
+    ).total_price
+
+
+def rounded(usd: Decimal) -> int:
+    """Returns nano-dollars, rounded once."""
+    return int((usd * 10**9).to_integral_value(ROUND_HALF_EVEN))

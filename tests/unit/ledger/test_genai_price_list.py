@@ -1,100 +1,86 @@
-"""Every cost equals genai-prices' own Decimal arithmetic, rounded once to the nano-dollar."""
+"""Which prices are taken from genai-prices, and what is refused rather than guessed.
+
+That they are the right ones is held in ``test_price_parity``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 from typing import Any
 
 import genai_prices
 import pytest
 from genai_prices import types
-from genai_prices.data_snapshot import DataSnapshot, get_snapshot
+from genai_prices.data_snapshot import DataSnapshot
 
 from agent_executor.errors import UnknownModelError
 from agent_executor.ledger.accounting.token_usage import TokenUsage
 from agent_executor.ledger.prices import genai_price_list
 from agent_executor.ledger.prices.genai_price_list import resolve
-from agent_executor.ledger.prices.rate_card import PriceContext
+from tests.unit.ledger.price_samples import rounded, usd_by_genai_prices
 
 TODAY = date(2026, 11, 23)
 SEED_MODEL = "claude-sonnet-4-20250514"
-MODELS = tuple(model.id for model in get_snapshot().find_provider(None, "anthropic", None).models)
-USAGES = (
-    TokenUsage(),
-    TokenUsage(1, 1),
-    TokenUsage(123, 456),
-    TokenUsage(1_000, 500, 20_000, 3_000, 0),
-    TokenUsage(7, 11, 13, 17, 19),
-    TokenUsage(0, 1, 0, 0, 999),
-    TokenUsage(100_000, 3),
-    TokenUsage(100_001, 3),
-    TokenUsage(1, 3, 99_999, 1, 0),
-    TokenUsage(200_000, 1),
-    TokenUsage(150_000, 1, 50_000, 1, 0),
-    TokenUsage(999_999, 64_000, 1, 2, 3),
-)
+BATCH = (("processing", "batch"),)
+FAST = (("speed", "fast"),)
 
 
-def cost_by_genai_prices(
-    model: str, usage: TokenUsage, day: date, context: PriceContext = ()
-) -> int:
-    """Returns nano-dollars; input is inclusive there: with what was read and written."""
-    price = genai_prices.calc_price(
-        genai_prices.Usage(
-            input_tokens=usage.total_input_tokens,
-            output_tokens=usage.output_tokens,
-            cache_read_tokens=usage.cache_read_input_tokens,
-            cache_write_tokens=usage.cache_creation_input_tokens_5m
-            + usage.cache_creation_input_tokens_1h,
-            cache_write_1h_tokens=usage.cache_creation_input_tokens_1h,
-        ),
-        model,
-        provider_id="anthropic",
-        genai_request_timestamp=datetime.combine(day, time(), UTC),
-        price_context=dict(context),
-    ).total_price
-    return int((price * 10**9).to_integral_value(ROUND_HALF_EVEN))
+def test_a_context_is_priced_or_refused_and_never_silently_standard() -> None:
+    assert resolve("claude-opus-5", TODAY, FAST).base.input == 10_000_000
+    assert resolve("claude-opus-5", TODAY, BATCH).base.input == 2_500_000
+    for model, day, context, words in (
+        ("claude-sonnet-5", TODAY, FAST, "speed 'fast'"),
+        ("claude-sonnet-4-0", TODAY, BATCH, "processing 'batch'"),
+        ("claude-opus-5", date(2026, 10, 13), BATCH, "processing 'batch' on 2026-10-13"),
+        ("gpt-5", TODAY, FAST, "speed 'fast'"),
+        ("claude-opus-5", TODAY, (("processing", "unheard-of"),), "processing 'unheard-of'"),
+    ):
+        with pytest.raises(UnknownModelError, match=f"has no price for {words}"):
+            resolve(model, day, context)
+        # This is what genai-prices would have answered.
+        usage = TokenUsage(1_000, 1_000)
+        usd = usd_by_genai_prices(resolve(model, day).provider, model, usage, day, context)
+        assert rounded(usd) == resolve(model, day).cost(usage)
 
 
-@pytest.mark.parametrize("usage", USAGES, ids=str)
-@pytest.mark.parametrize("model", [*MODELS, SEED_MODEL])
-def test_a_cost_equals_that_of_genai_prices(model: str, usage: TokenUsage) -> None:
-    assert resolve(model, TODAY).cost(usage) == cost_by_genai_prices(model, usage, TODAY)
-
-
-@pytest.mark.parametrize("context", [(("processing", "batch"),), (("speed", "fast"),)])
-@pytest.mark.parametrize("model", MODELS)
-def test_a_cost_in_a_context_equals_that_of_genai_prices(model: str, context: PriceContext) -> None:
-    try:
-        card = resolve(model, TODAY, context)
-    except UnknownModelError:
-        # genai-prices has no such price and would silently answer the standard one.
-        for usage in USAGES:
-            standard = cost_by_genai_prices(model, usage, TODAY)
-            assert cost_by_genai_prices(model, usage, TODAY, context) == standard
-        return
-    for usage in USAGES:
-        assert card.cost(usage) == cost_by_genai_prices(model, usage, TODAY, context)
-
-
-def test_some_contexts_are_priced() -> None:
-    fast = resolve("claude-opus-5", TODAY, (("speed", "fast"),))
-    assert fast.base.input == 2 * resolve("claude-opus-5", TODAY).base.input
-    with pytest.raises(UnknownModelError, match="has no price for"):
-        resolve("claude-sonnet-5", TODAY, (("speed", "fast"),))
-    with pytest.raises(UnknownModelError, match="has no price for"):
-        resolve("claude-opus-5", date(2026, 10, 13), (("processing", "batch"),))
+def test_batch_and_fast_together_are_refused_where_each_has_a_price_alone() -> None:
+    for context in (BATCH, FAST):
+        resolve("claude-opus-5", TODAY, context)
+    with pytest.raises(UnknownModelError, match="processing 'batch' and speed 'fast'"):
+        resolve("claude-opus-5", TODAY, BATCH + FAST)
 
 
 def test_the_price_is_that_of_the_day() -> None:
-    usage = TokenUsage(300_000, 1_500)
-    for day in (date(2026, 3, 12), date(2026, 3, 13)):
-        cost = resolve("claude-opus-4-6", day).cost(usage)
-        assert cost == cost_by_genai_prices("claude-opus-4-6", usage, day)
-    assert resolve("claude-opus-4-6", date(2026, 3, 12)).id != resolve("claude-opus-4-6", TODAY).id
-    assert resolve("claude-opus-4-6", date(2026, 3, 13)).id == resolve("claude-opus-4-6", TODAY).id
+    before, after = (resolve("claude-opus-4-6", date(2026, 3, day)) for day in (12, 13))
+    assert before.rates_for(200_001).input == 10_000_000
+    assert after.rates_for(200_001).input == 5_000_000
+    assert after == resolve("claude-opus-4-6", TODAY) != before
+
+
+def test_other_providers_models_are_found_by_name_and_by_spelling() -> None:
+    assert resolve("gpt-5", TODAY) == resolve("openai/gpt-5", TODAY) == resolve("GPT-5", TODAY)
+    assert resolve("gpt-5", TODAY).id.startswith("openai/gpt-5@")
+    assert resolve("gemini-2.5-pro", TODAY).provider == "google"
+    # Who only sells others' models is never guessed, and has prices of its own.
+    sold_on = resolve("openrouter/anthropic/claude-sonnet-4", TODAY)
+    assert (sold_on.provider, sold_on.model) == ("openrouter", "anthropic/claude-sonnet-4")
+    assert resolve("azure/gpt-5", TODAY).provider == "azure"
+
+
+def test_anthropics_models_are_anthropics_though_others_sell_them_too() -> None:
+    for model in (SEED_MODEL, f"anthropic/{SEED_MODEL}", "Anthropic/Claude-Sonnet-4-0"):
+        assert resolve(model, TODAY).id.startswith("anthropic/claude-sonnet-4-0@")
+    assert resolve("google/claude-opus-5", TODAY).provider == "google"
+
+
+def test_special_prices_of_a_model_do_not_hold_where_another_sells_it() -> None:
+    for seller in ("google", "azure"):
+        resolve(f"{seller}/claude-opus-5", TODAY)
+        for context in (BATCH, FAST):
+            with pytest.raises(UnknownModelError):
+                resolve(f"{seller}/claude-opus-5", TODAY, context)
 
 
 def test_the_models_of_the_documentation_cost_what_it_says() -> None:
@@ -143,10 +129,14 @@ def test_inclusive_input_of_genai_prices_comes_back_as_exclusive() -> None:
     [
         "claude-sonnet-4-20991231",
         "claude-opus-4-9",
-        "gpt-5",
-        "anthropic/claude-sonnet-4",
+        "anthropic/gpt-5",
+        "elsewhere/claude-opus-5",
+        # How another provider names it; whoever means that says so: "aws/...".
+        "anthropic.claude-3-5-sonnet-20240620-v1:0",
         "mock",
         "",
+        "/",
+        "anthropic/",
     ],
 )
 def test_a_model_without_a_price_is_refused(model: str) -> None:
@@ -159,10 +149,14 @@ def test_a_model_without_a_price_is_refused(model: str) -> None:
 def price_list() -> Iterator[Any]:
     """Yields a function that makes a list of one model the only one."""
 
-    def install(prices: Any) -> None:
-        model = types.ModelInfo(id="odd", match=types.ClauseEquals("odd"), prices=prices)
-        provider = types.Provider(id="anthropic", name="", api_pattern="", models=[model])
-        snapshot = DataSnapshot(providers=[provider], from_auto_update=False)
+    def install(prices: Any, *provider_ids: str) -> None:
+        odd = types.ClauseEquals("odd")
+        model = types.ModelInfo(id="odd", match=odd, prices=prices)
+        providers = [
+            types.Provider(id=name, name="", api_pattern="", model_match=odd, models=[model])
+            for name in provider_ids or ("anthropic",)
+        ]
+        snapshot = DataSnapshot(providers=providers, from_auto_update=False)
         genai_price_list.load.cache_clear()
         genai_prices.data_snapshot.set_custom_snapshot(snapshot)
 
@@ -181,13 +175,13 @@ def test_a_price_that_is_not_by_tokens_alone_is_refused(price_list: Any) -> None
     price_list(
         types.ModelPrice(input_mtok=Decimal(1), output_mtok=Decimal(1), requests_kcount=Decimal(1))
     )
-    with pytest.raises(UnknownModelError, match="not priced by tokens alone"):
+    with pytest.raises(UnknownModelError, match="not priced by tokens of text alone"):
         resolve("odd", TODAY)
 
 
 def test_a_model_without_a_price_for_output_is_refused(price_list: Any) -> None:
     price_list(types.ModelPrice(input_mtok=Decimal(1)))
-    with pytest.raises(UnknownModelError, match="not priced by tokens alone"):
+    with pytest.raises(UnknownModelError, match="not priced by tokens of text alone"):
         resolve("odd", TODAY)
 
 
@@ -197,6 +191,14 @@ def test_a_price_that_changes_within_a_day_is_refused(price_list: Any) -> None:
     price_list([types.ConditionalPrice(prices=price), types.ConditionalPrice(night, prices=price)])
     with pytest.raises(UnknownModelError, match="changes within a day"):
         resolve("odd", TODAY)
+
+
+def test_prices_for_what_is_never_sent_do_not_hinder(price_list: Any) -> None:
+    million = Decimal(1)
+    price_list(
+        types.ModelPrice(input_mtok=million, output_mtok=million, input_audio_mtok=million * 9)
+    )
+    assert resolve("odd", TODAY).cost(TokenUsage(1, 1)) == 2_000
 
 
 def test_classes_with_tiers_of_their_own_are_told_apart(price_list: Any) -> None:
@@ -211,8 +213,18 @@ def test_classes_with_tiers_of_their_own_are_told_apart(price_list: Any) -> None
     card = resolve("odd", TODAY)
     for total in (50, 51, 100, 101, 200, 201):
         usage = TokenUsage(total, 10)
-        assert card.cost(usage) == cost_by_genai_prices("odd", usage, TODAY)
+        assert card.cost(usage) == rounded(usd_by_genai_prices("anthropic", "odd", usage, TODAY))
     assert [tier.above_input_tokens for tier in card.tiers] == [50, 100, 200]
+
+
+def test_a_name_that_two_providers_know_is_refused_with_both(price_list: Any) -> None:
+    price = types.ModelPrice(input_mtok=Decimal(1), output_mtok=Decimal(1))
+    price_list(price, "one", "two")
+    with pytest.raises(UnknownModelError, match="name it one/odd or two/odd"):
+        resolve("odd", TODAY)
+    assert resolve("two/odd", TODAY).provider == "two"
+    price_list(price, "one", "anthropic")
+    assert resolve("odd", TODAY).provider == "anthropic"
 
 
 def test_the_source_names_the_version() -> None:
