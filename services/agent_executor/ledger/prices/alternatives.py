@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 # The list keeps what is no longer sold, for the price of old calls, and does not say which that
 # is. But it has batch prices only for those of Anthropic's models that are sold.
 _PROVIDER_WITH_BATCH_PRICES: Final = "anthropic"
+# Sold to some only, so it is no advice to all.
+_LIMITED_MODELS: Final = frozenset({"claude-mythos-5-2"})
 _BATCH: Final = {"processing": "batch"}
 
 # Fewer tokens are not cached, without an error. From Anthropic's page on prompt caching; where
@@ -118,7 +120,6 @@ def _listed(
     except UnknownModelError:
         return None
     has_batch_price = any(one.when == _BATCH for one in model.price_variants or ())
-    is_sold = not model.deprecated and (
-        has_batch_price or provider.id != _PROVIDER_WITH_BATCH_PRICES
-    )
+    is_listed_as_sold = has_batch_price or provider.id != _PROVIDER_WITH_BATCH_PRICES
+    is_sold = is_listed_as_sold and not model.deprecated and model.id not in _LIMITED_MODELS
     return ListedModel(card, model.context_window, is_sold)
