@@ -137,4 +137,7 @@ def in_force(newest_first: Iterable[OrganizationCard], at_ms: int) -> Organizati
         newest_first: Cards for the same thing, the one made last first.
         at_ms: When it occurred, in milliseconds since 1970-01-01 UTC.
     """
-    return next((card for card in newest_first if card.is_in_force(at_ms)), None)
+    for card in newest_first:
+        if card.is_in_force(at_ms):
+            return card
+    return None

@@ -26,6 +26,9 @@ _DIGEST_HEX_DIGITS: Final = 16
 
 def price_context(processing: str, speed: str) -> PriceContext:
     """Returns the context of a call; empty words are the standard."""
+    # Each model call comes by here, and nearly all are standard.
+    if not processing and not speed:
+        return ()
     pairs = (("processing", processing), ("speed", speed))
     return tuple(pair for pair in pairs if pair[1])
 
