@@ -18,7 +18,7 @@ from genai_prices.data_snapshot import DataSnapshot
 from agent_executor.errors import UnknownModelError
 from agent_executor.ledger.accounting.token_usage import TokenUsage
 from agent_executor.ledger.prices import genai_price_list
-from agent_executor.ledger.prices.genai_price_list import resolve
+from agent_executor.ledger.prices.genai_price_list import load, resolve
 from tests.unit.ledger.price_samples import rounded, usd_by_genai_prices
 
 TODAY = date(2026, 11, 23)
@@ -229,3 +229,8 @@ def test_a_name_that_two_providers_know_is_refused_with_both(price_list: Any) ->
 
 def test_the_source_names_the_version() -> None:
     assert genai_price_list.source() == f"genai-prices {genai_prices.__version__}"
+
+
+def test_no_id_of_a_card_holds_what_an_escape_in_a_path_is_made_of() -> None:
+    names = [provider.id + model.id for provider in load() for model in provider.models]
+    assert not [name for name in names if "%" in name or not name.isprintable()]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from google.protobuf import json_format, timestamp_pb2
@@ -147,6 +148,20 @@ async def test_cards_are_listed_and_withdrawn(servicer: RateCardServicer, pricin
         pb.WithdrawRateCardRequest(rate_card_id=first.id), NO_CONTEXT
     )
     assert shown(withdrawn) == shown(first) | {"withdrawn_at": NOON}
+
+
+async def test_an_id_is_understood_as_clients_write_it_in_a_path(
+    servicer: RateCardServicer,
+) -> None:
+    made = await servicer.CreateRateCard(MODEL_REQUEST, NO_CONTEXT)
+    for safe in ("/@", "/", ""):
+        written = quote(made.id, safe=safe)
+        got = await servicer.GetRateCard(pb.GetRateCardRequest(rate_card_id=written), NO_CONTEXT)
+        assert got.id == made.id
+        gone = await servicer.WithdrawRateCard(
+            pb.WithdrawRateCardRequest(rate_card_id=written), NO_CONTEXT
+        )
+        assert gone.id == made.id
 
 
 async def test_an_example_is_priced(servicer: RateCardServicer) -> None:

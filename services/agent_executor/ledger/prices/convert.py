@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Final
+from urllib.parse import unquote
 
 from google.protobuf import timestamp_pb2
 
@@ -47,6 +48,18 @@ def new_card(request: rate_card_service_pb2.CreateRateCardRequest) -> NewCard:
         ),
         description=request.description,
     )
+
+
+def rate_card_id(
+    request: rate_card_service_pb2.GetRateCardRequest
+    | rate_card_service_pb2.WithdrawRateCardRequest,
+) -> str:
+    """Returns the id of the card that is meant.
+
+    The gateway passes on as it is what a REST client has escaped in a path of several segments, and
+    many escape ``/`` and ``@``. No id holds a ``%``.
+    """
+    return unquote(request.rate_card_id)
 
 
 def example_usage(request: rate_card_service_pb2.ResolveRateCardRequest) -> TokenUsage:

@@ -31,7 +31,9 @@ class RateCardServicer(rate_card_service_pb2_grpc.RateCardServiceServicer):
     ) -> rate_card_service_pb2.RateCard:
         """Returns a card."""
         del context
-        card = await self._administration.get(request.rate_card_id, current_security_context.get())
+        card = await self._administration.get(
+            convert.rate_card_id(request), current_security_context.get()
+        )
         return convert.card_to_proto(card)
 
     async def ListRateCards(  # noqa: N802 -- the contract's name
@@ -56,7 +58,7 @@ class RateCardServicer(rate_card_service_pb2_grpc.RateCardServiceServicer):
         """Withdraws one of the organization's own cards."""
         del context
         card = await self._administration.withdraw(
-            request.rate_card_id, current_security_context.get()
+            convert.rate_card_id(request), current_security_context.get()
         )
         return convert.card_to_proto(card)
 
