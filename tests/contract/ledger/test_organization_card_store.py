@@ -15,6 +15,7 @@ from sqlalchemy.schema import CreateTable
 
 from agent_executor.ledger.money import NanoUsd, PicoUsdPerToken
 from agent_executor.ledger.prices.organization_card import ModelPrice, OrganizationCard, ToolFee
+from agent_executor.ledger.prices.organization_prices import FRESH_SECONDS, OrganizationPrices
 from agent_executor.ledger.prices.rate_card import Rates, Tier, price_context
 from agent_executor.ledger.prices.store import OrganizationCardStore
 from agent_executor.ledger.prices.store_memory import MemoryOrganizationCardStore
@@ -183,3 +184,24 @@ async def test_cards_made_at_the_same_instant_are_all_kept(store: OrganizationCa
     await asyncio.gather(*(store.add(card, cards_max=100) for card in cards * 2))
     stored = await store.not_withdrawn("acme")
     assert sorted(card.id for card in stored) == sorted(card.id for card in cards)
+
+
+async def test_processes_that_share_a_store_see_each_others_cards_a_second_later(
+    store: OrganizationCardStore,
+) -> None:
+    seconds = 0.0
+    one, other = (OrganizationPrices(store, monotonic=lambda: seconds) for _ in range(2))
+    assert await one.get("acme") == await other.get("acme") == {}
+    card = model_card()
+    await add(store, card)
+    one.forget()
+    assert await one.get("acme") == {card.key: (card,)}
+    assert await other.get("acme") == {}
+    seconds = FRESH_SECONDS
+    assert await other.get("acme") == {card.key: (card,)}
+    await store.withdraw("acme", card.id, 5)
+    other.forget()
+    assert await other.get("acme") == {}
+    assert await one.get("acme") == {card.key: (card,)}
+    seconds = 2 * FRESH_SECONDS
+    assert await one.get("acme") == {}
