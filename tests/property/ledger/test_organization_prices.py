@@ -21,14 +21,13 @@ from agent_executor.ledger.prices.store_memory import MemoryOrganizationCardStor
 
 TIMES = st.integers(0, 12)
 FREE = Rates(*map(PicoUsdPerToken, (0, 0, 0, 0, 0)))
-PRICES = st.sampled_from(
-    [
-        ModelPrice("a", FREE),
-        ModelPrice("b", FREE),
-        ModelPrice("a", FREE, context=(("speed", "fast"),)),
-        ToolFee("a", NanoUsd(1)),
-    ]
-)
+SOME_PRICES: list[ModelPrice | ToolFee] = [
+    ModelPrice("a", FREE),
+    ModelPrice("b", FREE),
+    ModelPrice("a", FREE, context=(("speed", "fast"),)),
+    ToolFee("a", NanoUsd(1)),
+]
+PRICES = st.sampled_from(SOME_PRICES)
 
 
 @st.composite

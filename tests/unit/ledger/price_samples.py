@@ -122,12 +122,8 @@ class Pricing:
         self.prices = PriceList()
         self.metrics = Metrics()
         self.own = OrganizationPrices(self.store, monotonic=self.clock)
-        self.rate_cards = RateCards(
-            self.used_cards,
-            self.own,
-            self.metrics,
-            **{"resolve": self.prices.resolve, "source": "test 1"} | options,
-        )
+        defaults: dict[str, Any] = {"resolve": self.prices.resolve, "source": "test 1"}
+        self.rate_cards = RateCards(self.used_cards, self.own, self.metrics, **defaults | options)
         self.administration = CardAdministration(
             self.store, self.used_cards, self.own, self.rate_cards, self.clock
         )

@@ -11,7 +11,7 @@ import pytest
 
 from agent_executor.errors import InvalidArgumentError
 from agent_executor.ledger.accounting.token_usage import MAX_TOKENS, TokenUsage
-from agent_executor.ledger.money import PicoUsdPerToken, from_usd, to_usd
+from agent_executor.ledger.money import NanoUsd, PicoUsdPerToken, from_usd, to_usd
 from agent_executor.ledger.prices.genai_price_list import resolve
 from agent_executor.ledger.prices.rate_card import RateCard, Rates
 from tests.unit.ledger.price_samples import usd_by_genai_prices
@@ -141,7 +141,7 @@ def test_a_sum_of_floats() -> None:
     cost = SONNET.cost(TokenUsage(33, 1))
     assert to_usd(cost) == 0.000114
     in_floats = sum(to_usd(cost) for _ in range(1_000))
-    in_nano_dollars = sum(cost for _ in range(1_000))
+    in_nano_dollars = NanoUsd(sum(cost for _ in range(1_000)))
     assert in_nano_dollars == 114_000_000
     assert in_floats != to_usd(in_nano_dollars) == 0.114
 
@@ -151,7 +151,7 @@ def test_a_view_that_disagrees_with_the_ledger_because_it_rounds_again() -> None
     costs = [card.cost(TokenUsage(1)) for _ in range(10)]
     # Each entry is rounded once, and a sum is that of the entries: 0, and not 4.
     assert sum(costs) == 0
-    assert from_usd(to_usd(sum(costs))) == 0
+    assert from_usd(to_usd(NanoUsd(sum(costs)))) == 0
 
 
 def test_a_fraction_of_a_micro_dollar_refused_by_an_integer_column() -> None:

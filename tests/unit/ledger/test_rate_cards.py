@@ -10,7 +10,7 @@ import pytest
 from agent_executor.errors import UnavailableError, UnknownModelError
 from agent_executor.ledger.accounting.token_usage import TokenUsage
 from agent_executor.ledger.money import NanoUsd
-from agent_executor.ledger.prices import rate_cards
+from agent_executor.ledger.prices import genai_price_list, rate_cards
 from agent_executor.ledger.prices.card_checks import MODEL_BYTES_MAX, NewCard
 from agent_executor.ledger.prices.organization_card import ModelPrice
 from agent_executor.ledger.prices.rate_card import PriceContext, RateCard, price_context
@@ -108,7 +108,8 @@ async def test_an_unknown_model_is_recorded_at_zero_with_one_alarm(
     pricing = Pricing(unknown_model="record_at_zero")
     with caplog.at_level(logging.ERROR):
         for at_ms in (NOW_MS, NOW_MS + 1, NOW_MS + DAY_MS):
-            found = await pricing.find("unknown", at_ms)
+            await pricing.find("unknown", at_ms)
+        found = await pricing.find("unknown")
     assert (found.provider, found.model) == ("unpriced", "unknown")
     assert found.cost(TokenUsage(10**6, 10**6, 10**6, 10**6, 10**6)) == 0
     assert found.worst_case(10**6, 10**6, writes_cache=True) == 0
@@ -156,7 +157,7 @@ async def test_made_up_names_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPa
 
 
 async def test_the_price_list_is_the_default() -> None:
-    pricing = Pricing(resolve=rate_cards.genai_price_list.resolve, source=None)
+    pricing = Pricing(resolve=genai_price_list.resolve, source=None)
     found = await pricing.find("claude-sonnet-4-20250514")
     assert found.id.startswith("anthropic/claude-sonnet-4-0@")
     assert pricing.used_cards.sources[found.id].startswith("genai-prices ")
