@@ -70,8 +70,10 @@ class RateCardServiceServicer:
 
     def CreateRateCard(self, request, context):
         """Sets a price from a time on. It supersedes the organization's earlier cards for the same model,
-        processing and speed, or the same tool, for as long as it is valid. A card is never edited.
-        Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:admin; INVALID_ARGUMENT.
+        exactly as spelled, with the same processing and speed, or for the same tool, for as long as it is
+        valid. A card is never edited.
+        Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:admin; INVALID_ARGUMENT;
+        RESOURCE_EXHAUSTED (LIMIT_EXCEEDED) with 10,000 cards that are not withdrawn.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -95,8 +97,8 @@ class RateCardServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WithdrawRateCard(self, request, context):
-        """Withdraws one of the organization's own cards: nothing is priced by it from now on. It is kept,
-        since entries name it.
+        """Withdraws one of the organization's own cards: nothing is priced by it from now on, and what it
+        superseded holds again. It is kept, since entries name it.
         Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:admin; NOT_FOUND
         (RATE_CARD_NOT_FOUND).
         """
@@ -105,7 +107,8 @@ class RateCardServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ResolveRateCard(self, request, context):
-        """Returns the card by which a model call is priced at a time, and what an example call costs.
+        """Returns the card by which a model call is priced at a time, and what an example call costs. Where
+        the operator records models without a price, it is a card of zeros whose provider is "unpriced".
         Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:read; INVALID_ARGUMENT, also for a
         model without a price (UNKNOWN_MODEL).
         """

@@ -37,8 +37,10 @@ class RateCardServiceStub:
     def __new__(cls, channel: _aio.Channel) -> RateCardServiceAsyncStub: ...
     CreateRateCard: _grpc.UnaryUnaryMultiCallable[_rate_card_service_pb2.CreateRateCardRequest, _rate_card_service_pb2.RateCard]
     """Sets a price from a time on. It supersedes the organization's earlier cards for the same model,
-    processing and speed, or the same tool, for as long as it is valid. A card is never edited.
-    Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:admin; INVALID_ARGUMENT.
+    exactly as spelled, with the same processing and speed, or for the same tool, for as long as it is
+    valid. A card is never edited.
+    Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:admin; INVALID_ARGUMENT;
+    RESOURCE_EXHAUSTED (LIMIT_EXCEEDED) with 10,000 cards that are not withdrawn.
     """
     GetRateCard: _grpc.UnaryUnaryMultiCallable[_rate_card_service_pb2.GetRateCardRequest, _rate_card_service_pb2.RateCard]
     """Returns a card: one of the organization's own, or one of the price list that has been used.
@@ -50,13 +52,14 @@ class RateCardServiceStub:
     token that was not given out.
     """
     WithdrawRateCard: _grpc.UnaryUnaryMultiCallable[_rate_card_service_pb2.WithdrawRateCardRequest, _rate_card_service_pb2.RateCard]
-    """Withdraws one of the organization's own cards: nothing is priced by it from now on. It is kept,
-    since entries name it.
+    """Withdraws one of the organization's own cards: nothing is priced by it from now on, and what it
+    superseded holds again. It is kept, since entries name it.
     Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:admin; NOT_FOUND
     (RATE_CARD_NOT_FOUND).
     """
     ResolveRateCard: _grpc.UnaryUnaryMultiCallable[_rate_card_service_pb2.ResolveRateCardRequest, _rate_card_service_pb2.ResolveRateCardResponse]
-    """Returns the card by which a model call is priced at a time, and what an example call costs.
+    """Returns the card by which a model call is priced at a time, and what an example call costs. Where
+    the operator records models without a price, it is a card of zeros whose provider is "unpriced".
     Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:read; INVALID_ARGUMENT, also for a
     model without a price (UNKNOWN_MODEL).
     """
@@ -70,8 +73,10 @@ class RateCardServiceAsyncStub(RateCardServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateRateCard: _aio.UnaryUnaryMultiCallable[_rate_card_service_pb2.CreateRateCardRequest, _rate_card_service_pb2.RateCard]  # type: ignore[assignment]
     """Sets a price from a time on. It supersedes the organization's earlier cards for the same model,
-    processing and speed, or the same tool, for as long as it is valid. A card is never edited.
-    Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:admin; INVALID_ARGUMENT.
+    exactly as spelled, with the same processing and speed, or for the same tool, for as long as it is
+    valid. A card is never edited.
+    Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:admin; INVALID_ARGUMENT;
+    RESOURCE_EXHAUSTED (LIMIT_EXCEEDED) with 10,000 cards that are not withdrawn.
     """
     GetRateCard: _aio.UnaryUnaryMultiCallable[_rate_card_service_pb2.GetRateCardRequest, _rate_card_service_pb2.RateCard]  # type: ignore[assignment]
     """Returns a card: one of the organization's own, or one of the price list that has been used.
@@ -83,13 +88,14 @@ class RateCardServiceAsyncStub(RateCardServiceStub):
     token that was not given out.
     """
     WithdrawRateCard: _aio.UnaryUnaryMultiCallable[_rate_card_service_pb2.WithdrawRateCardRequest, _rate_card_service_pb2.RateCard]  # type: ignore[assignment]
-    """Withdraws one of the organization's own cards: nothing is priced by it from now on. It is kept,
-    since entries name it.
+    """Withdraws one of the organization's own cards: nothing is priced by it from now on, and what it
+    superseded holds again. It is kept, since entries name it.
     Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:admin; NOT_FOUND
     (RATE_CARD_NOT_FOUND).
     """
     ResolveRateCard: _aio.UnaryUnaryMultiCallable[_rate_card_service_pb2.ResolveRateCardRequest, _rate_card_service_pb2.ResolveRateCardResponse]  # type: ignore[assignment]
-    """Returns the card by which a model call is priced at a time, and what an example call costs.
+    """Returns the card by which a model call is priced at a time, and what an example call costs. Where
+    the operator records models without a price, it is a card of zeros whose provider is "unpriced".
     Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:read; INVALID_ARGUMENT, also for a
     model without a price (UNKNOWN_MODEL).
     """
@@ -105,8 +111,10 @@ class RateCardServiceServicer:
         context: _ServicerContext,
     ) -> _typing.Union[_rate_card_service_pb2.RateCard, _abc.Awaitable[_rate_card_service_pb2.RateCard]]:
         """Sets a price from a time on. It supersedes the organization's earlier cards for the same model,
-        processing and speed, or the same tool, for as long as it is valid. A card is never edited.
-        Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:admin; INVALID_ARGUMENT.
+        exactly as spelled, with the same processing and speed, or for the same tool, for as long as it is
+        valid. A card is never edited.
+        Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:admin; INVALID_ARGUMENT;
+        RESOURCE_EXHAUSTED (LIMIT_EXCEEDED) with 10,000 cards that are not withdrawn.
         """
 
     def GetRateCard(
@@ -133,8 +141,8 @@ class RateCardServiceServicer:
         request: _rate_card_service_pb2.WithdrawRateCardRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_rate_card_service_pb2.RateCard, _abc.Awaitable[_rate_card_service_pb2.RateCard]]:
-        """Withdraws one of the organization's own cards: nothing is priced by it from now on. It is kept,
-        since entries name it.
+        """Withdraws one of the organization's own cards: nothing is priced by it from now on, and what it
+        superseded holds again. It is kept, since entries name it.
         Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:admin; NOT_FOUND
         (RATE_CARD_NOT_FOUND).
         """
@@ -144,7 +152,8 @@ class RateCardServiceServicer:
         request: _rate_card_service_pb2.ResolveRateCardRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_rate_card_service_pb2.ResolveRateCardResponse, _abc.Awaitable[_rate_card_service_pb2.ResolveRateCardResponse]]:
-        """Returns the card by which a model call is priced at a time, and what an example call costs.
+        """Returns the card by which a model call is priced at a time, and what an example call costs. Where
+        the operator records models without a price, it is a card of zeros whose provider is "unpriced".
         Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:read; INVALID_ARGUMENT, also for a
         model without a price (UNKNOWN_MODEL).
         """
