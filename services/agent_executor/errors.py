@@ -13,7 +13,9 @@
     │   ├── ToolNotFoundError             NOT_FOUND            TOOL_NOT_FOUND
     │   ├── CredentialNotFoundError       NOT_FOUND            CREDENTIAL_NOT_FOUND
     │   ├── RateCardNotFoundError         NOT_FOUND            RATE_CARD_NOT_FOUND
-    │   └── UsageEntryNotFoundError       NOT_FOUND            USAGE_ENTRY_NOT_FOUND
+    │   ├── UsageEntryNotFoundError       NOT_FOUND            USAGE_ENTRY_NOT_FOUND
+    │   ├── ConversationNotFoundError     NOT_FOUND            CONVERSATION_NOT_FOUND
+    │   └── ApprovalNotFoundError         NOT_FOUND            APPROVAL_NOT_FOUND
     ├── ConflictError                     ALREADY_EXISTS       CONFLICT
     │   ├── EntryConflictError            ALREADY_EXISTS       ENTRY_CONFLICT
     │   ├── ToolCallConflictError         ALREADY_EXISTS       TOOL_CALL_CONFLICT
@@ -169,6 +171,18 @@ class UsageEntryNotFoundError(NotFoundError):
     """No such usage entry in the caller's organization."""
 
     reason = "USAGE_ENTRY_NOT_FOUND"
+
+
+class ConversationNotFoundError(NotFoundError):
+    """No such conversation in the caller's organization."""
+
+    reason = "CONVERSATION_NOT_FOUND"
+
+
+class ApprovalNotFoundError(NotFoundError):
+    """The tool call never waited for a decision."""
+
+    reason = "APPROVAL_NOT_FOUND"
 
 
 class ConflictError(AgentExecutorError):

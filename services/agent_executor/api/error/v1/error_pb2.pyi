@@ -45,6 +45,8 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_CREDENTIAL_NOT_FOUND: _ClassVar[ErrorReason]
     ERROR_REASON_RATE_CARD_NOT_FOUND: _ClassVar[ErrorReason]
     ERROR_REASON_USAGE_ENTRY_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_CONVERSATION_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_APPROVAL_NOT_FOUND: _ClassVar[ErrorReason]
 ERROR_REASON_UNSPECIFIED: ErrorReason
 ERROR_REASON_INTERNAL: ErrorReason
 ERROR_REASON_INVALID_ARGUMENT: ErrorReason
@@ -79,6 +81,8 @@ ERROR_REASON_OUTCOME_UNKNOWN: ErrorReason
 ERROR_REASON_CREDENTIAL_NOT_FOUND: ErrorReason
 ERROR_REASON_RATE_CARD_NOT_FOUND: ErrorReason
 ERROR_REASON_USAGE_ENTRY_NOT_FOUND: ErrorReason
+ERROR_REASON_CONVERSATION_NOT_FOUND: ErrorReason
+ERROR_REASON_APPROVAL_NOT_FOUND: ErrorReason
 
 class ErrorBody(_message.Message):
     __slots__ = ("success", "error", "tool_name", "code", "timestamp")

@@ -11,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class CreateAgentRequest(_message.Message):
-    __slots__ = ("name", "description", "agent_type", "model", "api_key", "is_active", "role", "instructions", "tools", "custom_tools", "max_model_turns", "max_output_tokens", "on_budget_exceeded", "max_cost_usd", "min_output_tokens")
+    __slots__ = ("name", "description", "agent_type", "model", "api_key", "is_active", "role", "instructions", "tools", "custom_tools", "max_model_turns", "max_output_tokens", "on_budget_exceeded", "max_cost_usd", "min_output_tokens", "provider", "base_url", "thinking_budget_tokens", "response_cache_ttl_seconds", "context_policy", "approval_policy", "run_timeout_seconds")
     class ToolsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -41,6 +41,13 @@ class CreateAgentRequest(_message.Message):
     ON_BUDGET_EXCEEDED_FIELD_NUMBER: _ClassVar[int]
     MAX_COST_USD_FIELD_NUMBER: _ClassVar[int]
     MIN_OUTPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    PROVIDER_FIELD_NUMBER: _ClassVar[int]
+    BASE_URL_FIELD_NUMBER: _ClassVar[int]
+    THINKING_BUDGET_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    RESPONSE_CACHE_TTL_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_POLICY_FIELD_NUMBER: _ClassVar[int]
+    APPROVAL_POLICY_FIELD_NUMBER: _ClassVar[int]
+    RUN_TIMEOUT_SECONDS_FIELD_NUMBER: _ClassVar[int]
     name: str
     description: str
     agent_type: str
@@ -56,7 +63,14 @@ class CreateAgentRequest(_message.Message):
     on_budget_exceeded: str
     max_cost_usd: float
     min_output_tokens: int
-    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., agent_type: _Optional[str] = ..., model: _Optional[str] = ..., api_key: _Optional[str] = ..., is_active: _Optional[bool] = ..., role: _Optional[str] = ..., instructions: _Optional[str] = ..., tools: _Optional[_Mapping[str, bool]] = ..., custom_tools: _Optional[_Mapping[str, _agent_pb2.CustomTool]] = ..., max_model_turns: _Optional[int] = ..., max_output_tokens: _Optional[int] = ..., on_budget_exceeded: _Optional[str] = ..., max_cost_usd: _Optional[float] = ..., min_output_tokens: _Optional[int] = ...) -> None: ...
+    provider: str
+    base_url: str
+    thinking_budget_tokens: int
+    response_cache_ttl_seconds: int
+    context_policy: _agent_pb2.ContextPolicy
+    approval_policy: _agent_pb2.ApprovalPolicy
+    run_timeout_seconds: int
+    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., agent_type: _Optional[str] = ..., model: _Optional[str] = ..., api_key: _Optional[str] = ..., is_active: _Optional[bool] = ..., role: _Optional[str] = ..., instructions: _Optional[str] = ..., tools: _Optional[_Mapping[str, bool]] = ..., custom_tools: _Optional[_Mapping[str, _agent_pb2.CustomTool]] = ..., max_model_turns: _Optional[int] = ..., max_output_tokens: _Optional[int] = ..., on_budget_exceeded: _Optional[str] = ..., max_cost_usd: _Optional[float] = ..., min_output_tokens: _Optional[int] = ..., provider: _Optional[str] = ..., base_url: _Optional[str] = ..., thinking_budget_tokens: _Optional[int] = ..., response_cache_ttl_seconds: _Optional[int] = ..., context_policy: _Optional[_Union[_agent_pb2.ContextPolicy, _Mapping]] = ..., approval_policy: _Optional[_Union[_agent_pb2.ApprovalPolicy, _Mapping]] = ..., run_timeout_seconds: _Optional[int] = ...) -> None: ...
 
 class GetAgentRequest(_message.Message):
     __slots__ = ("agent_id", "version")
@@ -83,7 +97,7 @@ class ListAgentsResponse(_message.Message):
     def __init__(self, agents: _Optional[_Iterable[_Union[_agent_pb2.Agent, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class UpdateAgentRequest(_message.Message):
-    __slots__ = ("agent_id", "name", "description", "model", "api_key", "is_active", "role", "instructions", "tools", "custom_tools", "max_model_turns", "max_output_tokens", "update_mask", "on_budget_exceeded", "max_cost_usd", "min_output_tokens")
+    __slots__ = ("agent_id", "name", "description", "model", "api_key", "is_active", "role", "instructions", "tools", "custom_tools", "max_model_turns", "max_output_tokens", "update_mask", "on_budget_exceeded", "max_cost_usd", "min_output_tokens", "provider", "base_url", "thinking_budget_tokens", "response_cache_ttl_seconds", "context_policy", "approval_policy", "run_timeout_seconds")
     class ToolsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -114,6 +128,13 @@ class UpdateAgentRequest(_message.Message):
     ON_BUDGET_EXCEEDED_FIELD_NUMBER: _ClassVar[int]
     MAX_COST_USD_FIELD_NUMBER: _ClassVar[int]
     MIN_OUTPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    PROVIDER_FIELD_NUMBER: _ClassVar[int]
+    BASE_URL_FIELD_NUMBER: _ClassVar[int]
+    THINKING_BUDGET_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    RESPONSE_CACHE_TTL_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_POLICY_FIELD_NUMBER: _ClassVar[int]
+    APPROVAL_POLICY_FIELD_NUMBER: _ClassVar[int]
+    RUN_TIMEOUT_SECONDS_FIELD_NUMBER: _ClassVar[int]
     agent_id: str
     name: str
     description: str
@@ -130,7 +151,14 @@ class UpdateAgentRequest(_message.Message):
     on_budget_exceeded: str
     max_cost_usd: float
     min_output_tokens: int
-    def __init__(self, agent_id: _Optional[str] = ..., name: _Optional[str] = ..., description: _Optional[str] = ..., model: _Optional[str] = ..., api_key: _Optional[str] = ..., is_active: _Optional[bool] = ..., role: _Optional[str] = ..., instructions: _Optional[str] = ..., tools: _Optional[_Mapping[str, bool]] = ..., custom_tools: _Optional[_Mapping[str, _agent_pb2.CustomTool]] = ..., max_model_turns: _Optional[int] = ..., max_output_tokens: _Optional[int] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., on_budget_exceeded: _Optional[str] = ..., max_cost_usd: _Optional[float] = ..., min_output_tokens: _Optional[int] = ...) -> None: ...
+    provider: str
+    base_url: str
+    thinking_budget_tokens: int
+    response_cache_ttl_seconds: int
+    context_policy: _agent_pb2.ContextPolicy
+    approval_policy: _agent_pb2.ApprovalPolicy
+    run_timeout_seconds: int
+    def __init__(self, agent_id: _Optional[str] = ..., name: _Optional[str] = ..., description: _Optional[str] = ..., model: _Optional[str] = ..., api_key: _Optional[str] = ..., is_active: _Optional[bool] = ..., role: _Optional[str] = ..., instructions: _Optional[str] = ..., tools: _Optional[_Mapping[str, bool]] = ..., custom_tools: _Optional[_Mapping[str, _agent_pb2.CustomTool]] = ..., max_model_turns: _Optional[int] = ..., max_output_tokens: _Optional[int] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., on_budget_exceeded: _Optional[str] = ..., max_cost_usd: _Optional[float] = ..., min_output_tokens: _Optional[int] = ..., provider: _Optional[str] = ..., base_url: _Optional[str] = ..., thinking_budget_tokens: _Optional[int] = ..., response_cache_ttl_seconds: _Optional[int] = ..., context_policy: _Optional[_Union[_agent_pb2.ContextPolicy, _Mapping]] = ..., approval_policy: _Optional[_Union[_agent_pb2.ApprovalPolicy, _Mapping]] = ..., run_timeout_seconds: _Optional[int] = ...) -> None: ...
 
 class DeleteAgentRequest(_message.Message):
     __slots__ = ("agent_id",)

@@ -11,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class RunEvent(_message.Message):
-    __slots__ = ("run_id", "sequence", "type", "created_at", "run_started", "run_resumed", "model_call_started", "model_call_completed", "model_call_failed", "model_call_settled", "tool_call_started", "tool_call_completed", "run_finished", "run_paused", "run_continued")
+    __slots__ = ("run_id", "sequence", "type", "created_at", "run_started", "run_resumed", "model_call_started", "model_call_completed", "model_call_failed", "model_call_settled", "tool_call_started", "tool_call_completed", "run_finished", "run_paused", "run_continued", "cancel_requested", "approval_requested", "approval_resolved", "model_selected", "history_trimmed")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
@@ -27,6 +27,11 @@ class RunEvent(_message.Message):
     RUN_FINISHED_FIELD_NUMBER: _ClassVar[int]
     RUN_PAUSED_FIELD_NUMBER: _ClassVar[int]
     RUN_CONTINUED_FIELD_NUMBER: _ClassVar[int]
+    CANCEL_REQUESTED_FIELD_NUMBER: _ClassVar[int]
+    APPROVAL_REQUESTED_FIELD_NUMBER: _ClassVar[int]
+    APPROVAL_RESOLVED_FIELD_NUMBER: _ClassVar[int]
+    MODEL_SELECTED_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_TRIMMED_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     sequence: int
     type: str
@@ -42,10 +47,15 @@ class RunEvent(_message.Message):
     run_finished: RunFinished
     run_paused: RunPaused
     run_continued: RunContinued
-    def __init__(self, run_id: _Optional[str] = ..., sequence: _Optional[int] = ..., type: _Optional[str] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., run_started: _Optional[_Union[RunStarted, _Mapping]] = ..., run_resumed: _Optional[_Union[RunResumed, _Mapping]] = ..., model_call_started: _Optional[_Union[ModelCallStarted, _Mapping]] = ..., model_call_completed: _Optional[_Union[ModelCallCompleted, _Mapping]] = ..., model_call_failed: _Optional[_Union[ModelCallFailed, _Mapping]] = ..., model_call_settled: _Optional[_Union[ModelCallSettled, _Mapping]] = ..., tool_call_started: _Optional[_Union[ToolCallStarted, _Mapping]] = ..., tool_call_completed: _Optional[_Union[ToolCallCompleted, _Mapping]] = ..., run_finished: _Optional[_Union[RunFinished, _Mapping]] = ..., run_paused: _Optional[_Union[RunPaused, _Mapping]] = ..., run_continued: _Optional[_Union[RunContinued, _Mapping]] = ...) -> None: ...
+    cancel_requested: CancelRequested
+    approval_requested: ApprovalRequested
+    approval_resolved: ApprovalResolved
+    model_selected: ModelSelected
+    history_trimmed: HistoryTrimmed
+    def __init__(self, run_id: _Optional[str] = ..., sequence: _Optional[int] = ..., type: _Optional[str] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., run_started: _Optional[_Union[RunStarted, _Mapping]] = ..., run_resumed: _Optional[_Union[RunResumed, _Mapping]] = ..., model_call_started: _Optional[_Union[ModelCallStarted, _Mapping]] = ..., model_call_completed: _Optional[_Union[ModelCallCompleted, _Mapping]] = ..., model_call_failed: _Optional[_Union[ModelCallFailed, _Mapping]] = ..., model_call_settled: _Optional[_Union[ModelCallSettled, _Mapping]] = ..., tool_call_started: _Optional[_Union[ToolCallStarted, _Mapping]] = ..., tool_call_completed: _Optional[_Union[ToolCallCompleted, _Mapping]] = ..., run_finished: _Optional[_Union[RunFinished, _Mapping]] = ..., run_paused: _Optional[_Union[RunPaused, _Mapping]] = ..., run_continued: _Optional[_Union[RunContinued, _Mapping]] = ..., cancel_requested: _Optional[_Union[CancelRequested, _Mapping]] = ..., approval_requested: _Optional[_Union[ApprovalRequested, _Mapping]] = ..., approval_resolved: _Optional[_Union[ApprovalResolved, _Mapping]] = ..., model_selected: _Optional[_Union[ModelSelected, _Mapping]] = ..., history_trimmed: _Optional[_Union[HistoryTrimmed, _Mapping]] = ...) -> None: ...
 
 class RunStarted(_message.Message):
-    __slots__ = ("agent_id", "agent_version", "model", "input", "is_test", "tool_versions", "parent_run_id", "max_cost_nano_usd")
+    __slots__ = ("agent_id", "agent_version", "model", "input", "is_test", "tool_versions", "parent_run_id", "max_cost_nano_usd", "conversation_id")
     class ToolVersionsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -61,6 +71,7 @@ class RunStarted(_message.Message):
     TOOL_VERSIONS_FIELD_NUMBER: _ClassVar[int]
     PARENT_RUN_ID_FIELD_NUMBER: _ClassVar[int]
     MAX_COST_NANO_USD_FIELD_NUMBER: _ClassVar[int]
+    CONVERSATION_ID_FIELD_NUMBER: _ClassVar[int]
     agent_id: str
     agent_version: int
     model: str
@@ -69,7 +80,8 @@ class RunStarted(_message.Message):
     tool_versions: _containers.ScalarMap[str, str]
     parent_run_id: str
     max_cost_nano_usd: int
-    def __init__(self, agent_id: _Optional[str] = ..., agent_version: _Optional[int] = ..., model: _Optional[str] = ..., input: _Optional[str] = ..., is_test: _Optional[bool] = ..., tool_versions: _Optional[_Mapping[str, str]] = ..., parent_run_id: _Optional[str] = ..., max_cost_nano_usd: _Optional[int] = ...) -> None: ...
+    conversation_id: str
+    def __init__(self, agent_id: _Optional[str] = ..., agent_version: _Optional[int] = ..., model: _Optional[str] = ..., input: _Optional[str] = ..., is_test: _Optional[bool] = ..., tool_versions: _Optional[_Mapping[str, str]] = ..., parent_run_id: _Optional[str] = ..., max_cost_nano_usd: _Optional[int] = ..., conversation_id: _Optional[str] = ...) -> None: ...
 
 class RunResumed(_message.Message):
     __slots__ = ("attempt",)
@@ -174,3 +186,57 @@ class RunFinished(_message.Message):
     error: str
     code: str
     def __init__(self, state: _Optional[str] = ..., response: _Optional[str] = ..., error: _Optional[str] = ..., code: _Optional[str] = ...) -> None: ...
+
+class CancelRequested(_message.Message):
+    __slots__ = ("user_id", "reason")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    user_id: str
+    reason: str
+    def __init__(self, user_id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class ApprovalRequested(_message.Message):
+    __slots__ = ("tool_call_id", "tool_name", "arguments_json", "reason", "expires_at")
+    TOOL_CALL_ID_FIELD_NUMBER: _ClassVar[int]
+    TOOL_NAME_FIELD_NUMBER: _ClassVar[int]
+    ARGUMENTS_JSON_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
+    tool_call_id: str
+    tool_name: str
+    arguments_json: str
+    reason: str
+    expires_at: _timestamp_pb2.Timestamp
+    def __init__(self, tool_call_id: _Optional[str] = ..., tool_name: _Optional[str] = ..., arguments_json: _Optional[str] = ..., reason: _Optional[str] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class ApprovalResolved(_message.Message):
+    __slots__ = ("tool_call_id", "decision", "user_id", "reason", "edited_arguments_json")
+    TOOL_CALL_ID_FIELD_NUMBER: _ClassVar[int]
+    DECISION_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    EDITED_ARGUMENTS_JSON_FIELD_NUMBER: _ClassVar[int]
+    tool_call_id: str
+    decision: str
+    user_id: str
+    reason: str
+    edited_arguments_json: str
+    def __init__(self, tool_call_id: _Optional[str] = ..., decision: _Optional[str] = ..., user_id: _Optional[str] = ..., reason: _Optional[str] = ..., edited_arguments_json: _Optional[str] = ...) -> None: ...
+
+class ModelSelected(_message.Message):
+    __slots__ = ("model", "reason")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    reason: str
+    def __init__(self, model: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class HistoryTrimmed(_message.Message):
+    __slots__ = ("message_count", "estimated_tokens", "summary")
+    MESSAGE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    ESTIMATED_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    message_count: int
+    estimated_tokens: int
+    summary: str
+    def __init__(self, message_count: _Optional[int] = ..., estimated_tokens: _Optional[int] = ..., summary: _Optional[str] = ...) -> None: ...

@@ -11,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Run(_message.Message):
-    __slots__ = ("id", "agent_id", "agent_version", "model", "input", "state", "output", "error", "code", "tokens_used", "cost_usd", "cost_nano_usd", "is_test", "created_at", "ended_at", "user_id", "last_sequence", "parent_run_id")
+    __slots__ = ("id", "agent_id", "agent_version", "model", "input", "state", "output", "error", "code", "tokens_used", "cost_usd", "cost_nano_usd", "is_test", "created_at", "ended_at", "user_id", "last_sequence", "parent_run_id", "conversation_id")
     ID_FIELD_NUMBER: _ClassVar[int]
     AGENT_ID_FIELD_NUMBER: _ClassVar[int]
     AGENT_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -30,6 +30,7 @@ class Run(_message.Message):
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     LAST_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     PARENT_RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    CONVERSATION_ID_FIELD_NUMBER: _ClassVar[int]
     id: str
     agent_id: str
     agent_version: int
@@ -48,7 +49,8 @@ class Run(_message.Message):
     user_id: str
     last_sequence: int
     parent_run_id: str
-    def __init__(self, id: _Optional[str] = ..., agent_id: _Optional[str] = ..., agent_version: _Optional[int] = ..., model: _Optional[str] = ..., input: _Optional[str] = ..., state: _Optional[str] = ..., output: _Optional[_Union[RunOutput, _Mapping]] = ..., error: _Optional[str] = ..., code: _Optional[str] = ..., tokens_used: _Optional[int] = ..., cost_usd: _Optional[float] = ..., cost_nano_usd: _Optional[int] = ..., is_test: _Optional[bool] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., user_id: _Optional[str] = ..., last_sequence: _Optional[int] = ..., parent_run_id: _Optional[str] = ...) -> None: ...
+    conversation_id: str
+    def __init__(self, id: _Optional[str] = ..., agent_id: _Optional[str] = ..., agent_version: _Optional[int] = ..., model: _Optional[str] = ..., input: _Optional[str] = ..., state: _Optional[str] = ..., output: _Optional[_Union[RunOutput, _Mapping]] = ..., error: _Optional[str] = ..., code: _Optional[str] = ..., tokens_used: _Optional[int] = ..., cost_usd: _Optional[float] = ..., cost_nano_usd: _Optional[int] = ..., is_test: _Optional[bool] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., user_id: _Optional[str] = ..., last_sequence: _Optional[int] = ..., parent_run_id: _Optional[str] = ..., conversation_id: _Optional[str] = ...) -> None: ...
 
 class RunOutput(_message.Message):
     __slots__ = ("response", "tool_results", "conversation_history", "tokens_used", "cost_usd", "state", "cost_nano_usd")
@@ -95,7 +97,7 @@ class ConversationMessage(_message.Message):
     def __init__(self, role: _Optional[str] = ..., content: _Optional[_Iterable[_Union[ContentBlock, _Mapping]]] = ...) -> None: ...
 
 class ContentBlock(_message.Message):
-    __slots__ = ("type", "text", "id", "name", "input", "tool_use_id", "content", "is_error")
+    __slots__ = ("type", "text", "id", "name", "input", "tool_use_id", "content", "is_error", "thinking", "signature", "data")
     TYPE_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
@@ -104,6 +106,9 @@ class ContentBlock(_message.Message):
     TOOL_USE_ID_FIELD_NUMBER: _ClassVar[int]
     CONTENT_FIELD_NUMBER: _ClassVar[int]
     IS_ERROR_FIELD_NUMBER: _ClassVar[int]
+    THINKING_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
     type: str
     text: str
     id: str
@@ -112,4 +117,7 @@ class ContentBlock(_message.Message):
     tool_use_id: str
     content: str
     is_error: bool
-    def __init__(self, type: _Optional[str] = ..., text: _Optional[str] = ..., id: _Optional[str] = ..., name: _Optional[str] = ..., input: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., tool_use_id: _Optional[str] = ..., content: _Optional[str] = ..., is_error: _Optional[bool] = ...) -> None: ...
+    thinking: str
+    signature: str
+    data: str
+    def __init__(self, type: _Optional[str] = ..., text: _Optional[str] = ..., id: _Optional[str] = ..., name: _Optional[str] = ..., input: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., tool_use_id: _Optional[str] = ..., content: _Optional[str] = ..., is_error: _Optional[bool] = ..., thinking: _Optional[str] = ..., signature: _Optional[str] = ..., data: _Optional[str] = ...) -> None: ...

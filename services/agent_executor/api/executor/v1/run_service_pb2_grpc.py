@@ -52,6 +52,31 @@ class RunServiceStub:
                 request_serializer=agent__executor_dot_api_dot_executor_dot_v1_dot_run__service__pb2.StartRunRequest.SerializeToString,
                 response_deserializer=agent__executor_dot_api_dot_executor_dot_v1_dot_run__pb2.Run.FromString,
                 _registered_method=True)
+        self.StreamAgent = channel.unary_stream(
+                '/agent_executor.api.executor.v1.RunService/StreamAgent',
+                request_serializer=agent__executor_dot_api_dot_executor_dot_v1_dot_run__service__pb2.StreamAgentRequest.SerializeToString,
+                response_deserializer=agent__executor_dot_api_dot_executor_dot_v1_dot_run__service__pb2.RunUpdate.FromString,
+                _registered_method=True)
+        self.ExecuteAgentBatch = channel.unary_unary(
+                '/agent_executor.api.executor.v1.RunService/ExecuteAgentBatch',
+                request_serializer=agent__executor_dot_api_dot_executor_dot_v1_dot_run__service__pb2.ExecuteAgentBatchRequest.SerializeToString,
+                response_deserializer=agent__executor_dot_api_dot_executor_dot_v1_dot_run__service__pb2.ExecuteAgentBatchResponse.FromString,
+                _registered_method=True)
+        self.CancelRun = channel.unary_unary(
+                '/agent_executor.api.executor.v1.RunService/CancelRun',
+                request_serializer=agent__executor_dot_api_dot_executor_dot_v1_dot_run__service__pb2.CancelRunRequest.SerializeToString,
+                response_deserializer=agent__executor_dot_api_dot_executor_dot_v1_dot_run__service__pb2.CancelReceipt.FromString,
+                _registered_method=True)
+        self.ListApprovals = channel.unary_unary(
+                '/agent_executor.api.executor.v1.RunService/ListApprovals',
+                request_serializer=agent__executor_dot_api_dot_executor_dot_v1_dot_run__service__pb2.ListApprovalsRequest.SerializeToString,
+                response_deserializer=agent__executor_dot_api_dot_executor_dot_v1_dot_run__service__pb2.ListApprovalsResponse.FromString,
+                _registered_method=True)
+        self.ResolveApproval = channel.unary_unary(
+                '/agent_executor.api.executor.v1.RunService/ResolveApproval',
+                request_serializer=agent__executor_dot_api_dot_executor_dot_v1_dot_run__service__pb2.ResolveApprovalRequest.SerializeToString,
+                response_deserializer=agent__executor_dot_api_dot_executor_dot_v1_dot_run__service__pb2.Approval.FromString,
+                _registered_method=True)
         self.GetRun = channel.unary_unary(
                 '/agent_executor.api.executor.v1.RunService/GetRun',
                 request_serializer=agent__executor_dot_api_dot_executor_dot_v1_dot_run__service__pb2.GetRunRequest.SerializeToString,
@@ -102,6 +127,56 @@ class RunServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StreamAgent(self, request, context):
+        """Executes an agent and tells what happens as it happens: text as the model writes it, tool calls,
+        usage, requests for approval. The last message is always `done` or `error`; a stream that ends
+        without one was cut, and can be taken up again by StreamRunEvents.
+        Errors: those of ExecuteAgent before the first message; later ones come as `error`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExecuteAgentBatch(self, request, context):
+        """Executes an agent on several inputs in parallel and waits for all of them. Each has its own run,
+        with its own result or error, in the order of the inputs.
+        Errors: those of ExecuteAgent that concern the agent or the caller; others stand at their input.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelRun(self, request, context):
+        """Stops a run, wherever it is driven: its model call, its tools and the runs that it has started. It
+        returns once nothing of it runs any more, and says what was stopped. A run that has ended is left
+        as it is, and the receipt says so.
+        Errors: UNAUTHENTICATED; PERMISSION_DENIED without run:execute; NOT_FOUND (RUN_NOT_FOUND);
+        UNAVAILABLE if its executor does not answer, in which case it is stopped when that is taken over.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListApprovals(self, request, context):
+        """Lists the tool calls that wait for a person's decision, oldest first.
+        Errors: UNAUTHENTICATED; PERMISSION_DENIED without run:read; INVALID_ARGUMENT for a page token
+        that was not given out.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResolveApproval(self, request, context):
+        """Decides about a tool call that waits. A call is decided exactly once; the same decision again gets
+        the same answer.
+        Errors: UNAUTHENTICATED; PERMISSION_DENIED without run:approve; NOT_FOUND (RUN_NOT_FOUND,
+        APPROVAL_NOT_FOUND); FAILED_PRECONDITION if it was decided otherwise, has expired, or the run has
+        ended; INVALID_ARGUMENT for arguments that the tool does not take.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetRun(self, request, context):
         """Returns a run.
         Errors: UNAUTHENTICATED; PERMISSION_DENIED without run:read; NOT_FOUND (RUN_NOT_FOUND).
@@ -146,6 +221,31 @@ def add_RunServiceServicer_to_server(servicer, server):
                     servicer.StartRun,
                     request_deserializer=agent__executor_dot_api_dot_executor_dot_v1_dot_run__service__pb2.StartRunRequest.FromString,
                     response_serializer=agent__executor_dot_api_dot_executor_dot_v1_dot_run__pb2.Run.SerializeToString,
+            ),
+            'StreamAgent': grpc.unary_stream_rpc_method_handler(
+                    servicer.StreamAgent,
+                    request_deserializer=agent__executor_dot_api_dot_executor_dot_v1_dot_run__service__pb2.StreamAgentRequest.FromString,
+                    response_serializer=agent__executor_dot_api_dot_executor_dot_v1_dot_run__service__pb2.RunUpdate.SerializeToString,
+            ),
+            'ExecuteAgentBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExecuteAgentBatch,
+                    request_deserializer=agent__executor_dot_api_dot_executor_dot_v1_dot_run__service__pb2.ExecuteAgentBatchRequest.FromString,
+                    response_serializer=agent__executor_dot_api_dot_executor_dot_v1_dot_run__service__pb2.ExecuteAgentBatchResponse.SerializeToString,
+            ),
+            'CancelRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelRun,
+                    request_deserializer=agent__executor_dot_api_dot_executor_dot_v1_dot_run__service__pb2.CancelRunRequest.FromString,
+                    response_serializer=agent__executor_dot_api_dot_executor_dot_v1_dot_run__service__pb2.CancelReceipt.SerializeToString,
+            ),
+            'ListApprovals': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListApprovals,
+                    request_deserializer=agent__executor_dot_api_dot_executor_dot_v1_dot_run__service__pb2.ListApprovalsRequest.FromString,
+                    response_serializer=agent__executor_dot_api_dot_executor_dot_v1_dot_run__service__pb2.ListApprovalsResponse.SerializeToString,
+            ),
+            'ResolveApproval': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResolveApproval,
+                    request_deserializer=agent__executor_dot_api_dot_executor_dot_v1_dot_run__service__pb2.ResolveApprovalRequest.FromString,
+                    response_serializer=agent__executor_dot_api_dot_executor_dot_v1_dot_run__service__pb2.Approval.SerializeToString,
             ),
             'GetRun': grpc.unary_unary_rpc_method_handler(
                     servicer.GetRun,
@@ -245,6 +345,141 @@ class RunService:
             '/agent_executor.api.executor.v1.RunService/StartRun',
             agent__executor_dot_api_dot_executor_dot_v1_dot_run__service__pb2.StartRunRequest.SerializeToString,
             agent__executor_dot_api_dot_executor_dot_v1_dot_run__pb2.Run.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamAgent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/agent_executor.api.executor.v1.RunService/StreamAgent',
+            agent__executor_dot_api_dot_executor_dot_v1_dot_run__service__pb2.StreamAgentRequest.SerializeToString,
+            agent__executor_dot_api_dot_executor_dot_v1_dot_run__service__pb2.RunUpdate.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExecuteAgentBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/agent_executor.api.executor.v1.RunService/ExecuteAgentBatch',
+            agent__executor_dot_api_dot_executor_dot_v1_dot_run__service__pb2.ExecuteAgentBatchRequest.SerializeToString,
+            agent__executor_dot_api_dot_executor_dot_v1_dot_run__service__pb2.ExecuteAgentBatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/agent_executor.api.executor.v1.RunService/CancelRun',
+            agent__executor_dot_api_dot_executor_dot_v1_dot_run__service__pb2.CancelRunRequest.SerializeToString,
+            agent__executor_dot_api_dot_executor_dot_v1_dot_run__service__pb2.CancelReceipt.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListApprovals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/agent_executor.api.executor.v1.RunService/ListApprovals',
+            agent__executor_dot_api_dot_executor_dot_v1_dot_run__service__pb2.ListApprovalsRequest.SerializeToString,
+            agent__executor_dot_api_dot_executor_dot_v1_dot_run__service__pb2.ListApprovalsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResolveApproval(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/agent_executor.api.executor.v1.RunService/ResolveApproval',
+            agent__executor_dot_api_dot_executor_dot_v1_dot_run__service__pb2.ResolveApprovalRequest.SerializeToString,
+            agent__executor_dot_api_dot_executor_dot_v1_dot_run__service__pb2.Approval.FromString,
             options,
             channel_credentials,
             insecure,

@@ -52,6 +52,36 @@ class RunServiceStub:
     """Starts a run in the background and returns it at once.
     Errors: those of ExecuteAgent, without DEADLINE_EXCEEDED.
     """
+    StreamAgent: _grpc.UnaryStreamMultiCallable[_run_service_pb2.StreamAgentRequest, _run_service_pb2.RunUpdate]
+    """Executes an agent and tells what happens as it happens: text as the model writes it, tool calls,
+    usage, requests for approval. The last message is always `done` or `error`; a stream that ends
+    without one was cut, and can be taken up again by StreamRunEvents.
+    Errors: those of ExecuteAgent before the first message; later ones come as `error`.
+    """
+    ExecuteAgentBatch: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.ExecuteAgentBatchRequest, _run_service_pb2.ExecuteAgentBatchResponse]
+    """Executes an agent on several inputs in parallel and waits for all of them. Each has its own run,
+    with its own result or error, in the order of the inputs.
+    Errors: those of ExecuteAgent that concern the agent or the caller; others stand at their input.
+    """
+    CancelRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.CancelRunRequest, _run_service_pb2.CancelReceipt]
+    """Stops a run, wherever it is driven: its model call, its tools and the runs that it has started. It
+    returns once nothing of it runs any more, and says what was stopped. A run that has ended is left
+    as it is, and the receipt says so.
+    Errors: UNAUTHENTICATED; PERMISSION_DENIED without run:execute; NOT_FOUND (RUN_NOT_FOUND);
+    UNAVAILABLE if its executor does not answer, in which case it is stopped when that is taken over.
+    """
+    ListApprovals: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.ListApprovalsRequest, _run_service_pb2.ListApprovalsResponse]
+    """Lists the tool calls that wait for a person's decision, oldest first.
+    Errors: UNAUTHENTICATED; PERMISSION_DENIED without run:read; INVALID_ARGUMENT for a page token
+    that was not given out.
+    """
+    ResolveApproval: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.ResolveApprovalRequest, _run_service_pb2.Approval]
+    """Decides about a tool call that waits. A call is decided exactly once; the same decision again gets
+    the same answer.
+    Errors: UNAUTHENTICATED; PERMISSION_DENIED without run:approve; NOT_FOUND (RUN_NOT_FOUND,
+    APPROVAL_NOT_FOUND); FAILED_PRECONDITION if it was decided otherwise, has expired, or the run has
+    ended; INVALID_ARGUMENT for arguments that the tool does not take.
+    """
     GetRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.GetRunRequest, _run_pb2.Run]
     """Returns a run.
     Errors: UNAUTHENTICATED; PERMISSION_DENIED without run:read; NOT_FOUND (RUN_NOT_FOUND).
@@ -89,6 +119,36 @@ class RunServiceAsyncStub(RunServiceStub):
     StartRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.StartRunRequest, _run_pb2.Run]  # type: ignore[assignment]
     """Starts a run in the background and returns it at once.
     Errors: those of ExecuteAgent, without DEADLINE_EXCEEDED.
+    """
+    StreamAgent: _aio.UnaryStreamMultiCallable[_run_service_pb2.StreamAgentRequest, _run_service_pb2.RunUpdate]  # type: ignore[assignment]
+    """Executes an agent and tells what happens as it happens: text as the model writes it, tool calls,
+    usage, requests for approval. The last message is always `done` or `error`; a stream that ends
+    without one was cut, and can be taken up again by StreamRunEvents.
+    Errors: those of ExecuteAgent before the first message; later ones come as `error`.
+    """
+    ExecuteAgentBatch: _aio.UnaryUnaryMultiCallable[_run_service_pb2.ExecuteAgentBatchRequest, _run_service_pb2.ExecuteAgentBatchResponse]  # type: ignore[assignment]
+    """Executes an agent on several inputs in parallel and waits for all of them. Each has its own run,
+    with its own result or error, in the order of the inputs.
+    Errors: those of ExecuteAgent that concern the agent or the caller; others stand at their input.
+    """
+    CancelRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.CancelRunRequest, _run_service_pb2.CancelReceipt]  # type: ignore[assignment]
+    """Stops a run, wherever it is driven: its model call, its tools and the runs that it has started. It
+    returns once nothing of it runs any more, and says what was stopped. A run that has ended is left
+    as it is, and the receipt says so.
+    Errors: UNAUTHENTICATED; PERMISSION_DENIED without run:execute; NOT_FOUND (RUN_NOT_FOUND);
+    UNAVAILABLE if its executor does not answer, in which case it is stopped when that is taken over.
+    """
+    ListApprovals: _aio.UnaryUnaryMultiCallable[_run_service_pb2.ListApprovalsRequest, _run_service_pb2.ListApprovalsResponse]  # type: ignore[assignment]
+    """Lists the tool calls that wait for a person's decision, oldest first.
+    Errors: UNAUTHENTICATED; PERMISSION_DENIED without run:read; INVALID_ARGUMENT for a page token
+    that was not given out.
+    """
+    ResolveApproval: _aio.UnaryUnaryMultiCallable[_run_service_pb2.ResolveApprovalRequest, _run_service_pb2.Approval]  # type: ignore[assignment]
+    """Decides about a tool call that waits. A call is decided exactly once; the same decision again gets
+    the same answer.
+    Errors: UNAUTHENTICATED; PERMISSION_DENIED without run:approve; NOT_FOUND (RUN_NOT_FOUND,
+    APPROVAL_NOT_FOUND); FAILED_PRECONDITION if it was decided otherwise, has expired, or the run has
+    ended; INVALID_ARGUMENT for arguments that the tool does not take.
     """
     GetRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.GetRunRequest, _run_pb2.Run]  # type: ignore[assignment]
     """Returns a run.
@@ -139,6 +199,61 @@ class RunServiceServicer:
     ) -> _typing.Union[_run_pb2.Run, _abc.Awaitable[_run_pb2.Run]]:
         """Starts a run in the background and returns it at once.
         Errors: those of ExecuteAgent, without DEADLINE_EXCEEDED.
+        """
+
+    def StreamAgent(
+        self,
+        request: _run_service_pb2.StreamAgentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_run_service_pb2.RunUpdate], _abc.AsyncIterator[_run_service_pb2.RunUpdate]]:
+        """Executes an agent and tells what happens as it happens: text as the model writes it, tool calls,
+        usage, requests for approval. The last message is always `done` or `error`; a stream that ends
+        without one was cut, and can be taken up again by StreamRunEvents.
+        Errors: those of ExecuteAgent before the first message; later ones come as `error`.
+        """
+
+    def ExecuteAgentBatch(
+        self,
+        request: _run_service_pb2.ExecuteAgentBatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_run_service_pb2.ExecuteAgentBatchResponse, _abc.Awaitable[_run_service_pb2.ExecuteAgentBatchResponse]]:
+        """Executes an agent on several inputs in parallel and waits for all of them. Each has its own run,
+        with its own result or error, in the order of the inputs.
+        Errors: those of ExecuteAgent that concern the agent or the caller; others stand at their input.
+        """
+
+    def CancelRun(
+        self,
+        request: _run_service_pb2.CancelRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_run_service_pb2.CancelReceipt, _abc.Awaitable[_run_service_pb2.CancelReceipt]]:
+        """Stops a run, wherever it is driven: its model call, its tools and the runs that it has started. It
+        returns once nothing of it runs any more, and says what was stopped. A run that has ended is left
+        as it is, and the receipt says so.
+        Errors: UNAUTHENTICATED; PERMISSION_DENIED without run:execute; NOT_FOUND (RUN_NOT_FOUND);
+        UNAVAILABLE if its executor does not answer, in which case it is stopped when that is taken over.
+        """
+
+    def ListApprovals(
+        self,
+        request: _run_service_pb2.ListApprovalsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_run_service_pb2.ListApprovalsResponse, _abc.Awaitable[_run_service_pb2.ListApprovalsResponse]]:
+        """Lists the tool calls that wait for a person's decision, oldest first.
+        Errors: UNAUTHENTICATED; PERMISSION_DENIED without run:read; INVALID_ARGUMENT for a page token
+        that was not given out.
+        """
+
+    def ResolveApproval(
+        self,
+        request: _run_service_pb2.ResolveApprovalRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_run_service_pb2.Approval, _abc.Awaitable[_run_service_pb2.Approval]]:
+        """Decides about a tool call that waits. A call is decided exactly once; the same decision again gets
+        the same answer.
+        Errors: UNAUTHENTICATED; PERMISSION_DENIED without run:approve; NOT_FOUND (RUN_NOT_FOUND,
+        APPROVAL_NOT_FOUND); FAILED_PRECONDITION if it was decided otherwise, has expired, or the run has
+        ended; INVALID_ARGUMENT for arguments that the tool does not take.
         """
 
     def GetRun(
