@@ -22,10 +22,9 @@ from agent_executor.api.tool_runner.v1 import (
     tool_call_service_pb2_grpc,
 )
 from agent_executor.executor.agent_servicer import AgentServicer
-from agent_executor.executor.agent_store_sqlite import SqliteAgentStore
 from agent_executor.executor.agents import Agents
 from agent_executor.executor.engine import Engine, EngineLimits
-from agent_executor.executor.journal_sqlite import SqliteJournal
+from agent_executor.executor.journal import Journal
 from agent_executor.executor.leases import LeaseKeeper
 from agent_executor.executor.ledger import Ledger
 from agent_executor.executor.ledger_grpc import GrpcLedger
@@ -34,8 +33,8 @@ from agent_executor.executor.models.mock import MockClaude
 from agent_executor.executor.run_servicer import RunServicer
 from agent_executor.executor.run_telemetry import RunTelemetry
 from agent_executor.executor.runs import Runs
-from agent_executor.executor.schema import MIGRATIONS
 from agent_executor.executor.settings import ExecutorSettings
+from agent_executor.executor.storage import open_storage
 from agent_executor.executor.tools import ToolRunner
 from agent_executor.executor.tools_grpc import GrpcToolRunner
 from agent_executor.serving.metrics import (
@@ -51,8 +50,7 @@ from agent_executor.serving.server import ServiceRuntime, run_service
 from agent_executor.serving.startup import StartupError
 from agent_executor.storage.encryption import Encryption
 from agent_executor.storage.group_commit import BatchStatistics
-from agent_executor.storage.migrations import MigrationError, upgrade
-from agent_executor.storage.sqlite import SqliteDatabase
+from agent_executor.storage.migrations import MigrationError
 
 SERVICE_NAME: Final = "executor"
 
@@ -71,21 +69,18 @@ async def bootstrap(runtime: ServiceRuntime[ExecutorSettings]) -> Sequence[str]:
     """Builds the service, takes over what a process before it left, and names what it serves."""
     settings = runtime.settings
     try:
-        upgrade(settings.journal_file, MIGRATIONS)
+        storage = await open_storage(settings, lambda batch: _count_batch(runtime.metrics, batch))
     except MigrationError as error:
         raise StartupError(str(error)) from error
-    database = SqliteDatabase(
-        settings.journal_file, on_batch=lambda batch: _count_batch(runtime.metrics, batch)
-    )
-    runtime.resources.push_async_callback(database.close)
+    runtime.resources.push_async_callback(storage.close)
     tools = await _tool_runner(runtime)
     ledger = await _ledger(runtime)
     agents = Agents(
-        SqliteAgentStore(database),
+        storage.agents,
         Encryption.from_file(settings.encryption_key_file),
         now_ms,
     )
-    runs = await _runs(runtime, database, agents, tools, ledger)
+    runs = await _runs(runtime, storage.journal, agents, tools, ledger)
     agent_service_pb2_grpc.add_AgentServiceServicer_to_server(
         AgentServicer(agents, tools), runtime.server
     )
@@ -105,7 +100,7 @@ def now_ms() -> int:
 
 async def _runs(
     runtime: ServiceRuntime[ExecutorSettings],
-    database: SqliteDatabase,
+    journal: Journal,
     agents: Agents,
     tools: ToolRunner,
     ledger: Ledger,
@@ -113,7 +108,6 @@ async def _runs(
     settings = runtime.settings
     worker = settings.worker or f"{settings.host}:{settings.grpc_port}"
     owner = f"{worker}/{uuid.uuid4()}"
-    journal = SqliteJournal(database)
     runs = Runs(
         journal=journal,
         agents=agents,

@@ -6,28 +6,33 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
-import msgspec
-
 from agent_executor.errors import LeaseLostError
 from agent_executor.executor.journal import RunRecord
-from agent_executor.executor.run_event import RunEvent, decode_payload, encode_payload
+from agent_executor.executor.journal_rows import (
+    RUN_COLUMNS,
+    RUN_NAMES,
+    SUMMARY_NAMES,
+    event_of,
+    event_rows,
+    record_of,
+    row_of,
+    summary_of,
+)
+from agent_executor.executor.run_event import RunEvent
 from agent_executor.storage.sqlite import SqliteDatabase
 
-_FIELDS: Final = RunRecord.__struct_fields__
-_COLUMNS: Final = ", ".join(_FIELDS)
-_INSERT_RUN: Final = f"INSERT INTO runs ({_COLUMNS}) VALUES ({', '.join('?' * len(_FIELDS))})"  # noqa: S608 -- fixed column names, no input
+_INSERT_RUN: Final = f"INSERT INTO runs ({RUN_COLUMNS}) VALUES ({', '.join('?' * len(RUN_NAMES))})"  # noqa: S608 -- fixed column names, no input
 _INSERT_EVENT: Final = "INSERT INTO run_events VALUES (?, ?, ?, ?)"
 # The attempt fences a former owner; the sequence makes a gap or a repeat impossible.
 _UPDATE_RUN: Final = (
-    "UPDATE runs SET state = ?, ended_at_ms = ?, response = ?, error = ?, code = ?,"
-    " tokens_used = ?, cost_nano_usd = ?, last_sequence = ?"
+    f"UPDATE runs SET {', '.join(f'{name} = ?' for name in SUMMARY_NAMES)}"  # noqa: S608 -- fixed column names, no input
     " WHERE run_id = ? AND attempt = ? AND last_sequence = ?"
 )
 _CLAIM_RUNS: Final = (
     "UPDATE runs SET owner = ?1, attempt = attempt + 1 WHERE run_id IN ("  # noqa: S608 -- fixed column names, no input
     " SELECT run_id FROM runs WHERE ended_at_ms = 0 AND owner <> ?1 AND owner NOT IN ("
     "  SELECT owner FROM executors WHERE lease_expires_at_ms > ?2)"
-    " ORDER BY run_id LIMIT ?3) RETURNING " + _COLUMNS
+    " ORDER BY run_id LIMIT ?3) RETURNING " + RUN_COLUMNS
 )
 
 
@@ -39,8 +44,8 @@ class SqliteJournal:
 
     async def create(self, run: RunRecord, events: Sequence[RunEvent]) -> None:
         """See ``Journal``."""
-        row = _row_of(run)
-        rows = _event_rows(run.run_id, events)
+        row = row_of(run)
+        rows = event_rows(run.run_id, events)
 
         def write(connection: sqlite3.Connection) -> None:
             connection.execute(_INSERT_RUN, row)
@@ -50,20 +55,9 @@ class SqliteJournal:
 
     async def append(self, run: RunRecord, events: Sequence[RunEvent]) -> None:
         """See ``Journal``."""
-        rows = _event_rows(run.run_id, events)
-        summary = (
-            run.state,
-            run.ended_at_ms,
-            run.response,
-            run.error,
-            run.code,
-            run.tokens_used,
-            run.cost_nano_usd,
-            run.last_sequence,
-            run.run_id,
-            run.attempt,
-            run.last_sequence - len(events),
-        )
+        rows = event_rows(run.run_id, events)
+        fence = (run.run_id, run.attempt, run.last_sequence - len(events))
+        summary = (*summary_of(run), *fence)
 
         def write(connection: sqlite3.Connection) -> bool:
             if connection.execute(_UPDATE_RUN, summary).rowcount != 1:
@@ -79,10 +73,10 @@ class SqliteJournal:
 
         def read(connection: sqlite3.Connection) -> RunRecord | None:
             row = connection.execute(
-                f"SELECT {_COLUMNS} FROM runs WHERE run_id = ? AND organization_id = ?",  # noqa: S608 -- fixed column names, no input
+                f"SELECT {RUN_COLUMNS} FROM runs WHERE run_id = ? AND organization_id = ?",  # noqa: S608 -- fixed column names, no input
                 (run_id, organization_id),
             ).fetchone()
-            return _record_of(row) if row else None
+            return record_of(row) if row else None
 
         return await self._database.read(read)
 
@@ -99,12 +93,12 @@ class SqliteJournal:
 
         def read(connection: sqlite3.Connection) -> list[RunRecord]:
             rows = connection.execute(
-                f"SELECT {_COLUMNS} FROM runs WHERE organization_id = ?1"  # noqa: S608 -- fixed column names, no input
+                f"SELECT {RUN_COLUMNS} FROM runs WHERE organization_id = ?1"  # noqa: S608 -- fixed column names, no input
                 " AND (?2 = '' OR run_id < ?2) AND (?3 = '' OR agent_id = ?3)"
                 " AND (?4 = '' OR state = ?4) ORDER BY run_id DESC LIMIT ?5",
                 (organization_id, before_run_id, agent_id, state, limit),
             )
-            return [_record_of(row) for row in rows]
+            return [record_of(row) for row in rows]
 
         return await self._database.read(read)
 
@@ -117,7 +111,7 @@ class SqliteJournal:
                 " WHERE run_id = ? AND sequence > ? ORDER BY sequence",
                 (run_id, after_sequence),
             )
-            return [RunEvent(row[0], row[1], decode_payload(row[2])) for row in rows]
+            return [event_of(row) for row in rows]
 
         return await self._database.read(read)
 
@@ -148,29 +142,10 @@ class SqliteJournal:
 
         def write(connection: sqlite3.Connection) -> list[RunRecord]:
             rows = connection.execute(_CLAIM_RUNS, (owner, now_ms, limit)).fetchall()
-            return sorted((_record_of(row) for row in rows), key=lambda run: run.run_id)
+            return sorted((record_of(row) for row in rows), key=lambda run: run.run_id)
 
         return await self._database.writer.submit(write)
 
     async def close(self) -> None:
         """See ``Journal``."""
         await self._database.close()
-
-
-def _row_of(run: RunRecord) -> tuple[object, ...]:
-    values = list(msgspec.structs.astuple(run))
-    values[_FIELDS.index("permissions")] = msgspec.json.encode(run.permissions).decode()
-    return tuple(values)
-
-
-def _record_of(row: tuple[object, ...]) -> RunRecord:
-    values = dict(zip(_FIELDS, row, strict=True))
-    values["permissions"] = msgspec.json.decode(str(values["permissions"]))
-    return msgspec.convert(values, RunRecord, strict=False)
-
-
-def _event_rows(run_id: str, events: Sequence[RunEvent]) -> list[tuple[str, int, int, bytes]]:
-    return [
-        (run_id, event.sequence, event.created_at_ms, encode_payload(event.payload))
-        for event in events
-    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from agent_executor.executor.engine import (
@@ -37,6 +37,14 @@ class ExecutorSettings(ServiceSettings):
     model_provider: Literal["mock"] = Field(
         default="mock",
         description="Who answers model calls: `mock` is the offline, deterministic mock Claude.",
+    )
+    database_url: SecretStr = Field(
+        default=SecretStr(""),
+        description=(
+            "The PostgreSQL database of the executors, which several may share, as "
+            "postgresql://user:password@host:port/database; it belongs to no other service. "
+            "Empty: a SQLite file in the data folder."
+        ),
     )
     worker: str = Field(
         default="",

@@ -65,7 +65,13 @@ RUNS: Final = Table(
 )
 Index("runs_by_organization", RUNS.c.organization_id, RUNS.c.run_id)
 # Unfinished runs are few however many have ended, so the claim of a dead owner's reads little.
-Index("runs_unfinished", RUNS.c.owner, RUNS.c.run_id, sqlite_where=RUNS.c.ended_at_ms == 0)
+Index(
+    "runs_unfinished",
+    RUNS.c.owner,
+    RUNS.c.run_id,
+    sqlite_where=RUNS.c.ended_at_ms == 0,
+    postgresql_where=RUNS.c.ended_at_ms == 0,
+)
 
 RUN_EVENTS: Final = Table(
     "run_events",

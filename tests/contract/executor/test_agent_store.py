@@ -10,18 +10,30 @@ import pytest
 from agent_executor.executor.agent import AgentVersion, CustomTool
 from agent_executor.executor.agent_store import AgentStore
 from agent_executor.executor.agent_store_memory import MemoryAgentStore
+from agent_executor.executor.agent_store_sql import SqlAgentStore
 from agent_executor.executor.agent_store_sqlite import SqliteAgentStore
 from agent_executor.executor.identifiers import new_id
 from agent_executor.executor.schema import MIGRATIONS
 from agent_executor.storage.migrations import upgrade
+from agent_executor.storage.postgres import PostgresDatabase
 from agent_executor.storage.sqlite import SqliteDatabase
+from agent_executor.storage.statements_postgres import PostgresStatementRunner
+from tests.postgres import PostgresServer
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[AgentStore]:
     """Yields each adapter, empty."""
     if request.param == "memory":
         yield MemoryAgentStore()
+        return
+    if request.param == "postgres":
+        server: PostgresServer = request.getfixturevalue("postgres_server")
+        name = await server.new_database(MIGRATIONS)
+        postgres = PostgresDatabase(server.url(name))
+        yield SqlAgentStore(PostgresStatementRunner(postgres))
+        await postgres.close()
+        await server.drop_database(name)
         return
     path = tmp_path / "journal.sqlite3"
     upgrade(path, MIGRATIONS)

@@ -12,21 +12,32 @@ from agent_executor.errors import LeaseLostError
 from agent_executor.executor.identifiers import new_id
 from agent_executor.executor.journal import Journal, RunRecord
 from agent_executor.executor.journal_memory import MemoryJournal
+from agent_executor.executor.journal_postgres import PostgresJournal
 from agent_executor.executor.journal_sqlite import SqliteJournal
 from agent_executor.executor.run_event import ModelCallStarted, RunEvent, RunStarted
 from agent_executor.executor.schema import MIGRATIONS
 from agent_executor.storage.migrations import upgrade
+from agent_executor.storage.postgres import PostgresDatabase
 from agent_executor.storage.sqlite import SqliteDatabase
+from tests.postgres import PostgresServer
 
 FIRST = RunEvent(1, 1_000, RunStarted("agent", 1, "model", "input"))
 SECOND = RunEvent(2, 1_001, ModelCallStarted("call", 1))
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 async def journal(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Journal]:
     """Yields each adapter, empty."""
     if request.param == "memory":
         yield MemoryJournal()
+        return
+    if request.param == "postgres":
+        server: PostgresServer = request.getfixturevalue("postgres_server")
+        name = await server.new_database(MIGRATIONS)
+        shared = PostgresJournal(PostgresDatabase(server.url(name)))
+        yield shared
+        await shared.close()
+        await server.drop_database(name)
         return
     path = tmp_path / "journal.sqlite3"
     upgrade(path, MIGRATIONS)

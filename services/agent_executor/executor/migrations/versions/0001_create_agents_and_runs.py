@@ -60,8 +60,13 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("runs_by_organization", "runs", ["organization_id", "run_id"])
+    is_unfinished = sa.text("ended_at_ms = 0")
     op.create_index(
-        "runs_unfinished", "runs", ["owner", "run_id"], sqlite_where=sa.text("ended_at_ms = 0")
+        "runs_unfinished",
+        "runs",
+        ["owner", "run_id"],
+        sqlite_where=is_unfinished,
+        postgresql_where=is_unfinished,
     )
     op.create_table(
         "run_events",

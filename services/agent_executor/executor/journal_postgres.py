@@ -1,0 +1,184 @@
+"""Runs in PostgreSQL, which several executors may share.
+
+A run's attempt fences its former owner: an append finds no row of its attempt once the run was
+claimed, and a claim waits for no append, since it skips what is locked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from agent_executor.errors import LeaseLostError
+from agent_executor.executor.journal import RunRecord
+from agent_executor.executor.journal_rows import (
+    RUN_COLUMNS,
+    RUN_NAMES,
+    SUMMARY_NAMES,
+    event_of,
+    event_rows,
+    record_of,
+    row_of,
+    summary_of,
+)
+from agent_executor.executor.run_event import RunEvent
+from agent_executor.storage.postgres import PostgresDatabase
+from agent_executor.storage.postgres_writer import PostgresConnection, PostgresTransaction
+
+
+def _places(first: int, count: int) -> str:
+    return ", ".join(f"${number}" for number in range(first, first + count))
+
+
+# S608: all parts of these statements are fixed names of columns; values are bound.
+_EVENTS: Final = (
+    "SELECT run_id, sequence, created_at_ms, payload"
+    " FROM unnest($1::int[], $2::bigint[], $3::bytea[]) AS new (sequence, created_at_ms, payload)"
+)
+_CREATE: Final = (
+    f"WITH written AS (INSERT INTO runs ({RUN_COLUMNS})"  # noqa: S608 -- see above
+    f" VALUES ({_places(4, len(RUN_NAMES))}) RETURNING run_id)"
+    f" INSERT INTO run_events (run_id, sequence, created_at_ms, payload) {_EVENTS}, written"
+)
+_FENCE: Final = 4 + len(SUMMARY_NAMES)
+_APPEND: Final = (
+    f"WITH written AS (UPDATE runs SET ({', '.join(SUMMARY_NAMES)})"  # noqa: S608 -- see above
+    f" = ({_places(4, len(SUMMARY_NAMES))}) WHERE run_id = ${_FENCE} AND attempt = ${_FENCE + 1}"
+    f" AND last_sequence = ${_FENCE + 2} RETURNING run_id)"
+    f" INSERT INTO run_events (run_id, sequence, created_at_ms, payload) {_EVENTS}, written"
+)
+_CLAIM: Final = (
+    f"UPDATE runs SET owner = $1, attempt = attempt + 1 WHERE run_id IN ("  # noqa: S608 -- see above
+    " SELECT run_id FROM runs WHERE ended_at_ms = 0 AND owner <> $1 AND NOT EXISTS ("
+    "  SELECT 1 FROM executors WHERE owner = runs.owner AND lease_expires_at_ms > $2)"
+    f" ORDER BY run_id LIMIT $3 FOR UPDATE SKIP LOCKED) RETURNING {RUN_COLUMNS}"
+)
+_GET: Final = f"SELECT {RUN_COLUMNS} FROM runs WHERE run_id = $1 AND organization_id = $2"  # noqa: S608 -- see above
+_LIST: Final = (
+    f"SELECT {RUN_COLUMNS} FROM runs WHERE organization_id = $1"  # noqa: S608 -- see above
+    " AND ($2 = '' OR run_id < $2) AND ($3 = '' OR agent_id = $3) AND ($4 = '' OR state = $4)"
+    " ORDER BY run_id DESC LIMIT $5"
+)
+_READ_EVENTS: Final = (
+    "SELECT sequence, created_at_ms, payload FROM run_events"
+    " WHERE run_id = $1 AND sequence > $2 ORDER BY sequence"
+)
+_RENEW: Final = (
+    "INSERT INTO executors (owner, lease_expires_at_ms) VALUES ($1, $2)"
+    " ON CONFLICT (owner) DO UPDATE SET lease_expires_at_ms = excluded.lease_expires_at_ms"
+)
+_RELEASE: Final = "DELETE FROM executors WHERE starts_with(owner, $1)"
+# How a statement that changed no row ends.
+_NO_ROW: Final = " 0"
+
+
+class PostgresJournal:
+    """A ``Journal`` in the executors' database.
+
+    PostgreSQL stores no NUL character: in its place stands U+FFFD, in what a run's record says of
+    its input and answer. The events keep them as they are.
+    """
+
+    def __init__(self, database: PostgresDatabase) -> None:
+        self._database = database
+
+    async def create(self, run: RunRecord, events: Sequence[RunEvent]) -> None:
+        """See ``Journal``."""
+        values = (*_columns_of(run.run_id, events), *_storable(row_of(run)))
+
+        async def write(transaction: PostgresTransaction) -> None:
+            await transaction.execute(_CREATE, *values)
+
+        await self._database.writer.submit(write, key=run.run_id)
+
+    async def append(self, run: RunRecord, events: Sequence[RunEvent]) -> None:
+        """See ``Journal``."""
+        values = (
+            *_columns_of(run.run_id, events),
+            *_storable(summary_of(run)),
+            run.run_id,
+            run.attempt,
+            run.last_sequence - len(events),
+        )
+
+        async def write(transaction: PostgresTransaction) -> str:
+            return await transaction.execute(_APPEND, *values)
+
+        status = await self._database.writer.submit(write, key=run.run_id)
+        if status.endswith(_NO_ROW):
+            raise LeaseLostError(f"Run {run.run_id} is driven by another executor.")
+
+    async def get(self, organization_id: str, run_id: str) -> RunRecord | None:
+        """See ``Journal``."""
+        key = _storable((run_id, organization_id))
+        row = await self._database.read_statement(
+            lambda connection: connection.fetchrow(_GET, *key)
+        )
+        return record_of(row) if row else None
+
+    async def list_runs(
+        self,
+        organization_id: str,
+        limit: int,
+        *,
+        before_run_id: str = "",
+        agent_id: str = "",
+        state: str = "",
+    ) -> list[RunRecord]:
+        """See ``Journal``."""
+        values = _storable((organization_id, before_run_id, agent_id, state, limit))
+        rows = await self._database.read_statement(
+            lambda connection: connection.fetch(_LIST, *values)
+        )
+        return [record_of(row) for row in rows]
+
+    async def events(self, run_id: str, after_sequence: int = 0) -> list[RunEvent]:
+        """See ``Journal``."""
+
+        async def read(connection: PostgresConnection) -> list[Any]:
+            return await connection.fetch(_READ_EVENTS, run_id, after_sequence)
+
+        return [event_of(row) for row in await self._database.read_statement(read)]
+
+    async def renew_lease(self, owner: str, expires_at_ms: int) -> None:
+        """See ``Journal``."""
+
+        async def write(transaction: PostgresTransaction) -> None:
+            await transaction.execute(_RENEW, owner, expires_at_ms)
+
+        await self._database.writer.submit(write)
+
+    async def release_leases(self, worker: str) -> None:
+        """See ``Journal``."""
+
+        async def write(transaction: PostgresTransaction) -> None:
+            await transaction.execute(_RELEASE, f"{worker}/")
+
+        await self._database.writer.submit(write)
+
+    async def claim(self, owner: str, now_ms: int, limit: int) -> list[RunRecord]:
+        """See ``Journal``."""
+
+        async def write(transaction: PostgresTransaction) -> list[Any]:
+            return await transaction.fetch(_CLAIM, owner, now_ms, limit)
+
+        rows = await self._database.writer.submit(write)
+        return sorted(map(record_of, rows), key=lambda run: run.run_id)
+
+    async def close(self) -> None:
+        """See ``Journal``."""
+        await self._database.close()
+
+
+def _columns_of(
+    run_id: str, events: Sequence[RunEvent]
+) -> tuple[list[int], list[int], list[bytes]]:
+    rows = event_rows(run_id, events)
+    return [row[1] for row in rows], [row[2] for row in rows], [row[3] for row in rows]
+
+
+def _storable(values: Sequence[Any]) -> tuple[Any, ...]:
+    return tuple(
+        value.replace("\0", "�") if isinstance(value, str) and "\0" in value else value
+        for value in values
+    )

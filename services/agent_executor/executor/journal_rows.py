@@ -1,0 +1,57 @@
+"""Rows of runs and events, as both databases keep them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from agent_executor.executor.journal import RunRecord
+from agent_executor.executor.run_event import RunEvent, decode_payload, encode_payload
+
+RUN_NAMES: Final = RunRecord.__struct_fields__
+RUN_COLUMNS: Final = ", ".join(RUN_NAMES)
+# What an append changes of a run, in the order of ``summary_of``.
+SUMMARY_NAMES: Final = (
+    "state",
+    "ended_at_ms",
+    "response",
+    "error",
+    "code",
+    "tokens_used",
+    "cost_nano_usd",
+    "last_sequence",
+)
+
+
+def row_of(run: RunRecord) -> tuple[Any, ...]:
+    """Returns the values of ``RUN_NAMES``."""
+    values = list(msgspec.structs.astuple(run))
+    values[RUN_NAMES.index("permissions")] = msgspec.json.encode(run.permissions).decode()
+    return tuple(values)
+
+
+def record_of(row: Sequence[Any]) -> RunRecord:
+    """Returns the run of a row of ``RUN_COLUMNS``."""
+    values = dict(zip(RUN_NAMES, row, strict=True))
+    values["permissions"] = msgspec.json.decode(str(values["permissions"]))
+    return msgspec.convert(values, RunRecord, strict=False)
+
+
+def summary_of(run: RunRecord) -> tuple[Any, ...]:
+    """Returns the values of ``SUMMARY_NAMES``."""
+    return tuple(getattr(run, name) for name in SUMMARY_NAMES)
+
+
+def event_rows(run_id: str, events: Sequence[RunEvent]) -> list[tuple[str, int, int, bytes]]:
+    """Returns a row of run, sequence, time and payload for each event."""
+    return [
+        (run_id, event.sequence, event.created_at_ms, encode_payload(event.payload))
+        for event in events
+    ]
+
+
+def event_of(row: Sequence[Any]) -> RunEvent:
+    """Returns the event of a row of sequence, time and payload."""
+    return RunEvent(row[0], row[1], decode_payload(row[2]))

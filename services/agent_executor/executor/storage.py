@@ -1,0 +1,83 @@
+"""Where the executor keeps what must last: a SQLite file, or a PostgreSQL database it may share."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from agent_executor.executor.agent_store import AgentStore
+from agent_executor.executor.agent_store_sqlite import SqliteAgentStore
+from agent_executor.executor.journal import Journal
+from agent_executor.executor.journal_sqlite import SqliteJournal
+from agent_executor.executor.schema import MIGRATIONS
+from agent_executor.executor.settings import ExecutorSettings
+from agent_executor.storage.group_commit import BatchStatistics
+from agent_executor.storage.migrations import upgrade
+from agent_executor.storage.sqlite import SqliteDatabase
+from agent_executor.storage.statements import StatementRunner
+from agent_executor.storage.statements_sqlite import SqliteStatementRunner
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorStorage:
+    """An open database.
+
+    Attributes:
+        journal: Runs and their logs.
+        agents: Agents and their versions.
+        statements: For stores that are written in SQLAlchemy Core.
+        close: Ends what was submitted, and closes the database.
+    """
+
+    journal: Journal
+    agents: AgentStore
+    statements: StatementRunner
+    close: Callable[[], Awaitable[None]]
+
+
+async def open_storage(
+    settings: ExecutorSettings, on_batch: Callable[[BatchStatistics], None] | None = None
+) -> ExecutorStorage:
+    """Opens the database that the settings name, at the newest revision.
+
+    Args:
+        settings: The settings.
+        on_batch: Called in the event loop after each batch of writes.
+
+    Raises:
+        MigrationError: The database cannot be brought to the revision of the code.
+        OSError: The file cannot be made.
+        sqlite3.Error: The file is not a database.
+    """
+    if settings.database_url.get_secret_value():
+        return await _open_postgres(settings, on_batch)
+    upgrade(settings.journal_file, MIGRATIONS)
+    database = SqliteDatabase(settings.journal_file, on_batch=on_batch)
+    return ExecutorStorage(
+        journal=SqliteJournal(database),
+        agents=SqliteAgentStore(database),
+        statements=SqliteStatementRunner(database),
+        close=database.close,
+    )
+
+
+async def _open_postgres(
+    settings: ExecutorSettings, on_batch: Callable[[BatchStatistics], None] | None
+) -> ExecutorStorage:
+    # Imported here, for most have a SQLite file.
+    from agent_executor.executor.agent_store_sql import SqlAgentStore
+    from agent_executor.executor.journal_postgres import PostgresJournal
+    from agent_executor.storage.migrations_postgres import upgrade_postgres
+    from agent_executor.storage.postgres import PostgresDatabase
+    from agent_executor.storage.statements_postgres import PostgresStatementRunner
+
+    database_url = settings.database_url.get_secret_value()
+    await upgrade_postgres(database_url, MIGRATIONS)
+    database = PostgresDatabase(database_url, on_batch=on_batch)
+    statements = PostgresStatementRunner(database)
+    return ExecutorStorage(
+        journal=PostgresJournal(database),
+        agents=SqlAgentStore(statements),
+        statements=statements,
+        close=database.close,
+    )
