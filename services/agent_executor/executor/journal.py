@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
+from agent_executor.errors import IdempotencyConflictError
 from agent_executor.executor.run_event import RunEvent
 
 
@@ -18,11 +19,19 @@ class RunRecord(msgspec.Struct, frozen=True):
         permissions: What the caller was allowed when the run was started; its tool calls are
             made with them, also after a recovery.
         traceparent: W3C trace context of the call that started it; empty if it was not traced.
-        owner: The executor process that drives it, as ``worker/incarnation``.
+        owner: The executor process that drives it, as ``worker/incarnation``; empty while nobody
+            does: it waits for its turn, or is parked until ``wake_at_ms``.
         attempt: How often it has been taken over, from 1. It fences every write.
         state, ended_at_ms, response, error, code, tokens_used, cost_nano_usd: As of the last
             event; ``ended_at_ms`` is 0 while it is under way.
         last_sequence: Sequence of the last event.
+        parent_run_id: The run that started it; empty if none did.
+        amount_id: The amount at the ledger that it draws from: its own if it has a limit, else that
+            of its nearest ancestor that has one; empty if none has.
+        conversation_id: The conversation that it continues; empty if it stands alone.
+        wake_at_ms: When a parked run goes on by itself; 0 for one that waits for its turn.
+        cancel_requested_at_ms, cancel_user_id, cancel_reason: That somebody asked for its end; 0
+            and empty if nobody has.
     """
 
     run_id: str
@@ -46,6 +55,45 @@ class RunRecord(msgspec.Struct, frozen=True):
     tokens_used: int = 0
     cost_nano_usd: int = 0
     last_sequence: int = 0
+    parent_run_id: str = ""
+    amount_id: str = ""
+    conversation_id: str = ""
+    wake_at_ms: int = 0
+    cancel_requested_at_ms: int = 0
+    cancel_user_id: str = ""
+    cancel_reason: str = ""
+
+
+class RunFilter(msgspec.Struct, frozen=True):
+    """Which runs are meant. What is set must all match.
+
+    Attributes:
+        start_ms: Created at or after it, in milliseconds since 1970-01-01 UTC; None: any time.
+        end_ms: Created before it; None: any time.
+    """
+
+    agent_id: str = ""
+    state: str = ""
+    user_id: str = ""
+    conversation_id: str = ""
+    parent_run_id: str = ""
+    start_ms: int | None = None
+    end_ms: int | None = None
+
+
+class IdempotencyKey(msgspec.Struct, frozen=True):
+    """What makes the repeat of a request known as such.
+
+    Attributes:
+        key: Chosen by the caller, unique in its organization.
+        request_digest: Of what is asked; the same key with another one is a conflict.
+    """
+
+    key: str
+    request_digest: str
+
+
+EVERY_RUN: Final = RunFilter()
 
 
 class Journal(Protocol):
@@ -54,15 +102,25 @@ class Journal(Protocol):
     What a method has written is durable, and seen by every later read, once it has returned.
     """
 
-    async def create(self, run: RunRecord, events: Sequence[RunEvent]) -> None:
-        """Stores a new run with its first events, all or nothing."""
+    async def create(
+        self, run: RunRecord, events: Sequence[RunEvent], key: IdempotencyKey | None = None
+    ) -> str:
+        """Stores a new run with its first events, all or nothing.
+
+        Returns:
+            The run's id. If a run was created under this key before, its id, and nothing is stored.
+
+        Raises:
+            IdempotencyConflictError: The key was used for another request.
+        """
         ...
 
     async def append(self, run: RunRecord, events: Sequence[RunEvent]) -> None:
         """Adds events and stores the run's new summary, all or nothing.
 
         Args:
-            run: The run after the events; ``owner`` and ``attempt`` are the writer's own.
+            run: The run after the events. ``attempt`` is the writer's own; ``owner`` too, or empty
+                to park it until ``wake_at_ms``.
             events: Follow the stored log without a gap.
 
         Raises:
@@ -80,10 +138,9 @@ class Journal(Protocol):
         limit: int,
         *,
         before_run_id: str = "",
-        agent_id: str = "",
-        state: str = "",
+        run_filter: RunFilter = EVERY_RUN,
     ) -> list[RunRecord]:
-        """Returns runs, newest first; filters that are not empty must all match."""
+        """Returns runs, newest first."""
         ...
 
     async def events(self, run_id: str, after_sequence: int = 0) -> list[RunEvent]:
@@ -99,7 +156,10 @@ class Journal(Protocol):
         ...
 
     async def claim(self, owner: str, now_ms: int, limit: int) -> list[RunRecord]:
-        """Takes over unfinished runs whose owner's lease has expired or was released.
+        """Takes over unfinished runs that nobody drives.
+
+        These are the runs whose owner's lease has expired or was released, those that wait for their
+        turn, and those that are parked until a time that has come.
 
         Args:
             owner: Who claims. Its own runs are left alone: it lives, however late it renews.
@@ -107,11 +167,44 @@ class Journal(Protocol):
             limit: How many at most.
 
         Returns:
-            The runs, oldest first, each with ``owner`` and its new ``attempt``. A run is claimed
-            by one caller only.
+            The runs, each with ``owner`` and its new ``attempt``. A run is claimed by one caller
+            only. Of each organization the oldest come first, and organizations take turns.
         """
+        ...
+
+    async def claim_run(self, owner: str, run_id: str, now_ms: int) -> RunRecord | None:
+        """Takes over one unfinished run, parked or not, if nobody drives it; else returns None."""
+        ...
+
+    async def request_cancel(self, run: RunRecord) -> None:
+        """Stores that a run is to end: its ``cancel_…`` fields, unless they are set already."""
+        ...
+
+    async def cancel_requested(self, owner: str) -> list[RunRecord]:
+        """Returns the unfinished runs of an owner that are to end."""
+        ...
+
+    async def count_waiting(self, organization_id: str = "") -> int:
+        """Returns how many runs wait for their turn, of an organization or of all."""
+        ...
+
+    async def forget_keys(self, before_ms: int) -> None:
+        """Forgets idempotency keys of runs that were created before a time."""
         ...
 
     async def close(self) -> None:
         """Releases what the journal holds open."""
         ...
+
+
+def known_run(key: IdempotencyKey, request_digest: str, run_id: str) -> str:
+    """Returns the run that was created under a key, for a repeat of its request.
+
+    Raises:
+        IdempotencyConflictError: The key was used for another request.
+    """
+    if request_digest != key.request_digest:
+        raise IdempotencyConflictError(
+            "The idempotency key was used before for another request.", metadata={"runId": run_id}
+        )
+    return run_id

@@ -7,7 +7,14 @@ from collections.abc import Sequence
 import msgspec
 
 from agent_executor.errors import LeaseLostError
-from agent_executor.executor.journal import RunRecord
+from agent_executor.executor.journal import (
+    EVERY_RUN,
+    IdempotencyKey,
+    RunFilter,
+    RunRecord,
+    known_run,
+)
+from agent_executor.executor.journal_rows import in_turns
 from agent_executor.executor.run import FINAL_STATES
 from agent_executor.executor.run_event import RunEvent
 
@@ -19,18 +26,33 @@ class MemoryJournal:
         self._runs: dict[str, RunRecord] = {}
         self._events: dict[str, list[RunEvent]] = {}
         self._leases: dict[str, int] = {}
+        self._keys: dict[tuple[str, str], tuple[str, str]] = {}
 
-    async def create(self, run: RunRecord, events: Sequence[RunEvent]) -> None:
+    async def create(
+        self, run: RunRecord, events: Sequence[RunEvent], key: IdempotencyKey | None = None
+    ) -> str:
         """See ``Journal``."""
+        if key is not None:
+            name = (run.organization_id, key.key)
+            digest, run_id = self._keys.setdefault(name, (key.request_digest, run.run_id))
+            if run_id != run.run_id:
+                return known_run(key, digest, run_id)
         self._runs[run.run_id] = run
         self._events[run.run_id] = list(events)
+        return run.run_id
 
     async def append(self, run: RunRecord, events: Sequence[RunEvent]) -> None:
         """See ``Journal``."""
         stored = self._runs[run.run_id]
         if stored.attempt != run.attempt or stored.last_sequence + len(events) != run.last_sequence:
             raise LeaseLostError(f"Run {run.run_id} is driven by another executor.")
-        self._runs[run.run_id] = run
+        # Whoever asks for the end of a run is not its owner.
+        self._runs[run.run_id] = msgspec.structs.replace(
+            run,
+            cancel_requested_at_ms=stored.cancel_requested_at_ms,
+            cancel_user_id=stored.cancel_user_id,
+            cancel_reason=stored.cancel_reason,
+        )
         self._events[run.run_id].extend(events)
 
     async def get(self, organization_id: str, run_id: str) -> RunRecord | None:
@@ -44,8 +66,7 @@ class MemoryJournal:
         limit: int,
         *,
         before_run_id: str = "",
-        agent_id: str = "",
-        state: str = "",
+        run_filter: RunFilter = EVERY_RUN,
     ) -> list[RunRecord]:
         """See ``Journal``."""
         found = [
@@ -53,8 +74,7 @@ class MemoryJournal:
             for run in self._runs.values()
             if run.organization_id == organization_id
             and (not before_run_id or run.run_id < before_run_id)
-            and agent_id in ("", run.agent_id)
-            and state in ("", run.state)
+            and _matches(run_filter, run)
         ]
         return sorted(found, key=lambda run: run.run_id, reverse=True)[:limit]
 
@@ -73,17 +93,76 @@ class MemoryJournal:
 
     async def claim(self, owner: str, now_ms: int, limit: int) -> list[RunRecord]:
         """See ``Journal``."""
-        claimed: list[RunRecord] = []
-        for run in sorted(self._runs.values(), key=lambda run: run.run_id):
-            if len(claimed) == limit:
-                break
-            is_held = run.owner == owner or self._leases.get(run.owner, 0) > now_ms
-            if run.state in FINAL_STATES or is_held:
-                continue
-            taken = msgspec.structs.replace(run, owner=owner, attempt=run.attempt + 1)
-            self._runs[run.run_id] = taken
-            claimed.append(taken)
-        return claimed
+        found = in_turns(
+            run
+            for run in self._runs.values()
+            if self._can_be_claimed(run, owner, now_ms) and run.wake_at_ms <= now_ms
+        )
+        return [self._claim(owner, run.run_id) for run in found[:limit]]
+
+    async def claim_run(self, owner: str, run_id: str, now_ms: int) -> RunRecord | None:
+        """See ``Journal``."""
+        run = self._runs.get(run_id)
+        if run is None or not self._can_be_claimed(run, owner, now_ms):
+            return None
+        return self._claim(owner, run_id)
+
+    async def request_cancel(self, run: RunRecord) -> None:
+        """See ``Journal``."""
+        stored = self._runs.get(run.run_id)
+        if stored is not None and not stored.cancel_requested_at_ms:
+            self._runs[run.run_id] = msgspec.structs.replace(
+                stored,
+                cancel_requested_at_ms=run.cancel_requested_at_ms,
+                cancel_user_id=run.cancel_user_id,
+                cancel_reason=run.cancel_reason,
+            )
+
+    async def cancel_requested(self, owner: str) -> list[RunRecord]:
+        """See ``Journal``."""
+        return [
+            run
+            for run in self._runs.values()
+            if run.owner == owner and run.cancel_requested_at_ms and run.state not in FINAL_STATES
+        ]
+
+    async def count_waiting(self, organization_id: str = "") -> int:
+        """See ``Journal``."""
+        return sum(
+            not run.owner
+            and not run.wake_at_ms
+            and run.state not in FINAL_STATES
+            and organization_id in ("", run.organization_id)
+            for run in self._runs.values()
+        )
+
+    async def forget_keys(self, before_ms: int) -> None:
+        """See ``Journal``."""
+        for name, (_, run_id) in list(self._keys.items()):
+            if self._runs[run_id].created_at_ms < before_ms:
+                del self._keys[name]
+
+    def _can_be_claimed(self, run: RunRecord, owner: str, now_ms: int) -> bool:
+        is_held = run.owner == owner or self._leases.get(run.owner, 0) > now_ms
+        return run.state not in FINAL_STATES and not is_held
+
+    def _claim(self, owner: str, run_id: str) -> RunRecord:
+        run = self._runs[run_id]
+        taken = msgspec.structs.replace(run, owner=owner, attempt=run.attempt + 1, wake_at_ms=0)
+        self._runs[run_id] = taken
+        return taken
 
     async def close(self) -> None:
         """See ``Journal``."""
+
+
+def _matches(run_filter: RunFilter, run: RunRecord) -> bool:
+    return (
+        run_filter.agent_id in ("", run.agent_id)
+        and run_filter.state in ("", run.state)
+        and run_filter.user_id in ("", run.user_id)
+        and run_filter.conversation_id in ("", run.conversation_id)
+        and run_filter.parent_run_id in ("", run.parent_run_id)
+        and (run_filter.start_ms is None or run.created_at_ms >= run_filter.start_ms)
+        and (run_filter.end_ms is None or run.created_at_ms < run_filter.end_ms)
+    )

@@ -9,14 +9,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+import msgspec
+
 from agent_executor.errors import LeaseLostError
-from agent_executor.executor.journal import RunRecord
+from agent_executor.executor.journal import (
+    EVERY_RUN,
+    IdempotencyKey,
+    RunFilter,
+    RunRecord,
+    known_run,
+)
 from agent_executor.executor.journal_rows import (
     RUN_COLUMNS,
     RUN_NAMES,
     SUMMARY_NAMES,
     event_of,
     event_rows,
+    in_turns,
     record_of,
     row_of,
     summary_of,
@@ -47,17 +56,46 @@ _APPEND: Final = (
     f" AND last_sequence = ${_FENCE + 2} RETURNING run_id)"
     f" INSERT INTO run_events (run_id, sequence, created_at_ms, payload) {_EVENTS}, written"
 )
+_TAKE: Final = "UPDATE runs SET owner = $1, attempt = attempt + 1, wake_at_ms = 0"
+_CAN_BE_CLAIMED: Final = (
+    "ended_at_ms = 0 AND owner <> $1 AND NOT EXISTS ("
+    " SELECT 1 FROM executors WHERE owner = runs.owner AND lease_expires_at_ms > $2)"
+)
+# Rows that are being claimed by another executor, or written by their own, are left alone.
 _CLAIM: Final = (
-    f"UPDATE runs SET owner = $1, attempt = attempt + 1 WHERE run_id IN ("  # noqa: S608 -- see above
-    " SELECT run_id FROM runs WHERE ended_at_ms = 0 AND owner <> $1 AND NOT EXISTS ("
-    "  SELECT 1 FROM executors WHERE owner = runs.owner AND lease_expires_at_ms > $2)"
-    f" ORDER BY run_id LIMIT $3 FOR UPDATE SKIP LOCKED) RETURNING {RUN_COLUMNS}"
+    f"{_TAKE} WHERE run_id IN (SELECT run_id FROM runs WHERE run_id IN (SELECT run_id FROM ("  # noqa: S608 -- see above
+    "   SELECT run_id, row_number() OVER (PARTITION BY organization_id ORDER BY run_id) AS place"
+    f"   FROM runs WHERE {_CAN_BE_CLAIMED} AND wake_at_ms <= $2"
+    f"  ) AS found ORDER BY place, run_id LIMIT $3) AND {_CAN_BE_CLAIMED}"
+    f" FOR UPDATE SKIP LOCKED) RETURNING {RUN_COLUMNS}"
+)
+_CLAIM_RUN: Final = f"{_TAKE} WHERE run_id = $3 AND {_CAN_BE_CLAIMED} RETURNING {RUN_COLUMNS}"
+_INSERT_KEY: Final = (
+    "INSERT INTO idempotency_keys (organization_id, key, request_digest, run_id, created_at_ms)"
+    " VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING"
+)
+_FIND_KEY: Final = (
+    "SELECT request_digest, run_id FROM idempotency_keys WHERE organization_id = $1 AND key = $2"
+)
+_REQUEST_CANCEL: Final = (
+    "UPDATE runs SET cancel_requested_at_ms = $1, cancel_user_id = $2, cancel_reason = $3"
+    " WHERE run_id = $4 AND ended_at_ms = 0 AND cancel_requested_at_ms = 0"
+)
+_CANCEL_REQUESTED: Final = (
+    f"SELECT {RUN_COLUMNS} FROM runs"  # noqa: S608 -- see above
+    " WHERE owner = $1 AND ended_at_ms = 0 AND cancel_requested_at_ms > 0"
+)
+_COUNT_WAITING: Final = (
+    "SELECT count(*) FROM runs WHERE ended_at_ms = 0 AND owner = '' AND wake_at_ms = 0"
+    " AND ($1 = '' OR organization_id = $1)"
 )
 _GET: Final = f"SELECT {RUN_COLUMNS} FROM runs WHERE run_id = $1 AND organization_id = $2"  # noqa: S608 -- see above
 _LIST: Final = (
     f"SELECT {RUN_COLUMNS} FROM runs WHERE organization_id = $1"  # noqa: S608 -- see above
-    " AND ($2 = '' OR run_id < $2) AND ($3 = '' OR agent_id = $3) AND ($4 = '' OR state = $4)"
-    " ORDER BY run_id DESC LIMIT $5"
+    " AND ($3 = '' OR run_id < $3) AND ($4 = '' OR agent_id = $4) AND ($5 = '' OR state = $5)"
+    " AND ($6 = '' OR user_id = $6) AND ($7 = '' OR conversation_id = $7)"
+    " AND ($8 = '' OR parent_run_id = $8) AND ($9::bigint IS NULL OR created_at_ms >= $9)"
+    " AND ($10::bigint IS NULL OR created_at_ms < $10) ORDER BY run_id DESC LIMIT $2"
 )
 _READ_EVENTS: Final = (
     "SELECT sequence, created_at_ms, payload FROM run_events"
@@ -82,14 +120,23 @@ class PostgresJournal:
     def __init__(self, database: PostgresDatabase) -> None:
         self._database = database
 
-    async def create(self, run: RunRecord, events: Sequence[RunEvent]) -> None:
+    async def create(
+        self, run: RunRecord, events: Sequence[RunEvent], key: IdempotencyKey | None = None
+    ) -> str:
         """See ``Journal``."""
         values = (*_columns_of(run.run_id, events), *_storable(row_of(run)))
+        name = _storable((run.organization_id, key.key if key else ""))
 
-        async def write(transaction: PostgresTransaction) -> None:
+        async def write(transaction: PostgresTransaction) -> Any:
+            if key is not None:
+                new = (*name, key.request_digest, run.run_id, run.created_at_ms)
+                if (await transaction.execute(_INSERT_KEY, *new)).endswith(_NO_ROW):
+                    return await transaction.fetchrow(_FIND_KEY, *name)
             await transaction.execute(_CREATE, *values)
+            return None
 
-        await self._database.writer.submit(write, key=run.run_id)
+        known = await self._database.writer.submit(write, key=name[1] or run.run_id)
+        return run.run_id if known is None or key is None else known_run(key, *known)
 
     async def append(self, run: RunRecord, events: Sequence[RunEvent]) -> None:
         """See ``Journal``."""
@@ -122,11 +169,11 @@ class PostgresJournal:
         limit: int,
         *,
         before_run_id: str = "",
-        agent_id: str = "",
-        state: str = "",
+        run_filter: RunFilter = EVERY_RUN,
     ) -> list[RunRecord]:
         """See ``Journal``."""
-        values = _storable((organization_id, before_run_id, agent_id, state, limit))
+        asked = msgspec.structs.astuple(run_filter)
+        values = _storable((organization_id, limit, before_run_id, *asked))
         rows = await self._database.read_statement(
             lambda connection: connection.fetch(_LIST, *values)
         )
@@ -163,7 +210,53 @@ class PostgresJournal:
             return await transaction.fetch(_CLAIM, owner, now_ms, limit)
 
         rows = await self._database.writer.submit(write)
-        return sorted(map(record_of, rows), key=lambda run: run.run_id)
+        return in_turns(map(record_of, rows))
+
+    async def claim_run(self, owner: str, run_id: str, now_ms: int) -> RunRecord | None:
+        """See ``Journal``."""
+
+        async def write(transaction: PostgresTransaction) -> Any:
+            return await transaction.fetchrow(_CLAIM_RUN, owner, now_ms, run_id)
+
+        row = await self._database.writer.submit(write, key=run_id)
+        return record_of(row) if row else None
+
+    async def request_cancel(self, run: RunRecord) -> None:
+        """See ``Journal``."""
+        values = _storable(
+            (run.cancel_requested_at_ms, run.cancel_user_id, run.cancel_reason, run.run_id)
+        )
+
+        async def write(transaction: PostgresTransaction) -> None:
+            await transaction.execute(_REQUEST_CANCEL, *values)
+
+        await self._database.writer.submit(write, key=run.run_id)
+
+    async def cancel_requested(self, owner: str) -> list[RunRecord]:
+        """See ``Journal``."""
+        rows = await self._database.read_statement(
+            lambda connection: connection.fetch(_CANCEL_REQUESTED, owner)
+        )
+        return [record_of(row) for row in rows]
+
+    async def count_waiting(self, organization_id: str = "") -> int:
+        """See ``Journal``."""
+        key = _storable((organization_id,))
+        return int(
+            await self._database.read_statement(
+                lambda connection: connection.fetchval(_COUNT_WAITING, *key)
+            )
+        )
+
+    async def forget_keys(self, before_ms: int) -> None:
+        """See ``Journal``."""
+
+        async def write(transaction: PostgresTransaction) -> None:
+            await transaction.execute(
+                "DELETE FROM idempotency_keys WHERE created_at_ms < $1", before_ms
+            )
+
+        await self._database.writer.submit(write)
 
     async def close(self) -> None:
         """See ``Journal``."""

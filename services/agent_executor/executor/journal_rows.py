@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -22,6 +23,8 @@ SUMMARY_NAMES: Final = (
     "tokens_used",
     "cost_nano_usd",
     "last_sequence",
+    "owner",
+    "wake_at_ms",
 )
 
 
@@ -55,3 +58,13 @@ def event_rows(run_id: str, events: Sequence[RunEvent]) -> list[tuple[str, int, 
 def event_of(row: Sequence[Any]) -> RunEvent:
     """Returns the event of a row of sequence, time and payload."""
     return RunEvent(row[0], row[1], decode_payload(row[2]))
+
+
+def in_turns(runs: Iterable[RunRecord]) -> list[RunRecord]:
+    """Returns runs so that of each organization the oldest come first, and organizations take turns."""
+    places: Counter[str] = Counter()
+    placed: list[tuple[int, str, RunRecord]] = []
+    for run in sorted(runs, key=lambda run: run.run_id):
+        places[run.organization_id] += 1
+        placed.append((places[run.organization_id], run.run_id, run))
+    return [run for _, _, run in sorted(placed, key=lambda each: each[:2])]

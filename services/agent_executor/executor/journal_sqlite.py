@@ -6,14 +6,23 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
+
 from agent_executor.errors import LeaseLostError
-from agent_executor.executor.journal import RunRecord
+from agent_executor.executor.journal import (
+    EVERY_RUN,
+    IdempotencyKey,
+    RunFilter,
+    RunRecord,
+    known_run,
+)
 from agent_executor.executor.journal_rows import (
     RUN_COLUMNS,
     RUN_NAMES,
     SUMMARY_NAMES,
     event_of,
     event_rows,
+    in_turns,
     record_of,
     row_of,
     summary_of,
@@ -28,11 +37,25 @@ _UPDATE_RUN: Final = (
     f"UPDATE runs SET {', '.join(f'{name} = ?' for name in SUMMARY_NAMES)}"  # noqa: S608 -- fixed column names, no input
     " WHERE run_id = ? AND attempt = ? AND last_sequence = ?"
 )
+_TAKE: Final = "UPDATE runs SET owner = ?1, attempt = attempt + 1, wake_at_ms = 0"
+_CAN_BE_CLAIMED: Final = (
+    "ended_at_ms = 0 AND owner <> ?1 AND owner NOT IN ("
+    " SELECT owner FROM executors WHERE lease_expires_at_ms > ?2)"
+)
 _CLAIM_RUNS: Final = (
-    "UPDATE runs SET owner = ?1, attempt = attempt + 1 WHERE run_id IN ("  # noqa: S608 -- fixed column names, no input
-    " SELECT run_id FROM runs WHERE ended_at_ms = 0 AND owner <> ?1 AND owner NOT IN ("
-    "  SELECT owner FROM executors WHERE lease_expires_at_ms > ?2)"
-    " ORDER BY run_id LIMIT ?3) RETURNING " + RUN_COLUMNS
+    f"{_TAKE} WHERE run_id IN (SELECT run_id FROM ("  # noqa: S608 -- fixed column names, no input
+    "  SELECT run_id, row_number() OVER (PARTITION BY organization_id ORDER BY run_id) AS place"
+    f"  FROM runs WHERE {_CAN_BE_CLAIMED} AND wake_at_ms <= ?2"
+    f" ) ORDER BY place, run_id LIMIT ?3) RETURNING {RUN_COLUMNS}"
+)
+_CLAIM_RUN: Final = f"{_TAKE} WHERE run_id = ?3 AND {_CAN_BE_CLAIMED} RETURNING {RUN_COLUMNS}"
+_INSERT_KEY: Final = "INSERT INTO idempotency_keys VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+_FIND_KEY: Final = (
+    "SELECT request_digest, run_id FROM idempotency_keys WHERE organization_id = ? AND key = ?"
+)
+_REQUEST_CANCEL: Final = (
+    "UPDATE runs SET cancel_requested_at_ms = ?, cancel_user_id = ?, cancel_reason = ?"
+    " WHERE run_id = ? AND ended_at_ms = 0 AND cancel_requested_at_ms = 0"
 )
 
 
@@ -42,16 +65,26 @@ class SqliteJournal:
     def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
 
-    async def create(self, run: RunRecord, events: Sequence[RunEvent]) -> None:
+    async def create(
+        self, run: RunRecord, events: Sequence[RunEvent], key: IdempotencyKey | None = None
+    ) -> str:
         """See ``Journal``."""
         row = row_of(run)
         rows = event_rows(run.run_id, events)
 
-        def write(connection: sqlite3.Connection) -> None:
+        def write(connection: sqlite3.Connection) -> tuple[str, str] | None:
+            if key is not None:
+                name = (run.organization_id, key.key)
+                new = (*name, key.request_digest, run.run_id, run.created_at_ms)
+                if connection.execute(_INSERT_KEY, new).rowcount == 0:
+                    known: tuple[str, str] = connection.execute(_FIND_KEY, name).fetchone()
+                    return known
             connection.execute(_INSERT_RUN, row)
             connection.executemany(_INSERT_EVENT, rows)
+            return None
 
-        await self._database.writer.submit(write)
+        known = await self._database.writer.submit(write)
+        return run.run_id if known is None or key is None else known_run(key, *known)
 
     async def append(self, run: RunRecord, events: Sequence[RunEvent]) -> None:
         """See ``Journal``."""
@@ -86,17 +119,19 @@ class SqliteJournal:
         limit: int,
         *,
         before_run_id: str = "",
-        agent_id: str = "",
-        state: str = "",
+        run_filter: RunFilter = EVERY_RUN,
     ) -> list[RunRecord]:
         """See ``Journal``."""
 
         def read(connection: sqlite3.Connection) -> list[RunRecord]:
             rows = connection.execute(
                 f"SELECT {RUN_COLUMNS} FROM runs WHERE organization_id = ?1"  # noqa: S608 -- fixed column names, no input
-                " AND (?2 = '' OR run_id < ?2) AND (?3 = '' OR agent_id = ?3)"
-                " AND (?4 = '' OR state = ?4) ORDER BY run_id DESC LIMIT ?5",
-                (organization_id, before_run_id, agent_id, state, limit),
+                " AND (?3 = '' OR run_id < ?3) AND (?4 = '' OR agent_id = ?4)"
+                " AND (?5 = '' OR state = ?5) AND (?6 = '' OR user_id = ?6)"
+                " AND (?7 = '' OR conversation_id = ?7) AND (?8 = '' OR parent_run_id = ?8)"
+                " AND (?9 IS NULL OR created_at_ms >= ?9) AND (?10 IS NULL OR created_at_ms < ?10)"
+                " ORDER BY run_id DESC LIMIT ?2",
+                (organization_id, limit, before_run_id, *msgspec.structs.astuple(run_filter)),
             )
             return [record_of(row) for row in rows]
 
@@ -142,9 +177,62 @@ class SqliteJournal:
 
         def write(connection: sqlite3.Connection) -> list[RunRecord]:
             rows = connection.execute(_CLAIM_RUNS, (owner, now_ms, limit)).fetchall()
-            return sorted((record_of(row) for row in rows), key=lambda run: run.run_id)
+            return in_turns(map(record_of, rows))
 
         return await self._database.writer.submit(write)
+
+    async def claim_run(self, owner: str, run_id: str, now_ms: int) -> RunRecord | None:
+        """See ``Journal``."""
+
+        def write(connection: sqlite3.Connection) -> RunRecord | None:
+            row = connection.execute(_CLAIM_RUN, (owner, now_ms, run_id)).fetchone()
+            return record_of(row) if row else None
+
+        return await self._database.writer.submit(write)
+
+    async def request_cancel(self, run: RunRecord) -> None:
+        """See ``Journal``."""
+        values = (
+            run.cancel_requested_at_ms,
+            run.cancel_user_id,
+            run.cancel_reason,
+            run.run_id,
+        )
+        await self._database.writer.submit(lambda it: it.execute(_REQUEST_CANCEL, values).rowcount)
+
+    async def cancel_requested(self, owner: str) -> list[RunRecord]:
+        """See ``Journal``."""
+
+        def read(connection: sqlite3.Connection) -> list[RunRecord]:
+            rows = connection.execute(
+                f"SELECT {RUN_COLUMNS} FROM runs"  # noqa: S608 -- fixed column names, no input
+                " WHERE owner = ? AND ended_at_ms = 0 AND cancel_requested_at_ms > 0",
+                (owner,),
+            )
+            return [record_of(row) for row in rows]
+
+        return await self._database.read(read)
+
+    async def count_waiting(self, organization_id: str = "") -> int:
+        """See ``Journal``."""
+
+        def read(connection: sqlite3.Connection) -> int:
+            row = connection.execute(
+                "SELECT count(*) FROM runs WHERE ended_at_ms = 0 AND owner = '' AND wake_at_ms = 0"
+                " AND (?1 = '' OR organization_id = ?1)",
+                (organization_id,),
+            ).fetchone()
+            return int(row[0])
+
+        return await self._database.read(read)
+
+    async def forget_keys(self, before_ms: int) -> None:
+        """See ``Journal``."""
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.execute("DELETE FROM idempotency_keys WHERE created_at_ms < ?", (before_ms,))
+
+        await self._database.writer.submit(write)
 
     async def close(self) -> None:
         """See ``Journal``."""

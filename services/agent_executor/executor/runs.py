@@ -21,7 +21,7 @@ from agent_executor.executor.agents import Agents
 from agent_executor.executor.engine import Engine, security_of
 from agent_executor.executor.feed import RunFeed
 from agent_executor.executor.identifiers import new_id
-from agent_executor.executor.journal import Journal, RunRecord
+from agent_executor.executor.journal import Journal, RunFilter, RunRecord
 from agent_executor.executor.run import RunState, fold
 from agent_executor.executor.run_event import RunEvent, RunFinished, RunResumed, RunStarted
 from agent_executor.executor.run_log import RunLog, summarized
@@ -156,8 +156,7 @@ class Runs:
             security.organization_id,
             limit,
             before_run_id=before_run_id,
-            agent_id=agent_id,
-            state=state,
+            run_filter=RunFilter(agent_id=agent_id, state=state),
         )
 
     async def follow(

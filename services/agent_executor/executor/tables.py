@@ -61,6 +61,13 @@ RUNS: Final = Table(
     Column("tokens_used", BigInteger, nullable=False),
     Column("cost_nano_usd", BigInteger, nullable=False),
     Column("last_sequence", Integer, nullable=False),
+    Column("parent_run_id", Text, nullable=False),
+    Column("amount_id", Text, nullable=False),
+    Column("conversation_id", Text, nullable=False),
+    Column("wake_at_ms", BigInteger, nullable=False),
+    Column("cancel_requested_at_ms", BigInteger, nullable=False),
+    Column("cancel_user_id", Text, nullable=False),
+    Column("cancel_reason", Text, nullable=False),
     sqlite_with_rowid=False,
 )
 Index("runs_by_organization", RUNS.c.organization_id, RUNS.c.run_id)
@@ -90,3 +97,15 @@ EXECUTORS: Final = Table(
     Column("lease_expires_at_ms", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
+
+IDEMPOTENCY_KEYS: Final = Table(
+    "idempotency_keys",
+    METADATA,
+    Column("organization_id", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("request_digest", Text, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index("idempotency_keys_by_time", IDEMPOTENCY_KEYS.c.created_at_ms)

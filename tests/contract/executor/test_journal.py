@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from agent_executor.errors import LeaseLostError
+from agent_executor.errors import IdempotencyConflictError, LeaseLostError
 from agent_executor.executor.identifiers import new_id
-from agent_executor.executor.journal import Journal, RunRecord
+from agent_executor.executor.journal import IdempotencyKey, Journal, RunFilter, RunRecord
 from agent_executor.executor.journal_memory import MemoryJournal
 from agent_executor.executor.journal_postgres import PostgresJournal
 from agent_executor.executor.journal_sqlite import SqliteJournal
@@ -120,8 +120,11 @@ async def test_list_is_newest_first_filtered_and_paged(journal: Journal) -> None
     assert [run.run_id for run in listed] == newest_first
     page = await journal.list_runs("acme", 2, before_run_id=newest_first[1])
     assert [run.run_id for run in page] == newest_first[2:4]
-    assert {run.agent_id for run in await journal.list_runs("acme", 10, agent_id="odd")} == {"odd"}
-    assert await journal.list_runs("acme", 10, state="completed") == []
+    assert {
+        run.agent_id
+        for run in await journal.list_runs("acme", 10, run_filter=RunFilter(agent_id="odd"))
+    } == {"odd"}
+    assert await journal.list_runs("acme", 10, run_filter=RunFilter(state="completed")) == []
 
 
 async def test_claim_takes_only_unfinished_runs_of_owners_without_a_lease(
@@ -176,3 +179,102 @@ async def test_claim_leaves_the_claimers_own_runs_alone_however_late_it_renews(
     await journal.renew_lease("a/1", 5_000)
     assert await journal.claim("a/1", 6_000, 10) == []
     assert len(await journal.claim("b/1", 6_000, 10)) == 1
+
+
+async def test_a_run_that_waits_for_its_turn_is_claimed_and_organizations_take_turns(
+    journal: Journal,
+) -> None:
+    greedy = [new_run(owner="", state="pending") for _ in range(4)]
+    modest = [new_run(owner="", state="pending", organization_id="other") for _ in range(2)]
+    for run in (*greedy, *modest):
+        await journal.create(run, [FIRST])
+    assert await journal.count_waiting() == 6
+    assert await journal.count_waiting("other") == 2
+    claimed = await journal.claim("c/1", 1, 4)
+    assert [run.organization_id for run in claimed].count("other") == 2
+    assert {run.run_id for run in claimed} == {
+        run.run_id for run in (*sorted(greedy, key=lambda run: run.run_id)[:2], *modest)
+    }
+    assert await journal.count_waiting() == 2
+
+
+async def test_a_parked_run_is_claimed_when_its_time_has_come_and_by_name_at_once(
+    journal: Journal,
+) -> None:
+    run, other = new_run(), new_run()
+    for each in (run, other):
+        await journal.create(each, [FIRST])
+        parked = msgspec.structs.replace(
+            each, owner="", wake_at_ms=5_000, state="waiting", last_sequence=2
+        )
+        await journal.append(parked, [SECOND])
+    assert await journal.count_waiting() == 0
+    assert await journal.claim("c/1", 4_999, 10) == []
+    taken = await journal.claim_run("c/1", run.run_id, 1_500)
+    assert taken is not None
+    assert (taken.owner, taken.attempt, taken.wake_at_ms) == ("c/1", 2, 0)
+    await journal.renew_lease("c/1", 9_000)
+    assert await journal.claim_run("d/1", run.run_id, 1_500) is None
+    assert [each.run_id for each in await journal.claim("d/1", 5_000, 10)] == [other.run_id]
+
+
+async def test_an_ended_or_unknown_run_is_not_claimed_by_name(journal: Journal) -> None:
+    ended = new_run(state="completed", ended_at_ms=2_000)
+    await journal.create(ended, [FIRST])
+    assert await journal.claim_run("c/1", ended.run_id, 1) is None
+    assert await journal.claim_run("c/1", "no such run", 1) is None
+
+
+async def test_a_repeat_under_a_key_is_the_same_run_and_stores_nothing(journal: Journal) -> None:
+    first, repeat, elsewhere = new_run(), new_run(), new_run(organization_id="other")
+    key = IdempotencyKey("key é", "digest")
+    assert await journal.create(first, [FIRST], key) == first.run_id
+    assert await journal.create(repeat, [FIRST], key) == first.run_id
+    assert await journal.get("acme", repeat.run_id) is None
+    assert await journal.create(elsewhere, [FIRST], key) == elsewhere.run_id
+    with pytest.raises(IdempotencyConflictError):
+        await journal.create(new_run(), [FIRST], IdempotencyKey("key é", "another digest"))
+    await journal.forget_keys(1_000)
+    assert await journal.create(new_run(), [FIRST], key) == first.run_id
+    await journal.forget_keys(1_001)
+    again = new_run()
+    assert await journal.create(again, [FIRST], key) == again.run_id
+
+
+async def test_a_request_to_cancel_is_seen_by_the_owner_and_survives_its_writes(
+    journal: Journal,
+) -> None:
+    run, untouched = new_run(), new_run()
+    for each in (run, untouched):
+        await journal.create(each, [FIRST])
+    asked = msgspec.structs.replace(
+        run, cancel_requested_at_ms=7, cancel_user_id="ada", cancel_reason="enough"
+    )
+    await journal.request_cancel(asked)
+    await journal.request_cancel(msgspec.structs.replace(asked, cancel_user_id="late"))
+    await journal.append(msgspec.structs.replace(run, last_sequence=2), [SECOND])
+    (seen,) = await journal.cancel_requested("a/1")
+    assert (seen.run_id, seen.cancel_user_id, seen.cancel_reason) == (run.run_id, "ada", "enough")
+    assert await journal.cancel_requested("b/1") == []
+    ended = msgspec.structs.replace(run, last_sequence=3, state="cancelled", ended_at_ms=9)
+    third = RunEvent(3, 1_002, ModelCallStarted("call", 2))
+    await journal.append(ended, [third])
+    assert await journal.cancel_requested("a/1") == []
+
+
+async def test_lists_are_filtered_by_user_conversation_parent_and_time(journal: Journal) -> None:
+    run = new_run(
+        user_id="grace", conversation_id="talk", parent_run_id="parent", created_at_ms=2_000
+    )
+    for each in (run, new_run()):
+        await journal.create(each, [FIRST])
+    for run_filter in (
+        RunFilter(user_id="grace"),
+        RunFilter(conversation_id="talk"),
+        RunFilter(parent_run_id="parent"),
+        RunFilter(start_ms=2_000),
+        RunFilter(start_ms=1_500, end_ms=2_001),
+    ):
+        listed = await journal.list_runs("acme", 10, run_filter=run_filter)
+        assert [each.run_id for each in listed] == [run.run_id], run_filter
+    assert await journal.list_runs("acme", 10, run_filter=RunFilter(end_ms=1_000)) == []
