@@ -17,6 +17,9 @@ from agent_executor.executor.journal import RunRecord
 from agent_executor.executor.journal_memory import MemoryJournal
 from agent_executor.executor.model_turn import ModelLimits, ModelTurn
 from agent_executor.executor.models.model import (
+    OPERATOR_ACCESS,
+    DeltaListener,
+    ModelAccess,
     ModelRequest,
     ModelResponse,
     ModelUsage,
@@ -43,7 +46,13 @@ class ScriptedModel:
         self.answers = list(answers)
         self.requests: list[ModelRequest] = []
 
-    async def generate(self, request: ModelRequest) -> ModelResponse:
+    async def generate(
+        self,
+        request: ModelRequest,
+        *,
+        access: ModelAccess = OPERATOR_ACCESS,
+        on_delta: DeltaListener | None = None,
+    ) -> ModelResponse:
         self.requests.append(request)
         answered = self.answers.pop(0)
         if isinstance(answered, AgentExecutorError):
@@ -59,7 +68,13 @@ class StuckModel:
 
     name = "stuck"
 
-    async def generate(self, request: ModelRequest) -> ModelResponse:
+    async def generate(
+        self,
+        request: ModelRequest,
+        *,
+        access: ModelAccess = OPERATOR_ACCESS,
+        on_delta: DeltaListener | None = None,
+    ) -> ModelResponse:
         del request
         await asyncio.Event().wait()
         raise AssertionError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -10,6 +11,7 @@ from typing import Final
 
 import httpx2
 from anthropic import AsyncAnthropic
+from cryptography.exceptions import InvalidTag
 from pydantic import SecretStr
 
 from agent_executor.egress.addresses import Network
@@ -75,6 +77,8 @@ class AnthropicAccounts:
         *,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
+        # At DEBUG the SDK logs whole requests, and prompts go into no log.
+        logging.getLogger("anthropic").setLevel(logging.INFO)
         self._decrypt = decrypt
         self._networks = networks
         self._ssl_context = ssl_context
@@ -93,9 +97,10 @@ class AnthropicAccounts:
         """Covers one call.
 
         Raises:
-            ModelError: There is no key, or a base URL without a key of its own.
+            ModelError: There is no key, it cannot be decrypted, or there is a base URL without a
+                key of its own.
         """
-        key = SecretStr(self._decrypt(access.api_key_ciphertext, access.agent_id))
+        key = self._key(access)
         if access.base_url:
             async with self._http_client(access.base_url) as http:
                 yield Account(self._own_provider(access, key, http), key)
@@ -113,6 +118,16 @@ class AnthropicAccounts:
     async def close(self) -> None:
         """Closes the connections."""
         await self._http.aclose()
+
+    def _key(self, access: ModelAccess) -> SecretStr:
+        try:
+            return SecretStr(self._decrypt(access.api_key_ciphertext, access.agent_id))
+        except InvalidTag:
+            raise refused_call(
+                "The agent's API key cannot be decrypted; it was encrypted with another key. "
+                "Set it again.",
+                "authentication_error",
+            ) from None
 
     def _own_provider(
         self, access: ModelAccess, key: SecretStr, http: httpx2.AsyncClient

@@ -25,7 +25,6 @@ from agent_executor.executor.models.anthropic.errors import (
 from agent_executor.executor.models.anthropic.request import request_body
 from agent_executor.executor.models.anthropic.stream import (
     BYTES_PER_ESTIMATED_TOKEN,
-    MALFORMED,
     AnswerAssembly,
 )
 from agent_executor.executor.models.model import (
@@ -112,14 +111,16 @@ async def _stream(
 ) -> ModelResponse:
     async with client.messages.with_streaming_response.create(**body, stream=True) as response:
         assembly = AnswerAssembly(response.headers.get("request-id", ""), on_delta)
+        is_readable = True
         try:
             async for event in AsyncStream.raw_events(response.http_response):
                 assembly.feed(event.data)
-        except httpx2.ReadError:
-            # What has come may be all the same; if not, the assembly says what it has cost.
-            return assembly.response()
-        except (UnicodeDecodeError, httpx2.DecodingError):
-            raise assembly.broken(MALFORMED) from None
+        except (httpx2.ReadError, httpx2.DecodingError, UnicodeDecodeError):
+            # Not raised again, as these hold the request with its headers.
+            is_readable = False
+        # An answer that came whole before the connection broke is as good as any.
+        if not (is_readable or assembly.is_complete):
+            raise assembly.broken()
         return assembly.response()
 
 

@@ -89,17 +89,22 @@ class AnswerAssembly:
         except (msgspec.DecodeError, KeyError, TypeError, AttributeError, RecursionError):
             raise self.broken(MALFORMED) from None
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether the answer has come to its end."""
+        blocks = self._blocks.values()
+        return bool(self._stop_reason) and all(block.is_complete for block in blocks)
+
     def response(self) -> ModelResponse:
         """Returns the answer, once the stream has ended.
 
         Raises:
             ModelError: The stream ended too early, or a tool call's arguments are no JSON.
         """
-        blocks = [self._blocks[index] for index in sorted(self._blocks)]
-        if not self._stop_reason or not all(block.is_complete for block in blocks):
-            raise self.broken(TRUNCATED)
+        if not self.is_complete:
+            raise self.broken()
         content = []
-        for block in blocks:
+        for _, block in sorted(self._blocks.items()):
             try:
                 content.append(_response_block(block))
             except (msgspec.ValidationError, msgspec.DecodeError, RecursionError):
@@ -126,7 +131,7 @@ class AnswerAssembly:
             return usage
         return msgspec.structs.replace(usage, output_tokens=generated)
 
-    def broken(self, message: str) -> AgentExecutorError:
+    def broken(self, message: str = TRUNCATED) -> AgentExecutorError:
         """Returns the error of an answer that cannot be used, with what it has cost."""
         return broken_answer(message, self._request_id, self.delivered_usage())
 
