@@ -97,6 +97,11 @@ class HttpServer:
         self._tasks: set[asyncio.Task[None]] = set()
         self.connections = 0
 
+    @property
+    def connected(self) -> frozenset[asyncio.Task[None]]:
+        """The tasks of the connections that are open."""
+        return frozenset(self._tasks)
+
     async def start(self, host: str, port: int) -> int:
         """Begins to listen, and returns the port: 0 takes a free one.
 
