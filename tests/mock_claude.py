@@ -83,9 +83,10 @@ async def mock_claude_server(
     *,
     rates: Mapping[Fault, float] | None = None,
     api_key: str = "",
+    retry_after_seconds: float = 7.0,
 ) -> AsyncIterator[MockClaudeServer]:
     """Runs the server on a free port."""
-    faults = FaultPlan(rates or {}, retry_after_seconds=7.0)
+    faults = FaultPlan(rates or {}, retry_after_seconds=retry_after_seconds)
     api = MessagesApi(model or MockClaude(), faults, api_key=api_key)
     running = MockClaudeServer(faults, api)
     port = await running.server.start("127.0.0.1", 0)

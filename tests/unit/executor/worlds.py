@@ -20,6 +20,7 @@ from agent_executor.executor.models.model import (
     OPERATOR_ACCESS,
     DeltaListener,
     ModelAccess,
+    ModelProvider,
     ModelRequest,
     ModelResponse,
     ModelUsage,
@@ -85,8 +86,10 @@ class World:
 
     def __init__(
         self,
-        model: ScriptedModel | StuckModel,
+        model: ScriptedModel | StuckModel | ModelProvider,
         *,
+        input_text: str = "hello",
+        model_name: str = "model",
         limits: EngineLimits | None = None,
         max_model_turns: int = 5,
     ) -> None:
@@ -122,10 +125,21 @@ class World:
             limits=limits,
         )
         run = RunRecord(
-            "run", "acme", "ada", ("*",), "agent", 1, "model", "hello", False, "", 1_000, "me/1"
+            "run",
+            "acme",
+            "ada",
+            ("*",),
+            "agent",
+            1,
+            model_name,
+            input_text,
+            False,
+            "",
+            1_000,
+            "me/1",
         )
         self.log = self.log_of(run, RunState())
-        self.log.add(RunStarted("agent", 1, "model", "hello"))
+        self.log.add(RunStarted("agent", 1, model_name, input_text))
 
     def log_of(self, run: RunRecord, state: RunState) -> RunLog:
         return RunLog(self.journal, run, state, lambda: self.now_ms, lambda run_id: None)
