@@ -30,6 +30,8 @@ from agent_executor.errors import ToolExecutionError
 
 KEPT_CONNECTIONS_MAX: Final = 100
 KEPT_SECONDS: Final = 30.0
+# What a client asks for in ``accept-encoding``.
+IDENTITY: Final = "identity"
 
 _NOT_SENT: Final = (httpcore2.ConnectError, httpcore2.ConnectTimeout, ToolExecutionError)
 
@@ -42,7 +44,8 @@ class KeptEgressTransport(httpx2.AsyncBaseTransport):
     Args:
         base_url: Names the origin; a request to any other is refused.
         policy: Decides on the URL of every request and on the addresses of every connection.
-        body_bytes_max: What one response may send after its headers, before it is decoded.
+        body_bytes_max: What one response may send after its headers. It is not to be compressed,
+            so that this is also its size.
         ssl_context: What certificates are accepted. Default: the system's.
         resolver: Resolves the host, once for each connection.
         own: Tells this host's own addresses.
@@ -105,12 +108,16 @@ class KeptEgressTransport(httpx2.AsyncBaseTransport):
             raise httpx2.ConnectError(_told(error)) from None
         except CONNECTION_ERRORS as error:
             raise httpx2.ReadError(_told(error)) from None
-        return httpx2.Response(
+        told = httpx2.Response(
             status_code=response.status,
             headers=response.headers,
             stream=_Body(response, self._body_bytes_max),
             request=request,
         )
+        if told.headers.get("content-encoding", IDENTITY) != IDENTITY:
+            await told.aclose()
+            raise httpx2.ReadError("The response is in a coding that was not asked for.")
+        return told
 
     async def aclose(self) -> None:
         """Closes every connection."""

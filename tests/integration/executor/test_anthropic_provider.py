@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gzip
 import ipaddress
 import logging
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import httpx2
 import pytest
@@ -358,12 +361,41 @@ async def test_a_base_url_that_is_none(provider: AnthropicProvider, url: str) ->
 async def test_no_redirect_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A redirect would take the key and the prompt elsewhere."""
     async with mock_claude_server() as server:
-        redirecting = await asyncio.start_server(_redirect_to(server.url), "127.0.0.1", 0)
-        port = redirecting.sockets[0].getsockname()[1]
-        async with redirecting, provider_of(f"http://127.0.0.1:{port}", monkeypatch) as provider:
+        head = f"HTTP/1.1 307 -\r\nlocation: {server.url}\r\ncontent-length: 0\r\n\r\n"
+        async with raw_server(head.encode()) as (url, _), provider_of(url, monkeypatch) as provider:
             error = await refusal_of(provider)
         assert error.metadata["status_code"] == "307"
         assert server.server.connections == 0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<html>Welcome to the hotel's network</html>",
+        b"\xff\xfe" * 100,
+        b"data: {\n\n",
+        b"event: message_start\ndata: {}\n\n",
+        b"data: " + b"[" * 100_000 + b"\n\n",
+    ],
+)
+async def test_what_is_no_answer_of_the_api(monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
+    head = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body)
+    async with raw_server(head + body) as (url, _), provider_of(url, monkeypatch) as provider:
+        error = await refusal_of(provider)
+    assert isinstance(error, ModelError)
+    assert (error.metadata["error_type"], delivered_usage(error)) == ("broken_answer", None)
+
+
+async def test_nothing_is_inflated(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = gzip.compress(bytes(10_000_000))
+    head = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(body)
+    async with (
+        raw_server(head + body) as (url, requests),
+        provider_of(url, monkeypatch) as provider,
+    ):
+        error = await refusal_of(provider)
+    assert error.metadata["error_type"] == "connection_error"
+    assert b"accept-encoding: identity" in requests[0].lower()
 
 
 @pytest.mark.parametrize("fault", [*UNBILLED, *BROKEN_OFF, Fault.NO_ANSWER, None])
@@ -394,13 +426,18 @@ async def test_the_key_appears_nowhere(
     assert "15 + 27" not in logged
 
 
-def _redirect_to(
-    url: str,
-) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
-    async def redirect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(f"HTTP/1.1 307 -\r\nlocation: {url}\r\ncontent-length: 0\r\n\r\n".encode())
-        writer.close()
-        await writer.wait_closed()
+@asynccontextmanager
+async def raw_server(answer: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """Gives the URL of a server that answers everything with these bytes, and what it was asked."""
+    requests: list[bytes] = []
 
-    return redirect
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        requests.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(answer)
+        with contextlib.suppress(OSError):
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", requests

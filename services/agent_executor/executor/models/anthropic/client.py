@@ -15,7 +15,7 @@ from cryptography.exceptions import InvalidTag
 from pydantic import SecretStr
 
 from agent_executor.egress.addresses import Network
-from agent_executor.egress.kept_transport import KeptEgressTransport
+from agent_executor.egress.kept_transport import IDENTITY, KeptEgressTransport
 from agent_executor.egress.policy import EgressPolicy
 from agent_executor.egress.urls import parse_url
 from agent_executor.executor.models.anthropic.errors import refused_call
@@ -164,7 +164,11 @@ class AnthropicAccounts:
         )
         # The caller sets deadlines; a redirect would take the key and the prompt elsewhere.
         return httpx2.AsyncClient(
-            transport=transport, trust_env=False, follow_redirects=False, timeout=None
+            transport=transport,
+            headers={"accept-encoding": IDENTITY},
+            trust_env=False,
+            follow_redirects=False,
+            timeout=None,
         )
 
 
