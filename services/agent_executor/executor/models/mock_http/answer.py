@@ -25,6 +25,7 @@ from agent_executor.executor.models.model import (
 # How much of a text or of arguments one event carries.
 PIECE_CHARACTERS: Final = 12
 _THINKING: Final = "The person asks me something; I look at what I have, and answer."
+_SECRET_BYTES: Final = 32
 _BAD_JSON: Final = '{"operation": "add", "a": '
 
 
@@ -62,9 +63,6 @@ def with_thinking(request: ModelRequest, response: ModelResponse) -> ModelRespon
     thought = f"{_THINKING} ({len(request.messages)})"
     blocks = (ThinkingBlock(thought, signature_of(thought)), RedactedThinkingBlock(secret))
     return msgspec.structs.replace(response, content=blocks + response.content)
-
-
-_SECRET_BYTES: Final = 32
 
 
 def message(response: ModelResponse) -> dict[str, Any]:

@@ -12,7 +12,7 @@ FAULT_HEADER: Final = "x-mock-fault"
 
 
 class Fault(StrEnum):
-    """What can go wrong. The first seven cost nothing, the others are billed."""
+    """What can go wrong. Those up to ``HANG`` cost nothing, the others are billed."""
 
     RATE_LIMIT = "rate_limit"
     """429 with ``retry-after``."""
