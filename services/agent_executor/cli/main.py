@@ -6,6 +6,7 @@ import typer
 
 from agent_executor.cli.audit import app as audit
 from agent_executor.cli.demo import demo
+from agent_executor.cli.mock_claude import mock_claude
 from agent_executor.cli.serve import serve
 from agent_executor.cli.token import token
 from agent_executor.cli.up import up
@@ -22,6 +23,7 @@ app.command()(up)
 app.command()(token)
 app.command()(demo)
 app.command()(serve)
+app.command()(mock_claude)
 app.add_typer(audit, name="audit")
 
 

@@ -19,7 +19,8 @@ class EgressPolicy:
     """What may be reached.
 
     Attributes:
-        allowed_domains: Normalised, as ``api.example.com`` or ``*.example.com``.
+        allowed_domains: Normalised, as ``api.example.com`` or ``*.example.com``. None: any host,
+            also one that is named by its address.
         allowed_origins: If not None, nothing but these origins, which must be within the domains.
         allowed_networks: Networks that an operator admits although they are internal. A host all
             of whose addresses lie there may also be reached on any port and by plain http.
@@ -28,7 +29,7 @@ class EgressPolicy:
         ports: The ports that are allowed everywhere.
     """
 
-    allowed_domains: frozenset[str]
+    allowed_domains: frozenset[str] | None
     allowed_origins: frozenset[str] | None = None
     allowed_networks: tuple[Network, ...] = ()
     denied_networks: tuple[Network, ...] = ()
@@ -42,7 +43,8 @@ class EgressPolicy:
             PermissionDeniedError: It may not be reached. ``metadata`` has the ``rule`` and
                 the ``host``.
         """
-        if not is_allowed_domain(target.host, self.allowed_domains):
+        domains = self.allowed_domains
+        if domains is not None and not is_allowed_domain(target.host, domains):
             raise denied(
                 target.host, "domain", f'The host "{target.host}" is not an allowed domain.'
             )

@@ -27,7 +27,7 @@ ADDRESSES_TRIED_MAX: Final = 4
 RESPONSE_HEADER_BYTES_MAX: Final = 65_536
 CONNECTION_FAILURE: Final = "The connection to the host failed."
 
-_FAILURES: Final = (
+CONNECTION_ERRORS: Final = (
     httpcore2.NetworkError,
     httpcore2.ProtocolError,
     httpcore2.TimeoutException,
@@ -77,10 +77,9 @@ class EgressTransport(httpx2.AsyncBaseTransport):
         """
         target = parse_url(str(request.url))
         self._policy.check_target(target)
-        _check_framing(request, target)
-        backend = _CheckedBackend(
-            target, self._policy, self._resolver, self._own, self._body_bytes_max
-        )
+        check_framing(request, target)
+        meter = Meter(RESPONSE_HEADER_BYTES_MAX)
+        backend = CheckedBackend(target, self._policy, self._resolver, self._own, meter)
         pool = httpcore2.AsyncConnectionPool(
             ssl_context=self._ssl_context,
             max_connections=1,
@@ -102,13 +101,13 @@ class EgressTransport(httpx2.AsyncBaseTransport):
                     content=request.stream,
                 )
             )
-        except _FAILURES as error:
+        except CONNECTION_ERRORS as error:
             await pool.aclose()
-            raise _failure(error) from None
+            raise connection_failure(error) from None
         except BaseException:
             await pool.aclose()
             raise
-        backend.begin_body()
+        meter.bytes_left = self._body_bytes_max
         return httpx2.Response(
             status_code=response.status,
             headers=response.headers,
@@ -117,7 +116,7 @@ class EgressTransport(httpx2.AsyncBaseTransport):
         )
 
 
-class _CheckedBackend(httpcore2.AsyncNetworkBackend):
+class CheckedBackend(httpcore2.AsyncNetworkBackend):
     """Connects to the checked addresses of one target, and to nothing else."""
 
     def __init__(
@@ -126,18 +125,14 @@ class _CheckedBackend(httpcore2.AsyncNetworkBackend):
         policy: EgressPolicy,
         resolver: Resolver,
         own: OwnAddresses,
-        body_bytes_max: int,
+        meter: Meter,
     ) -> None:
         self._target = target
         self._policy = policy
         self._resolver = resolver
         self._own = own
-        self._body_bytes_max = body_bytes_max
         self._sockets = httpcore2.AnyIOBackend()
-        self._meter = _Meter(RESPONSE_HEADER_BYTES_MAX)
-
-    def begin_body(self) -> None:
-        self._meter.bytes_left = self._body_bytes_max
+        self._meter = meter
 
     async def connect_tcp(
         self,
@@ -147,6 +142,12 @@ class _CheckedBackend(httpcore2.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
+        """Connects to the target's host, by an address that was checked just now.
+
+        Raises:
+            PermissionDeniedError: It is another host, or has an address that may not be reached.
+            ToolExecutionError: It has no address, or none that answers.
+        """
         del timeout
         if (host, port) != (self._target.host, self._target.port):
             raise denied(host, "address", ADDRESS_REFUSAL)
@@ -166,6 +167,11 @@ class _CheckedBackend(httpcore2.AsyncNetworkBackend):
         timeout: float | None = None,  # noqa: ASYNC109 -- the library's signature
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
+        """Refuses.
+
+        Raises:
+            PermissionDeniedError: Always.
+        """
         del path, timeout, socket_options
         raise denied(self._target.host, "address", ADDRESS_REFUSAL)
 
@@ -185,7 +191,7 @@ class _CheckedBackend(httpcore2.AsyncNetworkBackend):
         return addresses
 
 
-class _Meter:
+class Meter:
     """How much a connection may still receive."""
 
     def __init__(self, bytes_left: int) -> None:
@@ -195,7 +201,7 @@ class _Meter:
 class _MeteredStream(httpcore2.AsyncNetworkStream):
     """A connection that receives only as much as its meter allows."""
 
-    def __init__(self, stream: httpcore2.AsyncNetworkStream, meter: _Meter) -> None:
+    def __init__(self, stream: httpcore2.AsyncNetworkStream, meter: Meter) -> None:
         self._stream = stream
         self._meter = meter
 
@@ -244,8 +250,8 @@ class _Body(httpx2.AsyncByteStream):
         try:
             async for chunk in self._response.aiter_stream():
                 yield chunk
-        except _FAILURES as error:
-            raise _failure(error) from None
+        except CONNECTION_ERRORS as error:
+            raise connection_failure(error) from None
 
     async def aclose(self) -> None:
         try:
@@ -254,7 +260,7 @@ class _Body(httpx2.AsyncByteStream):
             await self._pool.aclose()
 
 
-def _check_framing(request: httpx2.Request, target: Target) -> None:
+def check_framing(request: httpx2.Request, target: Target) -> None:
     """Raises unless ``Host`` is the URL's and the length of the body is told in one way.
 
     Raises:
@@ -267,7 +273,7 @@ def _check_framing(request: httpx2.Request, target: Target) -> None:
         raise InvalidArgumentError("The length of the body is told twice.")
 
 
-def _failure(error: Exception) -> ToolExecutionError:
+def connection_failure(error: Exception) -> ToolExecutionError:
     """Returns what may be told of a connection that failed; never where it went."""
     cause: BaseException | None = error
     while cause is not None:

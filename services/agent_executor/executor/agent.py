@@ -7,6 +7,8 @@ from typing import Any, Final
 
 import msgspec
 
+from agent_executor.executor.models.model import OPERATOR_ACCESS, ModelAccess
+
 DEFAULT_MODEL: Final = "claude-sonnet-4-20250514"
 DEFAULT_AGENT_TYPE: Final = "llm"
 DEFAULT_MAX_MODEL_TURNS: Final = 20
@@ -92,6 +94,12 @@ class AgentVersion(msgspec.Struct, frozen=True):
         if self.instructions:
             parts.append(self.instructions)
         return "\n\n".join(parts)
+
+    def model_access(self) -> ModelAccess:
+        """Returns on whose account the agent's model calls are made."""
+        if not self.api_key_ciphertext:
+            return OPERATOR_ACCESS
+        return ModelAccess(self.agent_id, self.api_key_ciphertext)
 
     def changed(self, changes: Mapping[str, Any], now_ms: int) -> AgentVersion:
         """Returns the next version with ``changes`` to its fields, by name."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,22 +11,39 @@ from agent_executor.errors import AgentNotFoundError, ConflictError
 from agent_executor.executor.agent import AgentVersion
 from agent_executor.executor.agent_store import AgentStore
 from agent_executor.executor.identifiers import new_id
+from agent_executor.executor.models.catalog import retirement_warning
 from agent_executor.serving.security import SecurityContext
 from agent_executor.storage.encryption import Encryption
+
+_LOGGER = logging.getLogger(__name__)
 
 PERMISSION_READ = "agent:read"
 PERMISSION_WRITE = "agent:write"
 
 
 class Agents:
-    """Creates, reads, changes and deletes agents."""
+    """Creates, reads, changes and deletes agents.
+
+    Args:
+        store: Where they are kept.
+        encryption: Of their API keys.
+        now_ms: The time in milliseconds since 1970-01-01 UTC.
+        warns_of_retirements: Whether a model that is chosen although its provider has ended it,
+            or will, is told of in the log. It makes no difference to a mock.
+    """
 
     def __init__(
-        self, store: AgentStore, encryption: Encryption, now_ms: Callable[[], int]
+        self,
+        store: AgentStore,
+        encryption: Encryption,
+        now_ms: Callable[[], int],
+        *,
+        warns_of_retirements: bool = False,
     ) -> None:
         self._store = store
         self._encryption = encryption
         self._now_ms = now_ms
+        self._warns_of_retirements = warns_of_retirements
 
     async def create(
         self, fields: Mapping[str, Any], api_key: str, security: SecurityContext
@@ -52,6 +71,7 @@ class Agents:
             **fields,
         )
         await self._store.add_version(agent)
+        self._warn_of_retirement(agent)
         return agent
 
     async def get(self, agent_id: str, security: SecurityContext, version: int = 0) -> AgentVersion:
@@ -116,6 +136,8 @@ class Agents:
         updated = agent.changed(changed, self._now_ms())
         if not await self._store.add_version(updated):
             raise ConflictError(f"Agent {agent_id} was changed by somebody else; read it again.")
+        if updated.model != agent.model:
+            self._warn_of_retirement(updated)
         return updated
 
     async def delete(self, agent_id: str, security: SecurityContext) -> None:
@@ -128,6 +150,12 @@ class Agents:
         security.require(PERMISSION_WRITE)
         if not await self._store.delete(security.organization_id, agent_id):
             raise _not_found(agent_id)
+
+    def _warn_of_retirement(self, agent: AgentVersion) -> None:
+        today = dt.datetime.fromtimestamp(self._now_ms() / 1000, dt.UTC).date()
+        warning = retirement_warning(agent.model, today)
+        if warning and self._warns_of_retirements:
+            _LOGGER.warning("Agent %s: %s", agent.agent_id, warning)
 
 
 def _not_found(agent_id: str) -> AgentNotFoundError:

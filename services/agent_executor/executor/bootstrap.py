@@ -28,8 +28,8 @@ from agent_executor.executor.journal import Journal
 from agent_executor.executor.leases import LeaseKeeper
 from agent_executor.executor.ledger import Ledger
 from agent_executor.executor.ledger_grpc import GrpcLedger
+from agent_executor.executor.model_providers import model_provider
 from agent_executor.executor.model_turn import ModelLimits, ModelTurn
-from agent_executor.executor.models.mock import MockClaude
 from agent_executor.executor.run_servicer import RunServicer
 from agent_executor.executor.run_telemetry import RunTelemetry
 from agent_executor.executor.runs import Runs
@@ -79,6 +79,7 @@ async def bootstrap(runtime: ServiceRuntime[ExecutorSettings]) -> Sequence[str]:
         storage.agents,
         Encryption.from_file(settings.encryption_key_file),
         now_ms,
+        warns_of_retirements=settings.model_provider != "mock",
     )
     runs = await _runs(runtime, storage.journal, agents, tools, ledger)
     agent_service_pb2_grpc.add_AgentServiceServicer_to_server(
@@ -138,7 +139,7 @@ def _engine(runtime: ServiceRuntime[ExecutorSettings], tools: ToolRunner, ledger
     settings = runtime.settings
     telemetry = RunTelemetry(runtime.telemetry.tracer, runtime.metrics)
     model_turn = ModelTurn(
-        providers={"mock": MockClaude()},
+        providers={settings.model_provider: model_provider(runtime)},
         provider_name=settings.model_provider,
         tools=tools,
         ledger=ledger,

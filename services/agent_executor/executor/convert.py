@@ -20,7 +20,10 @@ from agent_executor.executor.journal import RunRecord
 from agent_executor.executor.models.model import (
     ContentBlock,
     Message,
+    ProviderBlock,
+    RedactedThinkingBlock,
     TextBlock,
+    ThinkingBlock,
     ToolResultBlock,
     ToolUseBlock,
 )
@@ -237,7 +240,7 @@ def _payload_to_proto(payload: Any) -> Any:
         case ModelCallCompleted(usage=usage):
             return run_event_pb2.ModelCallCompleted(
                 model_call_id=payload.model_call_id,
-                content=[_block_to_proto(block) for block in payload.content],
+                content=_shown_blocks(payload.content),
                 stop_reason=payload.stop_reason,
                 input_tokens=_int32(usage.input_tokens),
                 output_tokens=_int32(usage.output_tokens),
@@ -293,12 +296,16 @@ def _tool_result_to_proto(result: ToolCallCompleted) -> run_pb2.ToolResult:
 
 
 def _message_to_proto(message: Message) -> run_pb2.ConversationMessage:
-    return run_pb2.ConversationMessage(
-        role=message.role, content=[_block_to_proto(block) for block in message.content]
-    )
+    return run_pb2.ConversationMessage(role=message.role, content=_shown_blocks(message.content))
 
 
-def _block_to_proto(block: ContentBlock) -> run_pb2.ContentBlock:
+def _shown_blocks(content: Iterable[ContentBlock]) -> list[run_pb2.ContentBlock]:
+    """Returns what callers see of a message: nothing of what only the provider reads."""
+    blocks = (_block_to_proto(block) for block in content)
+    return [block for block in blocks if block is not None]
+
+
+def _block_to_proto(block: ContentBlock) -> run_pb2.ContentBlock | None:
     match block:
         case TextBlock():
             return run_pb2.ContentBlock(type="text", text=block.text)
@@ -313,6 +320,8 @@ def _block_to_proto(block: ContentBlock) -> run_pb2.ContentBlock:
                 content=block.content,
                 is_error=block.is_error,
             )
+        case ThinkingBlock() | RedactedThinkingBlock() | ProviderBlock():
+            return None
 
 
 def json_value(value: Any) -> struct_pb2.Value:

@@ -21,11 +21,13 @@ from agent_executor.errors import (
 from agent_executor.executor.agent import AgentVersion
 from agent_executor.executor.ledger import PASSING_ERRORS, Hold, Ledger
 from agent_executor.executor.models.model import (
+    ModelAccess,
     ModelProvider,
     ModelRequest,
     ModelResponse,
     ModelUsage,
     ToolSpecification,
+    delivered_usage,
 )
 from agent_executor.executor.run import CallModel, ResolveLostCall, tool_calls_of
 from agent_executor.executor.run_event import (
@@ -122,7 +124,8 @@ class ModelTurn:
             log.add(_failed(model_call_id, error, will_retry=False))
             await log.commit()
             return
-        await self._call(log, action, model_call_id, request, security, run_ends_at)
+        access = agent.model_access()
+        await self._call(log, action, model_call_id, request, access, security, run_ends_at)
 
     async def resolve_lost(
         self,
@@ -227,6 +230,7 @@ class ModelTurn:
         action: CallModel,
         model_call_id: str,
         request: ModelRequest,
+        access: ModelAccess,
         security: SecurityContext,
         run_ends_at: float,
     ) -> None:
@@ -236,7 +240,7 @@ class ModelTurn:
         try:
             with self._telemetry.chat(log.run, request, self._provider.name) as record:
                 async with timeout:
-                    response = await self._provider.generate(request)
+                    response = await self._provider.generate(request, access=access)
                 record.answered(response)
         except AgentExecutorError as error:
             await self._model_failed(log, action, model_call_id, error, security, run_ends_at)
@@ -286,11 +290,14 @@ class ModelTurn:
             and action.attempt < self._limits.max_tries
             and _loop_seconds() + delay_seconds < run_ends_at
         )
-        log.add(_failed(model_call_id, error, will_retry=is_retried))
+        usage = delivered_usage(error)
+        log.add(_failed(model_call_id, error, will_retry=is_retried, usage=usage))
         await log.commit()
-        # A hold that cannot be freed now ends by itself at its expiry.
-        with contextlib.suppress(AgentExecutorError):
-            await self._ledger.void(model_call_id, security)
+        # What an answer cost that broke off is settled; of any other the hold is freed. If it
+        # cannot be freed now it ends by itself at its expiry.
+        if usage is None:
+            with contextlib.suppress(AgentExecutorError):
+                await self._ledger.void(model_call_id, security)
         if is_retried:
             await asyncio.sleep(delay_seconds)
 

@@ -10,7 +10,7 @@ from agent_executor.egress.addresses import Address
 from agent_executor.egress.client import EgressClient
 from agent_executor.egress.exchange import EgressRequest
 from agent_executor.egress.policy import EgressPolicy
-from agent_executor.egress.transport import _CheckedBackend
+from agent_executor.egress.transport import CheckedBackend, Meter
 from agent_executor.egress.urls import parse_url
 from agent_executor.errors import (
     AgentExecutorError,
@@ -387,8 +387,8 @@ async def test_no_other_scheme_is_spoken(world: World, url: str) -> None:
 
 async def test_the_transport_opens_no_unix_socket_and_no_other_host(world: World) -> None:
     policy = EgressPolicy(frozenset({"a.test"}))
-    backend = _CheckedBackend(
-        parse_url("https://a.test/"), policy, world.resolve, frozenset, body_bytes_max=1
+    backend = CheckedBackend(
+        parse_url("https://a.test/"), policy, world.resolve, frozenset, Meter(1)
     )
     for opening in (
         backend.connect_unix_socket("/tmp/socket"),

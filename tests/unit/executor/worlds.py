@@ -17,6 +17,10 @@ from agent_executor.executor.journal import RunRecord
 from agent_executor.executor.journal_memory import MemoryJournal
 from agent_executor.executor.model_turn import ModelLimits, ModelTurn
 from agent_executor.executor.models.model import (
+    OPERATOR_ACCESS,
+    DeltaListener,
+    ModelAccess,
+    ModelProvider,
     ModelRequest,
     ModelResponse,
     ModelUsage,
@@ -43,7 +47,13 @@ class ScriptedModel:
         self.answers = list(answers)
         self.requests: list[ModelRequest] = []
 
-    async def generate(self, request: ModelRequest) -> ModelResponse:
+    async def generate(
+        self,
+        request: ModelRequest,
+        *,
+        access: ModelAccess = OPERATOR_ACCESS,
+        on_delta: DeltaListener | None = None,
+    ) -> ModelResponse:
         self.requests.append(request)
         answered = self.answers.pop(0)
         if isinstance(answered, AgentExecutorError):
@@ -59,7 +69,13 @@ class StuckModel:
 
     name = "stuck"
 
-    async def generate(self, request: ModelRequest) -> ModelResponse:
+    async def generate(
+        self,
+        request: ModelRequest,
+        *,
+        access: ModelAccess = OPERATOR_ACCESS,
+        on_delta: DeltaListener | None = None,
+    ) -> ModelResponse:
         del request
         await asyncio.Event().wait()
         raise AssertionError
@@ -70,8 +86,10 @@ class World:
 
     def __init__(
         self,
-        model: ScriptedModel | StuckModel,
+        model: ScriptedModel | StuckModel | ModelProvider,
         *,
+        input_text: str = "hello",
+        model_name: str = "model",
         limits: EngineLimits | None = None,
         max_model_turns: int = 5,
     ) -> None:
@@ -107,10 +125,21 @@ class World:
             limits=limits,
         )
         run = RunRecord(
-            "run", "acme", "ada", ("*",), "agent", 1, "model", "hello", False, "", 1_000, "me/1"
+            "run",
+            "acme",
+            "ada",
+            ("*",),
+            "agent",
+            1,
+            model_name,
+            input_text,
+            False,
+            "",
+            1_000,
+            "me/1",
         )
         self.log = self.log_of(run, RunState())
-        self.log.add(RunStarted("agent", 1, "model", "hello"))
+        self.log.add(RunStarted("agent", 1, model_name, input_text))
 
     def log_of(self, run: RunRecord, state: RunState) -> RunLog:
         return RunLog(self.journal, run, state, lambda: self.now_ms, lambda run_id: None)

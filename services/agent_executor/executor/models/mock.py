@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import msgspec
 
@@ -31,14 +32,20 @@ from agent_executor.executor.models.mock_script import (
     ScriptEntry,
 )
 from agent_executor.executor.models.model import (
+    OPERATOR_ACCESS,
+    DeltaListener,
+    ModelAccess,
+    ModelDelta,
     ModelRequest,
     ModelResponse,
     ModelUsage,
-    ResponseBlock,
     StopReason,
     TextBlock,
     ToolUseBlock,
 )
+
+# It does not think, and it has no tools of its own.
+_Block: TypeAlias = TextBlock | ToolUseBlock
 
 _BYTES_PER_TOKEN = 4
 _TOOL_USE_TOKENS = 8
@@ -63,13 +70,22 @@ class MockClaude:
         """The provider's name."""
         return "mock"
 
-    async def generate(self, request: ModelRequest) -> ModelResponse:
+    async def generate(
+        self,
+        request: ModelRequest,
+        *,
+        access: ModelAccess = OPERATOR_ACCESS,
+        on_delta: DeltaListener | None = None,
+    ) -> ModelResponse:
         """Answers the conversation with the model's next message.
+
+        It needs no key, and its text is one piece.
 
         Raises:
             ModelError: The request breaks the Messages API's rules, or the script says so.
             ContextLengthExceededError: The request is larger than the model's context window.
         """
+        del access
         encoded = _encode(request)
         digest = hashlib.blake2b(encoded, digest_size=11).hexdigest()
         conversation = read_conversation(request)
@@ -92,12 +108,14 @@ class MockClaude:
         if entry is not None:
             usage = entry.usage or usage
             stop_reason = entry.stop_reason or stop_reason
+        if on_delta is not None:
+            for index, block in enumerate(content):
+                if isinstance(block, TextBlock):
+                    on_delta(ModelDelta("text", index, block.text))
         return ModelResponse(f"msg_01{digest}", request.model, content, stop_reason, usage)
 
 
-def _answer(
-    request: ModelRequest, conversation: Conversation, digest: str
-) -> tuple[ResponseBlock, ...]:
+def _answer(request: ModelRequest, conversation: Conversation, digest: str) -> tuple[_Block, ...]:
     text = attend(conversation.task)
     previous = None
     if conversation.task_index:
@@ -126,7 +144,7 @@ def _tool_uses(calls: Sequence[PlannedCall], digest: str) -> tuple[ToolUseBlock,
     )
 
 
-def _scripted_content(reply: ScriptedReply, digest: str) -> tuple[ResponseBlock, ...]:
+def _scripted_content(reply: ScriptedReply, digest: str) -> tuple[_Block, ...]:
     text = (TextBlock(reply.text),) if reply.text else ()
     return text + tuple(
         ToolUseBlock(_tool_use_id(digest, index), call.name, call.arguments)
@@ -139,10 +157,10 @@ def _tool_use_id(digest: str, index: int) -> str:
 
 
 def _limit(
-    content: tuple[ResponseBlock, ...], max_tokens: int
-) -> tuple[tuple[ResponseBlock, ...], int, StopReason]:
+    content: tuple[_Block, ...], max_tokens: int
+) -> tuple[tuple[_Block, ...], int, StopReason]:
     """Cuts the content at the limit, a text in its midst and a tool call as a whole."""
-    kept: list[ResponseBlock] = []
+    kept: list[_Block] = []
     output_tokens = 0
     stop_reason: StopReason = "end_turn"
     for block in content:

@@ -60,7 +60,7 @@ def read_conversation(request: ModelRequest) -> Conversation:
                 calls[block.id] = call_key(block.name, block.input)
             elif isinstance(block, ToolResultBlock):
                 outcomes[calls[block.tool_use_id]] = _read_outcome(block)
-            else:
+            elif isinstance(block, TextBlock):
                 texts.append(block.text)
         if message.role == "assistant":
             turns += 1

@@ -1,0 +1,137 @@
+"""Claude as a ``ModelProvider``: one streamed call of the Messages API, never repeated here."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import httpx2
+import msgspec
+from anthropic import (
+    AnthropicError,
+    APIConnectionError,
+    APIStatusError,
+    AsyncAnthropic,
+    AsyncStream,
+)
+
+from agent_executor.errors import AgentExecutorError, PermissionDeniedError
+from agent_executor.executor.models.anthropic.client import Account, AnthropicAccounts
+from agent_executor.executor.models.anthropic.errors import (
+    PROVIDER,
+    connection_error,
+    refused_call,
+    status_error,
+)
+from agent_executor.executor.models.anthropic.request import request_body
+from agent_executor.executor.models.anthropic.stream import (
+    BYTES_PER_ESTIMATED_TOKEN,
+    AnswerAssembly,
+)
+from agent_executor.executor.models.model import (
+    OPERATOR_ACCESS,
+    DeltaListener,
+    ModelAccess,
+    ModelRequest,
+    ModelResponse,
+    ModelUsage,
+)
+
+_REFUSED_ADDRESS: Final = (
+    "The model's provider is at an address that may not be reached; the operator can admit it by "
+    "EXECUTOR_EGRESS_ALLOWED_CIDRS."
+)
+
+
+class AnthropicProvider:
+    """A ``ModelProvider`` that calls Claude. Close it.
+
+    Every call streams, so that a long answer is never cut by an idle connection.
+
+    Args:
+        accounts: Keys and connections.
+    """
+
+    def __init__(self, accounts: AnthropicAccounts) -> None:
+        self._accounts = accounts
+
+    @property
+    def name(self) -> str:
+        """The provider's name."""
+        return PROVIDER
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._accounts.close()
+
+    async def generate(
+        self,
+        request: ModelRequest,
+        *,
+        access: ModelAccess = OPERATOR_ACCESS,
+        on_delta: DeltaListener | None = None,
+    ) -> ModelResponse:
+        """Answers the conversation with the model's next message.
+
+        Raises:
+            ModelError: The provider refused, failed or was not reached.
+            ContextLengthExceededError: The request does not fit the model's context window.
+        """
+        async with self._accounts.account(access) as account:
+            outcome = await _call(account, request, on_delta)
+        # Raised here, outside of every handler, so that it carries no error of the SDK along:
+        # those hold the request with its headers.
+        if isinstance(outcome, AgentExecutorError):
+            raise outcome
+        return outcome
+
+
+async def _call(
+    account: Account, request: ModelRequest, on_delta: DeltaListener | None
+) -> ModelResponse | AgentExecutorError:
+    body = request_body(request)
+    try:
+        return await _stream(account.client, body, on_delta)
+    except AgentExecutorError as error:
+        return error
+    except APIStatusError as error:
+        secret = account.key.get_secret_value() or account.client.api_key or ""
+        return status_error(error.status_code, error.body, error.response.headers, secret)
+    except APIConnectionError as error:
+        return _unreached(error.__cause__, request)
+    except (AnthropicError, TypeError, ValueError) as error:
+        # What the SDK refuses to send; its words may hold what it was given.
+        return refused_call(
+            f"The request cannot be sent to the model's provider ({type(error).__name__}).",
+            "invalid_request_error",
+        )
+
+
+async def _stream(
+    client: AsyncAnthropic, body: dict[str, Any], on_delta: DeltaListener | None
+) -> ModelResponse:
+    async with client.messages.with_streaming_response.create(**body, stream=True) as response:
+        assembly = AnswerAssembly(response.headers.get("request-id", ""), on_delta)
+        is_readable = True
+        try:
+            async for event in AsyncStream.raw_events(response.http_response):
+                assembly.feed(event.data)
+        except (httpx2.ReadError, httpx2.DecodingError, UnicodeDecodeError):
+            # Not raised again, as these hold the request with its headers.
+            is_readable = False
+        # An answer that came whole before the connection broke is as good as any.
+        if not (is_readable or assembly.is_complete):
+            raise assembly.broken()
+        return assembly.response()
+
+
+def _unreached(cause: BaseException | None, request: ModelRequest) -> AgentExecutorError:
+    """Returns the error of a call that got no answer."""
+    if isinstance(cause, PermissionDeniedError):
+        return refused_call(_REFUSED_ADDRESS, "permission_error")
+    if isinstance(cause, AgentExecutorError):
+        return refused_call(cause.message, "invalid_request_error")
+    if isinstance(cause, httpx2.ConnectError):
+        return connection_error(str(cause), None)
+    # It was sent, and may have been answered and billed: its input is booked, as an estimate.
+    input_tokens = len(msgspec.json.encode(request)) // BYTES_PER_ESTIMATED_TOKEN + 1
+    return connection_error("The connection failed.", ModelUsage(input_tokens, 0))

@@ -1,0 +1,1 @@
+"""Mock Claude over HTTP: the Messages API, offline, with faults on demand."""
