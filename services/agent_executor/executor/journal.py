@@ -23,6 +23,9 @@ class RunRecord(msgspec.Struct, frozen=True):
         state, ended_at_ms, response, error, code, tokens_used, cost_nano_usd: As of the last
             event; ``ended_at_ms`` is 0 while it is under way.
         last_sequence: Sequence of the last event.
+        parent_run_id: The run that started it; empty if none did.
+        amount_id: The amount at the ledger that it draws from: its own if it has a limit, else that
+            of its nearest ancestor that has one; empty if none has.
     """
 
     run_id: str
@@ -46,6 +49,8 @@ class RunRecord(msgspec.Struct, frozen=True):
     tokens_used: int = 0
     cost_nano_usd: int = 0
     last_sequence: int = 0
+    parent_run_id: str = ""
+    amount_id: str = ""
 
 
 class Journal(Protocol):

@@ -61,6 +61,8 @@ RUNS: Final = Table(
     Column("tokens_used", BigInteger, nullable=False),
     Column("cost_nano_usd", BigInteger, nullable=False),
     Column("last_sequence", Integer, nullable=False),
+    Column("parent_run_id", Text, nullable=False, server_default=""),
+    Column("amount_id", Text, nullable=False, server_default=""),
     sqlite_with_rowid=False,
 )
 Index("runs_by_organization", RUNS.c.organization_id, RUNS.c.run_id)

@@ -123,6 +123,11 @@ MODEL_TOKENS: Final = CounterDefinition(
     "Tokens of model calls, by model and kind as the usage entry names it.",
     ("model", "kind"),
 )
+UNHELD_MODEL_CALLS: Final = CounterDefinition(
+    "agent_executor_unheld_model_calls",
+    "Model calls made while the ledger was away, for which no money was held, by model.",
+    ("model",),
+)
 TOOL_CALLS: Final = CounterDefinition(
     "agent_executor_tool_calls",
     'Tool calls that ended, by tool and error reason, which is "OK" for a result.',

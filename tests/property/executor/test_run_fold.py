@@ -6,19 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent_executor.executor.models.model import ModelUsage, TextBlock, ToolUseBlock
-from agent_executor.executor.run import (
-    FINAL_STATES,
+from agent_executor.executor.next_action import (
+    AwaitMoney,
     CallModel,
     Finish,
     ResolveLostCall,
-    RunState,
     RunTools,
     Stop,
-    apply,
-    fold,
     next_action,
-    tool_calls_of,
 )
+from agent_executor.executor.run import FINAL_STATES, RunState, apply, fold, tool_calls_of
 from agent_executor.executor.run_event import (
     ModelCallCompleted,
     ModelCallFailed,
@@ -68,7 +65,7 @@ class Driver:
                 case RunTools():
                     self.run_tools(action)
                 case ResolveLostCall():
-                    self.fail(action.model_call_id, will_retry=True)
+                    self.fail(action.call.model_call_id, will_retry=True)
                 case Finish():
                     for call in self.state.unsettled:
                         self.add(ModelCallSettled(call.model_call_id, call.model_call_id, 5))

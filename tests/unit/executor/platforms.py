@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry
 
 from agent_executor.executor.agent_store_memory import MemoryAgentStore
 from agent_executor.executor.agents import Agents
+from agent_executor.executor.drivers import RunDrivers
 from agent_executor.executor.engine import Engine
 from agent_executor.executor.journal_memory import MemoryJournal
 from agent_executor.executor.model_turn import ModelTurn
@@ -16,7 +17,8 @@ from agent_executor.executor.runs import Runs
 from agent_executor.serving.metrics import Metrics
 from agent_executor.serving.security import SecurityContext
 from agent_executor.storage.encryption import KEY_BYTES, Encryption
-from tests.unit.executor.peers import MemoryLedger, RecordingToolRunner
+from tests.unit.executor.memory_ledger import MemoryLedger
+from tests.unit.executor.peers import RecordingToolRunner
 
 ADA = SecurityContext("acme", "ada", frozenset({"*"}))
 EVE = SecurityContext("other", "eve", frozenset({"*"}))
@@ -60,11 +62,16 @@ class Platform:
             journal=self.journal,
             agents=self.agents,
             tools=self.tools,
-            engine=engine,
-            owner=self.owner,
+            drivers=RunDrivers(
+                journal=self.journal,
+                agents=self.agents,
+                engine=engine,
+                owner=self.owner,
+                now_ms=lambda: self.now_ms,
+                max_active_runs=max_active_runs,
+                max_waiting_runs=max_waiting_runs,
+            ),
             now_ms=lambda: self.now_ms,
-            max_active_runs=max_active_runs,
-            max_waiting_runs=max_waiting_runs,
         )
 
     async def agent(self, **fields: object) -> str:

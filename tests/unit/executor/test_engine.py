@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
@@ -15,9 +16,10 @@ from agent_executor.errors import (
     UnavailableError,
     UnknownModelError,
 )
-from agent_executor.executor import model_turn
+from agent_executor.executor import model_holds, model_turn
 from agent_executor.executor.engine import EngineLimits
-from agent_executor.executor.model_turn import DEFAULT_MODEL_TIMEOUT_SECONDS
+from agent_executor.executor.ledger import Hold
+from agent_executor.executor.model_call import DEFAULT_MODEL_TIMEOUT_SECONDS
 from agent_executor.executor.models.model import (
     TextBlock,
     ToolSpecification,
@@ -26,7 +28,14 @@ from agent_executor.executor.run_event import ModelCallStarted
 from agent_executor.executor.tools import ToolOutcome, ToolRequest
 from agent_executor.serving.security import SecurityContext
 from tests.unit.executor.peers import RecordingToolRunner, answer
+from tests.unit.executor.platforms import ADA
 from tests.unit.executor.worlds import ScriptedModel, StuckModel, World, use
+
+
+def set_loop_time(monkeypatch: pytest.MonkeyPatch, read: Callable[[], float]) -> None:
+    """Lets model turns see another time than the event loop's."""
+    for module in (model_turn, model_holds):
+        monkeypatch.setattr(module, "loop_seconds", read)
 
 
 async def test_an_answer_without_tools_completes_the_run() -> None:
@@ -207,7 +216,7 @@ async def test_an_open_model_call_of_a_dead_owner_is_estimated_and_made_again() 
     world = World(ScriptedModel([[TextBlock("hi")]]))
     world.log.add(ModelCallStarted("run_1_1", 1))
     await world.log.commit()
-    world.ledger.holds["run_1_1"] = None  # type: ignore[assignment]  # only its key is looked at
+    await world.ledger.reserve(Hold("run_1_1", "agent", "run", "model", 1, 1, 60), ADA)
     state = await world.drive()
     assert state.state == "completed"
     assert world.ledger.settled["run_1_1"].estimated
@@ -348,7 +357,7 @@ async def test_the_model_has_what_the_wait_for_the_tools_left_of_the_run(
         loop_seconds = 599.9
         return await describe(*args)  # type: ignore[arg-type]  # passed on
 
-    monkeypatch.setattr(model_turn, "_loop_seconds", lambda: loop_seconds)
+    set_loop_time(monkeypatch, lambda: loop_seconds)
     world.tools.describe = describe_late  # type: ignore[assignment, method-assign]  # a test's own
     async with asyncio.timeout(5.0):
         state = await world.drive()
@@ -362,15 +371,15 @@ async def test_an_executor_that_was_stopped_while_an_heir_took_over_does_not_cal
     world = World(ScriptedModel([[TextBlock("hi")]]))
     reserve, loop_seconds = world.ledger.reserve, 0.0
 
-    async def reserve_after_the_stop(*args: object) -> None:
+    async def reserve_after_the_stop(*args: object) -> int:
         nonlocal loop_seconds
         while await world.journal.get("acme", "run") is None:  # noqa: ASYNC110 -- a commit makes no event
             await asyncio.sleep(0)
         loop_seconds = 10.0
         await world.journal.claim("heir/1", 0, 1)
-        await reserve(*args)  # type: ignore[arg-type]  # passed on
+        return await reserve(*args)  # type: ignore[arg-type]  # passed on
 
-    monkeypatch.setattr(model_turn, "_loop_seconds", lambda: loop_seconds)
+    set_loop_time(monkeypatch, lambda: loop_seconds)
     world.ledger.reserve = reserve_after_the_stop  # type: ignore[assignment, method-assign]  # a test's own
     with pytest.raises(LeaseLostError):
         await world.drive()
@@ -385,11 +394,11 @@ async def test_an_executor_that_was_stopped_and_kept_its_run_goes_on(
     world = World(ScriptedModel([[TextBlock("hi")]]))
     reserve, loop_seconds = world.ledger.reserve, 0.0
 
-    async def reserve_late(*args: object) -> None:
+    async def reserve_late(*args: object) -> int:
         nonlocal loop_seconds
         loop_seconds = 10.0
-        await reserve(*args)  # type: ignore[arg-type]  # passed on
+        return await reserve(*args)  # type: ignore[arg-type]  # passed on
 
-    monkeypatch.setattr(model_turn, "_loop_seconds", lambda: loop_seconds)
+    set_loop_time(monkeypatch, lambda: loop_seconds)
     world.ledger.reserve = reserve_late  # type: ignore[assignment, method-assign]  # a test's own
     assert (await world.drive()).state == "completed"

@@ -15,7 +15,8 @@ from agent_executor.executor.agent import AgentVersion
 from agent_executor.executor.engine import Engine, EngineLimits
 from agent_executor.executor.journal import RunRecord
 from agent_executor.executor.journal_memory import MemoryJournal
-from agent_executor.executor.model_turn import ModelLimits, ModelTurn
+from agent_executor.executor.model_call import ModelLimits
+from agent_executor.executor.model_turn import ModelTurn
 from agent_executor.executor.models.model import (
     OPERATOR_ACCESS,
     DeltaListener,
@@ -33,7 +34,8 @@ from agent_executor.executor.run_event import RunStarted, payload_type
 from agent_executor.executor.run_log import RunLog
 from agent_executor.executor.run_telemetry import RunTelemetry
 from agent_executor.serving.metrics import Metrics
-from tests.unit.executor.peers import MemoryLedger, RecordingToolRunner
+from tests.unit.executor.memory_ledger import MemoryLedger
+from tests.unit.executor.peers import RecordingToolRunner
 
 USAGE = ModelUsage(10, 5)
 
@@ -106,6 +108,7 @@ class World:
             "Agent",
             0,
             0,
+            model="model",
             tools={"calculator": True},
             max_model_turns=max_model_turns,
         )
