@@ -53,9 +53,11 @@ class ModelHolds:
             LeaseLostError: Another executor drives the run now, which may make the call itself.
             AgentExecutorError: The log could not be written.
         """
-        call.driven.log.add(call.started())
+        log = call.driven.log
+        log.add(call.started())
+        had_unsettled = bool(log.state.unsettled)
         answer = await self._hold_and_commit(call)
-        if isinstance(answer, BudgetExceededError) and call.driven.log.state.unsettled:
+        if isinstance(answer, BudgetExceededError) and had_unsettled:
             # What the calls before are known to have cost is less than what is held for them.
             await call.driven.settlements.settle_all()
             answer = await self._reserve(call)
@@ -64,7 +66,7 @@ class ModelHolds:
         if self._limits.proceeds_without_ledger and _is_away(answer):
             return await self._proceed_unheld(call, answer)
         self._log_refusal(call, answer)
-        await call.driven.log.commit()
+        await log.commit()
         return None
 
     async def hold_again(self, call: ModelCall) -> ModelCall | AgentExecutorError:

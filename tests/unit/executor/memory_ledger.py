@@ -112,9 +112,7 @@ class MemoryLedger:
                 raise self._refusal(hold.parent_amount_id)
             self._add(hold.amount_id, Reserved(hold, hold.amount_nano_usd))
 
-    async def renew(
-        self, reservation_id: str, ttl_seconds: int, security: SecurityContext
-    ) -> None:
+    async def renew(self, reservation_id: str, ttl_seconds: int, security: SecurityContext) -> None:
         """See ``Ledger``."""
         del ttl_seconds, security
         self._fail_if_told()
