@@ -103,8 +103,8 @@ class ModelCall:
 
 
 def call_id(driven: DrivenRun, action: CallModel) -> str:
-    """Returns the id of a try of a turn."""
-    return f"{driven.log.run.run_id}_{action.turn}_{action.attempt}"
+    """Returns the id of a try of a turn. It is no tool call's id: both are ids of ledger entries."""
+    return f"{driven.log.run.run_id}_{action.turn}_m{action.attempt}"
 
 
 def failed_call(

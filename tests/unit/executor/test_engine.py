@@ -60,7 +60,7 @@ async def test_a_tool_call_is_run_and_its_result_is_seen_by_the_model() -> None:
     seen = world.tool_result_seen_by_the_model()
     assert (seen.tool_use_id, seen.content, seen.is_error) == ("toolu_1", "42", False)
     assert state.state == "completed"
-    assert set(world.ledger.settled) == {"run_1_1", "run_2_1"}
+    assert set(world.ledger.settled) == {"run_1_m1", "run_2_m1"}
 
 
 async def test_tool_calls_of_a_turn_run_in_parallel_within_the_bound() -> None:
@@ -185,8 +185,8 @@ async def test_a_model_error_that_may_pass_is_tried_again_under_a_new_id() -> No
     world = World(ScriptedModel([busy, [TextBlock("hi")]]))
     state = await world.drive()
     assert state.state == "completed"
-    assert world.ledger.voided == {"run_1_1"}
-    assert set(world.ledger.settled) == {"run_1_2"}
+    assert world.ledger.voided == {"run_1_m1"}
+    assert set(world.ledger.settled) == {"run_1_m2"}
 
 
 async def test_a_model_error_that_stays_fails_the_run_and_costs_nothing() -> None:
@@ -214,21 +214,21 @@ async def test_the_limit_of_model_turns_ends_the_run_and_keeps_what_it_had() -> 
 
 async def test_an_open_model_call_of_a_dead_owner_is_estimated_and_made_again() -> None:
     world = World(ScriptedModel([[TextBlock("hi")]]))
-    world.log.add(ModelCallStarted("run_1_1", 1))
+    world.log.add(ModelCallStarted("run_1_m1", 1))
     await world.log.commit()
-    await world.ledger.reserve(Hold("run_1_1", "agent", "run", "model", 1, 1, 60), ADA)
+    await world.ledger.reserve(Hold("run_1_m1", "agent", "run", "model", 1, 1, 60), ADA)
     state = await world.drive()
     assert state.state == "completed"
-    assert world.ledger.settled["run_1_1"].estimated
-    assert not world.ledger.settled["run_1_2"].estimated
+    assert world.ledger.settled["run_1_m1"].estimated
+    assert not world.ledger.settled["run_1_m2"].estimated
 
 
 async def test_an_open_model_call_without_a_hold_was_never_made() -> None:
     world = World(ScriptedModel([[TextBlock("hi")]]))
-    world.log.add(ModelCallStarted("run_1_1", 1))
+    world.log.add(ModelCallStarted("run_1_m1", 1))
     await world.log.commit()
     state = await world.drive()
-    assert set(world.ledger.settled) == {"run_1_2"}
+    assert set(world.ledger.settled) == {"run_1_m2"}
     assert state.cost_nano_usd == 45
 
 
@@ -259,7 +259,7 @@ async def test_the_deadline_of_the_run_books_the_cut_model_call_as_an_estimate()
         "failed",
         "DEADLINE_EXCEEDED",
     )
-    assert world.ledger.settled["run_1_1"].estimated
+    assert world.ledger.settled["run_1_m1"].estimated
 
 
 async def test_a_run_whose_time_is_over_makes_no_further_call() -> None:

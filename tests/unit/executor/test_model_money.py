@@ -54,7 +54,7 @@ class TestReducedOutput:
         assert state.state == "completed"
         (request,) = requests_of(world)
         assert 100 <= request.max_tokens < 4096
-        assert request.max_tokens == world.ledger.reserved["run_1_1"].max_output_tokens
+        assert request.max_tokens == world.ledger.reserved["run_1_m1"].max_output_tokens
         assert state.reduced_max_tokens == request.max_tokens
 
     async def test_without_a_least_output_it_is_all_or_nothing(self) -> None:
@@ -113,7 +113,7 @@ class TestLedgerAway:
         state = await driving
         assert (state.state, state.cost_nano_usd) == ("completed", 45)
         assert world.ledger.holds == {}
-        settled = world.ledger.settled["run_1_2"]
+        settled = world.ledger.settled["run_1_m2"]
         assert (settled.is_held, settled.estimated) == (False, False)
         count = world.metrics.registry.get_sample_value(
             f"{UNHELD_MODEL_CALLS.name}_total", {"model": "model"}
@@ -155,9 +155,9 @@ class TestLedgerAway:
         world.engine._model_turn._provider = ScriptedModel([[TextBlock("hi")]])
         await world.take_over()
         assert (await world.drive()).state == "completed"
-        assert world.ledger.settled["run_1_2"].estimated
-        assert world.ledger.settled["run_1_2"].usage.input_tokens > 0
-        assert not world.ledger.settled["run_1_2"].is_held
+        assert world.ledger.settled["run_1_m2"].estimated
+        assert world.ledger.settled["run_1_m2"].usage.input_tokens > 0
+        assert not world.ledger.settled["run_1_m2"].is_held
 
     async def test_a_limited_run_holds_its_amount_once_the_ledger_is_back(self) -> None:
         world = World(
@@ -173,7 +173,7 @@ class TestLedgerAway:
 
         world.tools.run = come_back
         assert (await world.drive()).state == "completed"
-        assert world.ledger.holds["run_2_1"].amount_id == "run"
+        assert world.ledger.holds["run_2_m1"].amount_id == "run"
         assert world.ledger.reserved["run"].state == "voided"
 
 
@@ -184,7 +184,7 @@ class TestBrokenOffAndLate:
         world = World(ScriptedModel([broken, [TextBlock("hi")]]))
         state = await world.drive()
         assert state.state == "completed"
-        cut = world.ledger.settled["run_1_1"]
+        cut = world.ledger.settled["run_1_m1"]
         assert (cut.usage, cut.estimated) == (usage, True)
         assert world.ledger.voided == set()
         assert state.cost_nano_usd == 3 * 150 + 45
@@ -203,14 +203,14 @@ class TestBrokenOffAndLate:
             "failed",
             "DEADLINE_EXCEEDED",
         )
-        estimate = world.ledger.settled["run_1_1"]
+        estimate = world.ledger.settled["run_1_m1"]
         assert estimate.estimated
         assert world.ledger.corrected == {}
         async with asyncio.timeout(5.0):
             await asyncio.gather(*world.engine._model_turn._late_answers._tasks)
-        correction = world.ledger.corrected["run_1_1_corrected"]
+        correction = world.ledger.corrected["run_1_m1_corrected"]
         real = (await mock.generate(correction_request(world))).usage
-        assert correction.model_call_id == "run_1_1"
+        assert correction.model_call_id == "run_1_m1"
         assert correction.usage == real
         assert correction.usage.output_tokens > 0
 
@@ -240,7 +240,7 @@ class TestBrokenOffAndLate:
         await world.drive()
         async with asyncio.timeout(5.0):
             await asyncio.gather(*world.engine._model_turn._late_answers._tasks)
-        assert set(world.ledger.corrected) == {"run_1_1_corrected"}
+        assert set(world.ledger.corrected) == {"run_1_m1_corrected"}
 
     async def test_an_answer_that_never_comes_is_given_up(self) -> None:
         world = World(
@@ -257,7 +257,7 @@ class TestBrokenOffAndLate:
         await world.drive()
         await world.engine.close()
         assert world.engine._model_turn._late_answers._tasks == set()
-        assert world.ledger.settled["run_1_1"].estimated
+        assert world.ledger.settled["run_1_m1"].estimated
 
 
 def correction_request(world: World) -> ModelRequest:
@@ -274,7 +274,7 @@ class TestEvidence:
             ScriptedModel([asks, [TextBlock("done")]]), role="expert", instructions="Think. " * 100
         )
         await world.drive()
-        first, second = world.ledger.settled["run_1_1"], world.ledger.settled["run_2_1"]
+        first, second = world.ledger.settled["run_1_m1"], world.ledger.settled["run_2_m1"]
         assert first.purpose is not None
         assert second.purpose is not None
         assert len(first.purpose.prefix_digest) == 32
@@ -288,6 +288,8 @@ class TestEvidence:
             ("run_1_1", "calculator"),
         ]
         assert second.tool_uses[1].arguments_digest == arguments_digest_of('{ "a":2, "b":1}')
+        tool_ids = {tool.tool_call_id for tool in second.tool_uses}
+        assert not tool_ids & set(world.ledger.settled), "both are ids of ledger entries"
 
     async def test_another_prompt_or_tool_is_another_prefix(self) -> None:
         digests = set()
@@ -295,7 +297,7 @@ class TestEvidence:
             world = World(ScriptedModel([[TextBlock("hi")]]))
             world.agent = msgspec.structs.replace(world.agent, **fields)
             await world.drive()
-            purpose = world.ledger.settled["run_1_1"].purpose
+            purpose = world.ledger.settled["run_1_m1"].purpose
             assert purpose is not None
             digests.add(purpose.prefix_digest)
         assert len(digests) == 3
@@ -313,7 +315,7 @@ class TestEvidence:
             not codes[request.tool_call_id], "null", "", codes[request.tool_call_id], 1
         )
         await world.drive()
-        used = world.ledger.settled["run_2_1"].tool_uses
+        used = world.ledger.settled["run_2_m1"].tool_uses
         assert [tool.tool_call_id for tool in used] == ["run_1_0", "run_1_1"]
 
     async def test_a_repeated_settlement_says_the_same_after_a_take_over(self) -> None:

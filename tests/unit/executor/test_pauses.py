@@ -97,8 +97,8 @@ async def test_a_run_goes_on_once_the_limit_is_raised() -> None:
     events = await world.journal.events("run")
     assert RunContinued(turn=1) in [event.payload for event in events]
     assert (state.pause, state.paused_ms) == (None, 60_000)
-    assert set(world.ledger.settled) == {"run_1_2"}
-    assert world.ledger.settled["run_1_2"].attempt == 2
+    assert set(world.ledger.settled) == {"run_1_m2"}
+    assert world.ledger.settled["run_1_m2"].attempt == 2
     assert world.ledger.open_nano_usd == 0
 
 
@@ -199,10 +199,10 @@ async def test_money_that_a_dead_driver_got_is_not_held_twice() -> None:
     world.log.commit = commit_or_die  # type: ignore[method-assign]  # a test's own
     with pytest.raises(ZeroDivisionError):
         await world.drive()
-    assert set(world.ledger.holds) == {"run_1_2"}
+    assert set(world.ledger.holds) == {"run_1_m2"}
     await world.take_over()
     assert (await world.drive()).state == "completed"
-    assert set(world.ledger.holds) == {"run_1_2"}
+    assert set(world.ledger.holds) == {"run_1_m2"}
     assert world.ledger.open_nano_usd == 0
 
 
@@ -210,18 +210,18 @@ async def test_an_id_that_a_dead_driver_used_for_another_request_is_given_up() -
     world = paused_world()
     await world.drive()
     world.ledger.limit_nano_usd = 10**9
-    await world.ledger.reserve(Hold("run_1_2", "agent", "run", "model", 7, 7, 60), ADA)
+    await world.ledger.reserve(Hold("run_1_m2", "agent", "run", "model", 7, 7, 60), ADA)
     assert (await world.drive()).state == "completed"
-    assert set(world.ledger.settled) == {"run_1_3"}
-    assert world.ledger.voided == {"run_1_2"}
+    assert set(world.ledger.settled) == {"run_1_m3"}
+    assert world.ledger.voided == {"run_1_m2"}
 
 
 async def test_a_first_hold_under_an_id_that_was_used_takes_the_next_one() -> None:
     world = World(ScriptedModel([[TextBlock("hi")]]))
-    await world.ledger.reserve(Hold("run_1_1", "agent", "run", "model", 7, 7, 60), ADA)
-    world.ledger.expire("run_1_1")
+    await world.ledger.reserve(Hold("run_1_m1", "agent", "run", "model", 7, 7, 60), ADA)
+    world.ledger.expire("run_1_m1")
     assert (await world.drive()).state == "completed"
-    assert set(world.ledger.settled) == {"run_1_2"}
+    assert set(world.ledger.settled) == {"run_1_m2"}
 
 
 async def test_refusals_are_not_counted_as_tries_of_the_model() -> None:

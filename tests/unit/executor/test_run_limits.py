@@ -37,7 +37,7 @@ async def test_a_limit_is_held_before_the_first_call_and_given_back_at_the_end()
     amount = world.ledger.reserved["run"]
     assert amount.asked == AmountHold("run", "agent", "run", ENOUGH, 1200)
     assert amount.state == "open"
-    assert world.ledger.holds["run_1_1"].amount_id == "run"
+    assert world.ledger.holds["run_1_m1"].amount_id == "run"
     world.tools.gate.set()
     state = await driving
     assert state.state == "completed"
@@ -49,8 +49,8 @@ async def test_a_limit_is_held_before_the_first_call_and_given_back_at_the_end()
 async def test_a_run_without_a_limit_holds_no_amount() -> None:
     world = World(ScriptedModel([[TextBlock("hi")]]))
     await world.drive()
-    assert set(world.ledger.reserved) == {"run_1_1"}
-    assert world.ledger.holds["run_1_1"].amount_id == ""
+    assert set(world.ledger.reserved) == {"run_1_m1"}
+    assert world.ledger.holds["run_1_m1"].amount_id == ""
 
 
 @pytest.mark.parametrize("policy", ["end", "pause"])
@@ -220,7 +220,7 @@ class TestTrees:
         assert child.run.parent_run_id == parent_id
         assert child.state.state == "completed"
         child_id = child.run.run_id
-        assert platform.ledger.holds[f"{child_id}_1_1"].amount_id == parent_id
+        assert platform.ledger.holds[f"{child_id}_1_m1"].amount_id == parent_id
         amount = platform.ledger.reserved[parent_id]
         assert amount.spent_nano_usd == platform.ledger.spent_nano_usd
         grandchild = await platform.runs.execute(
@@ -244,7 +244,7 @@ class TestTrees:
         second = await platform.runs.start(agent_id, sum_of, ADA, parent_run_id=first.run.run_id)
         await platform.tools.wait_until_asked(2)
         third = await platform.runs.execute(agent_id, "hello", ADA, parent_run_id=second.run.run_id)
-        hold = platform.ledger.holds[f"{third.run.run_id}_1_1"]
+        hold = platform.ledger.holds[f"{third.run.run_id}_1_m1"]
         assert hold.amount_id == first.run.run_id
         platform.tools.gate.set()
         await platform.runs.drain(5.0)
@@ -256,7 +256,7 @@ class TestTrees:
         parent = await platform.runs.start(agent_id, "What is 2 + 3?", ADA)
         await platform.tools.wait_until_asked()
         child = await platform.runs.execute(agent_id, "hello", ADA, parent_run_id=parent.run.run_id)
-        assert platform.ledger.holds[f"{child.run.run_id}_1_1"].amount_id == ""
+        assert platform.ledger.holds[f"{child.run.run_id}_1_m1"].amount_id == ""
         platform.tools.gate.set()
         await platform.runs.drain(5.0)
 
