@@ -71,7 +71,15 @@ def test_every_account_of_a_run_agrees(client: Client, text: str, instructions: 
     entries = entries_of(client, run["id"])
     assert sum(int(entry["cost_nano_usd"]) for entry in entries) == cost
     assert sum(map(entry_tokens, entries)) == tokens
-    assert {entry["id"] for entry in entries} == {event["usage_entry_id"] for event in settled}
+    calls = [entry for entry in entries if entry["kind"] == "model_call"]
+    assert {entry["id"] for entry in calls} == {event["usage_entry_id"] for event in settled}
+    tools = {
+        event["tool_call_started"]["tool_call_id"]
+        for event in events
+        if "tool_call_started" in event
+    }
+    assert {entry["id"] for entry in entries if entry["kind"] == "tool_call"} == tools
+    assert len(entries) == len(calls) + len(tools)
 
     summed = total(client, f"run_id={run['id']}")
     assert int(summed["cost_nano_usd"]) == cost
@@ -102,8 +110,10 @@ def test_entries_name_whose_they_are(
     run_id = execute(ada, agent_id)["task_id"]
     for entry in entries_of(client, run_id):
         assert (entry["user_id"], entry["agent_id"], entry["run_id"]) == ("ada", agent_id, run_id)
-        assert entry["model"] == "claude-sonnet-4-20250514"
-        assert entry["kind"] == "model_call"
+        of_a_model = entry["kind"] == "model_call"
+        assert entry["kind"] in ("model_call", "tool_call")
+        assert entry["model"] == ("claude-sonnet-4-20250514" if of_a_model else "")
+        assert entry["tool_name"] == ("" if of_a_model else "calculator")
         assert entry["estimated"] is False
         assert entry["is_test"] is False
 

@@ -25,6 +25,8 @@ HOLD_MARGIN_SECONDS: Final = 600
 # How long a commit shows that the run is still this executor's: less than is left of a lease that
 # is renewed in time. Holding money takes longer only if the ledger or this process was stopped.
 OWNERSHIP_SECONDS: Final = 1.0
+# How long the ledger is waited for if the call is made without it in the end.
+PATIENCE_SECONDS: Final = 2.0
 # A token is at least one byte of the request's JSON text, so its length bounds the input; the
 # rest is for what providers add around it (roles, tool preambles), from their documentation.
 INPUT_OVERHEAD_TOKENS: Final = 1024
@@ -124,10 +126,14 @@ class ModelHolds:
             min_output_tokens=call.driven.agent.min_output_tokens,
             amount_id=run.amount_id,
         )
+        patience = PATIENCE_SECONDS if self._limits.proceeds_without_ledger else None
         try:
-            return await call.driven.money.hold_call(hold)
+            async with asyncio.timeout(patience):
+                return await call.driven.money.hold_call(hold)
         except AgentExecutorError as error:
             return error
+        except TimeoutError:
+            return DeadlineExceededError(f"The ledger did not answer within {patience:g} seconds.")
 
     def _log_refusal(self, call: ModelCall, answer: AgentExecutorError | None) -> None:
         """Logs that the call is not made, and what follows: another try, a pause or the end."""

@@ -24,7 +24,7 @@ def nano_usd_of(usd: float, field: str) -> int:
     Raises:
         InvalidArgumentError: The number is negative, not finite or too large.
     """
-    is_number = isinstance(usd, int | float) and not isinstance(usd, bool)
+    is_number = isinstance(usd, int | float) and not isinstance(usd, bool)  # type: ignore[redundant-expr]  # callers need not be type-checked
     if not is_number or not math.isfinite(usd) or not 0 <= usd <= MAX_COST_USD:
         message = f"{field} must be between 0 and {MAX_COST_USD:,} US dollars."
         raise InvalidArgumentError(message, field_violations=((field, message),))
