@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 from agent_executor.executor.agent_store_memory import MemoryAgentStore
 from agent_executor.executor.agents import Agents
 from agent_executor.executor.drivers import RunDrivers
-from agent_executor.executor.engine import Engine
+from agent_executor.executor.engine import Engine, EngineLimits
 from agent_executor.executor.journal_memory import MemoryJournal
 from agent_executor.executor.model_turn import ModelTurn
 from agent_executor.executor.models.mock import MockClaude
@@ -36,6 +36,7 @@ class Platform:
         incarnation: int = 1,
         max_active_runs: int = 8,
         max_waiting_runs: int = 8,
+        limits: EngineLimits | None = None,
     ) -> None:
         self.now_ms = 1_000_000
         self.journal = journal or MemoryJournal()
@@ -56,6 +57,7 @@ class Platform:
             ledger=self.ledger,
             telemetry=telemetry,
             now_ms=lambda: self.now_ms,
+            limits=limits,
         )
         self.owner = f"{worker}/{incarnation}"
         self.runs = Runs(
