@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from decimal import ROUND_CEILING, Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Final
 
 from agent_executor.errors import InvalidArgumentError
@@ -15,7 +15,7 @@ MAX_COST_USD: Final = 9_000_000
 def nano_usd_of(usd: float, field: str) -> int:
     """Returns a number of dollars that a person wrote in nano-US-dollars.
 
-    It is rounded up, so that a limit that is not zero does not become 0, which means none.
+    What is not zero does not become 0, which means that there is no limit.
 
     Args:
         usd: The dollars, 0 to 9,000,000.
@@ -29,8 +29,8 @@ def nano_usd_of(usd: float, field: str) -> int:
         message = f"{field} must be between 0 and {MAX_COST_USD:,} US dollars."
         raise InvalidArgumentError(message, field_violations=((field, message),))
     # repr is the shortest decimal that means this double: what the person wrote.
-    nano_usd = Decimal(repr(usd)) * NANO_USD_PER_USD
-    return int(nano_usd.to_integral_value(ROUND_CEILING))
+    nano_usd = (Decimal(repr(usd)) * NANO_USD_PER_USD).to_integral_value(ROUND_HALF_EVEN)
+    return max(int(nano_usd), 1) if usd else 0
 
 
 def usd_of(nano_usd: int) -> float:

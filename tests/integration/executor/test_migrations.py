@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -34,8 +35,9 @@ def test_the_migrations_make_the_tables(tmp_path: Path) -> None:
 
 
 async def test_runs_of_before_have_neither_parent_nor_amount(tmp_path: Path) -> None:
-    path = tmp_path / "journal.sqlite3"
-    upgrade(path, MIGRATIONS, "0001")
+    path, before = tmp_path / "journal.sqlite3", tmp_path / "migrations"
+    shutil.copytree(MIGRATIONS, before, ignore=shutil.ignore_patterns("0002*", "__pycache__"))
+    upgrade(path, before)
     with closing(sqlite3.connect(path)) as connection:
         names = ("run_id", "organization_id", "permissions", "last_sequence")
         others = [

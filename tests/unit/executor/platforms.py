@@ -80,5 +80,9 @@ class Platform:
         agent = await self.agents.create({"name": "Agent"} | fields, "", ADA)
         return agent.agent_id
 
+    async def has_been_refused(self) -> bool:
+        """Tells whether the ledger has refused money."""
+        return self.ledger.refused > 0
+
 
 CALCULATOR = {"calculator": True}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -15,12 +16,21 @@ from tests.unit.executor.platforms import ADA, Platform
 OFTEN = EngineLimits(pause_retry_seconds=0.001)
 
 
+async def eventually(condition: Callable[[], Awaitable[object]]) -> None:
+    """Returns once a condition holds."""
+    async with asyncio.timeout(5.0):
+        while not await condition():  # noqa: ASYNC110 -- what is waited for makes no event
+            await asyncio.sleep(0)
+
+
 async def wait_for(platform: Platform, run_id: str, state: str) -> RunView:
     """Returns a run once it is in a state."""
-    async with asyncio.timeout(5.0):
-        while (view := await platform.runs.get(run_id, ADA)).state.state != state:
-            await asyncio.sleep(0)
-    return view
+
+    async def is_in_it() -> bool:
+        return (await platform.runs.get(run_id, ADA)).state.state == state
+
+    await eventually(is_in_it)
+    return await platform.runs.get(run_id, ADA)
 
 
 async def paused_run(platform: Platform) -> str:
@@ -63,9 +73,8 @@ async def test_a_caller_of_a_paused_run_is_told_when_the_executor_drains() -> No
     platform.ledger.limit_nano_usd = 0
     agent_id = await platform.agent(on_budget_exceeded="pause")
     waiting = asyncio.create_task(platform.runs.execute(agent_id, "hello", ADA))
+    await eventually(lambda: platform.runs.list_runs(ADA, 1, state="paused"))
     async with asyncio.timeout(5.0):
-        while not await platform.runs.list_runs(ADA, 1, state="paused"):
-            await asyncio.sleep(0)
         await platform.runs.drain(60.0)
     with pytest.raises(UnavailableError, match="elsewhere"):
         await waiting
@@ -79,9 +88,7 @@ async def test_a_run_may_be_paused_for_many_lives_of_its_executors() -> None:
         heir = Platform(journal=first.journal, store=first.store, worker=f"w{life}", limits=OFTEN)
         heir.ledger.limit_nano_usd = 0
         assert await heir.runs.take_over(10) == 1
-        async with asyncio.timeout(5.0):
-            while heir.ledger.refused == 0:
-                await asyncio.sleep(0)
+        await eventually(heir.has_been_refused)
         await heir.runs.drain(0.0)
     last = Platform(journal=first.journal, store=first.store, worker="last", limits=OFTEN)
     await last.runs.take_over(10)
