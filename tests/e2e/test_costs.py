@@ -73,11 +73,13 @@ def test_every_account_of_a_run_agrees(client: Client, text: str, instructions: 
     assert sum(map(entry_tokens, entries)) == tokens
     calls = [entry for entry in entries if entry["kind"] == "model_call"]
     assert {entry["id"] for entry in calls} == {event["usage_entry_id"] for event in settled}
-    tools = {
-        event["tool_call_started"]["tool_call_id"]
+    # A call that its tool or the tool-runner refused for its arguments is none that anybody pays.
+    results = [
+        event["tool_call_completed"]["tool_result"]
         for event in events
-        if "tool_call_started" in event
-    }
+        if "tool_call_completed" in event
+    ]
+    tools = {result["tool_call_id"] for result in results if result["success"]}
     assert {entry["id"] for entry in entries if entry["kind"] == "tool_call"} == tools
     assert len(entries) == len(calls) + len(tools)
 
@@ -128,7 +130,8 @@ def test_sums_by_group_add_up_to_the_total(
     assert int(whole["cost_nano_usd"]) == sum(int(run["cost_nano_usd"]) for run in runs)
     for group in ("user", "agent", "model", "run", "day"):
         rows = list(pages(client, f"/api/v1/usage?group_by={group}", "summaries", page_size=1))
-        assert len(rows) == {"run": 4, "day": 1}.get(group, 2)
+        # Tool calls have no model.
+        assert len(rows) == {"run": 4, "day": 1, "model": 3}.get(group, 2)
         for name in ("cost_nano_usd", "tokens_used", "entry_count"):
             assert sum(int(row[name]) for row in rows) == int(whole[name])
     by_agent = client.get("/api/v1/usage?group_by=agent").body["summaries"]

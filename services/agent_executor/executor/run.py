@@ -40,7 +40,8 @@ FINAL_STATES: Final = frozenset({"completed", "failed", "cancelled", "budget_exc
 _RESULT_ENCODER: Final = msgspec.json.Encoder()
 
 
-# The codes of failed tool calls whose tool was run all the same.
+# The codes of failed tool calls whose tool was run all the same. One that was refused, or failed for
+# its arguments, may not have been run: it is not named to the ledger, so that nobody pays its fee.
 _RAN_CODES: Final = frozenset({"TOOL_EXECUTION_ERROR", "OUTCOME_UNKNOWN", "DEADLINE_EXCEEDED"})
 
 
