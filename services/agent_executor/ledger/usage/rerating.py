@@ -139,9 +139,7 @@ class RerateUsage:
                 await self._apply(commands, rerated)
         return rerated
 
-    async def _corrections(
-        self, request: RerateRequest, organization_id: str
-    ) -> dict[str, _Sum]:
+    async def _corrections(self, request: RerateRequest, organization_id: str) -> dict[str, _Sum]:
         """Returns what was corrected of each call; most have no correction.
 
         Corrections carry model and time of the call that they correct, so they are found as it is.
