@@ -12,6 +12,7 @@ from agent_executor.ledger.money import NanoUsd, to_usd
 from agent_executor.ledger.timestamps import ceil_to_ms, timestamp
 from agent_executor.ledger.usage.correcting import CorrectRequest
 from agent_executor.ledger.usage.holding import RenewRequest
+from agent_executor.ledger.usage.recording import RecordedBatch
 from agent_executor.ledger.usage.rerating import Rerated, RerateRequest
 from agent_executor.ledger.usage.reserving import AmountRequest, ReserveRequest
 from agent_executor.ledger.usage.rows import UsageRow
@@ -117,6 +118,15 @@ def rerated_to_proto(rerated: Rerated) -> usage_service_pb2.RerateUsageResponse:
         examined_count=rerated.examined_count,
         changed_count=rerated.changed_count,
         difference_nano_usd=rerated.difference_nano_usd,
+    )
+
+
+def recorded_to_proto(recorded: RecordedBatch) -> usage_service_pb2.RecordUsageResponse:
+    """Returns what recording a batch came to as the API shows it."""
+    return usage_service_pb2.RecordUsageResponse(
+        recorded_count=recorded.recorded_count,
+        repeated_count=recorded.repeated_count,
+        cost_nano_usd=recorded.cost_nano_usd,
     )
 
 
