@@ -57,6 +57,6 @@ class LedgerSettings(ServiceSettings):
     )
 
     @property
-    def ledger_file(self) -> Path:
+    def database_file(self) -> Path:
         """The database of reservations, entries and budgets."""
         return self.data_dir / "ledger" / "ledger.sqlite3"

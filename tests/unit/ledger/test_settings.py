@@ -11,7 +11,7 @@ from agent_executor.ledger.settings import LedgerSettings
 def test_a_laptop_needs_no_settings() -> None:
     settings = LedgerSettings()
     assert settings.reservation_ttl_seconds == 900
-    assert settings.ledger_file == Path(".agent-executor/ledger/ledger.sqlite3")
+    assert settings.database_file == Path(".agent-executor/ledger/ledger.sqlite3")
 
 
 def test_variables_have_the_prefix(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -19,7 +19,7 @@ def test_variables_have_the_prefix(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setenv("LEDGER_RESERVATION_TTL_SECONDS", "60")
     settings = LedgerSettings()
     assert settings.reservation_ttl_seconds == 60
-    assert settings.ledger_file == tmp_path / "ledger" / "ledger.sqlite3"
+    assert settings.database_file == tmp_path / "ledger" / "ledger.sqlite3"
 
 
 @pytest.mark.parametrize("seconds", [0, 86_401])
