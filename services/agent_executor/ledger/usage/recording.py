@@ -108,7 +108,7 @@ class RecordUsage:
                 except InvalidArgumentError as error:
                     raise at_row(row_count, error) from None
                 this = _CheckedRow(row_count, row, entry)
-                if not checked.setdefault(row.id, this).is_recorded_as(entry):
+                if not this.is_recorded_as(checked.setdefault(row.id, this).entry):
                     raise this.conflict()
                 row_count += 1
             await asyncio.sleep(0)
