@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
+from collections.abc import Sequence
 from contextvars import ContextVar, Token
 from types import TracebackType
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 from opentelemetry import context as otel_context
 from opentelemetry.trace import (
@@ -27,6 +29,8 @@ from agent_executor.serving.metrics import RPC_DURATION, RPC_REQUESTS, Metrics
 from agent_executor.serving.security import current_security_context
 from agent_executor.serving.telemetry import context_from_traceparent, parse_traceparent
 
+ResultT = TypeVar("ResultT")
+
 INTERNAL_ERROR_MESSAGE: Final = (
     "Something broke in the service. Its log has the cause, under the trace id of the call."
 )
@@ -39,6 +43,25 @@ current_deadline: Final[ContextVar[float | None]] = ContextVar("deadline", defau
 _SERVER_FAULTS: Final = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "INTERNAL", "UNAVAILABLE"})
 
 _LOGGER = logging.getLogger(__name__)
+
+
+class BatchedCall(Protocol):
+    """What is observed of a call in a batch; see ``CallPipeline.run``."""
+
+    @property
+    def method(self) -> str:
+        """The full name of its RPC."""
+        ...
+
+    @property
+    def deadline_seconds(self) -> float:
+        """How long its caller still waited when the batch began."""
+        ...
+
+    @property
+    def traceparent(self) -> str:
+        """Its trace context."""
+        ...
 
 
 class ObservedCall:
@@ -96,7 +119,7 @@ class ObservedCall:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        mapped = mapped_error(self._method, error)
+        mapped = None if error is None else mapped_error(self._method, error)
         self._end(mapped)
         if mapped is not error and mapped is not None:
             raise mapped from None
@@ -114,7 +137,7 @@ class ObservedCall:
 
 
 class ObservedBatch:
-    """Counts the calls of a batch, which begin together, and maps their errors.
+    """Counts the calls of a batch, which begin and end together, and maps their errors.
 
     Args:
         metrics: Where they are counted.
@@ -128,22 +151,44 @@ class ObservedBatch:
         self._started_in_loop = _loop_time()
 
     def end(
-        self, method: str, deadline_seconds: float, traceparent: str, outcome: object
-    ) -> object:
-        """Counts a call that has ended, and returns what its caller is told."""
-        deadline = self._started_in_loop + deadline_seconds
-        error = outcome if isinstance(outcome, BaseException) else None
-        # A call that was refused is told so, however late.
-        if error is None and _loop_time() >= deadline:
-            error = DeadlineExceededError(DEADLINE_MESSAGE)
-        error = mapped_error(method, error)
-        span_context = parse_traceparent(traceparent) if traceparent else None
+        self, calls: Sequence[BatchedCall], outcomes: Sequence[ResultT | BaseException]
+    ) -> list[ResultT | BaseException]:
+        """Counts the calls, whose outcomes are in their order, and returns what callers are told."""
+        now, told = _loop_time(), list(outcomes)
+        counts: Counter[tuple[str, str]] = Counter()
+        traceparents: dict[str, str] = {}
+        for place, (call, outcome) in enumerate(zip(calls, outcomes, strict=True)):
+            deadline, code = self._started_in_loop + call.deadline_seconds, "OK"
+            if isinstance(outcome, BaseException):
+                told[place] = error = mapped_error(call.method, outcome)
+                code = _code(error, deadline)
+            elif now >= deadline:
+                told[place] = late = DeadlineExceededError(DEADLINE_MESSAGE)
+                code = late.code
+            counts[call.method, code] += 1
+            if call.traceparent:
+                traceparents[call.method] = call.traceparent
+        self._count(counts, traceparents)
+        return told
+
+    def _count(self, counts: Counter[tuple[str, str]], traceparents: dict[str, str]) -> None:
+        """Counts so many calls of each method and code, with one trace of a method as an example."""
         seconds = time.perf_counter() - self._started
-        _count(self._metrics, method, _code(error, deadline), seconds, span_context)
-        return outcome if error is None else error
+        for (method, code), count in counts.items():
+            traceparent = traceparents.get(method)
+            self._metrics.increment(RPC_REQUESTS, method, code, by=count)
+            self._metrics.observe(
+                RPC_DURATION,
+                seconds,
+                method,
+                span_context=parse_traceparent(traceparent) if traceparent else None,
+                count=count,
+            )
+            if _LOGGER.isEnabledFor(logging.DEBUG):
+                _LOGGER.debug("%d x %s ended with %s after %.6f s", count, method, code, seconds)
 
 
-def mapped_error(method: str, error: BaseException | None) -> BaseException | None:
+def mapped_error(method: str, error: BaseException) -> BaseException:
     """Returns what a caller is told of an error: of an unexpected one no more than that."""
     if isinstance(error, Exception) and not isinstance(error, AgentExecutorError):
         _LOGGER.error("unexpected error in %s", method, exc_info=error)

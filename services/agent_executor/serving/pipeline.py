@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 
 from google.protobuf.message import Message
 from opentelemetry.trace import NoOpTracer, Tracer
@@ -166,19 +166,14 @@ class CallPipeline:
                 admitted[place] = await self._admit(call)
             except Exception as error:  # noqa: BLE001 -- it is the outcome of this call alone
                 outcomes[place] = error
-        if admitted:
-            try:
-                served = await handler(list(admitted.values()))
-            except Exception as error:  # noqa: BLE001 -- it is the outcome of each
-                served = (error,) * len(admitted)
-            except asyncio.CancelledError as cancelled:
-                for place in admitted:
-                    outcomes[place] = cancelled
-                self._end_batch(observed, calls, outcomes)
-                raise
-            for place, outcome in zip(admitted, served, strict=True):
-                outcomes[place] = outcome
-        return self._end_batch(observed, calls, outcomes)
+        try:
+            served = await self._serve_batch(tuple(admitted.values()), handler)
+        except asyncio.CancelledError as cancelled:
+            observed.end(calls, [outcome or cancelled for outcome in outcomes])
+            raise
+        for place, outcome in zip(admitted, served, strict=True):
+            outcomes[place] = outcome
+        return cast("list[Message | AgentExecutorError]", observed.end(calls, outcomes))
 
     async def observe(self, method: str, work: Callable[[], Awaitable[ResultT]]) -> ResultT:
         """Counts and maps the errors of work that authenticates in another way, or cannot.
@@ -197,13 +192,13 @@ class CallPipeline:
         return AdmittedCall(call.request, security)
 
     @staticmethod
-    def _end_batch(
-        observed: ObservedBatch, calls: Sequence[ShownCall], outcomes: Sequence[Any]
-    ) -> list[Any]:
-        return [
-            observed.end(call.method, call.deadline_seconds, call.traceparent, outcome)
-            for call, outcome in zip(calls, outcomes, strict=True)
-        ]
+    async def _serve_batch(
+        admitted: Sequence[AdmittedCall], handler: BatchHandler
+    ) -> Sequence[Message | Exception]:
+        try:
+            return await handler(admitted) if admitted else ()
+        except Exception as error:  # noqa: BLE001 -- it is the outcome of each
+            return (error,) * len(admitted)
 
     async def _serve(
         self,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from agent_executor.api.ledger.v1 import usage_pb2, usage_service_pb2
 from agent_executor.ledger.accounting.entry import UNKNOWN_PURPOSE, Purpose, UsageEntry
 from agent_executor.ledger.accounting.reservation import Reservation
 from agent_executor.ledger.accounting.token_usage import TokenCounts, TokenUsage
 from agent_executor.ledger.money import NanoUsd, to_usd
-from agent_executor.ledger.timestamps import ceil_to_ms, timestamp
+from agent_executor.ledger.timestamps import ceil_to_ms, set_timestamp
 from agent_executor.ledger.usage.correcting import CorrectRequest
 from agent_executor.ledger.usage.holding import RenewRequest
 from agent_executor.ledger.usage.recording import RecordedBatch
@@ -17,6 +18,29 @@ from agent_executor.ledger.usage.rerating import Rerated, RerateRequest
 from agent_executor.ledger.usage.reserving import AmountRequest, ReserveRequest
 from agent_executor.ledger.usage.rows import UsageRow
 from agent_executor.ledger.usage.settling import SettleRequest, ToolUse
+
+_TOKEN_CLASSES: Final = TokenCounts.__struct_fields__
+# What an entry and its message call the same.
+_ENTRY_FIELDS: Final = (
+    "id",
+    "kind",
+    "user_id",
+    "agent_id",
+    "run_id",
+    "model",
+    "cost_nano_usd",
+    "rate_card_id",
+    "estimated",
+    "is_test",
+    "reservation_id",
+    "reservation_outcome",
+    "attempt",
+    "corrects_entry_id",
+    "tool_name",
+    "processing",
+    "speed",
+    "description",
+)
 
 
 def reserve_request(request: usage_service_pb2.ReserveUsageRequest) -> ReserveRequest:
@@ -63,7 +87,8 @@ def reservation_id(
 
 def settle_request(request: usage_service_pb2.SettleUsageRequest) -> SettleRequest:
     """Returns what is asked to be recorded."""
-    purpose, tool_uses = UNKNOWN_PURPOSE, ()
+    purpose = UNKNOWN_PURPOSE
+    tool_uses: tuple[ToolUse, ...] = ()
     if request.HasField("purpose"):
         asked = request.purpose
         purpose = Purpose(
@@ -185,53 +210,45 @@ def token_usage(usage: usage_pb2.TokenUsage) -> TokenUsage:
 
 def reservation_to_proto(reservation: Reservation) -> usage_pb2.Reservation:
     """Returns a reservation as the API shows it."""
-    return usage_pb2.Reservation(
-        id=reservation.id,
-        state=reservation.state,
-        held_nano_usd=reservation.held_nano_usd,
-        max_output_tokens=reservation.max_output_tokens,
-        expires_at=timestamp(reservation.expires_at_ms),
-        parent_reservation_id=reservation.parent_id,
-        spent_nano_usd=reservation.spent_nano_usd,
-    )
+    # Set one by one, and only what is there: it is done for every call, and takes half as long.
+    shown = usage_pb2.Reservation()
+    shown.id = reservation.id
+    shown.state = reservation.state
+    shown.held_nano_usd = reservation.held_nano_usd
+    shown.max_output_tokens = reservation.max_output_tokens
+    set_timestamp(shown.expires_at, reservation.expires_at_ms)
+    if reservation.parent_id:
+        shown.parent_reservation_id = reservation.parent_id
+    if reservation.spent_nano_usd:
+        shown.spent_nano_usd = reservation.spent_nano_usd
+    return shown
 
 
 def entry_to_proto(entry: UsageEntry) -> usage_pb2.UsageEntry:
     """Returns an entry as the API shows it."""
-    usage, purpose = entry.usage, entry.purpose
-    shown = usage_pb2.UsageEntry(
-        id=entry.id,
-        kind=entry.kind,
-        user_id=entry.user_id,
-        agent_id=entry.agent_id,
-        run_id=entry.run_id,
-        model=entry.model,
-        usage=usage_pb2.TokenUsage(
-            input_tokens=usage.input_tokens,
-            output_tokens=usage.output_tokens,
-            cache_read_input_tokens=usage.cache_read_input_tokens,
-            cache_creation_input_tokens_5m=usage.cache_creation_input_tokens_5m,
-            cache_creation_input_tokens_1h=usage.cache_creation_input_tokens_1h,
-        ),
-        cost_nano_usd=entry.cost_nano_usd,
-        cost_usd=to_usd(entry.cost_nano_usd),
-        rate_card_id=entry.rate_card_id,
-        estimated=entry.estimated,
-        is_test=entry.is_test,
-        reservation_id=entry.reservation_id,
-        created_at=timestamp(entry.created_at_ms),
-        reservation_outcome=entry.reservation_outcome,
-        attempt=entry.attempt,
-        corrects_entry_id=entry.corrects_entry_id,
-        tool_name=entry.tool_name,
-        processing=entry.processing,
-        speed=entry.speed,
-        occurred_at=timestamp(entry.occurred_at_ms),
-        description=entry.description,
-    )
+    # As above.
+    shown = usage_pb2.UsageEntry()
+    for field in _ENTRY_FIELDS:
+        value = getattr(entry, field)
+        if value:
+            setattr(shown, field, value)
+    _set_tokens(shown.usage, entry.usage)
+    shown.cost_usd = to_usd(entry.cost_nano_usd)
+    set_timestamp(shown.created_at, entry.created_at_ms)
+    set_timestamp(shown.occurred_at, entry.occurred_at_ms)
+    purpose = entry.purpose
     if purpose != UNKNOWN_PURPOSE:
         shown.purpose.prefix_digest = purpose.content_digest
         shown.purpose.prefix_tokens = purpose.prefix_tokens
         shown.purpose.history_tokens = purpose.history_tokens
         shown.purpose.is_background = purpose.is_background
     return shown
+
+
+def _set_tokens(shown: usage_pb2.TokenUsage, usage: TokenCounts) -> None:
+    # A call without tokens has used none, which is something else than not to have a usage.
+    shown.SetInParent()
+    for token_class in _TOKEN_CLASSES:
+        count = getattr(usage, token_class)
+        if count:
+            setattr(shown, token_class, count)

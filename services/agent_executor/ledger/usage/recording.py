@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -201,10 +201,10 @@ class RecordUsage:
         return int(self._clock() * 1000)
 
 
-class _CheckedRow(NamedTuple):
+class _CheckedRow(msgspec.Struct, frozen=True):
     """A row that was found good, its number, and the entry that it is."""
 
-    index: int
+    number: int
     row: UsageRow
     entry: UsageEntry
 
@@ -223,7 +223,7 @@ class _CheckedRow(NamedTuple):
 
     def conflict(self) -> EntryConflictError:
         """Returns the error that the row's id is taken by something else."""
-        row = f"entries[{self.index}]"
+        row = f"entries[{self.number}]"
         return EntryConflictError(
             f"{row}.id is that of an entry that records something else.",
             metadata={"row": row, "entry_id": self.entry.id},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -80,7 +80,10 @@ class AmountRequest(msgspec.Struct, frozen=True):
     parent_reservation_id: str = ""
 
 
-class _Reserving(Operation[ReserveRequest | AmountRequest, Reserve, Reservation]):
+ReservingT = TypeVar("ReservingT", ReserveRequest, AmountRequest)
+
+
+class _Reserving(Operation[ReservingT, Reserve, Reservation]):
     """What both kinds of reservation share."""
 
     def __init__(
@@ -115,7 +118,7 @@ class _Reserving(Operation[ReserveRequest | AmountRequest, Reserve, Reservation]
             "There is no such parent reservation.", metadata={"reservation_id": asked.parent_id}
         )
 
-    def _check(self, request: ReserveRequest | AmountRequest, security: SecurityContext) -> None:
+    def _check(self, request: ReservingT, security: SecurityContext) -> None:
         security.require(WRITE_PERMISSION)
         check_text("reservation_id", request.reservation_id, MAX_ID_BYTES, min_bytes=1)
         check_text("agent_id", request.agent_id, MAX_NAME_BYTES)
@@ -130,7 +133,7 @@ class _Reserving(Operation[ReserveRequest | AmountRequest, Reserve, Reservation]
         return 1000 * (ttl_seconds or self._default_ttl_seconds)
 
 
-class ReserveUsage(_Reserving):
+class ReserveUsage(_Reserving[ReserveRequest]):
     """Holds the worst case of a model call, on every budget that applies or on none.
 
     Args:
@@ -200,7 +203,7 @@ class ReserveUsage(_Reserving):
         return Reserve(reservation, card)
 
 
-class ReserveAmount(_Reserving):
+class ReserveAmount(_Reserving[AmountRequest]):
     """Holds an amount for a run, from which its calls and the runs that it starts draw.
 
     Args:

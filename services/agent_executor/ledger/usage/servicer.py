@@ -154,12 +154,8 @@ class UsageServicer(ReportsServicer):
         )
         return convert.rerated_to_proto(rerated)
 
-    async def _get(
-        self, request: usage_service_pb2.GetReservationRequest
-    ) -> usage_pb2.Reservation:
-        reservation = await self._usage.get(
-            request.reservation_id, current_security_context.get()
-        )
+    async def _get(self, request: usage_service_pb2.GetReservationRequest) -> usage_pb2.Reservation:
+        reservation = await self._usage.get(request.reservation_id, current_security_context.get())
         return convert.reservation_to_proto(reservation)
 
     async def _serve(self, request: Message) -> Message:
