@@ -19,22 +19,10 @@ from agent_executor.ledger.usage.reserving import AmountRequest, ReserveRequest
 from agent_executor.ledger.usage.rows import UsageRow
 from agent_executor.ledger.usage.settling import SettleRequest, ToolUse
 
-_TOKEN_CLASSES: Final = TokenCounts.__struct_fields__
-# What an entry and its message call the same.
-_ENTRY_FIELDS: Final = (
-    "id",
-    "kind",
-    "user_id",
-    "agent_id",
-    "run_id",
-    "model",
-    "cost_nano_usd",
-    "rate_card_id",
+# What an entry and its message call the same, and most entries do not have.
+_RARE_ENTRY_FIELDS: Final = (
     "estimated",
     "is_test",
-    "reservation_id",
-    "reservation_outcome",
-    "attempt",
     "corrects_entry_id",
     "tool_name",
     "processing",
@@ -228,16 +216,27 @@ def entry_to_proto(entry: UsageEntry) -> usage_pb2.UsageEntry:
     """Returns an entry as the API shows it."""
     # As above.
     shown = usage_pb2.UsageEntry()
-    for field in _ENTRY_FIELDS:
+    shown.id = entry.id
+    shown.kind = entry.kind
+    shown.user_id = entry.user_id
+    shown.agent_id = entry.agent_id
+    shown.run_id = entry.run_id
+    shown.model = entry.model
+    shown.cost_nano_usd = entry.cost_nano_usd
+    shown.cost_usd = to_usd(entry.cost_nano_usd)
+    shown.rate_card_id = entry.rate_card_id
+    shown.reservation_id = entry.reservation_id
+    shown.reservation_outcome = entry.reservation_outcome
+    shown.attempt = entry.attempt
+    _set_tokens(shown.usage, entry.usage)
+    set_timestamp(shown.created_at, entry.created_at_ms)
+    set_timestamp(shown.occurred_at, entry.occurred_at_ms)
+    for field in _RARE_ENTRY_FIELDS:
         value = getattr(entry, field)
         if value:
             setattr(shown, field, value)
-    _set_tokens(shown.usage, entry.usage)
-    shown.cost_usd = to_usd(entry.cost_nano_usd)
-    set_timestamp(shown.created_at, entry.created_at_ms)
-    set_timestamp(shown.occurred_at, entry.occurred_at_ms)
     purpose = entry.purpose
-    if purpose != UNKNOWN_PURPOSE:
+    if purpose is not UNKNOWN_PURPOSE and purpose != UNKNOWN_PURPOSE:
         shown.purpose.prefix_digest = purpose.content_digest
         shown.purpose.prefix_tokens = purpose.prefix_tokens
         shown.purpose.history_tokens = purpose.history_tokens
@@ -246,9 +245,8 @@ def entry_to_proto(entry: UsageEntry) -> usage_pb2.UsageEntry:
 
 
 def _set_tokens(shown: usage_pb2.TokenUsage, usage: TokenCounts) -> None:
-    # A call without tokens has used none, which is something else than not to have a usage.
-    shown.SetInParent()
-    for token_class in _TOKEN_CLASSES:
-        count = getattr(usage, token_class)
-        if count:
-            setattr(shown, token_class, count)
+    shown.input_tokens = usage.input_tokens
+    shown.output_tokens = usage.output_tokens
+    shown.cache_read_input_tokens = usage.cache_read_input_tokens
+    shown.cache_creation_input_tokens_5m = usage.cache_creation_input_tokens_5m
+    shown.cache_creation_input_tokens_1h = usage.cache_creation_input_tokens_1h

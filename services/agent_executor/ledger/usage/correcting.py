@@ -16,10 +16,9 @@ from agent_executor.ledger.usage.checks import (
     WRITE_PERMISSION,
     check_text,
 )
-from agent_executor.ledger.usage.metrics import count_entries, report_events
+from agent_executor.ledger.usage.metrics import Happened
 from agent_executor.ledger.usage.operation import Operation
 from agent_executor.ledger.usage.settling import conflict
-from agent_executor.serving.metrics import Metrics
 from agent_executor.serving.security import SecurityContext
 
 
@@ -44,12 +43,10 @@ class CorrectUsage(Operation[CorrectRequest, Correct, UsageEntry]):
 
     Args:
         clock: Seconds since 1970-01-01 UTC.
-        metrics: Counts what is recorded.
     """
 
-    def __init__(self, clock: Callable[[], float], metrics: Metrics) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._metrics = metrics
 
     async def prepare(self, request: CorrectRequest, security: SecurityContext) -> Correct:
         """Makes the correction, without what only the corrected entry knows.
@@ -75,7 +72,7 @@ class CorrectUsage(Operation[CorrectRequest, Correct, UsageEntry]):
         )
         return Correct(entry, request.usage)
 
-    def conclude(self, command: Correct, outcome: Outcome) -> UsageEntry:
+    def conclude(self, command: Correct, outcome: Outcome, happened: Happened) -> UsageEntry:
         """Returns the correction; a repeat gets the first one again.
 
         Raises:
@@ -86,7 +83,7 @@ class CorrectUsage(Operation[CorrectRequest, Correct, UsageEntry]):
         asked = command.entry
         if isinstance(outcome, Unchanged):
             raise FailedPreconditionError(
-                f"The entry records a {outcome.entry.kind}; only a model call can be corrected.",
+                "Only a model call that was priced can be corrected.",
                 metadata={"entry_id": asked.corrects_entry_id, "kind": outcome.entry.kind},
             )
         if not isinstance(outcome, Recorded):
@@ -94,17 +91,21 @@ class CorrectUsage(Operation[CorrectRequest, Correct, UsageEntry]):
                 "There is no such entry.", metadata={"entry_id": asked.corrects_entry_id}
             )
         if outcome.is_new:
-            count_entries(self._metrics, (outcome.entry,))
-            report_events(self._metrics, outcome.events)
-        elif not _is_same_correction(outcome.entry, asked):
+            happened.entries.append(outcome.entry)
+            happened.events += outcome.events
+        elif not _says_the_same(outcome, command):
             raise conflict(asked.id)
         return outcome.entry
 
 
-def _is_same_correction(recorded: UsageEntry, asked: UsageEntry) -> bool:
-    # The counts of a correction are differences to what the entry had come to when it was made.
-    return (recorded.kind, recorded.corrects_entry_id, recorded.description) == (
-        asked.kind,
-        asked.corrects_entry_id,
-        asked.description,
+def _says_the_same(recorded: Recorded, command: Correct) -> bool:
+    """Tells whether a correction was recorded of the same entry to the same counts, and why."""
+    earlier, asked = recorded.entry, command.entry
+    # The counts of a correction are differences, so what they came to is compared.
+    return (
+        (earlier.kind, earlier.corrects_entry_id, earlier.description)
+        == (asked.kind, asked.corrects_entry_id, asked.description)
+        and recorded.corrected_usage is not None
+        and msgspec.structs.astuple(recorded.corrected_usage)
+        == msgspec.structs.astuple(command.usage)
     )

@@ -16,6 +16,7 @@ from agent_executor.ledger.usage.checks import (
     check_integer,
     check_text,
 )
+from agent_executor.ledger.usage.metrics import Happened
 from agent_executor.ledger.usage.operation import Operation
 from agent_executor.serving.security import SecurityContext
 
@@ -41,13 +42,14 @@ class VoidReservation(Operation[str, Void, Reservation]):
         check_text("reservation_id", request, MAX_ID_BYTES, min_bytes=1)
         return Void(security.organization_id, request)
 
-    def conclude(self, command: Void, outcome: Outcome) -> Reservation:
+    def conclude(self, command: Void, outcome: Outcome, happened: Happened) -> Reservation:
         """Returns the reservation as it then stands.
 
         Raises:
             ReservationNotFoundError: The organization has no such reservation.
             FailedPreconditionError: It was settled, so that the call was made.
         """
+        del happened
         reservation = found(outcome, command.reservation_id)
         if reservation.state == "settled":
             raise FailedPreconditionError(
@@ -80,13 +82,14 @@ class RenewReservation(Operation[RenewRequest, Renew, Reservation]):
         expires_at_ms = int((self._clock() + request.ttl_seconds) * 1000)
         return Renew(security.organization_id, request.reservation_id, expires_at_ms)
 
-    def conclude(self, command: Renew, outcome: Outcome) -> Reservation:
+    def conclude(self, command: Renew, outcome: Outcome, happened: Happened) -> Reservation:
         """Returns the reservation as it then stands.
 
         Raises:
             ReservationNotFoundError: The organization has no such reservation.
             FailedPreconditionError: It is not open any more.
         """
+        del happened
         reservation = found(outcome, command.reservation_id)
         if reservation.state != "open":
             raise FailedPreconditionError(

@@ -9,11 +9,13 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar, cast
 
 from agent_executor.errors import UnavailableError
 from agent_executor.ledger.accounting.commands import Command, Outcome
 from agent_executor.ledger.accounting.store import AccountingStore
+from agent_executor.ledger.usage.metrics import Happened
+from agent_executor.serving.metrics import Metrics
 from agent_executor.serving.security import SecurityContext
 
 RequestT = TypeVar("RequestT")
@@ -31,8 +33,14 @@ class Operation(ABC, Generic[RequestT, CommandT, AnswerT]):
         """Checks a request and returns the command that carries it out."""
 
     @abstractmethod
-    def conclude(self, command: CommandT, outcome: Outcome) -> AnswerT:
-        """Returns the answer that an outcome means, or raises the error that it means."""
+    def conclude(self, command: CommandT, outcome: Outcome, happened: Happened) -> AnswerT:
+        """Returns the answer that an outcome means, or raises the error that it means.
+
+        Args:
+            command: What was carried out.
+            outcome: How it ended.
+            happened: Is added to, for metrics and the log.
+        """
 
 
 class Asked(NamedTuple):
@@ -53,11 +61,15 @@ class Operations:
     Args:
         store: Where the commands go.
         clock: Seconds since 1970-01-01 UTC.
+        metrics: Counts what is held, refused and recorded.
     """
 
-    def __init__(self, store: AccountingStore, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, store: AccountingStore, clock: Callable[[], float], metrics: Metrics
+    ) -> None:
         self._store = store
         self._clock = clock
+        self._metrics = metrics
 
     async def run(self, asked: Sequence[Asked]) -> list[Answered]:
         """Carries operations out in their order; each has its answer or exception in its place."""
@@ -69,14 +81,16 @@ class Operations:
             except Exception as error:  # noqa: BLE001 -- it is the answer to this one alone
                 answers[index] = error
         outcomes = await self._apply([command for _, command in prepared])
+        happened = Happened()
         for (index, command), outcome in zip(prepared, outcomes, strict=True):
             if isinstance(outcome, Exception):
                 answers[index] = outcome
                 continue
             try:
-                answers[index] = asked[index].operation.conclude(command, outcome)
+                answers[index] = asked[index].operation.conclude(command, outcome, happened)
             except Exception as error:  # noqa: BLE001 -- as above
                 answers[index] = error
+        happened.tell(self._metrics)
         return answers
 
     async def run_one(
@@ -86,9 +100,10 @@ class Operations:
         security: SecurityContext,
     ) -> AnswerT:
         """Carries one operation out; what it raises is raised."""
-        command = await operation.prepare(request, security)
-        (outcome,) = await self._store.apply((command,), self._now_ms())
-        return operation.conclude(command, outcome)
+        (answer,) = await self.run((Asked(operation, request, security),))
+        if isinstance(answer, Exception):
+            raise answer
+        return cast("AnswerT", answer)
 
     async def _apply(self, commands: Sequence[Command]) -> Sequence[Outcome | Exception]:
         if not commands:

@@ -17,7 +17,7 @@ from agent_executor.ledger.accounting.token_usage import TokenCounts
 from agent_executor.ledger.money import NanoUsd
 from agent_executor.ledger.prices.rate_cards import RateCards
 from agent_executor.ledger.usage.checks import ADMIN_PERMISSION, WRITE_PERMISSION, invalid
-from agent_executor.ledger.usage.metrics import count_entries, report_events
+from agent_executor.ledger.usage.metrics import Happened
 from agent_executor.ledger.usage.rows import UsageRow, at_row, check_row
 from agent_executor.serving.metrics import Metrics
 from agent_executor.serving.security import SecurityContext
@@ -184,18 +184,18 @@ class RecordUsage:
     async def _write(self, rows: Sequence[_CheckedRow]) -> list[UsageEntry]:
         """Records rows and returns those that were new; others may have recorded some meanwhile."""
         commands = [Record(row.entry) for row in rows]
-        written = []
+        happened = Happened()
         outcomes = await self._store.apply(commands, self._now_ms())
         for row, outcome in zip(rows, outcomes, strict=True):
             if not isinstance(outcome, Recorded):
                 raise TypeError(outcome)
             if outcome.is_new:
-                written.append(outcome.entry)
-                report_events(self._metrics, outcome.events)
+                happened.entries.append(outcome.entry)
+                happened.events += outcome.events
             elif not row.is_recorded_as(outcome.entry):
                 raise row.conflict()
-        count_entries(self._metrics, written)
-        return written
+        happened.tell(self._metrics)
+        return happened.entries
 
     def _now_ms(self) -> int:
         return int(self._clock() * 1000)

@@ -24,7 +24,7 @@ from agent_executor.ledger.usage.checks import (
     check_text,
     invalid,
 )
-from agent_executor.ledger.usage.metrics import count_entries, report_events
+from agent_executor.ledger.usage.metrics import Happened
 from agent_executor.serving.metrics import Metrics
 from agent_executor.serving.security import SecurityContext
 
@@ -182,14 +182,14 @@ class RerateUsage:
         return Rerate(rerating, card)
 
     async def _apply(self, commands: list[Rerate], rerated: Rerated) -> None:
-        recorded = []
+        happened = Happened()
         for outcome in await self._store.apply(commands, self._now_ms()):
             # Someone else may have done the same meanwhile: then there is nothing new.
             if isinstance(outcome, Recorded) and outcome.is_new:
-                recorded.append(outcome.entry)
+                happened.entries.append(outcome.entry)
+                happened.events += outcome.events
                 _add(rerated, outcome.entry.cost_nano_usd)
-                report_events(self._metrics, outcome.events)
-        count_entries(self._metrics, recorded)
+        happened.tell(self._metrics)
 
     def _now_ms(self) -> int:
         return int(self._clock() * 1000)

@@ -26,8 +26,8 @@ from agent_executor.ledger.usage.checks import (
     check_text,
     invalid,
 )
+from agent_executor.ledger.usage.metrics import Happened
 from agent_executor.ledger.usage.operation import Operation
-from agent_executor.serving.metrics import RESERVATIONS, Metrics
 from agent_executor.serving.security import SecurityContext
 
 DEFAULT_TTL_SECONDS: Final = 900
@@ -86,14 +86,11 @@ ReservingT = TypeVar("ReservingT", ReserveRequest, AmountRequest)
 class _Reserving(Operation[ReservingT, Reserve, Reservation]):
     """What both kinds of reservation share."""
 
-    def __init__(
-        self, clock: Callable[[], float], metrics: Metrics, default_ttl_seconds: int
-    ) -> None:
+    def __init__(self, clock: Callable[[], float], default_ttl_seconds: int) -> None:
         self._clock = clock
-        self._metrics = metrics
         self._default_ttl_seconds = default_ttl_seconds
 
-    def conclude(self, command: Reserve, outcome: Outcome) -> Reservation:
+    def conclude(self, command: Reserve, outcome: Outcome, happened: Happened) -> Reservation:
         """Returns the reservation; a repeat gets it as it stands: who repeats looks at its state.
 
         Raises:
@@ -109,10 +106,10 @@ class _Reserving(Operation[ReservingT, Reserve, Reservation]):
                     metadata={"reservation_id": asked.id},
                 )
             is_reduced = outcome.max_output_tokens < outcome.asked_output_tokens
-            self._metrics.increment(RESERVATIONS, "reduced" if is_reduced else "admitted")
+            happened.reservations.append("reduced" if is_reduced else "admitted")
             return outcome
         if isinstance(outcome, Refusal):
-            self._metrics.increment(RESERVATIONS, "refused")
+            happened.reservations.append("refused")
             raise outcome.to_error(asked.created_at_ms)
         raise ReservationNotFoundError(
             "There is no such parent reservation.", metadata={"reservation_id": asked.parent_id}
@@ -139,7 +136,6 @@ class ReserveUsage(_Reserving[ReserveRequest]):
     Args:
         rate_cards: Knows the prices.
         clock: Seconds since 1970-01-01 UTC.
-        metrics: Counts what is admitted, reduced and refused.
         default_ttl_seconds: How long a hold lasts that does not say.
     """
 
@@ -147,10 +143,9 @@ class ReserveUsage(_Reserving[ReserveRequest]):
         self,
         rate_cards: RateCards,
         clock: Callable[[], float],
-        metrics: Metrics,
         default_ttl_seconds: int = DEFAULT_TTL_SECONDS,
     ) -> None:
-        super().__init__(clock, metrics, default_ttl_seconds)
+        super().__init__(clock, default_ttl_seconds)
         self._rate_cards = rate_cards
 
     async def prepare(self, request: ReserveRequest, security: SecurityContext) -> Reserve:
@@ -208,17 +203,15 @@ class ReserveAmount(_Reserving[AmountRequest]):
 
     Args:
         clock: Seconds since 1970-01-01 UTC.
-        metrics: Counts what is admitted and refused.
         default_ttl_seconds: How long a hold lasts that does not say.
     """
 
     def __init__(
         self,
         clock: Callable[[], float],
-        metrics: Metrics,
         default_ttl_seconds: int = DEFAULT_TTL_SECONDS,
     ) -> None:
-        super().__init__(clock, metrics, default_ttl_seconds)
+        super().__init__(clock, default_ttl_seconds)
 
     async def prepare(self, request: AmountRequest, security: SecurityContext) -> Reserve:
         """Checks what is asked.

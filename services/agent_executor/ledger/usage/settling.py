@@ -23,9 +23,8 @@ from agent_executor.ledger.usage.checks import (
     check_text,
     invalid,
 )
-from agent_executor.ledger.usage.metrics import count_entries, report_events
+from agent_executor.ledger.usage.metrics import Happened
 from agent_executor.ledger.usage.operation import Operation
-from agent_executor.serving.metrics import Metrics
 from agent_executor.serving.security import SecurityContext
 
 
@@ -81,7 +80,6 @@ class SettleUsage(Operation[SettleRequest, Settle, UsageEntry]):
         store: Knows the card of a reservation whose model has lost its price since.
         rate_cards: Knows the prices.
         clock: Seconds since 1970-01-01 UTC.
-        metrics: Counts what is recorded.
     """
 
     def __init__(
@@ -89,12 +87,10 @@ class SettleUsage(Operation[SettleRequest, Settle, UsageEntry]):
         store: AccountingStore,
         rate_cards: RateCards,
         clock: Callable[[], float],
-        metrics: Metrics,
     ) -> None:
         self._store = store
         self._rate_cards = rate_cards
         self._clock = clock
-        self._metrics = metrics
 
     async def prepare(self, request: SettleRequest, security: SecurityContext) -> Settle:
         """Makes the entries, without what only the reservation knows.
@@ -133,7 +129,7 @@ class SettleUsage(Operation[SettleRequest, Settle, UsageEntry]):
         uses = [await self._tool_entry(use, entry) for use in request.tool_uses]
         return Settle(entry, card, tuple(uses))
 
-    def conclude(self, command: Settle, outcome: Outcome) -> UsageEntry:
+    def conclude(self, command: Settle, outcome: Outcome, happened: Happened) -> UsageEntry:
         """Returns the entry.
 
         Raises:
@@ -142,8 +138,9 @@ class SettleUsage(Operation[SettleRequest, Settle, UsageEntry]):
         if not isinstance(outcome, Recorded):
             raise TypeError(outcome)
         if outcome.is_new:
-            count_entries(self._metrics, (outcome.entry, *outcome.tool_entries))
-            report_events(self._metrics, outcome.events)
+            happened.entries.append(outcome.entry)
+            happened.entries += outcome.tool_entries
+            happened.events += outcome.events
         elif not outcome.entry.records_the_same(command.entry):
             raise conflict(command.entry.id)
         return outcome.entry

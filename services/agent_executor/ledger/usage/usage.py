@@ -54,13 +54,13 @@ class Usage:
     ) -> None:
         self._store = store
         self._clock = clock
-        self.operations = Operations(store, clock)
-        self.reserving = ReserveUsage(rate_cards, clock, metrics, default_ttl_seconds)
-        self.reserving_amount = ReserveAmount(clock, metrics, default_ttl_seconds)
+        self.operations = Operations(store, clock, metrics)
+        self.reserving = ReserveUsage(rate_cards, clock, default_ttl_seconds)
+        self.reserving_amount = ReserveAmount(clock, default_ttl_seconds)
         self.renewing = RenewReservation(clock)
         self.voiding = VoidReservation()
-        self.settling = SettleUsage(store, rate_cards, clock, metrics)
-        self.correcting = CorrectUsage(clock, metrics)
+        self.settling = SettleUsage(store, rate_cards, clock)
+        self.correcting = CorrectUsage(clock)
 
     async def reserve(self, request: ReserveRequest, security: SecurityContext) -> Reservation:
         """Holds the worst case of a model call; see ``ReserveUsage``."""
