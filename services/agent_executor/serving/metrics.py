@@ -151,12 +151,17 @@ SANDBOX_AVAILABLE: Final = GaugeDefinition(
 )
 RESERVATIONS: Final = CounterDefinition(
     "agent_executor_reservations",
-    'Requests to hold money, by outcome: "admitted" or "refused".',
+    'Requests to hold money, by outcome: "admitted", "reduced" to less output, or "refused".',
     ("outcome",),
 )
 USAGE_COST: Final = CounterDefinition(
     "agent_executor_usage_cost_nano_usd",
     "Cost of the usage entries recorded, in nano-US-dollars, by model.",
+    ("model",),
+)
+USAGE_CREDIT: Final = CounterDefinition(
+    "agent_executor_usage_credit_nano_usd",
+    "What corrections and adjustments gave back, in nano-US-dollars, by model.",
     ("model",),
 )
 USAGE_ENTRIES: Final = CounterDefinition(
@@ -176,6 +181,10 @@ BUDGET_OVERRUNS: Final = CounterDefinition(
 UNPRICED_MODELS: Final = CounterDefinition(
     "agent_executor_unpriced_models",
     "Models that have no price and are recorded at zero since; each process counts one once.",
+)
+BUDGET_THRESHOLDS: Final = CounterDefinition(
+    "agent_executor_budget_thresholds",
+    "Times that spending reached a part of a budget's limit that is to raise an alert.",
 )
 DATABASE_COMMITS: Final = CounterDefinition(
     "agent_executor_database_commits", "Transactions that the group-commit writer ended."
