@@ -55,8 +55,12 @@ class TokenUsage(TokenCounts, frozen=True):
 
     def __post_init__(self) -> None:
         """Refuses counts that cannot be."""
-        for name, count in zip(self.__struct_fields__, msgspec.structs.astuple(self), strict=True):
-            check_token_count(name, count)
+        counts = msgspec.structs.astuple(self)
+        for count in counts:
+            # It is made for every call, and nearly always of what can be.
+            if type(count) is not int or not 0 <= count <= MAX_TOKENS:
+                for name, each in zip(self.__struct_fields__, counts, strict=True):
+                    check_token_count(name, each)
 
 
 def check_token_count(name: str, count: int, minimum: int = 0) -> None:
