@@ -123,7 +123,13 @@ def run_shapes(period: Period) -> Select[Any]:
 
 def prefix_repeats(period: Period, edges: Sequence[int]) -> Select[Any]:
     """Selects prompts whose beginning repeats."""
-    call = prefixed_calls(period, edges).c
+    prefixed = prefixed_calls(period, edges)
+    before = func.lag(prefixed.c.occurred_at_ms).over(
+        partition_by=(prefixed.c.agent_id, prefixed.c.model, prefixed.c.content_digest),
+        order_by=_in_order(prefixed.c),
+    )
+    gap_ms = (prefixed.c.occurred_at_ms - before).label("gap_ms")
+    call = select(prefixed, gap_ms).subquery("followed").c
     keys = (call.agent_id, call.model, call.rate_card_id, call.content_digest, call.band)
     is_plain = call.plain_tokens > 0
     close_5m = and_(is_plain, call.gap_ms <= CACHE_5M_MS)
@@ -144,11 +150,15 @@ def prefix_repeats(period: Period, edges: Sequence[int]) -> Select[Any]:
 
 def history_sums(period: Period, edges: Sequence[int]) -> Select[Any]:
     """Selects model calls in long runs."""
-    call = calls_of_long_runs(period, edges).c
+    long = calls_of_long_runs(period, edges)
+    number = func.row_number().over(
+        partition_by=(long.c.agent_id, long.c.run_id), order_by=_in_order(long.c)
+    )
+    call = select(long, number.label("number")).subquery("numbered").c
     keys = (call.agent_id, call.model, call.rate_card_id, call.band)
     sums = [
         _count().label("call_count"),
-        total(total_input(call)).label("input_tokens"),
+        total(call.total_input_tokens).label("input_tokens"),
         total(call.history).label("history_tokens"),
         total(_removed(call, KEPT_TURNS_MOST)).label("least_removed_tokens"),
         total(_removed(call, KEPT_TURNS_FEWEST)).label("most_removed_tokens"),
@@ -210,20 +220,16 @@ def model_calls(period: Period, edges: Sequence[int] = ()) -> Subquery:
 
 
 def prefixed_calls(period: Period, edges: Sequence[int] = ()) -> Subquery:
-    """Selects calls with a known prefix, how long it was plain input, and the time since the last."""
+    """Selects calls with a prefix that can be cached, and how much of it was plain input."""
     call = model_calls(period, edges).c
-    before = func.lag(call.occurred_at_ms).over(
-        partition_by=(call.agent_id, call.model, call.content_digest),
-        order_by=(call.occurred_at_ms, call.sequence),
-    )
+    kept = ("agent_id", "run_id", "model", "rate_card_id", "content_digest", "band")
+    counts = ("prefix_tokens", "cache_read_input_tokens", "cost_nano_usd")
     is_plain = and_(*(call[name] == 0 for name in _CACHE_CLASSES))
+    plain_tokens = case((is_plain, _least(call.prefix_tokens, call.input_tokens)), else_=0)
     return (
         select(
-            *call,
-            case((is_plain, _least(call.prefix_tokens, call.input_tokens)), else_=0).label(
-                "plain_tokens"
-            ),
-            (call.occurred_at_ms - before).label("gap_ms"),
+            *(call[name] for name in (*kept, *counts, "occurred_at_ms", "sequence")),
+            plain_tokens.label("plain_tokens"),
         )
         .where(
             call.content_digest != "",
@@ -235,29 +241,39 @@ def prefixed_calls(period: Period, edges: Sequence[int] = ()) -> Subquery:
 
 
 def calls_of_long_runs(period: Period, edges: Sequence[int] = ()) -> Subquery:
-    """Selects the calls of long runs, each with its number in the run."""
+    """Selects the calls of long runs."""
     call = model_calls(period, edges).c
-    of_run = (call.agent_id, call.run_id)
-    in_order = (call.occurred_at_ms, call.sequence)
-    numbered = (
-        select(
-            *call,
-            _least(call.history_tokens, total_input(call)).label("history"),
-            func.row_number().over(partition_by=of_run, order_by=in_order).label("number"),
-            func.count().over(partition_by=of_run).label("calls_of_run"),
-        )
-        .where(call.run_id != "", call.attempt == 1)
-        .subquery("numbered")
+    is_counted = and_(call.run_id != "", call.attempt == 1)
+    # Most runs are short, and to find the long ones costs less than to number all calls.
+    long_runs = (
+        select(call.agent_id, call.run_id)
+        .where(is_counted)
+        .group_by(call.agent_id, call.run_id)
+        .having(_count() >= LONG_RUN_MIN_MODEL_CALLS)
+        .subquery("long_runs")
     )
+    kept = ("agent_id", "run_id", "model", "rate_card_id", "band")
+    counts = ("input_tokens", "cache_read_input_tokens", "cost_nano_usd")
+    inputs = total_input(call)
     return (
-        select(numbered).where(numbered.c.calls_of_run >= LONG_RUN_MIN_MODEL_CALLS).subquery("long")
+        select(
+            *(call[name] for name in (*kept, *counts, "occurred_at_ms", "sequence")),
+            inputs.label("total_input_tokens"),
+            _least(call.history_tokens, inputs).label("history"),
+        )
+        .join(
+            long_runs,
+            and_(call.agent_id == long_runs.c.agent_id, call.run_id == long_runs.c.run_id),
+        )
+        .where(is_counted)
+        .subquery("long")
     )
 
 
 def repeated_tool_calls(period: Period) -> Subquery:
     """Selects tool calls, the time since an equal one, and their number among equals of an hour."""
     equal = (_ENTRY.tool_name, _ENTRY.content_digest)
-    in_order = (_ENTRY.occurred_at_ms, _ENTRY.sequence)
+    in_order = _in_order(_ENTRY)
     hour = _ENTRY.occurred_at_ms // literal(TOOL_CACHE_MS, BigInteger)
     before = func.lag(_ENTRY.occurred_at_ms).over(partition_by=equal, order_by=in_order)
     return (
@@ -300,6 +316,11 @@ def _grouped(keys: Sequence[Any], cost: Any, sums: Sequence[Any]) -> Select[Any]
         .order_by(spent.desc(), *keys)
         .limit(MAX_GROUPS)
     )
+
+
+def _in_order(columns: Any) -> tuple[Any, Any]:
+    """Returns the order of time; what happened at once is in the order of writing."""
+    return columns.occurred_at_ms, columns.sequence
 
 
 def _in_period(period: Period) -> ColumnElement[bool]:

@@ -95,11 +95,10 @@ class SqlEvidenceStore:
         return rows
 
 
-_RENAMED = {"band": "above_input_tokens", "content_digest": "prefix_digest"}
+_COLUMNS = {"above_input_tokens": "band", "prefix_digest": "content_digest"}
 
 
 def _structs(kind: type[T], rows: Sequence[Row]) -> list[T]:
-    """Returns rows whose columns are the fields, by the names that they have there."""
-    return [
-        kind(**{_RENAMED.get(name, name): value for name, value in row.items()}) for row in rows
-    ]
+    """Returns rows as structs whose fields are columns, some by another name."""
+    columns = {field: _COLUMNS.get(field, field) for field in kind.__struct_fields__}
+    return [kind(**{field: row[name] for field, name in columns.items()}) for row in rows]
