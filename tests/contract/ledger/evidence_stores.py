@@ -60,7 +60,8 @@ def sqlite_with(path: Path, entries: Iterable[UsageEntry]) -> SqliteDatabase:
     places = ", ".join("?" * len(COLUMNS))
     connection = engine.raw_connection()
     connection.cursor().executemany(
-        f"INSERT INTO usage_entries ({', '.join(COLUMNS)}) VALUES ({places})", rows_of(entries)
+        f"INSERT INTO usage_entries ({', '.join(COLUMNS)}) VALUES ({places})",
+        list(rows_of(entries)),
     )
     connection.commit()
     connection.close()

@@ -5,17 +5,57 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, date, datetime
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol
+
+import msgspec
 
 from agent_executor.errors import UnknownModelError
+from agent_executor.ledger.accounting.token_usage import TokenUsage
+from agent_executor.ledger.prices.alternatives import cacheable_prefix_tokens, cheaper_models
 from agent_executor.ledger.prices.rate_card import RateCard
-from agent_executor.ledger.suggestions.prices import CardOptions
+from agent_executor.ledger.suggestions.prices import DEFAULT_MIN_CACHEABLE_TOKENS, CardOptions
 
-NextCheaper: TypeAlias = Callable[[RateCard, date, int], RateCard | None]
-"""Returns the next cheaper model of the same provider whose context window is at least so large.
+# By what models are compared: three times as much input as output.
+_COMPARED_BY: Final = TokenUsage(3_000, 1_000)
+_OWN_CARDS_PROVIDER: Final = "organization"
 
-It may be slow and is called on a thread.
-"""
+
+class Listed(msgspec.Struct, frozen=True):
+    """What the price list says of a card's model.
+
+    Attributes:
+        cheaper_model: The next cheaper model of the same provider; empty if there is none.
+        min_cacheable_tokens: The shortest prompt that its cache takes; None: not known.
+    """
+
+    cheaper_model: str
+    min_cacheable_tokens: int | None
+
+
+def look_up(card: RateCard, day: date, max_input_tokens: int) -> Listed:
+    """Asks the price list, which may take most of a second; call it in a thread.
+
+    Of several models at the next lower price it takes the one with the highest version.
+
+    Args:
+        card: By which calls were priced.
+        day: When the other model's price is to hold.
+        max_input_tokens: The input that it must be able to take.
+    """
+    own = card.provider == _OWN_CARDS_PROVIDER
+    try:
+        cheaper = cheaper_models(
+            card.model if own else f"{card.provider}/{card.model}",
+            day,
+            _COMPARED_BY,
+            context=card.context,
+            max_input_tokens=max_input_tokens,
+        )
+    except UnknownModelError:
+        cheaper = ()
+    dearest = max((one.card.cost(_COMPARED_BY) for one in cheaper), default=0)
+    names = [one.card.model for one in cheaper if one.card.cost(_COMPARED_BY) == dearest]
+    return Listed(max(names, default=""), cacheable_prefix_tokens(card))
 
 
 class _Cards(Protocol):
@@ -47,14 +87,19 @@ class CardPrices:
 
     Args:
         cards: Keeps the cards that calls were priced by.
-        prices: Finds the batch price, the organization's own before the price list's.
-        next_cheaper: Finds another model in the price list.
+        prices: Finds prices, the organization's own before the price list's.
+        look_up: Asks the price list; called on a thread.
     """
 
-    def __init__(self, cards: _Cards, prices: _Prices, next_cheaper: NextCheaper) -> None:
+    def __init__(
+        self,
+        cards: _Cards,
+        prices: _Prices,
+        look_up: Callable[[RateCard, date, int], Listed] = look_up,
+    ) -> None:
         self._cards = cards
         self._prices = prices
-        self._next_cheaper = next_cheaper
+        self._look_up = look_up
 
     async def options(
         self, organization_id: str, rate_card_id: str, max_input_tokens: int, at_ms: int
@@ -64,15 +109,29 @@ class CardPrices:
         if card is None:
             return None
         day = datetime.fromtimestamp(at_ms // 1000, UTC).date()
-        cheaper = await asyncio.to_thread(self._next_cheaper, card, day, max_input_tokens)
-        return CardOptions(card, cheaper, await self._batch(organization_id, card, at_ms))
+        listed = await asyncio.to_thread(self._look_up, card, day, max_input_tokens)
+        cheaper = batch = None
+        if listed.cheaper_model:
+            cheaper = await self._find(
+                organization_id, listed.cheaper_model, at_ms, card.processing, card.speed
+            )
+        if not card.processing:
+            batch = await self._find(organization_id, card.model, at_ms, "batch", card.speed)
+        return CardOptions(
+            card,
+            cheaper=cheaper,
+            batch=batch,
+            min_cacheable_tokens=listed.min_cacheable_tokens or DEFAULT_MIN_CACHEABLE_TOKENS,
+        )
 
-    async def _batch(self, organization_id: str, card: RateCard, at_ms: int) -> RateCard | None:
-        if card.processing:
-            return None
+    async def _find(
+        self, organization_id: str, model: str, at_ms: int, processing: str, speed: str
+    ) -> RateCard | None:
         try:
-            return await self._prices.find(
-                organization_id, card.model, at_ms, processing="batch", speed=card.speed
+            card = await self._prices.find(
+                organization_id, model, at_ms, processing=processing, speed=speed
             )
         except UnknownModelError:
             return None
+        # A price of zero is no price where models without one are recorded at zero.
+        return card if card.base.output else None

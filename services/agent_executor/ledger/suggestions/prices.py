@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -11,7 +11,9 @@ from agent_executor.ledger.prices.rate_card import RateCard, Rates
 from agent_executor.ledger.suggestions.evidence import JUST_ABOVE_PERCENT, CallSums
 
 # How many more tokens another model may need for the same work.
-MORE_TOKENS_PERCENT = 30
+MORE_TOKENS_PERCENT: Final = 30
+# What is long enough for the cache of every model, where the model's own minimum is not known.
+DEFAULT_MIN_CACHEABLE_TOKENS: Final = 4_096
 
 
 class CardOptions(msgspec.Struct, frozen=True):
@@ -21,11 +23,13 @@ class CardOptions(msgspec.Struct, frozen=True):
         card: As it was.
         cheaper: The next cheaper model of the same provider; None if there is none.
         batch: The same model's batch price; None if it has none, or is the batch price.
+        min_cacheable_tokens: The shortest prompt that the model's cache takes.
     """
 
     card: RateCard
     cheaper: RateCard | None = None
     batch: RateCard | None = None
+    min_cacheable_tokens: int = DEFAULT_MIN_CACHEABLE_TOKENS
 
 
 class SuggestionPrices(Protocol):

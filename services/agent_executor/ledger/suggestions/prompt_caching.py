@@ -20,21 +20,6 @@ MAX_CACHED_PERCENT: Final = 10
 # A prefix is written again where the cache has lost it, or two calls began at once.
 MISSED_PERCENT: Final = 20
 
-# The shortest prompt that a model caches, by the beginning of its name; the longest one fits.
-_MIN_TOKENS_BY_MODEL: Final = {
-    "claude-": 1_024,
-    "claude-3-haiku": 2_048,
-    "claude-3-5-haiku": 2_048,
-    "claude-haiku-4": 4_096,
-    "claude-haiku-5": 4_096,
-    "claude-opus-4-5": 4_096,
-    "claude-opus-4-6": 4_096,
-    "claude-opus-4-7": 4_096,
-    "claude-opus-4-8": 4_096,
-    "claude-opus-5": 4_096,
-}
-_MIN_TOKENS_OF_OTHERS: Final = 4_096
-
 
 class _Lifetime(msgspec.Struct, frozen=True):
     """One way to cache, and what it would have come to.
@@ -73,15 +58,8 @@ def find(repeats: Sequence[PrefixRepeats], options: Mapping[str, CardOptions]) -
     ]
 
 
-def min_cacheable_tokens(model: str) -> int:
-    """Returns the shortest prompt that a model caches, in tokens."""
-    fitting = [name for name in _MIN_TOKENS_BY_MODEL if model.startswith(name)]
-    return _MIN_TOKENS_BY_MODEL[max(fitting, key=len)] if fitting else _MIN_TOKENS_OF_OTHERS
-
-
 def _is_cacheable(one: PrefixRepeats, options: Mapping[str, CardOptions]) -> bool:
-    # The card has the model's own name, whatever it was asked for as.
-    return one.prefix_tokens >= min_cacheable_tokens(options[one.rate_card_id].card.model)
+    return one.prefix_tokens >= options[one.rate_card_id].min_cacheable_tokens
 
 
 def _is_cached(repeats: Sequence[PrefixRepeats]) -> bool:

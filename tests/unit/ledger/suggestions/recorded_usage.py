@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import msgspec
 
@@ -57,7 +58,7 @@ TIERED = card("claude-tiered", rates(3), (Tier(100_000, rates(6)),))
 TOOL_CARD_ID = "organization/search@0"
 
 OPTIONS = {
-    LARGE.id: CardOptions(LARGE, cheaper=SMALL, batch=LARGE_BATCH),
+    LARGE.id: CardOptions(LARGE, cheaper=SMALL, batch=LARGE_BATCH, min_cacheable_tokens=1_024),
     SMALL.id: CardOptions(SMALL),
     TIERED.id: CardOptions(TIERED),
     LARGE_BATCH.id: CardOptions(LARGE_BATCH),
@@ -87,7 +88,7 @@ def model_call(
     agent_id: str = "agent",
     run_id: str = "run",
     purpose: Purpose | None = None,
-    **changes: object,
+    **changes: Any,
 ) -> UsageEntry:
     """Returns a model call at the price of its card."""
     entry = UsageEntry(
@@ -109,7 +110,7 @@ def model_call(
 
 
 def tool_call(
-    digest: str, at_ms: int, fee_nano_usd: int, *, run_id: str = "run", **changes: object
+    digest: str, at_ms: int, fee_nano_usd: int, *, run_id: str = "run", **changes: Any
 ) -> UsageEntry:
     """Returns a tool call with a fee."""
     entry = UsageEntry(

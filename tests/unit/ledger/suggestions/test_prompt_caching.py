@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
-
 from agent_executor.ledger.accounting.entry import Purpose, UsageEntry
 from agent_executor.ledger.accounting.token_usage import TokenUsage
 from agent_executor.ledger.prices.rate_card import Rates
 from agent_executor.ledger.suggestions.prices import CardOptions
-from agent_executor.ledger.suggestions.prompt_caching import min_cacheable_tokens
 from tests.unit.ledger.suggestions.recorded_usage import (
     HOUR_MS,
     LARGE,
@@ -119,21 +116,6 @@ async def test_a_prompt_below_the_model_s_minimum_is_not_cached() -> None:
     assert await suggest_one(short, "prompt_caching") is None
 
 
-@pytest.mark.parametrize(
-    ("model", "tokens"),
-    [
-        ("claude-sonnet-5-5", 1_024),
-        ("claude-3-5-haiku-latest", 2_048),
-        ("claude-haiku-4-5", 4_096),
-        ("claude-opus-4-0", 1_024),
-        ("claude-opus-4-6", 4_096),
-        ("gpt-9", 4_096),
-    ],
-)
-def test_each_model_has_its_minimum(model: str, tokens: int) -> None:
-    assert min_cacheable_tokens(model) == tokens
-
-
 async def test_no_more_than_the_plain_input_is_cached() -> None:
     # The prefix is said to be longer than the input was: what was not paid for is not saved.
     found = await suggest_one(calls(11, MINUTE_MS, TokenUsage(5_000, 10), PREFIX), "prompt_caching")
@@ -182,16 +164,16 @@ async def test_calls_at_batch_price_do_not_count() -> None:
 
 async def test_calls_at_two_prices_are_one_suggestion() -> None:
     # The price fell in between: the same prompt, read at what each call would have cost.
-    dear, cheap = calls(11, MINUTE_MS), calls(11, MINUTE_MS)
+    dear = calls(11, MINUTE_MS)
     later = [
         model_call(
-            call.usage,
+            TokenUsage(10_500, 10),
             call.occurred_at_ms + 11 * MINUTE_MS,
             priced_by=SMALL,
             purpose=PREFIX,
             model=LARGE.model,
         )
-        for call in cheap
+        for call in dear
     ]
     found = await suggest_one([*dear, *later], "prompt_caching")
     # $0.2625 as above, and 11 reads that save 10,000 x $0.90 = $0.009 each.

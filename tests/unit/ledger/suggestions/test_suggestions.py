@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -35,9 +36,11 @@ from tests.unit.ledger.suggestions.recorded_usage import (
 BACKGROUND = Purpose(is_background=True)
 
 
-def waiting(count: int = 10, **changes: object) -> list[UsageEntry]:
+def waiting(count: int = 10, at_ms: int = START_MS, **changes: Any) -> list[UsageEntry]:
     """Returns calls for $0.03 each, of which half is saved in a batch."""
-    return [model_call(TokenUsage(10_000), purpose=BACKGROUND, **changes) for _ in range(count)]
+    return [
+        model_call(TokenUsage(10_000), at_ms, purpose=BACKGROUND, **changes) for _ in range(count)
+    ]
 
 
 async def test_nothing_recorded_nothing_suggested() -> None:
@@ -208,7 +211,7 @@ async def test_the_contract_has_it_all() -> None:
 
 
 async def test_the_id_is_made_from_what_is_suggested() -> None:
-    async def found(**changes: object) -> str:
+    async def found(**changes: Any) -> str:
         (one,) = (await suggest(waiting(**changes))).suggestions
         return one.id
 
