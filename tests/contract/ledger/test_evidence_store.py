@@ -143,6 +143,8 @@ async def everything(
         "histories": await store.history_sums(period, edges),
         "tools": await store.tool_repeats(period),
     }
+    numbers = (1, 2, 300, 10_000)
+    answers["newest"] = [await store.occurrence_of_newest(period, number) for number in numbers]
     return {name: sorted(answer, key=repr) for name, answer in answers.items()}
 
 
@@ -169,7 +171,7 @@ async def test_an_empty_ledger_has_no_evidence(
 ) -> None:
     async with evidence_store(adapter, [], request, tmp_path) as store:
         found = await everything(store, PERIOD, EDGES)
-        assert found == {**{key: [] for key in found}, "spending": [0]}
+        assert found == {**{key: [] for key in found}, "spending": [0], "newest": [None] * 4}
         assert await store.evidence(PERIOD, "batch", []) == {}
         assert await store.evidence(PERIOD, "batch", [Subject("agent")]) == {}
 

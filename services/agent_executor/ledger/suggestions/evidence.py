@@ -35,6 +35,9 @@ TOOL_CACHE_MS: Final = 3_600_000
 # Input is just above the start of a tier if it is so much above it at most.
 JUST_ABOVE_PERCENT: Final = 10
 
+# So many of the newest entries are looked at, and all of the last day: enough to know the rate of
+# the present by, and few enough to be added up while someone waits.
+MAX_ENTRIES: Final = 300_000
 # Limits of what is held in memory at a time. Of more, the most expensive are looked at.
 MAX_CARDS: Final = 200
 MAX_GROUPS: Final = 10_000

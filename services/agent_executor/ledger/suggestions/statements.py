@@ -55,6 +55,17 @@ _ENTRY: Final = USAGE_ENTRIES.c
 _CACHE_CLASSES: Final = TOKEN_CLASSES[2:]
 
 
+def newest(period: Period, number: int) -> Select[Any]:
+    """Selects when one of the newest entries occurred; an index has the answer."""
+    return (
+        select(_ENTRY.occurred_at_ms)
+        .where(_in_time(period))
+        .order_by(_ENTRY.occurred_at_ms.desc())
+        .limit(1)
+        .offset(number - 1)
+    )
+
+
 def spending(period: Period) -> Select[Any]:
     """Selects what was spent by each card, and by all."""
     cost = total(_ENTRY.cost_nano_usd)
@@ -324,14 +335,17 @@ def _in_order(columns: Any) -> tuple[Any, Any]:
 
 
 def _in_period(period: Period) -> ColumnElement[bool]:
-    conditions = [
+    if not period.agent_id:
+        return _in_time(period)
+    return and_(_in_time(period), _ENTRY.agent_id == period.agent_id)
+
+
+def _in_time(period: Period) -> ColumnElement[bool]:
+    return and_(
         _ENTRY.organization_id == period.organization_id,
         _ENTRY.occurred_at_ms >= period.start_ms,
         _ENTRY.occurred_at_ms < period.end_ms,
-    ]
-    if period.agent_id:
-        conditions.append(_ENTRY.agent_id == period.agent_id)
-    return and_(*conditions)
+    )
 
 
 def total_input(columns: Any) -> Number:

@@ -25,6 +25,13 @@ class EvidenceStore(Protocol):
     is left out. ``edges`` are ascending numbers of input tokens, between which the bands are.
     """
 
+    async def occurrence_of_newest(self, period: Period, number: int) -> int | None:
+        """Returns when the entry with this number from the newest occurred, the newest being 1.
+
+        Entries of all agents are counted. None if there are fewer.
+        """
+        ...
+
     async def spending(self, period: Period) -> Spending:
         """Returns what all entries cost, and by which cards."""
         ...

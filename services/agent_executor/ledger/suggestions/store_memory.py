@@ -6,6 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
+import msgspec
+
 from agent_executor.ledger.accounting.entry import UsageEntry
 from agent_executor.ledger.suggestions.calls_in_memory import (
     LongRunCall,
@@ -63,6 +65,12 @@ class MemoryEvidenceStore:
 
     def __init__(self, entries: Callable[[], Iterable[UsageEntry]]) -> None:
         self._entries = entries
+
+    async def occurrence_of_newest(self, period: Period, number: int) -> int | None:
+        """See ``EvidenceStore``."""
+        everyone = msgspec.structs.replace(period, agent_id="")
+        times = sorted(one.occurred_at_ms for one in self._entries() if is_in(everyone, one))
+        return times[-number] if len(times) >= number else None
 
     async def spending(self, period: Period) -> Spending:
         """See ``EvidenceStore``."""

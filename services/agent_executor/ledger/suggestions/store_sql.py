@@ -34,6 +34,11 @@ class SqlEvidenceStore:
     def __init__(self, runner: StatementRunner) -> None:
         self._runner = runner
 
+    async def occurrence_of_newest(self, period: Period, number: int) -> int | None:
+        """See ``EvidenceStore``."""
+        rows = await self._rows(statements.newest(period, number))
+        return rows[0]["occurred_at_ms"] if rows else None
+
     async def spending(self, period: Period) -> Spending:
         """See ``EvidenceStore``."""
         rows = await self._rows(statements.spending(period))

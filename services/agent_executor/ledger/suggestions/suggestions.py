@@ -18,7 +18,7 @@ from agent_executor.ledger.suggestions import (
     tier_cliff,
     tool_result_cache,
 )
-from agent_executor.ledger.suggestions.evidence import Period, Spending
+from agent_executor.ledger.suggestions.evidence import MAX_ENTRIES, Period, Spending
 from agent_executor.ledger.suggestions.prices import (
     CardOptions,
     SuggestionPrices,
@@ -44,7 +44,8 @@ class SuggestionPage(msgspec.Struct, frozen=True):
     Attributes:
         suggestions: Each with its saving per 30 days; the largest first, at most 100. Two that
             concern the same calls cannot both save all they say.
-        start_ms: The first instant that was looked at, in milliseconds since 1970-01-01 UTC.
+        start_ms: The first instant that was looked at, in milliseconds since 1970-01-01 UTC; later
+            than was asked for if there are too many entries.
         end_ms: The instant after the last one.
         cost_nano_usd: What was spent in that time.
     """
@@ -63,14 +64,21 @@ class Suggestions:
             ledger do not wait for it.
         prices: What calls were priced by, and could be.
         clock: Seconds since 1970-01-01 UTC.
+        max_entries: How many of the newest entries are looked at, beside those of the last day.
     """
 
     def __init__(
-        self, evidence: EvidenceStore, prices: SuggestionPrices, clock: Callable[[], float]
+        self,
+        evidence: EvidenceStore,
+        prices: SuggestionPrices,
+        clock: Callable[[], float],
+        *,
+        max_entries: int = MAX_ENTRIES,
     ) -> None:
         self._evidence = evidence
         self._prices = prices
         self._clock = clock
+        self._max_entries = max_entries
         self._one_at_a_time = asyncio.Lock()
 
     async def list(
@@ -97,13 +105,26 @@ class Suggestions:
             raise InvalidArgumentError(message, field_violations=(("agent_id", message),))
         now_ms = int(self._clock() * 1000)
         start_ms = now_ms - (days or DEFAULT_DAYS) * _DAY_MS
-        period = Period(security.organization_id, start_ms, now_ms, agent_id)
+        asked = Period(security.organization_id, start_ms, now_ms, agent_id)
         async with self._one_at_a_time:
+            period = await self._bounded(asked)
             spending = await self._evidence.spending(period)
             found = await self._find(period, spending) if spending.cards else []
-            chosen = _worth_telling(found, now_ms - start_ms)
+            chosen = _worth_telling(found, period.end_ms - period.start_ms)
             suggestions = await self._with_evidence(period, chosen)
-        return SuggestionPage(tuple(suggestions), start_ms, now_ms, spending.cost_nano_usd)
+        return SuggestionPage(
+            tuple(suggestions), period.start_ms, period.end_ms, spending.cost_nano_usd
+        )
+
+    async def _bounded(self, period: Period) -> Period:
+        """Returns a period with the same end that has no more entries than can be looked at."""
+        start_ms = await self._evidence.occurrence_of_newest(period, self._max_entries)
+        if start_ms is None:
+            return period
+        last_day_ms = period.end_ms - _DAY_MS
+        return msgspec.structs.replace(
+            period, start_ms=max(period.start_ms, min(start_ms, last_day_ms))
+        )
 
     async def _find(self, period: Period, spending: Spending) -> Sequence[Suggestion]:
         options = await self._options(period, spending)

@@ -13,7 +13,7 @@ from agent_executor.ledger.accounting.token_usage import TokenUsage
 from agent_executor.ledger.suggestions.convert import page_to_proto
 from agent_executor.ledger.suggestions.evidence import Period, Spending
 from agent_executor.ledger.suggestions.store_memory import MemoryEvidenceStore
-from agent_executor.ledger.suggestions.suggestions import Suggestions
+from agent_executor.ledger.suggestions.suggestions import SuggestionPage, Suggestions
 from agent_executor.ledger.suggestions.wording import counted, dollars
 from agent_executor.serving.security import SecurityContext
 from tests.unit.ledger.suggestions.recorded_usage import (
@@ -65,6 +65,28 @@ async def test_the_period_begins_at_its_first_instant_and_ends_before_now() -> N
     page = await suggest([*history, *outside], days=1)
     assert page.cost_nano_usd == 8 * 30_000_000
     assert page.suggestions[0].figures["call_count"] == 8
+
+
+async def test_of_too_many_entries_the_newest_are_looked_at() -> None:
+    history = [call for day in range(10) for call in waiting(10, at_ms=NOW_MS - day * DAY_MS - 1)]
+
+    async def found(max_entries: int) -> SuggestionPage:
+        suggestions = Suggestions(
+            MemoryEvidenceStore(lambda: history),
+            FixedPrices(),
+            lambda: NOW_MS / 1000,
+            max_entries=max_entries,
+        )
+        return await suggestions.list(ADA, agent_id="agent")
+
+    # 30 entries are those of the last 2 days and a millisecond, of which each saves $0.15 at best.
+    page = await found(30)
+    assert page.start_ms == NOW_MS - 2 * DAY_MS - 1
+    assert page.cost_nano_usd == 30 * 30_000_000
+    assert in_dollars(page.suggestions[0])[2] == pytest.approx(0.45 * 15, rel=1e-6)
+    # What is spent in less than a day says nothing of a month.
+    assert (await found(3)).start_ms == NOW_MS - DAY_MS
+    assert (await found(101)).start_ms == NOW_MS - 30 * DAY_MS
 
 
 async def test_one_organization_sees_nothing_of_another() -> None:
