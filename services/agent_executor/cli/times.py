@@ -69,13 +69,13 @@ def bucket_for(start: datetime, end: datetime) -> Bucket:
 
 def buckets_between(start: datetime, end: datetime, bucket: Bucket, zone: ZoneInfo) -> list[str]:
     """Returns the names of all buckets of a span, in their order, as the ledger names them."""
-    names = []
-    # In UTC, since an hour of local time may be there twice, or not at all.
-    moment, last = start.astimezone(UTC), end.astimezone(UTC)
-    while moment < last:
-        name = moment.astimezone(zone).strftime(_FORMATS[bucket])
-        if not names or names[-1] != name:
-            names.append(name)
-        # Some zones are half an hour or a quarter off the others.
-        moment += timedelta(minutes=15) if bucket == "hour" else timedelta(hours=1)
+    # In UTC, since an hour of local time may be there twice, or not at all. Some zones are half an
+    # hour or a quarter off the others.
+    step = timedelta(minutes=15) if bucket == "hour" else timedelta(hours=1)
+    moment, last = start.astimezone(UTC), end.astimezone(UTC) - timedelta(microseconds=1)
+    moments = [last]
+    while last > moment:
+        moments.append(moment)
+        moment += step
+    names = (each.astimezone(zone).strftime(_FORMATS[bucket]) for each in sorted(moments))
     return list(dict.fromkeys(names))

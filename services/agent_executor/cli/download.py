@@ -1,0 +1,45 @@
+"""Writes what arrives piece by piece to a file, which is there wholly or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+
+from agent_executor.cli.connection import ConnectionFaultError
+from agent_executor.cli.reading import ReadingProgress
+
+
+def save(pieces: Iterator[bytes], path: Path, console: Console) -> tuple[int, int]:
+    """Writes a file, and tells on a console how far it is.
+
+    What was at the path before is there until all has arrived, and after a failure.
+
+    Returns:
+        How many bytes it has, and how many lines.
+
+    Raises:
+        ConnectionFaultError: It cannot be written.
+    """
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    size_bytes = lines = 0
+    try:
+        file = unfinished.open("wb")
+    except OSError as error:
+        msg = f"{path} cannot be written: {error.strerror}."
+        raise ConnectionFaultError(msg) from error
+    try:
+        with file, ReadingProgress(console) as progress:
+            for piece in pieces:
+                file.write(piece)
+                size_bytes += len(piece)
+                lines += piece.count(b"\n")
+                progress.tell(f"{lines:,} lines, {size_bytes:,} bytes")
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return size_bytes, lines
