@@ -65,7 +65,7 @@ def list_budgets(
 
 
 @app.command("set")
-def set_budget(
+def set_budget(  # noqa: PLR0913, PLR0917 -- a command's options are its parameters
     budget_id: Annotated[str, typer.Argument(help="Its id: lower-case letters, digits, - and _.")],
     limit: Annotated[float, typer.Option(min=0, help="The limit in US dollars; 0 stops all.")],
     window: Annotated[Window, typer.Option(help="When it begins anew.")] = Window.TOTAL,

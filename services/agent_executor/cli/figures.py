@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 
@@ -21,6 +22,9 @@ _MAX_DECIMALS = 6
 
 def output_console() -> Console:
     """Returns where a command shows its answer: plain and unwrapped if that is no terminal."""
+    # A name that the terminal cannot write is no reason to show nothing.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     return Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH, no_color=True)
 
 

@@ -80,7 +80,7 @@ def list_cards(
 
 
 @app.command("set")
-def set_card(
+def set_card(  # noqa: PLR0913, PLR0917 -- a command's options are its parameters
     model: Annotated[str, typer.Option(help="The model, as agents name it.")] = "",
     rates: Annotated[
         str,
@@ -169,7 +169,7 @@ def withdraw(
 
 
 @app.command()
-def resolve(
+def resolve(  # noqa: PLR0913, PLR0917 -- a command's options are its parameters
     model: Annotated[str, typer.Argument(help="The model.")],
     at: Annotated[str, typer.Option(help="When the call is made. Default: now.")] = "",
     processing: Annotated[

@@ -73,8 +73,9 @@ def _price(card: Mapping[str, Any]) -> str:
     if card["tool_name"]:
         return f"{_dollars(card['fee_usd'])} per call"
     rates = ":".join(_rates(card["rates"]))
-    tiers = f" and {len(card['tiers'])} tiers" if card["tiers"] else ""
-    return f"{rates} per million tokens{tiers}"
+    tiers = len(card["tiers"])
+    more = f" and {tiers} tier{'s' * (tiers > 1)}" if tiers else ""
+    return f"{rates} per million tokens{more}"
 
 
 def _rates(rates: Mapping[str, Any]) -> list[str]:

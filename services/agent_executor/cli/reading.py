@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
+from typing import Self
 
 from rich.console import Console
 
@@ -22,7 +23,7 @@ class ReadingProgress:
         self._told = time.monotonic()
         self._spinner = console.status("reading") if console.is_terminal else None
 
-    def __enter__(self) -> ReadingProgress:
+    def __enter__(self) -> Self:
         if self._spinner is not None:
             self._spinner.start()
         return self

@@ -94,12 +94,15 @@ class RestClient:
             if response.status >= http.client.BAD_REQUEST:
                 raise _refused("GET", path, _answer_of(response))
             try:
-                # A piece for each that has arrived, so that progress shows.
-                while chunk := response.read1(DOWNLOAD_CHUNK_BYTES):
+                while chunk := response.read(DOWNLOAD_CHUNK_BYTES):
                     yield chunk
-            except http.client.HTTPException as error:
+                # A length that was promised and not reached is not an error to http.client.
+                is_whole = not response.length
+            except http.client.HTTPException:
+                is_whole = False
+            if not is_whole:
                 msg = f"The answer to GET {_without_query(path)} broke off."
-                raise RestError(msg) from error
+                raise RestError(msg)
 
     def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> RestAnswer:
         """Calls a route and returns the answer, also if it is an error.

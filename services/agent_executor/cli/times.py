@@ -71,11 +71,11 @@ def buckets_between(start: datetime, end: datetime, bucket: Bucket, zone: ZoneIn
     """Returns the names of all buckets of a span, in their order, as the ledger names them."""
     # In UTC, since an hour of local time may be there twice, or not at all. Some zones are half an
     # hour or a quarter off the others.
-    step = timedelta(minutes=15) if bucket == "hour" else timedelta(hours=1)
+    steps = {"hour": timedelta(minutes=15), "day": timedelta(hours=1), "month": timedelta(days=1)}
     moment, last = start.astimezone(UTC), end.astimezone(UTC) - timedelta(microseconds=1)
     moments = [last]
     while last > moment:
         moments.append(moment)
-        moment += step
+        moment += steps[bucket]
     names = (each.astimezone(zone).strftime(_FORMATS[bucket]) for each in sorted(moments))
     return list(dict.fromkeys(names))

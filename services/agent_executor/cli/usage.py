@@ -76,7 +76,7 @@ TimeZone = Annotated[
 
 
 @app.callback()
-def usage(
+def usage(  # noqa: PLR0913, PLR0917 -- a command's options are its parameters
     context: typer.Context,
     by: Annotated[
         list[Group] | None, typer.Option(help="What to group by; repeatable. Default: agent.")
@@ -178,7 +178,7 @@ def run(
 
 
 @app.command()
-def export(
+def export(  # noqa: PLR0913, PLR0917 -- a command's options are its parameters
     output: Annotated[
         Path, typer.Option(help="The file to write; - is standard output.", allow_dash=True)
     ],

@@ -109,7 +109,7 @@ def show_usage(usage: UsageTable, console: Console) -> None:
     total = ["total", *[""] * (len(usage.groups) - 1)]
     total += _figures(usage.total, usage.total, decimals, is_narrow)
     table.add_row(*(Text(cell, style="bold") for cell in total))
-    console.print(f"{span}", highlight=False, style="dim")
+    console.print(span, highlight=False, style="dim")
     console.print(table)
     if usage.has_more:
         console.print("There are more rows; show them with --limit.", highlight=False)
@@ -130,7 +130,7 @@ def _figures(
 
 
 def _name(row: Mapping[str, Any], group: str) -> str:
-    return str(row[_FIELDS.get(group, group)]) or "–"
+    return str(row[_FIELDS.get(group, group)]) or "-"
 
 
 def _sparklines(usage: UsageTable, console: Console) -> dict[tuple[str, ...], str]:
