@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from agent_executor.ledger.accounting.token_usage import TokenCounts, TokenUsage
+from agent_executor.ledger.accounting.token_usage import TokenUsage
 from agent_executor.ledger.money import (
     NanoUsd,
     PicoUsd,
@@ -31,7 +31,7 @@ class Rates(msgspec.Struct, frozen=True):
     cache_write_5m: PicoUsdPerToken
     cache_write_1h: PicoUsdPerToken
 
-    def cost(self, usage: TokenCounts) -> PicoUsd:
+    def cost(self, usage: TokenUsage) -> PicoUsd:
         """Returns the exact cost of a usage at these rates."""
         return PicoUsd(
             usage.input_tokens * self.input
