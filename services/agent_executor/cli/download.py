@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import typer
 from rich.console import Console
 
-from agent_executor.cli.connection import ConnectionFaultError
+from agent_executor.cli.connection import FAILURE_EXIT_CODE, ConnectionFaultError
 from agent_executor.cli.reading import ReadingProgress
 
 
@@ -43,3 +45,15 @@ def save(pieces: Iterator[bytes], path: Path, console: Console) -> tuple[int, in
     finally:
         unfinished.unlink(missing_ok=True)
     return size_bytes, lines
+
+
+def write_out(pieces: Iterator[bytes]) -> None:
+    """Writes to standard output; ends the command where nobody reads that any more."""
+    for piece in pieces:
+        try:
+            sys.stdout.buffer.write(piece)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            # What is still in the buffer would fail again at the end of the process.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(FAILURE_EXIT_CODE) from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -25,7 +24,7 @@ from agent_executor.cli.connection import (
     with_query,
 )
 from agent_executor.cli.data_dir import DEFAULT_DATA_DIR, DataDir
-from agent_executor.cli.download import save
+from agent_executor.cli.download import save, write_out
 from agent_executor.cli.figures import output_console
 from agent_executor.cli.rest import RestClient
 from agent_executor.cli.run_cost_report import show_run_cost
@@ -214,9 +213,7 @@ def export(  # noqa: PLR0913, PLR0917 -- a command's options are its parameters
         client = connect(Target(url=url, data_dir=data_dir, organization=organization))
         pieces = client.download(with_query("/api/v1/usage/export", query))
         if str(output) == "-":
-            for piece in pieces:
-                sys.stdout.buffer.write(piece)
-            sys.stdout.flush()
+            write_out(pieces)
             return
         size_bytes, lines = save(pieces, output, Console(stderr=True))
     entries = max(0, lines - 1)

@@ -11,8 +11,7 @@ from zoneinfo import ZoneInfo
 import jwt
 import pytest
 import typer
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from agent_executor.cli.connection import ConnectionFaultError, Target, connect, with_query
 from agent_executor.cli.keys import ensure_keys

@@ -11,9 +11,14 @@ import msgspec
 
 from agent_executor.errors import UnknownModelError
 from agent_executor.ledger.accounting.token_usage import TokenUsage
+from agent_executor.ledger.prices import genai_price_list
 from agent_executor.ledger.prices.alternatives import cacheable_prefix_tokens, cheaper_models
 from agent_executor.ledger.prices.rate_card import RateCard
-from agent_executor.ledger.suggestions.prices import DEFAULT_MIN_CACHEABLE_TOKENS, CardOptions
+from agent_executor.ledger.suggestions.prices import (
+    DEFAULT_MIN_CACHEABLE_TOKENS,
+    CardOptions,
+    with_more_tokens,
+)
 
 # By what models are compared: three times as much input as output.
 _COMPARED_BY: Final = TokenUsage(3_000, 1_000)
@@ -24,7 +29,8 @@ class Listed(msgspec.Struct, frozen=True):
     """What the price list says of a card's model.
 
     Attributes:
-        cheaper_model: The next cheaper model of the same provider; empty if there is none.
+        cheaper_model: The next model of the same provider that is cheaper by so much that it costs
+            less with ``MORE_TOKENS_PERCENT`` more tokens too; empty if there is none.
         min_cacheable_tokens: The shortest prompt that its cache takes; None: not known.
     """
 
@@ -35,7 +41,7 @@ class Listed(msgspec.Struct, frozen=True):
 def look_up(card: RateCard, day: date, max_input_tokens: int) -> Listed:
     """Asks the price list, which may take most of a second; call it in a thread.
 
-    Of several models at the next lower price it takes the one with the highest version.
+    Of several models at that price it takes the one with the highest version.
 
     Args:
         card: By which calls were priced.
@@ -43,18 +49,18 @@ def look_up(card: RateCard, day: date, max_input_tokens: int) -> Listed:
         max_input_tokens: The input that it must be able to take.
     """
     own = card.provider == _OWN_CARDS_PROVIDER
+    model = card.model if own else f"{card.provider}/{card.model}"
     try:
+        listed = genai_price_list.resolve(model, day, card.context).cost(_COMPARED_BY)
         cheaper = cheaper_models(
-            card.model if own else f"{card.provider}/{card.model}",
-            day,
-            _COMPARED_BY,
-            context=card.context,
-            max_input_tokens=max_input_tokens,
+            model, day, _COMPARED_BY, context=card.context, max_input_tokens=max_input_tokens
         )
     except UnknownModelError:
-        cheaper = ()
-    dearest = max((one.card.cost(_COMPARED_BY) for one in cheaper), default=0)
-    names = [one.card.model for one in cheaper if one.card.cost(_COMPARED_BY) == dearest]
+        return Listed("", cacheable_prefix_tokens(card))
+    costs = {one.card.model: one.card.cost(_COMPARED_BY) for one in cheaper}
+    enough = {name: cost for name, cost in costs.items() if with_more_tokens(cost) < listed}
+    dearest = max(enough.values(), default=0)
+    names = [name for name, cost in enough.items() if cost == dearest]
     return Listed(max(names, default=""), cacheable_prefix_tokens(card))
 
 

@@ -99,12 +99,14 @@ async def test_a_model_without_a_price_is_no_free_one() -> None:
 @pytest.mark.parametrize(
     ("model", "cheaper"),
     [
-        ("claude-opus-5", "claude-opus-5-5"),
+        ("claude-opus-5", "claude-sonnet-4-6"),
         ("claude-sonnet-5-5", "claude-haiku-4-5"),
         ("claude-haiku-5-5", ""),
     ],
 )
-def test_the_price_list_names_the_next_cheaper_model_that_is_sold(model: str, cheaper: str) -> None:
+def test_the_price_list_names_the_next_model_that_is_cheaper_by_enough(
+    model: str, cheaper: str
+) -> None:
     assert look_up(resolve(model, TODAY), TODAY, 1_000).cheaper_model == cheaper
 
 
@@ -115,6 +117,6 @@ def test_a_model_that_takes_less_input_is_not_named() -> None:
 
 def test_an_own_card_is_compared_by_its_model_s_name() -> None:
     own = RateCard.of(provider="organization", model="claude-opus-5", base=rates(1))
-    assert look_up(own, TODAY, 1_000).cheaper_model == "claude-opus-5-5"
+    assert look_up(own, TODAY, 1_000).cheaper_model == "claude-sonnet-4-6"
     unheard_of = RateCard.of(provider="organization", model="our-llama", base=rates(1))
     assert look_up(unheard_of, TODAY, 1_000) == Listed("", None)
