@@ -89,9 +89,11 @@ def test_a_postgresql_database_is_named_by_option_or_environment(
 def test_what_cannot_be_read_is_another_exit_code(
     found: Found, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def verify(*_: object, **__: object) -> Iterator[Difference]:
+    def fail(_: Difference) -> Difference:
         raise error
-        yield DIFFERENCE
+
+    def verify(*_: object, **__: object) -> Iterator[Difference]:
+        return map(fail, [DIFFERENCE])
 
     monkeypatch.setattr(verification, "verify", verify)
     result = CliRunner().invoke(app, ["ledger", "verify"])
