@@ -37,7 +37,6 @@ from agent_executor.api.ledger.v1 import (
 from agent_executor.serving.grants import GRANT_METADATA_KEY, SERVICE_KEY_BYTES, ServiceKey
 from agent_executor.serving.multiplex_client import MultiplexedStream
 from agent_executor.serving.multiplex_frames import CHANNEL_OPTIONS
-from tests.postgres import PostgresServer
 
 MODEL = "claude-sonnet-4-20250514"
 IN_FLIGHT = (64, 256)

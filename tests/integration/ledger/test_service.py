@@ -36,7 +36,6 @@ from agent_executor.errors import (
 from agent_executor.ledger.bootstrap import SERVED
 from tests.integration.ledger.running_ledger import MODEL, RunningLedger, running_ledger
 
-
 EPOCH = timestamp_pb2.Timestamp(seconds=0)
 
 

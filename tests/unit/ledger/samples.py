@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 import msgspec
+from agent_executor.ledger.usage.reservations import ReserveRequest, SettleRequest
 
 from agent_executor.errors import UnknownModelError
 from agent_executor.ledger.accounting.budget import Budget
@@ -13,7 +14,6 @@ from agent_executor.ledger.accounting.reservation import Reservation
 from agent_executor.ledger.accounting.token_usage import TokenUsage
 from agent_executor.ledger.money import NanoUsd, PicoUsdPerToken
 from agent_executor.ledger.prices.rate_card import PriceContext, RateCard, Rates
-from agent_executor.ledger.usage.reservations import ReserveRequest, SettleRequest
 from agent_executor.serving.security import SecurityContext
 
 MODEL = "model-1"

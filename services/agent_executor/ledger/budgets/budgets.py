@@ -74,7 +74,9 @@ class Budgets:
         metrics: Counts overruns and thresholds.
     """
 
-    def __init__(self, store: AccountingStore, clock: Callable[[], float], metrics: Metrics) -> None:
+    def __init__(
+        self, store: AccountingStore, clock: Callable[[], float], metrics: Metrics
+    ) -> None:
         self._store = store
         self._clock = clock
         self._metrics = metrics
