@@ -102,9 +102,9 @@ class Peer(usage_service_pb2_grpc.UsageServiceServicer):
         self.begun: list[str] = []
         self.cancelled: list[str] = []
         self.release = asyncio.Event()
-        handlers = {name: self.reserve for name in RESERVATION_METHODS} | {
-            name: self.settle for name in ENTRY_METHODS
-        }
+        handlers = dict.fromkeys(RESERVATION_METHODS, self.reserve) | dict.fromkeys(
+            ENTRY_METHODS, self.settle
+        )
         batched = Batched(frozenset(handlers) - {"get"}, self.serve_together) if together else None
         self.multiplexed = MultiplexedServer(
             usage_service_pb2.StreamUsageRequest,

@@ -100,9 +100,7 @@ class UsageLedger:
         reports = MemoryReportStore(self.books)
         self.usage = Usage(self.store, rate_cards, self.clock, self.metrics)
         self.recording = RecordUsage(self.store, rate_cards, self.clock, self.metrics)
-        self.rerating = RerateUsage(
-            self.store, reports, rate_cards, self.clock, self.metrics
-        )
+        self.rerating = RerateUsage(self.store, reports, rate_cards, self.clock, self.metrics)
 
     async def charge_for_tool(self) -> None:
         """Gives the tool its fee."""
