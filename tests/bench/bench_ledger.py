@@ -1,9 +1,10 @@
 """What accounting costs: model calls and entries through gRPC, against commits without the ledger.
 
-Run by hand: ``python tests/bench/bench_ledger.py [--calls N] [--rows N] [--postgres]``. The ledger
-is a process of its own; the processor time of both ends is that of their processes. A *pair* is
-what a model call asks of the ledger: to reserve its worst case and to settle what it used, against
-a budget of the organization, one of the agent and one of the day.
+Run by hand: ``python -m tests.bench.bench_ledger [--calls N] [--rows N] [--postgres]``. The ledger
+is a process of its own; the processor time of both ends is that of their processes. A model call
+asks the ledger to reserve its worst case and to settle what it used, against a budget of the
+organization, one of the agent and one of the day. What is bare inserts rows like entries and nothing
+else, without a service.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import asyncpg
 import grpc
 import uvloop
 
@@ -37,6 +39,10 @@ from agent_executor.api.ledger.v1 import (
 from agent_executor.serving.grants import GRANT_METADATA_KEY, SERVICE_KEY_BYTES, ServiceKey
 from agent_executor.serving.multiplex_client import MultiplexedStream
 from agent_executor.serving.multiplex_frames import CHANNEL_OPTIONS
+<<<<<<< HEAD
+=======
+from tests import postgres
+>>>>>>> af63369c9df5bf7329c5036f1e0b7fb97c5eb206
 
 MODEL = "claude-sonnet-4-20250514"
 IN_FLIGHT = (64, 256)
@@ -102,7 +108,8 @@ async def running_ledger(folder: Path, database_url: str) -> AsyncIterator[Ledge
         "LEDGER_LOG_LEVEL": "error",
     }
     process = subprocess.Popen(  # noqa: ASYNC220 -- nothing runs beside it yet
-        [sys.executable, "-m", "agent_executor.ledger"], env={**os.environ, **settings}
+        [sys.executable, "-m", "agent_executor.ledger"],
+        env={**os.environ, **settings},  # noqa: TID251 -- a benchmark has no settings of its own
     )
     try:
         async with grpc.aio.insecure_channel(
@@ -132,14 +139,12 @@ async def running_ledger(folder: Path, database_url: str) -> AsyncIterator[Ledge
 async def put_budgets(ledger: Ledger) -> None:
     """Makes the budgets that every call is held against."""
     stub = budget_service_pb2_grpc.BudgetServiceStub(ledger.channel)
-    for budget_id, scope in (
-        ("organization", {}),
-        ("agent", {"agent_id": "agent-1"}),
-        ("day", {"window": "day"}),
+    put = budget_service_pb2.PutBudgetRequest
+    for request in (
+        put(budget_id="organization", limit_usd=9_000_000),
+        put(budget_id="agent", limit_usd=9_000_000, agent_id="agent-1"),
+        put(budget_id="day", limit_usd=9_000_000, window="day"),
     ):
-        request = budget_service_pb2.PutBudgetRequest(
-            budget_id=budget_id, limit_usd=9_000_000, **scope
-        )
         await stub.PutBudget(request, metadata=ledger.metadata)
 
 
@@ -258,6 +263,33 @@ def bare_sqlite(folder: Path, rows: int, rows_per_commit: int) -> float:
     return rows / seconds
 
 
+async def bare_postgres(database_url: str, rows: int, rows_per_commit: int) -> float:
+    """Returns how many rows like an entry PostgreSQL itself commits durably in a second."""
+    connection = await asyncpg.connect(database_url)
+    columns = [f"c{number}" for number in range(20)]
+    await connection.execute(
+        "CREATE TABLE IF NOT EXISTS bare (sequence bigserial PRIMARY KEY, id text UNIQUE, "
+        f"run text, {', '.join(f'{column} bigint' for column in columns)})"
+    )
+    await connection.execute("CREATE INDEX IF NOT EXISTS bare_by_run ON bare (run)")
+    await connection.execute("CREATE INDEX IF NOT EXISTS bare_by_time ON bare (c0)")
+    arrays = ", ".join(f"${place}::bigint[]" for place in range(3, 23))
+    insert = (
+        f"INSERT INTO bare (id, run, {', '.join(columns)}) "
+        f"SELECT * FROM unnest($1::text[], $2::text[], {arrays})"
+    )
+    started = time.perf_counter()
+    for _ in range(rows // rows_per_commit):
+        numbers = [next(IDS) for _ in range(rows_per_commit)]
+        ids = [f"call-{number:012d}" for number in numbers]
+        runs = [f"run-{number // 10}" for number in numbers]
+        await connection.execute(insert, ids, runs, *[numbers] * 20)
+    seconds = time.perf_counter() - started
+    await connection.execute("DROP TABLE bare")
+    await connection.close()
+    return rows / seconds
+
+
 def show(name: str, value: object) -> None:
     """Prints one line of the result."""
     sys.stdout.write(f"{name:44} {value}\n")
@@ -266,12 +298,15 @@ def show(name: str, value: object) -> None:
 
 async def run(folder: Path, calls: int, rows: int, database_url: str) -> None:
     """Measures everything and prints it."""
-    load = " ".join(f"{one:.1f}" for one in os.getloadavg())
     show("database", "PostgreSQL" if database_url else "SQLite")
-    show("load of the machine before", load)
-    one, many = (bare_sqlite(folder, rows, each) for rows, each in ((2_000, 1), (100_000, 100)))
-    show("bare SQLite, one row per commit", f"{one:9,.0f} per second")
-    show("bare SQLite, 100 rows per commit", f"{many:9,.0f} per second")
+    show("load of the machine before", " ".join(f"{one:.1f}" for one in os.getloadavg()))
+    if database_url:
+        one = await bare_postgres(database_url, 2_000, 1)
+        many = await bare_postgres(database_url, 50_000, 100)
+    else:
+        one, many = bare_sqlite(folder, 2_000, 1), bare_sqlite(folder, 100_000, 100)
+    show("bare, one row per commit", f"{one:9,.0f} rows per second")
+    show("bare, 100 rows per commit", f"{many:9,.0f} rows per second")
     async with running_ledger(folder, database_url) as ledger:
         await put_budgets(ledger)
         await measure(ledger, 64, 640, pair)
@@ -281,23 +316,28 @@ async def run(folder: Path, calls: int, rows: int, database_url: str) -> None:
         show("entries, 256 in flight", entries)
         for in_flight in IN_FLIGHT:
             pairs = await measure(ledger, in_flight, calls, pair)
-            show(f"reserve + settle, {in_flight} in flight", pairs)
-        batches = max(1, rows // ROWS_PER_BATCH)
-        before, started = ledger.cpu_seconds(), time.perf_counter()
-        for _ in range(batches):
-            await record(ledger, ROWS_PER_BATCH)
-        seconds = time.perf_counter() - started
-        done = batches * ROWS_PER_BATCH
+            show(f"model calls, {in_flight} in flight", pairs)
+        batched = await record_batches(ledger, max(1, rows // ROWS_PER_BATCH))
+    for name, rate in (("entries, 256 in flight", entries.per_second), ("RecordUsage", batched)):
         show(
-            f"RecordUsage, {ROWS_PER_BATCH:,} rows each",
-            f"{done / seconds:9,.0f} entries per second, CPU-us each: "
-            f"{(ledger.cpu_seconds() - before) / done * 1e6:6.1f} ledger",
+            name,
+            f"{rate / alone.per_second:6.1f} x one after the other, "
+            f"{rate / one:6.1f} x bare one per commit, {rate / many:5.2f} x bare 100 per commit",
         )
-        show(
-            "entries, 256 in flight",
-            f"{entries.per_second / alone.per_second:.1f} x one after the other, "
-            f"{entries.per_second / many:.2f} x bare SQLite",
-        )
+
+
+async def record_batches(ledger: Ledger, batches: int) -> float:
+    """Records batches and returns the entries per second."""
+    before, started = ledger.cpu_seconds(), time.perf_counter()
+    for _ in range(batches):
+        await record(ledger, ROWS_PER_BATCH)
+    seconds, done = time.perf_counter() - started, batches * ROWS_PER_BATCH
+    cpu_us = (ledger.cpu_seconds() - before) / done * 1e6
+    show(
+        f"RecordUsage, {ROWS_PER_BATCH:,} rows each",
+        f"{done / seconds:9,.0f} per second, CPU-us each: {cpu_us:6.1f} ledger",
+    )
+    return done / seconds
 
 
 def main() -> None:
@@ -306,9 +346,24 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=20_000, help="model calls per measurement")
     parser.add_argument("--rows", type=int, default=50_000, help="rows recorded in batches")
     parser.add_argument("--postgres", action="store_true", help="on PostgreSQL, made to be durable")
-    arguments: Any = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        uvloop.run(run(Path(folder), arguments.calls, arguments.rows, ""))
+    arguments = parser.parse_args()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        # Not below the other: the path of a socket has 107 characters at most.
+        tempfile.TemporaryDirectory(prefix="postgres-") as postgres_folder,
+    ):
+        server = None
+        if arguments.postgres:
+            # As tests have it, nothing reaches the disk.
+            durable = tuple(option for option in postgres.OPTIONS if option != "-F")
+            setattr(postgres, "OPTIONS", durable)  # noqa: B010 -- a constant to type checkers
+            server = postgres.PostgresServer(Path(postgres_folder))
+        try:
+            database_url = server.url() if server else ""
+            uvloop.run(run(Path(folder), arguments.calls, arguments.rows, database_url))
+        finally:
+            if server is not None:
+                server.stop()
 
 
 if __name__ == "__main__":

@@ -105,10 +105,9 @@ async def test_alerts_are_told_once_a_window_and_listed_newest_first(
             break
     assert sorted(seen) == ["team", "team"]
     first = await budgets.events(ADA, page_size=1)
-    for wrong in ({"budget_id": "team"}, {}):
-        asker = ADA if wrong else EVE
+    for asker, budget_id in ((ADA, "team"), (EVE, "")):
         with pytest.raises(InvalidArgumentError):
-            await budgets.events(asker, page_token=first.next_page_token, **wrong)
+            await budgets.events(asker, budget_id=budget_id, page_token=first.next_page_token)
 
 
 @pytest.mark.parametrize(

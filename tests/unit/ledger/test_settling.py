@@ -161,6 +161,19 @@ async def test_a_call_that_cannot_be_is_refused(
     assert ledger.cost() == 0
 
 
+async def test_a_cost_beyond_what_can_be_added_up_is_refused(ledger: UsageLedger) -> None:
+    # A dollar for an input token is the highest rate that can be.
+    ledger.prices.nano_usd_per_token["dear"] = 10**9
+    most = TokenUsage(9_000_000)
+    assert (await ledger.usage.settle(settling(model="dear", usage=most), ADA)).cost_nano_usd == (
+        9_000_000 * 10**9
+    )
+    with pytest.raises(InvalidArgumentError):
+        await ledger.usage.settle(
+            settling("call-2", model="dear", usage=TokenUsage(9_000_001)), ADA
+        )
+
+
 @pytest.mark.parametrize("tokens", [-1, MAX_TOKENS + 1, 1.0, True])
 def test_tokens_that_cannot_be_are_refused(tokens: Any) -> None:
     with pytest.raises(InvalidArgumentError):

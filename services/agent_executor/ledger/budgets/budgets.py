@@ -28,6 +28,7 @@ WRITE_PERMISSION: Final = "ledger:admin"
 
 DEFAULT_TIME_ZONE: Final = "UTC"
 MAX_ALERTS: Final = 10
+MAX_PERCENT: Final = 100
 
 _ID_PATTERN: Final = re.compile(r"[a-z0-9_-]{1,64}")
 _WINDOWS: Final = frozenset(get_args(Window))
@@ -207,8 +208,8 @@ def _check(asked: PutBudget) -> None:
     percents = asked.alert_percents
     if len(percents) > MAX_ALERTS or len(set(percents)) < len(percents):
         raise invalid("alert_percents", f"are at most {MAX_ALERTS} different ones.")
-    if not all(type(percent) is int and 1 <= percent <= 100 for percent in percents):
-        raise invalid("alert_percents", "are 1 to 100 each.")
+    if not all(type(percent) is int and 1 <= percent <= MAX_PERCENT for percent in percents):
+        raise invalid("alert_percents", f"are 1 to {MAX_PERCENT} each.")
 
 
 def _not_found(budget_id: str) -> BudgetNotFoundError:

