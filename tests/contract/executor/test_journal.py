@@ -63,6 +63,8 @@ def new_run(**changes: object) -> RunRecord:
         owner="a/1",
         state="running",
         last_sequence=1,
+        parent_run_id="parent",
+        amount_id="root",
     )
     return msgspec.structs.replace(run, **changes)
 
