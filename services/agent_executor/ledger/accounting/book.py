@@ -46,6 +46,16 @@ class Rollup(msgspec.Struct):
         self.cache_creation_input_tokens_1h += usage.cache_creation_input_tokens_1h
         self.cost_nano_usd += entry.cost_nano_usd
 
+    def add_all(self, other: Rollup) -> None:
+        """Adds the sums of other entries."""
+        self.entry_count += other.entry_count
+        self.input_tokens += other.input_tokens
+        self.output_tokens += other.output_tokens
+        self.cache_read_input_tokens += other.cache_read_input_tokens
+        self.cache_creation_input_tokens_5m += other.cache_creation_input_tokens_5m
+        self.cache_creation_input_tokens_1h += other.cache_creation_input_tokens_1h
+        self.cost_nano_usd += other.cost_nano_usd
+
 
 class Balance(msgspec.Struct):
     """What is settled in one window of a budget.
@@ -56,6 +66,20 @@ class Balance(msgspec.Struct):
 
     settled_nano_usd: int = 0
     alerted_percent: int = 0
+
+
+class StoredBudget(msgspec.Struct):
+    """A budget and what is kept with it.
+
+    Attributes:
+        reserved_nano_usd: What is held against it.
+        counted_from_ms: When the window began in which it was made. What occurred in a window before
+            that one is not counted.
+    """
+
+    budget: Budget
+    reserved_nano_usd: int = 0
+    counted_from_ms: int = 0
 
 
 class BalanceChange(msgspec.Struct, frozen=True):
@@ -115,26 +139,20 @@ class Account:
         "_read_reserved_nano_usd",
         "_read_settled_nano_usd",
         "budget",
+        "counted_from_ms",
         "end_ms",
         "present",
         "reserved_nano_usd",
         "start_ms",
     )
 
-    def __init__(
-        self, budget: Budget, reserved_nano_usd: int, balances: dict[int, Balance], now_ms: int
-    ) -> None:
-        """Opens it.
-
-        Args:
-            budget: The budget.
-            reserved_nano_usd: What is held against it.
-            balances: By the start of their window; one that is missing is zero.
-            now_ms: The present.
-        """
+    def __init__(self, stored: StoredBudget, balances: dict[int, Balance], now_ms: int) -> None:
+        """Opens it with its balances by the start of their window; one that is missing is zero."""
+        budget = stored.budget
         self.budget = budget
-        self.reserved_nano_usd = reserved_nano_usd
-        self._read_reserved_nano_usd = reserved_nano_usd
+        self.counted_from_ms = stored.counted_from_ms
+        self.reserved_nano_usd = stored.reserved_nano_usd
+        self._read_reserved_nano_usd = stored.reserved_nano_usd
         self._balances = balances
         self._read_settled_nano_usd: dict[int, int] = {}
         self.start_ms, self.end_ms = window_at(budget.window, budget.time_zone, now_ms)
@@ -143,9 +161,7 @@ class Account:
     @property
     def left_nano_usd(self) -> int:
         """What can be held now."""
-        return (
-            self.budget.limit_nano_usd - self.present.settled_nano_usd - self.reserved_nano_usd
-        )
+        return self.budget.limit_nano_usd - self.present.settled_nano_usd - self.reserved_nano_usd
 
     def window_start_ms(self, at_ms: int) -> int:
         """Returns when the window began that holds a time."""
@@ -153,14 +169,21 @@ class Account:
             return self.start_ms
         return window_at(self.budget.window, self.budget.time_zone, at_ms).start_ms
 
-    def settle(self, window_start_ms: int, cost_nano_usd: int) -> Balance:
-        """Adds a cost to a window and returns its balance."""
-        balance = self._balances.get(window_start_ms)
-        if balance is None:
-            balance = self._balances[window_start_ms] = Balance()
+    def reserved_in(self, window_start_ms: int) -> int:
+        """Returns what is held and would be settled in a window: nothing, if it has ended."""
+        return self.reserved_nano_usd if window_start_ms >= self.start_ms else 0
+
+    def balance(self, window_start_ms: int) -> Balance:
+        """Returns the balance of a window."""
+        if window_start_ms == self.start_ms:
+            return self.present
+        return self._balances.setdefault(window_start_ms, Balance())
+
+    def settle(self, window_start_ms: int, cost_nano_usd: int) -> None:
+        """Adds a cost to a window."""
+        balance = self.balance(window_start_ms)
         self._read_settled_nano_usd.setdefault(window_start_ms, balance.settled_nano_usd)
         balance.settled_nano_usd += cost_nano_usd
-        return balance
 
     def status(self) -> BudgetStatus:
         """Returns the budget as it stands."""
@@ -208,18 +231,18 @@ class Book:
         now_ms: int,
         rows: Rows,
         *,
-        cards: Mapping[str, RateCard],
-        budgets: Iterable[tuple[Budget, int]] = (),
+        cards: dict[str, RateCard],
+        budgets: Iterable[StoredBudget] = (),
         balances: Mapping[BalanceKey, Balance] | None = None,
     ) -> None:
-        """Opens it with what was looked up as ``needs`` says; the rows become the book's own.
+        """Opens it with what was looked up as ``needs`` says, which becomes the book's own.
 
         Args:
             organization_id: Whose it is.
             now_ms: The present.
             rows: What commands name.
-            cards: By id; may have more than are needed.
-            budgets: With what is held against each.
+            cards: By id.
+            budgets: Those that apply.
             balances: Those that there are.
         """
         self.organization_id = organization_id
@@ -227,7 +250,7 @@ class Book:
         self.reservations = rows.reservations
         self.entries = rows.entries
         self.corrections = rows.corrections
-        self.cards = dict(cards)
+        self.cards = cards
         self.events: list[BudgetEvent] = []
         self._new_entries: list[UsageEntry] = []
         self._new_reservations: dict[str, None] = {}
@@ -246,6 +269,10 @@ class Book:
             found = tuple(account for key in keys for account in self._accounts.get(key, ()))
             self._accounts_by_scope[scope] = found
         return found
+
+    def add_card(self, card: RateCard) -> None:
+        """Adds the card that a command names, for the commands after it."""
+        self.cards.setdefault(card.id, card)
 
     def put_reservation(self, reservation: Reservation) -> None:
         """Adds a reservation, or changes the one of its id."""
@@ -290,14 +317,15 @@ class Book:
 
 
 def _open_accounts(
-    budgets: Iterable[tuple[Budget, int]], balances: Mapping[BalanceKey, Balance], now_ms: int
+    budgets: Iterable[StoredBudget], balances: Mapping[BalanceKey, Balance], now_ms: int
 ) -> dict[Scope, list[Account]]:
     by_budget: dict[str, dict[int, Balance]] = {}
     for (budget_id, start_ms), balance in balances.items():
         by_budget.setdefault(budget_id, {})[start_ms] = balance
     accounts: dict[Scope, list[Account]] = {}
-    for budget, reserved_nano_usd in budgets:
-        account = Account(budget, reserved_nano_usd, by_budget.get(budget.id, {}), now_ms)
+    for stored in budgets:
+        budget = stored.budget
+        account = Account(stored, by_budget.get(budget.id, {}), now_ms)
         scope = (budget.user_id, budget.agent_id, budget.run_id)
         accounts.setdefault(scope, []).append(account)
     return accounts

@@ -23,8 +23,8 @@ class BudgetPut(msgspec.Struct, frozen=True):
 
     Attributes:
         status: The budget as it is stored, which may cover something else than was put.
-        events: What the change brought about: an overrun if the limit was lowered below what is
-            settled and held.
+        events: What the change brought about: alerts that are reached now, and an overrun if a new
+            limit, or a lower one, is below what is settled and held.
     """
 
     status: BudgetStatus
@@ -36,7 +36,8 @@ class AccountingStore(Protocol):
 
     At every moment the reserved money of a budget is the sum of ``remaining_nano_usd`` of the
     reservations that it applies to, without those of which it applies to an ancestor. Its settled
-    money of a window is the sum of the entries that it applies to and that occurred in the window.
+    money of a window is the sum of the entries that it applies to and that occurred in the window;
+    windows that had ended when it was put are not kept.
     """
 
     async def apply(self, commands: Sequence[Command], now_ms: int) -> list[Outcome]:
@@ -51,7 +52,7 @@ class AccountingStore(Protocol):
     async def get_reservation(
         self, organization_id: str, reservation_id: str, now_ms: int
     ) -> Reservation | None:
-        """Returns a reservation as it stands at a time, or None if there is none."""
+        """Returns a reservation as it stands at a time, expired holds freed; None if there is none."""
         ...
 
     async def put_rate_card(self, card: RateCard, source: str) -> None:

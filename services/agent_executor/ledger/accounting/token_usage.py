@@ -45,6 +45,26 @@ class TokenCounts(msgspec.Struct, frozen=True):
         """The sum of all classes."""
         return self.total_input_tokens + self.output_tokens
 
+    def plus(self, other: TokenCounts) -> TokenCounts:
+        """Returns both together."""
+        return TokenCounts(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cache_read_input_tokens + other.cache_read_input_tokens,
+            self.cache_creation_input_tokens_5m + other.cache_creation_input_tokens_5m,
+            self.cache_creation_input_tokens_1h + other.cache_creation_input_tokens_1h,
+        )
+
+    def minus(self, other: TokenCounts) -> TokenCounts:
+        """Returns the difference, whose counts may be negative."""
+        return TokenCounts(
+            self.input_tokens - other.input_tokens,
+            self.output_tokens - other.output_tokens,
+            self.cache_read_input_tokens - other.cache_read_input_tokens,
+            self.cache_creation_input_tokens_5m - other.cache_creation_input_tokens_5m,
+            self.cache_creation_input_tokens_1h - other.cache_creation_input_tokens_1h,
+        )
+
 
 class TokenUsage(TokenCounts, frozen=True):
     """What one model call used.
