@@ -260,13 +260,13 @@ class Book:
         self._accounts_by_scope: dict[Scope, tuple[Account, ...]] = {}
 
     def accounts_for(self, scope: Scope) -> tuple[Account, ...]:
-        """Returns the budgets that apply to who spends."""
+        """Returns the budgets that apply to who spends, by id."""
         if not self._accounts:
             return ()
         found = self._accounts_by_scope.get(scope)
         if found is None:
-            keys = scope_keys(scope)
-            found = tuple(account for key in keys for account in self._accounts.get(key, ()))
+            applying = [one for key in scope_keys(scope) for one in self._accounts.get(key, ())]
+            found = tuple(sorted(applying, key=lambda account: account.budget.id))
             self._accounts_by_scope[scope] = found
         return found
 
