@@ -14,6 +14,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 METADATA: Final = MetaData()
@@ -85,6 +86,13 @@ Index(
     RESERVATIONS.c.expires_at_ms,
     sqlite_where=RESERVATIONS.c.state == "open",
     postgresql_where=RESERVATIONS.c.state == "open",
+)
+# What others still draw from it is held though it has ended; there are hardly ever any.
+Index(
+    "reservations_ended_with_draws",
+    RESERVATIONS.c.organization_id,
+    sqlite_where=text("state <> 'open' AND remaining_nano_usd > 0"),
+    postgresql_where=text("state <> 'open' AND remaining_nano_usd > 0"),
 )
 Index(
     "reservations_by_run",
@@ -176,6 +184,12 @@ BUDGETS: Final = Table(
     Column("time_zone", Text, nullable=False),
     Column("alert_percents", Text, nullable=False, comment="a JSON array of integers"),
     Column("reserved_nano_usd", _LONG, nullable=False, comment="what is held against it"),
+    Column(
+        "counted_from_ms",
+        _LONG,
+        nullable=False,
+        comment="no entry that occurred since is missing in its balances",
+    ),
     sqlite_with_rowid=False,
     sqlite_strict=True,
 )
