@@ -44,9 +44,7 @@ _SIMPLE_NAMES: Final = (
     *UsageEntry.__struct_fields__[_BEFORE_USAGE + 1 : _BEFORE_PURPOSE],
     *UsageEntry.__struct_fields__[_BEFORE_PURPOSE + 1 :],
 )
-_IS_BACKGROUND: Final = -1
 _NO_ALERTS: Final = "[]"
-_NO_PURPOSE: Final = ("", 0, 0, 0)
 _decode_percents: Final = msgspec.json.Decoder(tuple[int, ...]).decode
 _as_tuple: Final = msgspec.structs.astuple
 
@@ -65,7 +63,10 @@ def row_of_entry(entry: UsageEntry) -> tuple[Any, ...]:
 
 def entry_of_row(row: Sequence[Any]) -> UsageEntry:
     """Returns the entry with these values of ``ENTRY_NAMES``."""
-    purpose = tuple(row[_PURPOSE_COLUMN:_AFTER_PURPOSE])
+    digest, prefix_tokens, history_tokens, is_background = row[_PURPOSE_COLUMN:_AFTER_PURPOSE]
+    purpose = UNKNOWN_PURPOSE
+    if digest or prefix_tokens or history_tokens or is_background:
+        purpose = Purpose(digest, prefix_tokens, history_tokens, bool(is_background))
     fields: dict[str, Any] = dict(
         zip(
             _SIMPLE_NAMES,
@@ -77,9 +78,7 @@ def entry_of_row(row: Sequence[Any]) -> UsageEntry:
     fields["is_test"] = bool(fields["is_test"])
     return UsageEntry(
         usage=TokenCounts(*row[_BEFORE_USAGE:_AFTER_USAGE]),
-        purpose=UNKNOWN_PURPOSE
-        if purpose == _NO_PURPOSE
-        else Purpose(*purpose[:_IS_BACKGROUND], bool(purpose[_IS_BACKGROUND])),
+        purpose=purpose,
         **fields,
     )
 
@@ -106,7 +105,8 @@ def budget_of_row(row: Sequence[Any]) -> StoredBudget:
     """Returns the budget with these values of ``BUDGET_NAMES``."""
     *values, alerts, reserved_nano_usd, counted_from_ms = row
     percents = () if alerts == _NO_ALERTS else _decode_percents(alerts)
-    return StoredBudget(Budget(*values, percents), reserved_nano_usd, counted_from_ms)
+    fields: dict[str, Any] = dict(zip(Budget.__struct_fields__, (*values, percents), strict=True))
+    return StoredBudget(Budget(**fields), reserved_nano_usd, counted_from_ms)
 
 
 def row_of_event(event: BudgetEvent) -> tuple[Any, ...]:

@@ -27,6 +27,7 @@ from agent_executor.ledger.accounting.rows import (
 )
 from agent_executor.ledger.accounting.store import BudgetPut
 from agent_executor.ledger.accounting.window import WindowBounds, window_at
+from agent_executor.ledger.money import NanoUsd
 
 T = TypeVar("T")
 Values: TypeAlias = dict[str, Any]
@@ -42,7 +43,9 @@ def _insert(table: str, names: Sequence[str]) -> str:
 
 
 # S608: all parts of these statements are fixed names of columns; values are bound.
-_BUDGETS: Final = f"SELECT {', '.join(BUDGET_NAMES)} FROM budgets WHERE organization_id = :organization_id"  # noqa: S608 -- see above
+_BUDGETS: Final = (
+    f"SELECT {', '.join(BUDGET_NAMES)} FROM budgets WHERE organization_id = :organization_id"  # noqa: S608 -- see above
+)
 _FIND_BUDGET: Final = f"{_BUDGETS} AND id = :budget_id"
 _LIST_BUDGETS: Final = f"{_BUDGETS} AND id > :after_id ORDER BY id LIMIT :limit"
 _INSERT_BUDGET: Final = _insert("budgets", BUDGET_NAMES)
@@ -147,7 +150,7 @@ def put_budget(budget: Budget, now_ms: int) -> Asking[BudgetPut]:
     if percent := max((event.percent for event in events), default=0):
         yield _balance(budget, position.window_start_ms, position.settled_nano_usd, percent)
     stored_events = yield from _insert_events(events)
-    return BudgetPut(position.status(now_ms), stored_events)
+    return BudgetPut(_status_at(position, now_ms), stored_events)
 
 
 def get_budget(organization_id: str, budget_id: str, now_ms: int) -> Asking[BudgetStatus | None]:
@@ -163,7 +166,7 @@ def list_budgets(
     values = {"organization_id": organization_id, "after_id": after_id, "limit": limit}
     budgets = [budget_of_row(row) for row in (yield _LIST_BUDGETS, values)]
     positions = yield from _positions(budgets, now_ms)
-    return [position.status(now_ms) for position, _ in positions]
+    return [_status_at(position, now_ms) for position, _ in positions]
 
 
 def delete_budget(organization_id: str, budget_id: str) -> Asking[bool]:
@@ -242,7 +245,17 @@ def _find(organization_id: str, budget_id: str) -> Asking[StoredBudget | None]:
 
 def _status(stored: StoredBudget, now_ms: int) -> Asking[BudgetStatus]:
     position, _ = yield from _position(stored, now_ms)
-    return position.status(now_ms)
+    return _status_at(position, now_ms)
+
+
+def _status_at(position: BudgetPosition, now_ms: int) -> BudgetStatus:
+    budget = position.budget
+    return BudgetStatus(
+        budget,
+        NanoUsd(position.settled_nano_usd),
+        NanoUsd(position.reserved_nano_usd),
+        window_at(budget.window, budget.time_zone, now_ms).resets_at_ms,
+    )
 
 
 def _position(stored: StoredBudget, now_ms: int) -> Asking[tuple[BudgetPosition, Balance]]:
