@@ -9,10 +9,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from agent_executor.ledger.accounting.memory_ledger import MemoryLedger as LedgerInMemory
-from agent_executor.ledger.prices.organization_prices import OrganizationPrices
-from agent_executor.ledger.prices.store_memory import MemoryOrganizationCardStore
-from agent_executor.ledger.usage.usage import Usage
 from prometheus_client import CollectorRegistry
 
 from agent_executor.api.ledger.v1 import budget_service_pb2
@@ -29,9 +25,13 @@ from agent_executor.executor.ledger_grpc import GrpcLedger
 from agent_executor.executor.models.model import ModelUsage
 from agent_executor.executor.purpose import CallPurpose, ToolUse
 from agent_executor.ledger.accounting.budget import Budget
+from agent_executor.ledger.accounting.memory_ledger import MemoryLedger as LedgerInMemory
 from agent_executor.ledger.accounting.store_memory import MemoryAccountingStore
 from agent_executor.ledger.money import NanoUsd
+from agent_executor.ledger.prices.organization_prices import OrganizationPrices
 from agent_executor.ledger.prices.rate_cards import RateCards
+from agent_executor.ledger.prices.store_memory import MemoryOrganizationCardStore
+from agent_executor.ledger.usage.usage import Usage
 from agent_executor.serving.metrics import Metrics
 from agent_executor.serving.security import SecurityContext
 from tests.integration.ledger.running_ledger import running_ledger

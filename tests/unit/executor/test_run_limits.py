@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ ENOUGH = COST_NANO_USD_PER_TOKEN * 50_000
 LIMITED = RunStarted("agent", 1, "model", "hello", max_cost_nano_usd=ENOUGH)
 
 
-def limited_world(model: ScriptedModel | StuckModel, **agent: object) -> World:
+def limited_world(model: ScriptedModel | StuckModel, **agent: Any) -> World:
     return World(model, started=LIMITED, **agent)
 
 
