@@ -56,9 +56,7 @@ class AccountingStore(Protocol):
         """Returns a reservation as it stands at a time, expired holds freed; None if there is none."""
         ...
 
-    async def get_entries(
-        self, organization_id: str, entry_ids: Sequence[str]
-    ) -> list[UsageEntry]:
+    async def get_entries(self, organization_id: str, entry_ids: Sequence[str]) -> list[UsageEntry]:
         """Returns those of these entries that are recorded, in no order; at most 1,000 ids a call."""
         ...
 
