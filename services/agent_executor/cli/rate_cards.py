@@ -124,12 +124,7 @@ def set_card(  # noqa: PLR0913, PLR0917 -- a command's options are its parameter
 
         agent-executor rate-cards set --tool web_search --fee 0.01
     """
-    if bool(model) == bool(tool):
-        raise typer.BadParameter("Name one of --model and --tool.", param_hint="--model")
-    if model and not rates:
-        raise typer.BadParameter("A model needs its rates.", param_hint="--rates")
-    if tool and fee is None:
-        raise typer.BadParameter("A tool needs its fee.", param_hint="--fee")
+    _check_subject(model, rates, tool, fee)
     zone, now = parse_time_zone("UTC"), datetime.now(UTC)
     body: dict[str, Any] = {"description": description}
     if model:
@@ -241,3 +236,12 @@ def _tier(text: str) -> dict[str, object]:
 def _word(chosen: Processing | Speed) -> str:
     """Returns a choice as the API names it: the standard is empty there."""
     return "" if chosen.value == "standard" else chosen.value
+
+
+def _check_subject(model: str, rates: str, tool: str, fee: float | None) -> None:
+    if bool(model) == bool(tool):
+        raise typer.BadParameter("Name one of --model and --tool.", param_hint="--model")
+    if model and not rates:
+        raise typer.BadParameter("A model needs its rates.", param_hint="--rates")
+    if tool and fee is None:
+        raise typer.BadParameter("A tool needs its fee.", param_hint="--fee")

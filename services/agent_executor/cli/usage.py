@@ -112,12 +112,8 @@ def usage(  # noqa: PLR0913, PLR0917 -- a command's options are its parameters
     """
     if context.invoked_subcommand is not None:
         return
-    groups = tuple(each.value for each in by or [Group.AGENT])
+    groups = _groups_of(by)
     times = [group for group in groups if group in TIME_GROUPS]
-    if len(set(groups)) < len(groups) or len(times) > 1:
-        raise typer.BadParameter(
-            "Each once, and one of hour, day and month at most.", param_hint="--by"
-        )
     query = _query(since, until, time_zone) | {
         "agent_id": agent,
         "user_id": user,
@@ -254,3 +250,13 @@ def _over_time(
         if not asked["page_token"]:
             break
     return CostOverTime(bucket, buckets_between(start, end, bucket, zone), rows)
+
+
+def _groups_of(by: list[Group] | None) -> tuple[str, ...]:
+    groups = tuple(each.value for each in by or [Group.AGENT])
+    times = [group for group in groups if group in TIME_GROUPS]
+    if len(set(groups)) < len(groups) or len(times) > 1:
+        raise typer.BadParameter(
+            "Each once, and one of hour, day and month at most.", param_hint="--by"
+        )
+    return groups

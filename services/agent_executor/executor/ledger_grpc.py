@@ -110,7 +110,7 @@ class GrpcLedger:
             ),
             security,
         )
-        return int(entry.cost_nano_usd)
+        return int(entry.cost_nano_usd + entry.tool_cost_nano_usd)
 
     async def correct(self, correction: Correction, security: SecurityContext) -> int:
         """See ``Ledger``."""

@@ -134,6 +134,8 @@ class Recorded(msgspec.Struct, frozen=True):
             and it may record something else: the asker compares.
         is_new: Whether this command wrote it.
         tool_entries: The entries of tool calls that this command wrote.
+        tool_cost_nano_usd: Of ``Settle``: what the tool calls that it names cost, also those whose
+            entries were there before.
         events: What happened to budgets thereby.
         corrected_usage: Of a correction: what the corrected call came to with it, for the asker to
             compare with what it says; else None.
@@ -142,6 +144,7 @@ class Recorded(msgspec.Struct, frozen=True):
     entry: UsageEntry
     is_new: bool
     tool_entries: tuple[UsageEntry, ...] = ()
+    tool_cost_nano_usd: int = 0
     events: tuple[BudgetEvent, ...] = ()
     corrected_usage: TokenCounts | None = None
 

@@ -34,7 +34,7 @@ def settle(book: Book, command: Settle) -> Recorded:
     book.add_card(command.card)
     stored = book.entries.get(asked.id)
     if stored is not None:
-        return Recorded(stored, is_new=False)
+        return Recorded(stored, is_new=False, tool_cost_nano_usd=_known_tool_cost(book, command))
     reservation = book.reservations.get(asked.reservation_id) if asked.reservation_id else None
     card = _card_of_call(book, command, reservation)
     entry = msgspec.structs.replace(
@@ -43,13 +43,24 @@ def settle(book: Book, command: Settle) -> Recorded:
         rate_card_id=card.id,
         reservation_outcome=_outcome(asked, reservation),
     )
-    tool_entries = _new_entries(book, command) if command.tool_entries else ()
+    tool_entries: tuple[UsageEntry, ...] = ()
+    new_cost_nano_usd = tool_cost_nano_usd = 0
+    if command.tool_entries:
+        tool_entries = _new_entries(book, command)
+        new_cost_nano_usd = sum(one.cost_nano_usd for one in tool_entries)
+        tool_cost_nano_usd = _known_tool_cost(book, command) + new_cost_nano_usd
     if reservation is None:
         events = charge(book, (entry, *tool_entries))
     else:
-        cost = entry.cost_nano_usd + sum(one.cost_nano_usd for one in tool_entries)
+        cost = entry.cost_nano_usd + new_cost_nano_usd
         events = charge(book, (entry, *tool_entries), lambda: _free(book, reservation, cost))
-    return Recorded(entry, is_new=True, tool_entries=tool_entries, events=events)
+    return Recorded(
+        entry,
+        is_new=True,
+        tool_entries=tool_entries,
+        tool_cost_nano_usd=tool_cost_nano_usd,
+        events=events,
+    )
 
 
 def record(book: Book, command: Record) -> Recorded:
@@ -140,6 +151,12 @@ def _new_entries(book: Book, command: Settle) -> tuple[UsageEntry, ...]:
         if entry.id not in book.entries and entry.id != command.entry.id:
             new.setdefault(entry.id, entry)
     return tuple(new.values())
+
+
+def _known_tool_cost(book: Book, command: Settle) -> int:
+    """Returns what the tool calls cost whose entries were recorded before."""
+    ids = {one.id for one in command.tool_entries} - {command.entry.id}
+    return sum(book.entries[one].cost_nano_usd for one in ids if one in book.entries)
 
 
 def _net(call: UsageEntry, corrections: Iterable[UsageEntry]) -> tuple[TokenCounts, int]:
