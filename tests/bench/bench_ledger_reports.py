@@ -28,7 +28,13 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from agent_executor.ledger.accounting.entry import UsageEntry
-from agent_executor.ledger.accounting.rollup import DAY_MS, HOUR_MS, RollupKey, rollup_keys
+from agent_executor.ledger.accounting.rollup import (
+    DAY_MS,
+    HOUR_MS,
+    RollupKey,
+    rollup_keys,
+    spending_key,
+)
 from agent_executor.ledger.reports.store_sql import SqlReportStore
 from agent_executor.ledger.reports.summary_plan import SummaryPlan
 from agent_executor.ledger.reports.summary_sql import summary_statement
@@ -136,7 +142,7 @@ def _keys(
         occurred_at_ms=start_ms,
         created_at_ms=start_ms,
     )
-    return rollup_keys(entry)
+    return rollup_keys(spending_key(entry))
 
 
 def _schema(dialect: Dialect) -> tuple[list[str], list[str]]:

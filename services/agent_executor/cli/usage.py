@@ -137,16 +137,7 @@ def usage(  # noqa: PLR0913, PLR0917 -- a command's options are its parameters
             typer.echo(json.dumps(page))
             return
         over_time = None if times else _over_time(client, groups, query)
-    table = UsageTable(
-        groups=groups,
-        rows=page["summaries"],
-        total=page["total"],
-        has_more=bool(page["next_page_token"]),
-        start=str(query["start_time"]),
-        end=str(query["end_time"]),
-        over_time=over_time,
-    )
-    show_usage(table, output_console())
+    show_usage(_table(groups, page, query, over_time), output_console())
 
 
 @app.command()
@@ -260,3 +251,20 @@ def _groups_of(by: list[Group] | None) -> tuple[str, ...]:
             "Each once, and one of hour, day and month at most.", param_hint="--by"
         )
     return groups
+
+
+def _table(
+    groups: Sequence[str],
+    page: Mapping[str, Any],
+    query: Mapping[str, object],
+    over_time: CostOverTime | None,
+) -> UsageTable:
+    return UsageTable(
+        groups=groups,
+        rows=page["summaries"],
+        total=page["total"],
+        has_more=bool(page["next_page_token"]),
+        start=str(query["start_time"]),
+        end=str(query["end_time"]),
+        over_time=over_time,
+    )

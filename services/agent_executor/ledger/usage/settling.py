@@ -91,7 +91,7 @@ class Settled(msgspec.Struct, frozen=True):
         return self.entry.cost_nano_usd + self.tool_cost_nano_usd
 
 
-class SettleUsage(Operation[SettleRequest, Settle, UsageEntry]):
+class SettleUsage(Operation[SettleRequest, Settle, Settled]):
     """Records what a model call used and frees its hold; a repeat gets the first entry again.
 
     A reservation that has expired, was voided or never was is no hindrance, and the entry says so:
@@ -222,6 +222,7 @@ class SettleUsage(Operation[SettleRequest, Settle, UsageEntry]):
             cost_nano_usd=fee,
             rate_card_id=rate_card_id,
             is_test=call.is_test,
+            reservation_id=call.reservation_id,
             purpose=Purpose(content_digest=use.arguments_digest),
             occurred_at_ms=call.occurred_at_ms,
             created_at_ms=call.created_at_ms,
