@@ -103,14 +103,16 @@ class ApprovalPolicy(_message.Message):
     def __init__(self, rules: _Optional[_Iterable[_Union[ApprovalRule, _Mapping]]] = ..., timeout_seconds: _Optional[int] = ...) -> None: ...
 
 class ApprovalRule(_message.Message):
-    __slots__ = ("tool", "arguments_schema_json", "reason")
+    __slots__ = ("tool", "arguments_schema_json", "reason", "max_cost_nano_usd")
     TOOL_FIELD_NUMBER: _ClassVar[int]
     ARGUMENTS_SCHEMA_JSON_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    MAX_COST_NANO_USD_FIELD_NUMBER: _ClassVar[int]
     tool: str
     arguments_schema_json: str
     reason: str
-    def __init__(self, tool: _Optional[str] = ..., arguments_schema_json: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+    max_cost_nano_usd: int
+    def __init__(self, tool: _Optional[str] = ..., arguments_schema_json: _Optional[str] = ..., reason: _Optional[str] = ..., max_cost_nano_usd: _Optional[int] = ...) -> None: ...
 
 class CustomTool(_message.Message):
     __slots__ = ("enabled", "version")
