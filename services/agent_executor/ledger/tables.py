@@ -200,6 +200,13 @@ Index(
     BUDGETS.c.agent_id,
     BUDGETS.c.run_id,
 )
+# There are hardly ever any, and where there are none they need not be looked for.
+Index(
+    "budgets_of_runs",
+    BUDGETS.c.organization_id,
+    sqlite_where=BUDGETS.c.run_id != "",
+    postgresql_where=BUDGETS.c.run_id != "",
+)
 
 BUDGET_BALANCES: Final = Table(
     "budget_balances",

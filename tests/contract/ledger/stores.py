@@ -2,45 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
 
 import pytest
 
-from agent_executor.ledger.accounting.book import Rollup, RollupKey
-from agent_executor.ledger.accounting.memory_ledger import MemoryLedger
 from agent_executor.ledger.accounting.store import AccountingStore
 from agent_executor.ledger.accounting.store_memory import MemoryAccountingStore
+from agent_executor.ledger.accounting.store_postgres import PostgresAccountingStore
+from agent_executor.ledger.accounting.store_sqlite import SqliteAccountingStore
+from agent_executor.ledger.schema import MIGRATIONS
+from agent_executor.storage.migrations import upgrade
+from agent_executor.storage.postgres import PostgresDatabase
+from agent_executor.storage.sqlite import SqliteDatabase
 
-ADAPTERS = ("memory",)
-
-Rollups: TypeAlias = dict[RollupKey, Rollup]
-
-
-class OpenedStore(NamedTuple):
-    """A store, and a look at what it keeps besides.
-
-    Attributes:
-        rollups: Reads the roll-ups of an organization.
-    """
-
-    store: AccountingStore
-    rollups: Callable[[str], Awaitable[Rollups]]
+ADAPTERS = ("memory", "sqlite", "postgres")
 
 
 @asynccontextmanager
 async def open_store(
     adapter: str, request: pytest.FixtureRequest, folder: Path
-) -> AsyncIterator[OpenedStore]:
+) -> AsyncIterator[AccountingStore]:
     """Yields an empty store of a kind, which keeps what it keeps in a folder, or in a server."""
-    assert adapter == "memory"
-    ledger = MemoryLedger()
-
-    async def rollups(organization_id: str) -> Rollups:
-        return ledger.organizations[organization_id].rollups
-
-    store = MemoryAccountingStore(ledger)
-    yield OpenedStore(store, rollups)
+    if adapter == "postgres":
+        server = request.getfixturevalue("postgres_server")
+        name = await server.new_database(MIGRATIONS)
+        postgres = PostgresAccountingStore(PostgresDatabase(server.url(name)))
+        yield postgres
+        await postgres.close()
+        await server.drop_database(name)
+        return
+    store: AccountingStore = MemoryAccountingStore()
+    if adapter == "sqlite":
+        path = folder / "ledger.sqlite3"
+        upgrade(path, MIGRATIONS)
+        store = SqliteAccountingStore(SqliteDatabase(path))
+    yield store
     await store.close()

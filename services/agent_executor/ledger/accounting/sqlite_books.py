@@ -130,8 +130,12 @@ def _open_book(
         needed_cards[card_id] = new_cards[card_id] = card_of_body(body)
     budgets: list[StoredBudget] = []
     balances: dict[BalanceKey, Balance] = {}
-    if terms.scopes and connection.execute(ANY_BUDGET, (organization_id,)).fetchone():
-        budgets = _look_up_budgets(connection, organization_id, terms.scopes)
+    any_budget, any_of_run = connection.execute(ANY_BUDGET, (organization_id,)).fetchone()
+    if any_budget:
+        keys = {
+            key for scope in terms.scopes for key in scope_keys(scope) if any_of_run or not key[2]
+        }
+        budgets = _look_up_budgets(connection, organization_id, keys)
         needed = balances_needed((one.budget for one in budgets), terms.occurred_at_ms, now_ms)
         balances = _look_up_balances(connection, organization_id, needed)
     return Book(
@@ -172,9 +176,8 @@ def _look_up_rows(
 
 
 def _look_up_budgets(
-    connection: sqlite3.Connection, organization_id: str, scopes: Iterable[Scope]
+    connection: sqlite3.Connection, organization_id: str, keys: Collection[Scope]
 ) -> list[StoredBudget]:
-    keys = {key for scope in scopes for key in scope_keys(scope)}
     rows = {row[0]: row for row in _by_keys(connection, BUDGETS, keys, (organization_id,))}
     return [budget_of_row(row) for row in rows.values()]
 

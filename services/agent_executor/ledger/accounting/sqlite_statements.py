@@ -20,7 +20,7 @@ from agent_executor.ledger.accounting.rows import (
 
 # Keys are bound as a table of values, which SQLite reads faster than JSON. The number of rows is
 # one of few, so that statements are prepared once; the last key stands in the rows that are left.
-KEY_ROWS: Final = (1, 4, 16, 64, 256, 1024)
+KEY_ROWS: Final = tuple(2**power for power in range(11))
 
 
 def _names(names: Sequence[str], table: str = "") -> str:
@@ -46,7 +46,11 @@ CORRECTIONS: Final = (
     " ORDER BY it.sequence"
 )
 CARDS: Final = "SELECT it.id, it.body FROM keys CROSS JOIN rate_cards AS it ON it.id = keys.a"
-ANY_BUDGET: Final = "SELECT 1 FROM budgets WHERE organization_id = ? LIMIT 1"
+# Whether there is a budget at all, and one of a run.
+ANY_BUDGET: Final = (
+    "SELECT EXISTS (SELECT 1 FROM budgets WHERE organization_id = ?1), EXISTS ("
+    "SELECT 1 FROM budgets INDEXED BY budgets_of_runs WHERE organization_id = ?1 AND run_id <> '')"
+)
 # The index has to be named: the planner, which knows of no statistics, would walk through all.
 BUDGETS: Final = (
     f"SELECT {_names(BUDGET_NAMES, 'it.')} FROM keys"
@@ -90,7 +94,7 @@ ADD_TO_ROLLUP: Final = (
 )
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=128)
 def with_keys(query: str, rows: int, columns: int) -> str:
     """Returns a query of ``keys`` with places for so many rows of keys."""
     row = f"({', '.join('?' * columns)})"

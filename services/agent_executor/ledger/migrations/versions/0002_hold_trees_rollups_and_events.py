@@ -257,6 +257,7 @@ def _replace_budgets() -> None:
     added = {"time_zone": "'UTC'", "alert_percents": "'[]'", "counted_from_ms": first}
     _move("budgets", kept, added)
     _index("budgets_by_scope", "budgets", ["organization_id", "user_id", "agent_id", "run_id"])
+    _index("budgets_of_runs", "budgets", ["organization_id"], "run_id <> ''")
 
     _create(
         "budget_balances_new",
