@@ -126,14 +126,14 @@ async def ask(connection: Fetching, asking: Asking[T]) -> T:
     try:
         statement, values = next(asking)
         while True:
-            rows = await connection.fetch(*_numbered(statement, values))
+            rows = await connection.fetch(*numbered(statement, values))
             statement, values = asking.send(rows)
     except StopIteration as ended:
         value: T = ended.value
         return value
 
 
-def _numbered(statement: str, values: Values) -> tuple[Any, ...]:
+def numbered(statement: str, values: Values) -> tuple[Any, ...]:
     """Returns a statement with its values in the order of their numbers."""
     numbered, names = _with_numbers(statement)
     return (numbered, *(values[name] for name in names))
