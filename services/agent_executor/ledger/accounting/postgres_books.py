@@ -24,6 +24,7 @@ from agent_executor.ledger.accounting.book import (
 from agent_executor.ledger.accounting.card_memory import card_of_body
 from agent_executor.ledger.accounting.commands import Command, Outcome
 from agent_executor.ledger.accounting.decide import carry_out as decide
+from agent_executor.ledger.accounting.entry import UsageEntry
 from agent_executor.ledger.accounting.needs import (
     Rows,
     RowsNeeded,
@@ -119,6 +120,14 @@ async def find_reservation(
     """Returns a reservation as it is stored."""
     row = await transaction.fetchrow(RESERVATION, organization_id, reservation_id)
     return None if row is None else reservation_of_row(row)
+
+
+async def find_entries(
+    connection: Fetching, organization_id: str, entry_ids: Collection[str]
+) -> list[UsageEntry]:
+    """Returns those of these entries that are recorded."""
+    rows = await connection.fetch(ENTRIES, organization_id, list(set(entry_ids)))
+    return [entry_of_row(tuple(row)) for row in rows]
 
 
 async def ask(connection: Fetching, asking: Asking[T]) -> T:

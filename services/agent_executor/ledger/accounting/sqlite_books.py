@@ -21,6 +21,7 @@ from agent_executor.ledger.accounting.book import (
 from agent_executor.ledger.accounting.card_memory import card_of_body
 from agent_executor.ledger.accounting.commands import Command, Outcome
 from agent_executor.ledger.accounting.decide import carry_out as decide
+from agent_executor.ledger.accounting.entry import UsageEntry
 from agent_executor.ledger.accounting.needs import (
     Rows,
     RowsNeeded,
@@ -101,6 +102,14 @@ def find_reservation(
     """Returns a reservation as it is stored."""
     found = _by_keys(connection, RESERVATIONS, (reservation_id,), (organization_id,))
     return next((reservation_of_row(row) for row in found), None)
+
+
+def find_entries(
+    connection: sqlite3.Connection, organization_id: str, entry_ids: Collection[str]
+) -> list[UsageEntry]:
+    """Returns those of these entries that are recorded."""
+    found = _by_keys(connection, ENTRIES, set(entry_ids), (organization_id,))
+    return list({row[0]: entry_of_row(row) for row in found}.values())
 
 
 def ask(connection: sqlite3.Connection, asking: Asking[T]) -> T:

@@ -17,11 +17,13 @@ from agent_executor.ledger.accounting.budget import Budget, BudgetEvent, BudgetS
 from agent_executor.ledger.accounting.card_memory import CardMemory, card_of_body
 from agent_executor.ledger.accounting.command_queue import CommandBatch, CommandQueue
 from agent_executor.ledger.accounting.commands import Command, Outcome
+from agent_executor.ledger.accounting.entry import UsageEntry
 from agent_executor.ledger.accounting.needs import by_organization
 from agent_executor.ledger.accounting.postgres_books import (
     Cards,
     ask,
     carry_out,
+    find_entries,
     find_reservation,
     free_expired,
     lock,
@@ -107,6 +109,13 @@ class PostgresAccountingStore:
 
         with _unstorable_refused():
             return await self._database.writer.submit(write, key=organization_id)
+
+    async def get_entries(self, organization_id: str, entry_ids: Sequence[str]) -> list[UsageEntry]:
+        """See ``AccountingStore``."""
+        with _unstorable_refused():
+            return await self._database.read_statement(
+                lambda connection: find_entries(connection, organization_id, entry_ids)
+            )
 
     async def put_rate_card(self, card: RateCard, source: str) -> None:
         """See ``AccountingStore``."""

@@ -14,11 +14,13 @@ from agent_executor.ledger.accounting.budget import Budget, BudgetEvent, BudgetS
 from agent_executor.ledger.accounting.card_memory import CardMemory, card_of_body
 from agent_executor.ledger.accounting.command_queue import CommandBatch, CommandQueue
 from agent_executor.ledger.accounting.commands import Command, Outcome
+from agent_executor.ledger.accounting.entry import UsageEntry
 from agent_executor.ledger.accounting.reservation import Reservation
 from agent_executor.ledger.accounting.sqlite_books import (
     Cards,
     ask,
     carry_out,
+    find_entries,
     find_reservation,
     free_expired,
 )
@@ -71,6 +73,12 @@ class SqliteAccountingStore:
             return find_reservation(connection, organization_id, reservation_id)
 
         return await self._write(write)
+
+    async def get_entries(self, organization_id: str, entry_ids: Sequence[str]) -> list[UsageEntry]:
+        """See ``AccountingStore``."""
+        return await self._database.read(
+            lambda connection: find_entries(connection, organization_id, entry_ids)
+        )
 
     async def put_rate_card(self, card: RateCard, source: str) -> None:
         """See ``AccountingStore``."""

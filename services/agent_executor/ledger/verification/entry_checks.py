@@ -13,9 +13,8 @@ from agent_executor.ledger.accounting.entry import UsageEntry
 from agent_executor.ledger.accounting.needs import Scope, scope_keys
 from agent_executor.ledger.accounting.token_usage import TokenCounts
 from agent_executor.ledger.accounting.window import window_at
-from agent_executor.ledger.money import NanoUsd
 from agent_executor.ledger.prices.rate_card import RateCard
-from agent_executor.ledger.verification.difference import Difference
+from agent_executor.ledger.verification.difference import Difference, DifferenceKind
 
 HOUR_MS: Final = 3_600_000
 
@@ -185,13 +184,11 @@ def check_chain(
             derived = card.cost(usage) - cost_nano_usd
             if derived != entry.cost_nano_usd:
                 yield _of_entry(entry, "cost", str(entry.cost_nano_usd), str(derived))
-        cost_nano_usd += NanoUsd(entry.cost_nano_usd)
+        cost_nano_usd += entry.cost_nano_usd
 
 
-def _of_entry(entry: UsageEntry, kind: str, stored: str, derived: str) -> Difference:
-    return msgspec.convert(
-        (entry.organization_id, kind, f"entry {entry.id!r}", stored, derived), Difference
-    )
+def _of_entry(entry: UsageEntry, kind: DifferenceKind, stored: str, derived: str) -> Difference:
+    return Difference(entry.organization_id, kind, f"entry {entry.id!r}", stored, derived)
 
 
 def _who(key: RollupKey) -> str:

@@ -63,7 +63,7 @@ def open_postgres(database_url: str) -> Iterator[LedgerRows]:
             ledger = _PostgresRows(runner, connection)
             _check_revision(ledger)
             yield ledger
-        except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             # The text of the error may hold the URL, and that the password.
             raise UnavailableError(
                 f"The PostgreSQL database cannot be read ({type(error).__name__})."
@@ -76,7 +76,10 @@ def open_postgres(database_url: str) -> Iterator[LedgerRows]:
 async def _connect(database_url: str) -> Any:
     import asyncpg
 
-    connection = await asyncpg.connect(database_url, timeout=_CONNECT_TIMEOUT_SECONDS)
+    try:
+        connection = await asyncpg.connect(database_url, timeout=_CONNECT_TIMEOUT_SECONDS)
+    except ValueError as error:
+        raise UnavailableError("The database's URL is none.") from error
     await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
     return connection
 
