@@ -139,8 +139,16 @@ USAGE_ENTRIES: Final = Table(
     UniqueConstraint("organization_id", "id", name="usage_entries_by_id"),
     sqlite_strict=True,
 )
+# Entries are listed and exported by when they occurred, whoever's they are.
 Index("usage_entries_by_time", USAGE_ENTRIES.c.organization_id, USAGE_ENTRIES.c.occurred_at_ms)
-Index("usage_entries_by_run", USAGE_ENTRIES.c.organization_id, USAGE_ENTRIES.c.run_id)
+for _whose in ("run", "agent", "user"):
+    Index(
+        f"usage_entries_by_{_whose}",
+        USAGE_ENTRIES.c.organization_id,
+        USAGE_ENTRIES.c[f"{_whose}_id"],
+        USAGE_ENTRIES.c.occurred_at_ms,
+    )
+Index("usage_entries_by_position", USAGE_ENTRIES.c.organization_id, USAGE_ENTRIES.c.sequence)
 Index(
     "usage_entries_by_corrected",
     USAGE_ENTRIES.c.organization_id,
@@ -149,12 +157,15 @@ Index(
     postgresql_where=USAGE_ENTRIES.c.corrects_entry_id != "",
 )
 
-# The sums of the entries of each hour, kept in the transaction that writes the entries.
+# The sums of the entries of hours and UTC days, kept in the transaction that writes the entries; see
+# accounting/rollup.py.
 USAGE_ROLLUPS: Final = Table(
     "usage_rollups",
     METADATA,
     Column("organization_id", Text, primary_key=True),
-    Column("hour_ms", _LONG, primary_key=True, comment="when the hour of occurred_at_ms began"),
+    Column("detail", Text, primary_key=True, comment="what is told apart: all, agents or users"),
+    Column("span_hours", Integer, primary_key=True, comment="1, or 24 for a UTC day"),
+    Column("start_ms", _LONG, primary_key=True, comment="when the span of occurred_at_ms began"),
     Column("user_id", Text, primary_key=True),
     Column("agent_id", Text, primary_key=True),
     Column("model", Text, primary_key=True),

@@ -267,25 +267,25 @@ def test_entries_are_kept(ledger: Ledger, old_migrations: Path) -> None:
 
 def test_rollups_are_the_sums_of_the_entries(ledger: Ledger, old_migrations: Path) -> None:
     brought_along(ledger, old_migrations)
-    assert ledger.rows("SELECT * FROM usage_rollups ORDER BY organization_id, hour_ms") == [
-        (
-            "acme",
-            NOW_MS - DAY_MS,
-            *("ada", "agent", "model", "", "model_call"),
-            1,
-            1,
-            2,
-            3,
-            4,
-            5,
-            700,
-        ),
-        (
-            *("acme", NOW_MS, "ada", "agent", "model", "", "model_call"),
-            *(2, 11, 20, 30, 40, 50, 9_000_000_000_000_000_300),
-        ),
-        ("other", NOW_MS, *("eve", "agent", "model", "", "model_call"), 1, 1, 0, 0, 0, 0, 10),
+    day_before, day = MIDNIGHT_MS - DAY_MS, MIDNIGHT_MS
+    what, nothing = ("agent", "model", "", "model_call"), ("", "", "", "")
+    sums = {
+        ("acme", day_before, NOW_MS - DAY_MS, "ada"): (1, 1, 2, 3, 4, 5, 700),
+        ("acme", day, NOW_MS, "ada"): (2, 11, 20, 30, 40, 50, 9_000_000_000_000_000_300),
+        ("other", day, NOW_MS, "eve"): (1, 1, 0, 0, 0, 0, 10),
+    }
+    expected = [
+        (organization, *key, *total)
+        for (organization, day_ms, hour_ms, user), total in sums.items()
+        for key in (
+            ("all", 24, day_ms, user, *what),
+            ("agents", 24, day_ms, "", *what),
+            ("agents", 1, hour_ms, "", *what),
+            ("users", 24, day_ms, user, *nothing),
+            ("users", 1, hour_ms, user, *nothing),
+        )
     ]
+    assert sorted(ledger.rows("SELECT * FROM usage_rollups")) == sorted(expected)
 
 
 def test_budgets_and_balances_are_kept(ledger: Ledger, old_migrations: Path) -> None:

@@ -22,7 +22,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from agent_executor.ledger.accounting.book import Rollup, RollupKey
+from agent_executor.ledger.accounting.book import Rollup
 from agent_executor.ledger.accounting.budget import Budget, BudgetEvent, Refusal
 from agent_executor.ledger.accounting.commands import (
     Command,
@@ -40,6 +40,7 @@ from agent_executor.ledger.accounting.commands import (
 )
 from agent_executor.ledger.accounting.entry import UsageEntry
 from agent_executor.ledger.accounting.reservation import Reservation
+from agent_executor.ledger.accounting.rollup import RollupKey
 from agent_executor.ledger.accounting.token_usage import TokenCounts, TokenUsage
 from agent_executor.ledger.accounting.window import Window, window_at
 from agent_executor.ledger.money import NanoUsd
@@ -574,8 +575,16 @@ class Accounting(RuleBasedStateMachine):
         expected: dict[RollupKey, Rollup] = {}
         for one in self.entries.values():
             hour_ms = one.occurred_at_ms // HOUR_MS * HOUR_MS
-            key = (hour_ms, one.user_id, one.agent_id, one.model, one.tool_name, one.kind)
-            expected.setdefault(key, Rollup()).add(one)
+            day_ms = one.occurred_at_ms // DAY_MS * DAY_MS
+            what = (one.agent_id, one.model, one.tool_name, one.kind)
+            for key in (
+                RollupKey("all", 24, day_ms, one.user_id, *what),
+                RollupKey("agents", 24, day_ms, "", *what),
+                RollupKey("agents", 1, hour_ms, "", *what),
+                RollupKey("users", 24, day_ms, one.user_id, "", "", "", ""),
+                RollupKey("users", 1, hour_ms, one.user_id, "", "", "", ""),
+            ):
+                expected.setdefault(key, Rollup()).add(one)
         for opened in self.stores.opened:
             assert self.stores.run(opened.rollups(self.organization)) == expected
 

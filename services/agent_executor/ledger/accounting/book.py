@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
@@ -11,14 +11,10 @@ from agent_executor.ledger.accounting.budget import Budget, BudgetEvent, BudgetS
 from agent_executor.ledger.accounting.entry import UsageEntry
 from agent_executor.ledger.accounting.needs import Rows, Scope, scope_keys
 from agent_executor.ledger.accounting.reservation import Reservation
+from agent_executor.ledger.accounting.rollup import RollupKey, rollup_keys
 from agent_executor.ledger.accounting.window import window_at
 from agent_executor.ledger.money import NanoUsd
 from agent_executor.ledger.prices.rate_card import RateCard
-
-_HOUR_MS: Final = 3_600_000
-
-RollupKey: TypeAlias = tuple[int, str, str, str, str, str]
-"""``hour_ms``, user, agent, model, tool and kind: the primary key of ``usage_rollups``."""
 
 BalanceKey: TypeAlias = tuple[str, int]
 """Budget and ``window_start_ms``: the primary key of ``budget_balances``."""
@@ -288,19 +284,11 @@ class Book:
         self._new_entries.append(entry)
         if entry.corrects_entry_id:
             self.corrections.setdefault(entry.corrects_entry_id, []).append(entry)
-        at_ms = entry.occurred_at_ms
-        key = (
-            at_ms - at_ms % _HOUR_MS,
-            entry.user_id,
-            entry.agent_id,
-            entry.model,
-            entry.tool_name,
-            entry.kind,
-        )
-        rollup = self._rollups.get(key)
-        if rollup is None:
-            rollup = self._rollups[key] = Rollup()
-        rollup.add(entry)
+        for key in rollup_keys(entry):
+            rollup = self._rollups.get(key)
+            if rollup is None:
+                rollup = self._rollups[key] = Rollup()
+            rollup.add(entry)
 
     def changes(self) -> Changes:
         """Returns what has changed since the book was opened."""

@@ -14,13 +14,13 @@ from agent_executor.ledger.accounting.book import (
     Book,
     Changes,
     Rollup,
-    RollupKey,
     StoredBudget,
 )
 from agent_executor.ledger.accounting.budget import Budget, BudgetEvent
 from agent_executor.ledger.accounting.entry import UsageEntry
 from agent_executor.ledger.accounting.needs import Rows, RowsNeeded, Scope, scope_keys
 from agent_executor.ledger.accounting.reservation import Reservation
+from agent_executor.ledger.accounting.rollup import RollupKey
 from agent_executor.ledger.accounting.window import WindowBounds
 from agent_executor.ledger.prices.rate_card import RateCard
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from agent_executor.ledger.accounting.rollup import RollupKey
 from agent_executor.ledger.accounting.rows import (
     BUDGET_NAMES,
     ENTRY_NAMES,
@@ -111,10 +112,7 @@ CHANGING: Final = (
 _BALANCE_NAMES: Final = (
     *("organization_id", "budget_id", "window_start_ms", "settled_nano_usd", "alerted_percent"),
 )
-_ROLLUP_KEY: Final = (
-    "organization_id",
-    *("hour_ms", "user_id", "agent_id", "model", "tool_name", "kind"),
-)
+_ROLLUP_KEY: Final = ("organization_id", *RollupKey._fields)
 _ROLLUP_SUMS: Final = ("entry_count", *TOKEN_NAMES, "cost_nano_usd")
 INSERT_RESERVATIONS: Final = _insert("reservations", RESERVATION_NAMES)
 CHANGE_RESERVATIONS: Final = _update("reservations", ("id",), CHANGING)

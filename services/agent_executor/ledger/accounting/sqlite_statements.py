@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
+from agent_executor.ledger.accounting.rollup import RollupKey
 from agent_executor.ledger.accounting.rows import (
     BUDGET_NAMES,
     ENTRY_NAMES,
@@ -83,10 +84,7 @@ PUT_BALANCE: Final = (
     " alerted_percent) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
     " settled_nano_usd = excluded.settled_nano_usd, alerted_percent = excluded.alerted_percent"
 )
-_ROLLUP_KEY: Final = (
-    "organization_id",
-    *("hour_ms", "user_id", "agent_id", "model", "tool_name", "kind"),
-)
+_ROLLUP_KEY: Final = ("organization_id", *RollupKey._fields)
 _ROLLUP_SUMS: Final = ("entry_count", *TOKEN_NAMES, "cost_nano_usd")
 ADD_TO_ROLLUP: Final = (
     f"{_insert('usage_rollups', (*_ROLLUP_KEY, *_ROLLUP_SUMS))} ON CONFLICT DO UPDATE SET "

@@ -111,7 +111,8 @@ _HELD: Final = f"""
 _SUM: Final = "SELECT CAST(COALESCE(SUM(cost_nano_usd), 0) AS BIGINT)"
 _SUM_OF_HOURS: Final = f"""
     {_SUM} FROM usage_rollups AS r WHERE organization_id = :organization_id
-        AND hour_ms >= :start_ms AND hour_ms < :end_ms AND (:user_id = '' OR user_id = :user_id)
+        AND detail = CASE WHEN :agent_id = '' THEN 'users' ELSE 'agents' END AND span_hours = 1
+        AND start_ms >= :start_ms AND start_ms < :end_ms AND (:user_id = '' OR user_id = :user_id)
         AND (:agent_id = '' OR agent_id = :agent_id)
 """
 _SUM_OF_ENTRIES: Final = f"""
@@ -125,8 +126,8 @@ _SUM_OF_RUN: Final = f"""
         AND (:user_id = '' OR user_id = :user_id) AND (:agent_id = '' OR agent_id = :agent_id)
 """
 _LATER_HOURS: Final = """
-    SELECT DISTINCT hour_ms FROM usage_rollups
-    WHERE organization_id = :organization_id AND hour_ms > :hour_ms
+    SELECT DISTINCT start_ms FROM usage_rollups WHERE organization_id = :organization_id
+        AND detail = 'users' AND span_hours = 1 AND start_ms > :hour_ms
 """
 
 
@@ -225,6 +226,9 @@ def _settled_in(budget: Budget, window: WindowBounds) -> Asking[int]:
     del who["run_id"]
     first_hour_ms = -(-window.start_ms // HOUR_MS) * HOUR_MS
     last_hour_ms = window.end_ms // HOUR_MS * HOUR_MS
+    if budget.user_id and budget.agent_id:
+        # No sum of an hour tells both apart.
+        last_hour_ms = first_hour_ms
     settled_nano_usd = 0
     for statement, start_ms, end_ms in (
         (_SUM_OF_ENTRIES, window.start_ms, first_hour_ms),

@@ -12,7 +12,7 @@ DifferenceKind: TypeAlias = Literal[
 """What differs.
 
 ``balance``: what is settled in a window of a budget. ``reserved``: what is held against a budget.
-``drawn``: what is held of a reservation. ``rollup``: the sums of an hour. ``rate_card``: a card that
+``drawn``: what is held of a reservation. ``rollup``: the sums of a span. ``rate_card``: a card that
 is named. ``cost``: what an entry costs by its card. ``entry``: what an entry of its kind may say.
 """
 

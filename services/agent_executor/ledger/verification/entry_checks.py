@@ -8,15 +8,14 @@ from typing import Final
 
 import msgspec
 
-from agent_executor.ledger.accounting.book import BalanceKey, Rollup, RollupKey, StoredBudget
+from agent_executor.ledger.accounting.book import BalanceKey, Rollup, StoredBudget
 from agent_executor.ledger.accounting.entry import UsageEntry
 from agent_executor.ledger.accounting.needs import Scope, scope_keys
+from agent_executor.ledger.accounting.rollup import DAY_MS, RollupKey, rollup_keys
 from agent_executor.ledger.accounting.token_usage import TokenCounts
 from agent_executor.ledger.accounting.window import window_at
 from agent_executor.ledger.prices.rate_card import RateCard
 from agent_executor.ledger.verification.difference import Difference, DifferenceKind
-
-HOUR_MS: Final = 3_600_000
 
 _NOTHING: Final = "nothing"
 _NO_TOKENS: Final = TokenCounts()
@@ -77,43 +76,40 @@ class BalanceCheck:
 
 
 class RollupCheck:
-    """Sums up each hour of entries that come in the order of their time."""
+    """Sums up each day of entries that come in the order of their time."""
 
     def __init__(self, organization_id: str, stored: Iterator[tuple[RollupKey, Rollup]]) -> None:
         """Begins.
 
         Args:
             organization_id: Whose they are.
-            stored: The sums that are stored, ordered by their hours.
+            stored: The sums that are stored, ordered by when their spans begin.
         """
         self._organization_id = organization_id
         self._stored = stored
         self._next = next(stored, None)
-        self._hour_ms = -1
+        self._day_ms: int | None = None
         self._sums: dict[RollupKey, Rollup] = {}
 
     def add(self, entry: UsageEntry) -> Iterator[Difference]:
-        """Counts an entry; yields what differs in the hours before its own."""
-        hour_ms = entry.occurred_at_ms - entry.occurred_at_ms % HOUR_MS
-        if hour_ms != self._hour_ms:
-            yield from self._compare(hour_ms)
-            self._hour_ms = hour_ms
-        who = (entry.user_id, entry.agent_id, entry.model, entry.tool_name, entry.kind)
-        key = (hour_ms, *who)
-        sums = self._sums.get(key)
-        if sums is None:
-            sums = self._sums[key] = Rollup()
-        sums.add(entry)
+        """Counts an entry; yields what differs in the days before its own."""
+        day_ms = entry.occurred_at_ms // DAY_MS * DAY_MS
+        if day_ms != self._day_ms:
+            yield from self._compare(day_ms)
+            self._day_ms = day_ms
+        for key in rollup_keys(entry):
+            sums = self._sums.get(key)
+            if sums is None:
+                sums = self._sums[key] = Rollup()
+            sums.add(entry)
 
     def end(self) -> Iterator[Difference]:
-        """Yields what differs in the hours that are left."""
+        """Yields what differs in the days that are left."""
         yield from self._compare(None)
 
-    def _compare(self, before_hour_ms: int | None) -> Iterator[Difference]:
+    def _compare(self, before_ms: int | None) -> Iterator[Difference]:
         stored: dict[RollupKey, Rollup] = {}
-        while self._next is not None and (
-            before_hour_ms is None or self._next[0][0] < before_hour_ms
-        ):
+        while self._next is not None and (before_ms is None or self._next[0].start_ms < before_ms):
             stored[self._next[0]] = self._next[1]
             self._next = next(self._stored, None)
         for key in sorted(stored.keys() | self._sums.keys()):
@@ -122,7 +118,7 @@ class RollupCheck:
                 yield Difference(
                     self._organization_id,
                     "rollup",
-                    f"hour from {key[0]}, {_who(key)}",
+                    f"{key.span_hours} h from {key.start_ms} of {key.detail}, {_who(key)}",
                     _sums(was),
                     _sums(derived),
                 )
@@ -194,7 +190,7 @@ def _of_entry(entry: UsageEntry, kind: DifferenceKind, stored: str, derived: str
 def _who(key: RollupKey) -> str:
     names = ("user", "agent", "model", "tool", "kind")
     return ", ".join(
-        f"{name} {value!r}" for name, value in zip(names, key[1:], strict=True) if value
+        f"{name} {value!r}" for name, value in zip(names, key[3:], strict=True) if value
     )
 
 

@@ -10,9 +10,10 @@ from typing import Final
 
 import msgspec
 
-from agent_executor.ledger.accounting.book import Rollup, RollupKey, StoredBudget
+from agent_executor.ledger.accounting.book import Rollup, StoredBudget
 from agent_executor.ledger.accounting.card_memory import card_of_body
 from agent_executor.ledger.accounting.reservation import Reservation
+from agent_executor.ledger.accounting.rollup import RollupKey
 from agent_executor.ledger.accounting.rows import (
     BUDGET_NAMES,
     ENTRY_NAMES,
@@ -62,10 +63,9 @@ _BALANCES: Final = (
 _ENTRIES: Final = (
     f"SELECT {', '.join(ENTRY_NAMES)} FROM usage_entries {_OWN} ORDER BY occurred_at_ms"
 )
-_ROLLUP_KEY: Final = ("hour_ms", "user_id", "agent_id", "model", "tool_name", "kind")
 _ROLLUPS: Final = (
-    f"SELECT {', '.join((*_ROLLUP_KEY, 'entry_count', *TOKEN_NAMES, 'cost_nano_usd'))}"
-    f" FROM usage_rollups {_OWN} ORDER BY hour_ms"
+    f"SELECT {', '.join((*RollupKey._fields, 'entry_count', *TOKEN_NAMES, 'cost_nano_usd'))}"
+    f" FROM usage_rollups {_OWN} ORDER BY start_ms"
 )
 _CHAINS: Final = f"""
     SELECT {", ".join(f"it.{name}" for name in ENTRY_NAMES)},
@@ -190,8 +190,8 @@ class _Verification:
 
     def _rollups(self, organization_id: str) -> Iterator[tuple[RollupKey, Rollup]]:
         for row in self._ledger.rows(_ROLLUPS, {"organization_id": organization_id}):
-            hour_ms, user, agent, model, tool, kind, *sums = row
-            yield (hour_ms, user, agent, model, tool, kind), Rollup(*sums)
+            width = len(RollupKey._fields)
+            yield RollupKey(*row[:width]), Rollup(*row[width:])
 
     def _of_chains(self, organization_id: str) -> Iterator[Difference]:
         rows = self._ledger.rows(_CHAINS, {"organization_id": organization_id})

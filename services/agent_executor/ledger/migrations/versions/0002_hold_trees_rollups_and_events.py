@@ -25,6 +25,7 @@ TOKENS = (
     "cache_creation_input_tokens_1h",
 )
 ENTRY_IDS = ("organization_id", "id", "kind", "user_id", "agent_id", "run_id", "model", "tool_name")
+WHAT = ("agent_id", "model", "tool_name", "kind")
 HOUR_MS = 3_600_000
 
 
@@ -193,8 +194,12 @@ def _replace_usage_entries() -> None:
             "SELECT setval('usage_entries_sequence', "
             "(SELECT COALESCE(MAX(sequence), 0) + 1 FROM usage_entries), false)"
         )
-    for name, column in (("time", "occurred_at_ms"), ("run", "run_id")):
-        _index(f"usage_entries_by_{name}", "usage_entries", ["organization_id", column])
+    for name, columns in (
+        ("time", ["occurred_at_ms"]),
+        *((whose, [f"{whose}_id", "occurred_at_ms"]) for whose in ("run", "agent", "user")),
+        ("position", ["sequence"]),
+    ):
+        _index(f"usage_entries_by_{name}", "usage_entries", ["organization_id", *columns])
     _index(
         "usage_entries_by_corrected",
         "usage_entries",
@@ -222,17 +227,24 @@ def _create_rollups() -> None:
     _create(
         "usage_rollups",
         *_key("organization_id"),
-        sa.Column("hour_ms", LONG, primary_key=True),
-        *_key("user_id", "agent_id", "model", "tool_name", "kind"),
+        *_key("detail"),
+        sa.Column("span_hours", sa.Integer, primary_key=True),
+        sa.Column("start_ms", LONG, primary_key=True),
+        *_key("user_id", *WHAT),
         *_longs("entry_count", *TOKENS, "cost_nano_usd"),
     )
     sums = ", ".join(f"SUM({name})" for name in (*TOKENS, "cost_nano_usd"))
-    hour = f"occurred_at_ms - occurred_at_ms % {HOUR_MS}"
-    op.execute(
-        f"INSERT INTO usage_rollups SELECT organization_id, {hour}, user_id, agent_id, model,"  # noqa: S608 -- names of this file
-        f" tool_name, kind, COUNT(*), {sums} FROM usage_entries"
-        f" GROUP BY organization_id, {hour}, user_id, agent_id, model, tool_name, kind"
-    )
+    for detail, span_hours in (
+        *(("all", 24), ("agents", 24), ("agents", 1), ("users", 24), ("users", 1)),
+    ):
+        start = f"occurred_at_ms - occurred_at_ms % {span_hours * HOUR_MS}"
+        told_apart = {"all": ("user_id", *WHAT), "agents": WHAT, "users": ("user_id",)}[detail]
+        values = (name if name in told_apart else "''" for name in ("user_id", *WHAT))
+        op.execute(
+            f"INSERT INTO usage_rollups SELECT organization_id, '{detail}', {span_hours}, {start},"  # noqa: S608 -- names of this file
+            f" {', '.join(values)}, COUNT(*), {sums} FROM usage_entries"
+            f" GROUP BY organization_id, {start}, {', '.join(told_apart)}"
+        )
 
 
 def _replace_budgets() -> None:
