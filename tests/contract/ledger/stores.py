@@ -13,8 +13,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 import pytest
 
-from agent_executor.ledger.accounting.book import Rollup, RollupKey
+from agent_executor.ledger.accounting.book import Rollup
 from agent_executor.ledger.accounting.memory_ledger import MemoryLedger
+from agent_executor.ledger.accounting.rollup import RollupKey
 from agent_executor.ledger.accounting.rows import TOKEN_NAMES
 from agent_executor.ledger.accounting.store import AccountingStore
 from agent_executor.ledger.accounting.store_memory import MemoryAccountingStore
@@ -30,9 +31,8 @@ ADAPTERS = ("memory", "sqlite", "postgres")
 
 Rollups: TypeAlias = dict[RollupKey, Rollup]
 
-ROLLUP_KEY = ("hour_ms", "user_id", "agent_id", "model", "tool_name", "kind")
 ROLLUPS = f"""
-    SELECT {", ".join((*ROLLUP_KEY, "entry_count", *TOKEN_NAMES, "cost_nano_usd"))}
+    SELECT {", ".join((*RollupKey._fields, "entry_count", *TOKEN_NAMES, "cost_nano_usd"))}
     FROM usage_rollups WHERE organization_id =
 """
 
@@ -111,8 +111,8 @@ def open_postgres(database_url: str) -> OpenedStore:
 
 def rollups_of(rows: list[Any]) -> Rollups:
     """Returns rows of the table as the core has them."""
-    width = len(ROLLUP_KEY)
-    return {tuple(row)[:width]: Rollup(*tuple(row)[width:]) for row in rows}
+    width = len(RollupKey._fields)
+    return {RollupKey(*tuple(row)[:width]): Rollup(*tuple(row)[width:]) for row in rows}
 
 
 async def check_verified(database: Path | str) -> None:

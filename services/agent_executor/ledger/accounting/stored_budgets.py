@@ -17,6 +17,7 @@ from agent_executor.ledger.accounting.budget import (
     BudgetPosition,
     BudgetStatus,
 )
+from agent_executor.ledger.accounting.rollup import HOUR_MS, RollupDetail
 from agent_executor.ledger.accounting.rows import (
     BUDGET_NAMES,
     EVENT_NAMES,
@@ -33,8 +34,6 @@ T = TypeVar("T")
 Values: TypeAlias = dict[str, Any]
 Asking: TypeAlias = Generator[tuple[str, Values], Sequence[Sequence[Any]], T]
 """Yields statements with their values, is sent the rows of each, and returns a value."""
-
-HOUR_MS: Final = 3_600_000
 
 
 def _insert(table: str, names: Sequence[str]) -> str:
@@ -109,9 +108,9 @@ _HELD: Final = f"""
     )
 """  # noqa: S608 -- see above
 _SUM: Final = "SELECT CAST(COALESCE(SUM(cost_nano_usd), 0) AS BIGINT)"
-_SUM_OF_HOURS: Final = f"""
+_SUM_OF_SPANS: Final = f"""
     {_SUM} FROM usage_rollups AS r WHERE organization_id = :organization_id
-        AND detail = CASE WHEN :agent_id = '' THEN 'users' ELSE 'agents' END AND span_hours = 1
+        AND detail = :detail AND span_hours = :span_hours
         AND start_ms >= :start_ms AND start_ms < :end_ms AND (:user_id = '' OR user_id = :user_id)
         AND (:agent_id = '' OR agent_id = :agent_id)
 """
@@ -218,27 +217,34 @@ def _insert_budget(budget: Budget, now_ms: int) -> Asking[StoredBudget]:
 
 
 def _settled_in(budget: Budget, window: WindowBounds) -> Asking[int]:
-    """Returns the sum of the entries of a window; of whole hours the sums are there already."""
+    """Returns the sum of the entries of a window; of whole spans of time it is there already."""
     who = _who(budget)
     if budget.run_id:
         bounds = {"start_ms": window.start_ms, "end_ms": window.end_ms}
         return int((yield _SUM_OF_RUN, {**who, **bounds})[0][0])
     del who["run_id"]
-    first_hour_ms = -(-window.start_ms // HOUR_MS) * HOUR_MS
-    last_hour_ms = window.end_ms // HOUR_MS * HOUR_MS
-    if budget.user_id and budget.agent_id:
-        # No sum of an hour tells both apart.
-        last_hour_ms = first_hour_ms
+    detail, span_hours = _spans(budget)
+    span_ms = span_hours * HOUR_MS
+    spans = {"detail": detail, "span_hours": span_hours}
+    first_ms = -(-window.start_ms // span_ms) * span_ms
+    last_ms = max(window.end_ms // span_ms * span_ms, first_ms)
     settled_nano_usd = 0
-    for statement, start_ms, end_ms in (
-        (_SUM_OF_ENTRIES, window.start_ms, first_hour_ms),
-        (_SUM_OF_HOURS, first_hour_ms, last_hour_ms),
-        (_SUM_OF_ENTRIES, last_hour_ms, window.end_ms),
+    for statement, start_ms, end_ms, more in (
+        (_SUM_OF_ENTRIES, window.start_ms, min(first_ms, window.end_ms), {}),
+        (_SUM_OF_SPANS, first_ms, last_ms, spans),
+        (_SUM_OF_ENTRIES, last_ms, window.end_ms, {}),
     ):
         if start_ms < end_ms:
-            values = {**who, "start_ms": start_ms, "end_ms": end_ms}
+            values = {**who, **more, "start_ms": start_ms, "end_ms": end_ms}
             settled_nano_usd += (yield statement, values)[0][0]
     return settled_nano_usd
+
+
+def _spans(budget: Budget) -> tuple[RollupDetail, int]:
+    """Returns the finest roll-ups that tell apart what a budget does, and have few rows."""
+    if budget.user_id and budget.agent_id:
+        return "all", 24
+    return ("agents" if budget.agent_id else "users"), 1
 
 
 def _find(organization_id: str, budget_id: str) -> Asking[StoredBudget | None]:
