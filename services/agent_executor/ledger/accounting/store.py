@@ -14,6 +14,7 @@ import msgspec
 
 from agent_executor.ledger.accounting.budget import Budget, BudgetEvent, BudgetStatus
 from agent_executor.ledger.accounting.commands import Command, Outcome
+from agent_executor.ledger.accounting.entry import UsageEntry
 from agent_executor.ledger.accounting.reservation import Reservation
 from agent_executor.ledger.prices.rate_card import RateCard
 
@@ -53,6 +54,12 @@ class AccountingStore(Protocol):
         self, organization_id: str, reservation_id: str, now_ms: int
     ) -> Reservation | None:
         """Returns a reservation as it stands at a time, expired holds freed; None if there is none."""
+        ...
+
+    async def get_entries(
+        self, organization_id: str, entry_ids: Sequence[str]
+    ) -> list[UsageEntry]:
+        """Returns those of these entries that are recorded, in no order; at most 1,000 ids a call."""
         ...
 
     async def put_rate_card(self, card: RateCard, source: str) -> None:

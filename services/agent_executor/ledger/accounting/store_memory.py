@@ -15,6 +15,7 @@ from agent_executor.ledger.accounting.budget import (
 )
 from agent_executor.ledger.accounting.commands import Command, Outcome
 from agent_executor.ledger.accounting.decide import carry_out
+from agent_executor.ledger.accounting.entry import UsageEntry
 from agent_executor.ledger.accounting.hold_tree import free_expired
 from agent_executor.ledger.accounting.memory_ledger import MemoryLedger, MemoryOrganization
 from agent_executor.ledger.accounting.needs import (
@@ -60,6 +61,13 @@ class MemoryAccountingStore:
     ) -> Reservation | None:
         """See ``AccountingStore``."""
         return self._current(organization_id, now_ms).reservations.get(reservation_id)
+
+    async def get_entries(
+        self, organization_id: str, entry_ids: Sequence[str]
+    ) -> list[UsageEntry]:
+        """See ``AccountingStore``."""
+        recorded = self._ledger.organizations[organization_id].entries_by_id
+        return [recorded[one] for one in entry_ids if one in recorded]
 
     async def put_rate_card(self, card: RateCard, source: str) -> None:
         """See ``AccountingStore``. The source is not kept: it could not be asked for."""
