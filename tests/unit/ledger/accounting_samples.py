@@ -122,6 +122,21 @@ def tool_entry(entry_id: str = "tool-1", fee_nano_usd: int = 0, **changes: Any) 
     )
 
 
+def adjustment(entry_id: str, cost_nano_usd: int, **changes: Any) -> UsageEntry:
+    """Returns an amount without usage."""
+    return priced(
+        entry_id,
+        cost_nano_usd,
+        **{
+            "kind": "adjustment",
+            "model": "",
+            "usage": TokenCounts(),
+            "rate_card_id": "",
+            **changes,
+        },
+    )
+
+
 def budget(budget_id: str = "all", limit_nano_usd: int = 1_000, **changes: Any) -> Budget:
     """Returns a budget of the whole organization without an end."""
     return msgspec.structs.replace(

@@ -167,9 +167,11 @@ class MemoryLedger:
         self.organizations[book.organization_id].write(changes)
         self.add_events(changes.events)
 
-    def add_events(self, events: Iterable[BudgetEvent]) -> None:
-        """Adds events and gives them ids."""
+    def add_events(self, events: Iterable[BudgetEvent]) -> tuple[BudgetEvent, ...]:
+        """Adds events and returns them with the ids that they are given."""
+        added = []
         for event in events:
             self.newest_event_id += 1
-            kept = self.organizations[event.organization_id].events
-            kept.append(msgspec.structs.replace(event, id=self.newest_event_id))
+            added.append(msgspec.structs.replace(event, id=self.newest_event_id))
+            self.organizations[event.organization_id].events.append(added[-1])
+        return tuple(added)

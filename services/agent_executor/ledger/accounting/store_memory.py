@@ -100,8 +100,8 @@ class MemoryAccountingStore:
         events = position.events(left_before, balance.alerted_percent, "", now_ms)
         balance.alerted_percent = max(balance.alerted_percent, *(one.percent for one in events), 0)
         organization.put_budget(stored, window.start_ms, balance)
-        self._ledger.add_events(events)
-        return BudgetPut(_status(organization, stored, now_ms), tuple(events))
+        added = self._ledger.add_events(events)
+        return BudgetPut(_status(organization, stored, now_ms), added)
 
     async def get_budget(
         self, organization_id: str, budget_id: str, now_ms: int
