@@ -44,9 +44,14 @@ class AccountingStore(Protocol):
     async def apply(self, commands: Sequence[Command], now_ms: int) -> list[Outcome]:
         """Carries commands out in their order and returns the outcome of each.
 
-        Each command takes effect wholly or not at all, and sees what those before it did; together
-        they are one transaction. Holds that have expired at ``now_ms`` are freed first. Commands of
-        several organizations may be mixed.
+        Each command takes effect wholly or not at all, and sees what those before it did; those of
+        one organization are one transaction. Holds that have expired at ``now_ms``, or at the
+        ``now_ms`` of a concurrent call, are freed first. Commands of several organizations may be
+        mixed; if one organization's cannot be carried out, those of others may have been.
+
+        Raises:
+            InvalidArgumentError: An entry costs more than an entry can, or a text cannot be stored.
+            UnavailableError: The storage failed.
         """
         ...
 
@@ -56,9 +61,7 @@ class AccountingStore(Protocol):
         """Returns a reservation as it stands at a time, expired holds freed; None if there is none."""
         ...
 
-    async def get_entries(
-        self, organization_id: str, entry_ids: Sequence[str]
-    ) -> list[UsageEntry]:
+    async def get_entries(self, organization_id: str, entry_ids: Sequence[str]) -> list[UsageEntry]:
         """Returns those of these entries that are recorded, in no order; at most 1,000 ids a call."""
         ...
 

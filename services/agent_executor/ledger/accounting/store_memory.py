@@ -62,9 +62,7 @@ class MemoryAccountingStore:
         """See ``AccountingStore``."""
         return self._current(organization_id, now_ms).reservations.get(reservation_id)
 
-    async def get_entries(
-        self, organization_id: str, entry_ids: Sequence[str]
-    ) -> list[UsageEntry]:
+    async def get_entries(self, organization_id: str, entry_ids: Sequence[str]) -> list[UsageEntry]:
         """See ``AccountingStore``."""
         recorded = self._ledger.organizations[organization_id].entries_by_id
         return [recorded[one] for one in entry_ids if one in recorded]
