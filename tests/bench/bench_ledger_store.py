@@ -34,7 +34,6 @@ from agent_executor.storage.sqlite import SqliteDatabase
 from tests.postgres import PostgresServer
 from tests.unit.ledger.accounting_samples import (
     CARD,
-    MINUTE_MS,
     NOW_MS,
     ORGANIZATION,
     budget,
@@ -83,7 +82,7 @@ class Numbers:
         return [Reserve(one, CARD) for one in holds], [Settle(one, CARD) for one in entries]
 
     def _at(self, number: int) -> int:
-        return NOW_MS + number % 60 * MINUTE_MS
+        return NOW_MS + number
 
 
 NUMBERS = Numbers()
