@@ -18,6 +18,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
@@ -59,7 +60,7 @@ class Numbers:
     def __init__(self) -> None:
         self._numbers = itertools.count()
 
-    def _who(self, number: int) -> dict[str, object]:
+    def _who(self, number: int) -> dict[str, Any]:
         return {
             "user_id": f"user-{number % USERS}",
             "agent_id": f"agent-{number % AGENTS}",
@@ -94,7 +95,7 @@ async def sqlite_store() -> AsyncIterator[tuple[AccountingStore, Run]]:
         path = Path(folder) / "ledger.sqlite3"
         upgrade(path, MIGRATIONS)
         database = SqliteDatabase(path)
-        await database.writer.submit(lambda connection: connection.execute(CREATE_BARE) and None)
+        await database.writer.submit(lambda connection: connection.execute(CREATE_BARE).rowcount)
 
         async def insert(batch: Batch) -> None:
             rows = [row_of_entry(entry_of(command)) for command in batch]
