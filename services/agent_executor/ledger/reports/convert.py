@@ -7,7 +7,7 @@ from typing import Any, Final, TypeAlias, cast
 from agent_executor.api.ledger.v1 import usage_service_pb2
 from agent_executor.ledger.accounting.token_usage import TokenCounts
 from agent_executor.ledger.money import to_usd
-from agent_executor.ledger.reports.export import ExportFormat
+from agent_executor.ledger.reports.exports import ExportFormat
 from agent_executor.ledger.reports.reports import EntryPage, SummaryPage
 from agent_executor.ledger.reports.usage_query import (
     Dimension,

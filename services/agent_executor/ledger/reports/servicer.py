@@ -7,7 +7,7 @@ from contextlib import aclosing
 
 from google.api import httpbody_pb2
 
-from agent_executor.api.ledger.v1 import usage_service_pb2
+from agent_executor.api.ledger.v1 import usage_service_pb2, usage_service_pb2_grpc
 from agent_executor.ledger.reports.convert import (
     entries_to_proto,
     entry_filter,
@@ -16,13 +16,13 @@ from agent_executor.ledger.reports.convert import (
     summaries_to_proto,
     summary_query,
 )
-from agent_executor.ledger.reports.export import CONTENT_TYPE, UsageExports
+from agent_executor.ledger.reports.exports import CONTENT_TYPE, UsageExports
 from agent_executor.ledger.reports.reports import UsageReports
 from agent_executor.serving.interceptors import Context
 from agent_executor.serving.security import current_security_context
 
 
-class ReportsServicer:
+class ReportsServicer(usage_service_pb2_grpc.UsageServiceServicer):
     """The part of UsageService that asks; ``UsageServicer`` has the rest.
 
     See ``protos/agent_executor/api/ledger/v1/usage_service.proto``.

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 from agent_executor.ledger.accounting.entry import UsageEntry
-from agent_executor.ledger.prices.rate_card import RateCard
 from agent_executor.ledger.reports.usage_query import (
     EntryFilter,
     EntryPlace,
@@ -90,8 +89,4 @@ class ReportStore(Protocol):
 
         None if the ledger knows nothing of the run. Reservations are as they stand at ``now_ms``.
         """
-        ...
-
-    async def get_rate_card(self, rate_card_id: str) -> RateCard | None:
-        """Returns a card that entries name, or None if none of this id was stored."""
         ...

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from typing import Protocol
 
 import msgspec
 
 from agent_executor.ledger.accounting.entry import UsageEntry
-from agent_executor.ledger.accounting.reservation import Reservation
+from agent_executor.ledger.accounting.memory_ledger import MemoryLedger
 from agent_executor.ledger.money import NanoUsd
-from agent_executor.ledger.prices.rate_card import RateCard
 from agent_executor.ledger.reports.time_zones import Offset, label, offsets
 from agent_executor.ledger.reports.usage_query import (
     SUMS,
@@ -26,22 +24,6 @@ from agent_executor.ledger.reports.usage_query import (
 )
 
 
-class MemoryLedger(Protocol):
-    """What is read of ``MemoryAccountingStore``."""
-
-    def entries_of(self, organization_id: str) -> Sequence[UsageEntry]:
-        """Returns the entries in the order of their writing; the first has position 1."""
-        ...
-
-    def reservations_of(self, organization_id: str) -> Iterable[Reservation]:
-        """Returns the reservations as they are stored."""
-        ...
-
-    async def get_rate_card(self, rate_card_id: str) -> RateCard | None:
-        """Returns a card, or None if none of this id was stored."""
-        ...
-
-
 class MemoryReportStore:
     """``ReportStore`` on what is in memory."""
 
@@ -50,7 +32,7 @@ class MemoryReportStore:
 
     async def newest_position(self, organization_id: str) -> int:
         """See ``ReportStore``."""
-        return len(self._ledger.entries_of(organization_id))
+        return len(self._ledger.organizations[organization_id].entries)
 
     async def entries(
         self,
@@ -101,12 +83,12 @@ class MemoryReportStore:
         self, organization_id: str, run_id: str, now_ms: int, limit: int
     ) -> RunCost | None:
         """See ``ReportStore``."""
-        every = self._ledger.entries_of(organization_id)
+        every = self._ledger.organizations[organization_id].entries
         placed = self._placed(organization_id, EntryFilter(run_id=run_id), len(every))
         entries = [one.entry for one in placed]
         holds = [
             one.as_of(now_ms)
-            for one in self._ledger.reservations_of(organization_id)
+            for one in self._ledger.organizations[organization_id].reservations.values()
             if one.run_id == run_id
         ]
         if not entries and not holds:
@@ -131,15 +113,11 @@ class MemoryReportStore:
             ),
         )
 
-    async def get_rate_card(self, rate_card_id: str) -> RateCard | None:
-        """See ``ReportStore``."""
-        return await self._ledger.get_rate_card(rate_card_id)
-
     def _placed(
         self, organization_id: str, entry_filter: EntryFilter, up_to_position: int
     ) -> list[PlacedEntry]:
         """Returns the entries that are meant, oldest first."""
-        written = self._ledger.entries_of(organization_id)[:up_to_position]
+        written = self._ledger.organizations[organization_id].entries[:up_to_position]
         found = (
             PlacedEntry(position, entry)
             for position, entry in enumerate(written, 1)

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
-import msgspec
-from sqlalchemy import select
 
 from agent_executor.ledger.accounting.entry import UsageEntry
 from agent_executor.ledger.money import NanoUsd
-from agent_executor.ledger.prices.rate_card import RateCard
 from agent_executor.ledger.reports.entries_sql import (
     entries_statement,
     extent_statement,
@@ -35,14 +32,12 @@ from agent_executor.ledger.reports.usage_query import (
     SummaryRows,
     UsageSummary,
 )
-from agent_executor.ledger.tables import RATE_CARDS
 from agent_executor.storage.statements import Row, StatementRunner
 
 SCAN_ENTRIES: Final = 500
 
 # Larger than any position.
 _ALL: Final = 2**62
-_decode_card: Final = msgspec.json.Decoder(RateCard).decode
 
 
 class SqlReportStore:
@@ -140,12 +135,6 @@ class SqlReportStore:
             estimated_nano_usd=NanoUsd(int(estimated[0]["nano_usd"])),
             reserved_nano_usd=NanoUsd(int(reserved[0]["nano_usd"])),
         )
-
-    async def get_rate_card(self, rate_card_id: str) -> RateCard | None:
-        """See ``ReportStore``."""
-        statement = select(RATE_CARDS.c.body).where(RATE_CARDS.c.id == rate_card_id)
-        [rows] = await self._runner.run(statement)
-        return _decode_card(rows[0]["body"]) if rows else None
 
     async def _span(
         self, organization_id: str, entry_filter: EntryFilter
