@@ -76,8 +76,8 @@ class UsageExports:
             yield _take(text)
 
 
-# What a spreadsheet may take for the beginning of a formula, and what marks that it is none.
-_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "'")
+# What a spreadsheet may take for the beginning of a formula, also in full width; and the mark itself.
+_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", *"\uff1d\uff0b\uff0d\uff20", "'")
 
 
 def _cell(value: Cell) -> str | int:

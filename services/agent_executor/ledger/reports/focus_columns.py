@@ -115,7 +115,9 @@ def _category(entry: UsageEntry) -> str:
 def _description(entry: UsageEntry) -> str:
     if entry.description:
         return entry.description
-    about = [part for part in (entry.model or entry.tool_name, entry.processing, entry.speed) if part]
+    about = [
+        part for part in (entry.model or entry.tool_name, entry.processing, entry.speed) if part
+    ]
     kind = _DESCRIPTIONS[entry.kind]
     return f"{kind}: {', '.join(about)}" if about else kind
 

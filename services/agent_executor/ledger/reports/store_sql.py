@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
-
 from agent_executor.ledger.accounting.entry import UsageEntry
 from agent_executor.ledger.money import NanoUsd
 from agent_executor.ledger.reports.entries_sql import (

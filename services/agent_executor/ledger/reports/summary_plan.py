@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import msgspec
 
-from agent_executor.ledger.reports.time_zones import DAY_MS, HOUR_MS, Offset, offsets
+from agent_executor.ledger.accounting.rollup import DAY_MS, HOUR_MS, RollupDetail
+from agent_executor.ledger.reports.time_zones import Offset, offsets
 from agent_executor.ledger.reports.usage_query import SummaryQuery, TimeBucket
 
 Span = tuple[int, int]
@@ -17,6 +18,7 @@ class SummaryPlan(msgspec.Struct, frozen=True):
     """Parts that together are a span of time, each summed up from what has the fewest rows.
 
     Attributes:
+        detail: Of which sums days and hours are taken.
         bucket: What times are grouped by; None: by nothing.
         zone_offsets: What clocks show in the span; irrelevant without a bucket.
         days: UTC days that are taken whole.
@@ -27,6 +29,7 @@ class SummaryPlan(msgspec.Struct, frozen=True):
         splits_hours: Whether even an hour may belong to two groups.
     """
 
+    detail: RollupDetail
     bucket: TimeBucket | None
     zone_offsets: tuple[Offset, ...]
     days: Span | None
@@ -34,6 +37,11 @@ class SummaryPlan(msgspec.Struct, frozen=True):
     entries: tuple[Span, ...]
     moves_hours: bool
     splits_hours: bool
+
+    @property
+    def has_hours(self) -> bool:
+        """Whether there are sums of hours that tell enough apart."""
+        return self.detail != "all"
 
     @property
     def rolled_up(self) -> Span | None:
@@ -46,25 +54,32 @@ class SummaryPlan(msgspec.Struct, frozen=True):
 
 def plan(query: SummaryQuery, start_ms: int, end_ms: int) -> SummaryPlan:
     """Returns from where the entries from ``start_ms`` until before ``end_ms`` are summed up."""
-    bucket = query.bucket
+    span, bucket, detail = (start_ms, end_ms), query.bucket, _detail(query)
     zone_offsets = offsets(query.time_zone, start_ms, end_ms) if bucket else ()
     splits_hours = any(one.offset_ms % HOUR_MS for one in zone_offsets)
-    hours = _whole((start_ms, end_ms), HOUR_MS)
-    days = _whole((start_ms, end_ms), DAY_MS) if bucket != "hour" else None
-    if splits_hours:
-        # At the edges of the days it is not worth a distinction.
-        hours = days
-    if query.names_runs or hours is None:
+    days = _whole(span, DAY_MS) if bucket != "hour" else None
+    # Where hours cannot be had, or might be split, the edges of the days are summed up one by one.
+    hours = _whole(span, HOUR_MS) if detail != "all" and not splits_hours else days
+    if query.names_runs:
         days = hours = None
     return SummaryPlan(
+        detail=detail,
         bucket=bucket,
         zone_offsets=zone_offsets,
         days=days,
         hours=tuple(_without(hours, days)) if hours else (),
-        entries=tuple(_without((start_ms, end_ms), hours)),
+        entries=tuple(_without(span, hours)),
         moves_hours=any(one.offset_ms for one in zone_offsets),
         splits_hours=splits_hours,
     )
+
+
+def _detail(query: SummaryQuery) -> RollupDetail:
+    """Returns which sums tell apart what is asked for, and no more than they must."""
+    asked = {*query.group_by, *query.entry_filter.dimensions}
+    if asked.isdisjoint(("agent", "model", "tool", "kind")):
+        return "users"
+    return "all" if "user" in asked else "agents"
 
 
 def whole_days(first_ms: int, last_ms: int) -> Span:

@@ -28,10 +28,10 @@ from sqlalchemy import (
     union_all,
 )
 
+from agent_executor.ledger.accounting.rollup import DAY_MS, HOUR_MS
 from agent_executor.ledger.reports.clock_text import clock_text
 from agent_executor.ledger.reports.entries_sql import matching
 from agent_executor.ledger.reports.summary_plan import Span, SummaryPlan
-from agent_executor.ledger.reports.time_zones import DAY_MS, HOUR_MS, NOON_MS
 from agent_executor.ledger.reports.usage_query import SUMS, Dimension, SummaryQuery
 from agent_executor.ledger.tables import USAGE_ENTRIES, USAGE_ROLLUPS
 
@@ -45,6 +45,7 @@ COLUMNS: Final[dict[Dimension, str]] = {
 }
 IS_TOTAL: Final = "is_total"
 _LONG: Final = BigInteger()
+_NOON_MS: Final = 12 * HOUR_MS
 # A whole number of days, and enough of them that no time is negative: both databases would round it
 # towards zero and not down.
 _FAR_MS: Final = 1_000_000 * DAY_MS
@@ -145,8 +146,7 @@ class _Parts:
         rows = (
             select(*keys, *(func.sum(table.c[name]).label(name) for name in SUMS))
             .where(
-                self._matching(table),
-                table.c.span_hours == span_hours,
+                self._rolled_up(span_hours),
                 table.c.start_ms >= span[0],
                 table.c.start_ms < span[1],
             )
@@ -155,32 +155,32 @@ class _Parts:
         )
         time_ms = literal(0, _LONG)
         if self._plan.bucket:
-            time_ms = rows.c.start_ms + (NOON_MS if span_hours > 1 else 0)
+            time_ms = rows.c.start_ms + (_NOON_MS if span_hours > 1 else 0)
         return self._sum(rows, self._label(time_ms), 1, grouped=True)
 
     def _moved(self, span: Span) -> Iterator[Select[Any]]:
         """What is to be moved from the group of a UTC day's noon to where it belongs."""
         moved = self._moved_hours(span)
         rollups, entries = USAGE_ROLLUPS, USAGE_ENTRIES
-        hour = and_(
-            self._matching(rollups),
-            rollups.c.span_hours == 1,
-            rollups.c.start_ms == moved.c.hour_ms,
-        )
-        yield self._sum(rollups, moved.c.noon_label, -1).select_from(moved.join(rollups, hour))
-        whole = self._sum(rollups, moved.c.label, 1).select_from(moved.join(rollups, hour))
-        if not self._plan.splits_hours:
-            yield whole
-            return
-        yield whole.where(moved.c.is_split == 0)
-        within = and_(
+        in_hour = and_(
             self._matching(entries),
             entries.c.occurred_at_ms >= moved.c.hour_ms,
             entries.c.occurred_at_ms < moved.c.hour_ms + HOUR_MS,
         )
+        one_by_one = moved.join(entries, in_hour)
         label = self._label(entries.c.occurred_at_ms)
-        split = self._sum(entries, label, 1).select_from(moved.join(entries, within))
-        yield split.where(moved.c.is_split == 1)
+        if not self._plan.has_hours:
+            yield self._sum(entries, moved.c.noon_label, -1).select_from(one_by_one)
+            yield self._sum(entries, label, 1).select_from(one_by_one)
+            return
+        hour = and_(self._rolled_up(1), rollups.c.start_ms == moved.c.hour_ms)
+        as_a_whole = moved.join(rollups, hour)
+        yield self._sum(rollups, moved.c.noon_label, -1).select_from(as_a_whole)
+        whole = self._sum(rollups, moved.c.label, 1).select_from(as_a_whole)
+        yield whole.where(moved.c.is_split == 0)
+        if self._plan.splits_hours:
+            split = self._sum(entries, label, 1).select_from(one_by_one)
+            yield split.where(moved.c.is_split == 1)
 
     def _moved_hours(self, span: Span) -> CTE:
         """Returns the hours of whole days that do not belong to the group of their day's noon."""
@@ -192,7 +192,7 @@ class _Parts:
         )
         start_ms = hours.c.hour_ms
         last_ms = start_ms + (HOUR_MS - 1)
-        noon_ms = start_ms - (start_ms + _FAR_MS) % DAY_MS + NOON_MS
+        noon_ms = start_ms - (start_ms + _FAR_MS) % DAY_MS + _NOON_MS
         shown = (
             select(
                 start_ms.label("hour_ms"),
@@ -245,6 +245,14 @@ class _Parts:
                 yield literal(1, _LONG)
             else:
                 yield rows.c[name]
+
+    def _rolled_up(self, span_hours: int) -> ColumnElement[bool]:
+        table = USAGE_ROLLUPS
+        return and_(
+            self._matching(table),
+            table.c.detail == self._plan.detail,
+            table.c.span_hours == span_hours,
+        )
 
     def _matching(self, table: Table) -> ColumnElement[bool]:
         return matching(table, self._organization_id, self._query.entry_filter)

@@ -9,12 +9,9 @@ from typing import Final
 
 import msgspec
 
+from agent_executor.ledger.accounting.rollup import DAY_MS
 from agent_executor.ledger.accounting.window import check_time_zone
 from agent_executor.ledger.reports.usage_query import TimeBucket
-
-HOUR_MS: Final = 3_600_000
-DAY_MS: Final = 24 * HOUR_MS
-NOON_MS: Final = 12 * HOUR_MS
 
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 -- stands for whatever a clock shows
 _LABEL_LENGTHS: Final[dict[TimeBucket, int]] = {"hour": 13, "day": 10, "month": 7}

@@ -40,6 +40,19 @@ class EntryFilter(msgspec.Struct, frozen=True):
     start_ms: int | None = None
     end_ms: int | None = None
 
+    @property
+    def dimensions(self) -> tuple[Dimension, ...]:
+        """What it looks at besides the time."""
+        values: dict[Dimension, str] = {
+            "run": self.run_id,
+            "agent": self.agent_id,
+            "user": self.user_id,
+            "model": self.model,
+            "tool": self.tool_name,
+            "kind": self.kind,
+        }
+        return tuple(dimension for dimension, value in values.items() if value)
+
 
 EVERY_ENTRY: Final = EntryFilter()
 
@@ -92,7 +105,7 @@ class SummaryQuery(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def names_runs(self) -> bool:
         """Whether runs are told apart, of which roll-ups know nothing."""
-        return "run" in self.group_by or self.entry_filter.run_id != ""
+        return "run" in (*self.group_by, *self.entry_filter.dimensions)
 
 
 class UsageSummary(msgspec.Struct, frozen=True):
