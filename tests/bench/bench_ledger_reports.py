@@ -16,25 +16,29 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 import asyncpg
 import uvloop
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Dialect
+from sqlalchemy.schema import CreateIndex, CreateTable
 
+from agent_executor.ledger.accounting.entry import UsageEntry
+from agent_executor.ledger.accounting.rollup import DAY_MS, HOUR_MS, RollupKey, rollup_keys
 from agent_executor.ledger.reports.store_sql import SqlReportStore
 from agent_executor.ledger.reports.summary_plan import SummaryPlan
 from agent_executor.ledger.reports.summary_sql import summary_statement
-from agent_executor.ledger.reports.time_zones import DAY_MS, HOUR_MS, offsets
-from agent_executor.ledger.reports.usage_query import EntryFilter, SummaryQuery
-from agent_executor.ledger.tables import USAGE_ENTRIES, USAGE_ROLLUPS
+from agent_executor.ledger.reports.time_zones import offsets
+from agent_executor.ledger.reports.usage_query import SUMS, EntryFilter, SummaryQuery
+from agent_executor.ledger.tables import RESERVATIONS, USAGE_ENTRIES, USAGE_ROLLUPS
 from agent_executor.storage.postgres import PostgresDatabase
 from agent_executor.storage.sqlite import SqliteDatabase
 from agent_executor.storage.statements import StatementRunner
 from agent_executor.storage.statements_postgres import PostgresStatementRunner
 from agent_executor.storage.statements_sqlite import SqliteStatementRunner
-from tests.contract.ledger.report_ledgers import schema
 from tests.postgres import PostgresServer
 
 ORGANIZATION: Final = "acme"
@@ -83,21 +87,18 @@ def hours(count: int, chance: random.Random) -> Iterator[tuple[int, list[Who]]]:
 
 
 def rows(count: int) -> Iterator[tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]]:
-    """Yields the entries of each hour, and the roll-ups of what is complete."""
+    """Yields the entries of each hour, and the roll-ups of each day that is complete."""
     chance = random.Random(1)
     number = 0
-    days: defaultdict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0] * 7)
+    rolled: defaultdict[RollupKey, list[int]] = defaultdict(lambda: [0] * len(SUMS))
     for start_ms, whos in hours(count, chance):
-        rolled: defaultdict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0] * 7)
-        if (start_ms - FIRST_MS) % DAY_MS == 0:
-            days.clear()
         entries = []
         step_ms = HOUR_MS // (len(whos) + 1)
         for user, agent, model, tool, kind in whos:
             number += 1
-            sums = (1, 3 * number % 9_001, number % 2_003, 7 * number % 20_011, 0, 0, 0)
+            sums = (1, 3 * number % 9_001, number % 2_003, 7 * number % 20_011, 0, 0)
             if tool:
-                sums = (1, 0, 0, 0, 0, 0, 0)
+                sums = (1, 0, 0, 0, 0, 0)
             cost = 3_000 * sums[1] + 15_000 * sums[2] + 300 * sums[3]
             run = f"r{number // ENTRIES_OF_RUN}"
             time_ms = start_ms + (number % (len(whos) + 1)) * step_ms
@@ -108,22 +109,45 @@ def rows(count: int) -> Iterator[tuple[list[tuple[Any, ...]], list[tuple[Any, ..
                     *(time_ms, time_ms),
                 )
             )
-            key = (user, agent, model, tool, kind)
-            for span in (rolled[key], days[key]):
-                for index, value in enumerate((*sums[:6], cost)):
-                    span[index] += value
-        spans = [(ORGANIZATION, 1, start_ms, *key, *sums) for key, sums in rolled.items()]
+            for key in _keys(start_ms, user, agent, model, tool, kind):
+                into = rolled[key]
+                for index, value in enumerate((*sums, cost)):
+                    into[index] += value
+        spans = []
         if (start_ms + HOUR_MS - FIRST_MS) % DAY_MS == 0:
-            day_ms = start_ms + HOUR_MS - DAY_MS
-            spans += [(ORGANIZATION, 24, day_ms, *key, *sums) for key, sums in days.items()]
+            spans = [(ORGANIZATION, *key, *sums) for key, sums in rolled.items()]
+            rolled.clear()
         yield entries, spans
 
 
-def _tables_and_indexes(dialect: Any) -> tuple[list[str], list[str]]:
-    statements = schema(dialect)
+@lru_cache(maxsize=100_000)
+def _keys(
+    start_ms: int, user: str, agent: str, model: str, tool: str, kind: str
+) -> tuple[RollupKey, ...]:
+    entry = UsageEntry(
+        id="",
+        organization_id=ORGANIZATION,
+        user_id=user,
+        agent_id=agent,
+        model=model,
+        tool_name=tool,
+        kind=kind,  # type: ignore[arg-type]  # one of who_uses_what
+        occurred_at_ms=start_ms,
+        created_at_ms=start_ms,
+    )
+    return rollup_keys(entry)
+
+
+def _schema(dialect: Dialect) -> tuple[list[str], list[str]]:
+    """Returns the statements that make the tables, and those that make their indexes."""
+    tables = [USAGE_ENTRIES, USAGE_ROLLUPS, RESERVATIONS]
     return (
-        [one for one in statements if "CREATE TABLE" in one],
-        [one for one in statements if "CREATE TABLE" not in one],
+        [str(CreateTable(table).compile(dialect=dialect)) for table in tables],
+        [
+            str(CreateIndex(index).compile(dialect=dialect))
+            for table in tables
+            for index in table.indexes
+        ],
     )
 
 
@@ -131,7 +155,7 @@ def _write_sqlite(path: Path, count: int) -> None:
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA journal_mode = OFF")
     connection.execute("PRAGMA synchronous = OFF")
-    tables, indexes = _tables_and_indexes(sqlite.dialect())
+    tables, indexes = _schema(sqlite.dialect())
     for statement in tables:
         connection.execute(statement)
     inserts = [
@@ -150,7 +174,7 @@ def _write_sqlite(path: Path, count: int) -> None:
 
 async def _write_postgres(url: str, count: int) -> None:
     connection = await asyncpg.connect(url)
-    tables, indexes = _tables_and_indexes(postgresql.dialect())
+    tables, indexes = _schema(postgresql.dialect())
     for statement in tables:
         await connection.execute(statement)
     for batches in rows(count):
@@ -178,17 +202,23 @@ def questions() -> dict[str, SummaryQuery]:
         "by day of 90 days, Kolkata": SummaryQuery(
             group_by=("day",), order_by="time", time_zone="Asia/Kolkata"
         ),
-        "by hour of a month": SummaryQuery(
-            entry_filter=month, group_by=("hour",), order_by="time"
-        ),
+        "by hour of a month": SummaryQuery(entry_filter=month, group_by=("hour",), order_by="time"),
         "by month and user of 90 days, New York": SummaryQuery(
             group_by=("month", "user"), time_zone="America/New_York"
         ),
         "by user of 90 days": SummaryQuery(group_by=("user",)),
+        "by user and agent of a month": SummaryQuery(
+            entry_filter=month, group_by=("user", "agent")
+        ),
+        "one user's, by agent and day of 90 days": SummaryQuery(
+            entry_filter=EntryFilter(user_id="u50"), group_by=("agent", "day"), order_by="time"
+        ),
     }
 
 
-async def timed(ask: Callable[[], Awaitable[object]], repeats: int = REPEATS) -> tuple[float, float]:
+async def timed(
+    ask: Callable[[], Awaitable[object]], repeats: int = REPEATS
+) -> tuple[float, float]:
     """Returns the median time and CPU time of this process in milliseconds, after one more."""
     await ask()
     spent = []
@@ -206,10 +236,13 @@ async def measure(runner: StatementRunner, count: int) -> None:
     """Prints what each question takes."""
     store = SqlReportStore(runner)
     for name, query in questions().items():
-        wall, cpu = await timed(lambda query=query: store.summarize(ORGANIZATION, query, UP_TO_ALL, 101))  # type: ignore[misc]  # the default binds it
+        wall, cpu = await timed(
+            lambda query=query: store.summarize(ORGANIZATION, query, UP_TO_ALL, 101)
+        )  # type: ignore[misc]  # the default binds it
         start = query.entry_filter.start_ms or FIRST_MS
         end = query.entry_filter.end_ms or FIRST_MS + DAYS * DAY_MS
         one_by_one = SummaryPlan(
+            detail="all",
             bucket=query.bucket,
             zone_offsets=offsets(query.time_zone, start, end),
             days=None,
@@ -268,12 +301,12 @@ async def main(count: int, kind: str) -> None:
 def _say_size(path: Path, count: int, started: float) -> None:
     connection = sqlite3.connect(path)
     spans = connection.execute(
-        "SELECT span_hours, COUNT(*) FROM usage_rollups GROUP BY span_hours ORDER BY span_hours"
+        "SELECT detail, span_hours, COUNT(*) FROM usage_rollups GROUP BY 1, 2"
     ).fetchall()
     connection.close()
-    (_, by_hour), (_, by_day) = spans
+    rolled_up = ", ".join(f"{rows:,} of {detail} by {span} h" for detail, span, rows in spans)
     sys.stdout.write(
-        f"{count:,} entries, {by_hour:,} hours and {by_day:,} days of somebody's, "
+        f"{count:,} entries, roll-ups: {rolled_up}; "
         f"{path.stat().st_size / 1e9:.2f} GB in {time.perf_counter() - started:.0f} s\n"
     )
 
