@@ -53,7 +53,7 @@ COSTS = st.integers(-(10**15), 10**15) | st.integers(-2, 2)
 
 def ms(*moment: int) -> int:
     """Returns a time in UTC in milliseconds."""
-    return (datetime(*moment, tzinfo=UTC) - EPOCH) // timedelta(milliseconds=1)  # type: ignore[arg-type]  # year, month, day and so on
+    return (datetime(*moment, tzinfo=UTC) - EPOCH) // timedelta(milliseconds=1)  # type: ignore[misc]  # year, month, day and so on
 
 
 # Around changes of clocks, ends of months and of the years that a computer likes.
