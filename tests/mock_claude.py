@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from agent_executor.executor.models.anthropic.client import AnthropicAccounts, ProviderNetworks
+from agent_executor.executor.models.anthropic.client import AnthropicAccounts
 from agent_executor.executor.models.anthropic.provider import AnthropicProvider
 from agent_executor.executor.models.mock import MockClaude
 from agent_executor.executor.models.mock_http.api import MessagesApi
 from agent_executor.executor.models.mock_http.faults import Fault, FaultPlan
 from agent_executor.executor.models.mock_http.server import Exchange, HttpServer
 from agent_executor.executor.models.model import ModelProvider
+from agent_executor.executor.models.provider_http import ProviderNetworks
 
 OPERATOR_KEY = "sk-ant-api03-the-operators-own-key"
 LOOPBACK = ProviderNetworks((ipaddress.ip_network("127.0.0.0/8"),))

@@ -23,8 +23,9 @@ def model_provider(runtime: ServiceRuntime[ExecutorSettings]) -> ModelProvider:
     # Loaded only where it is used: the SDK takes more than a second.
     from anthropic import AnthropicError
 
-    from agent_executor.executor.models.anthropic.client import AnthropicAccounts, ProviderNetworks
+    from agent_executor.executor.models.anthropic.client import AnthropicAccounts
     from agent_executor.executor.models.anthropic.provider import AnthropicProvider
+    from agent_executor.executor.models.provider_http import ProviderNetworks
 
     encryption = Encryption.from_file(settings.encryption_key_file)
     networks = ProviderNetworks(settings.egress_allowed_cidrs, settings.egress_denied_cidrs)

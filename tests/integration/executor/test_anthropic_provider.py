@@ -20,7 +20,6 @@ from agent_executor.errors import (
     InvalidArgumentError,
     ModelError,
 )
-from agent_executor.executor.models.anthropic.client import ProviderNetworks
 from agent_executor.executor.models.anthropic.provider import AnthropicProvider
 from agent_executor.executor.models.mock import MockClaude
 from agent_executor.executor.models.mock_http.faults import Fault
@@ -42,6 +41,7 @@ from agent_executor.executor.models.model import (
     ToolUseBlock,
     delivered_usage,
 )
+from agent_executor.executor.models.provider_http import ProviderNetworks
 from tests.mock_claude import (
     OPERATOR_KEY,
     MockClaudeServer,
