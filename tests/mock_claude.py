@@ -13,7 +13,7 @@ import pytest
 from agent_executor.executor.models.anthropic.client import AnthropicAccounts
 from agent_executor.executor.models.anthropic.provider import AnthropicProvider
 from agent_executor.executor.models.mock import MockClaude
-from agent_executor.executor.models.mock_http.api import MessagesApi
+from agent_executor.executor.models.mock_http.api import MockApi
 from agent_executor.executor.models.mock_http.faults import Fault, FaultPlan
 from agent_executor.executor.models.mock_http.server import Exchange, HttpServer
 from agent_executor.executor.models.model import ModelProvider
@@ -37,7 +37,7 @@ class MockClaudeServer:
     """
 
     faults: FaultPlan
-    api: MessagesApi
+    api: MockApi
     server: HttpServer = field(init=False)
     url: str = ""
     started: int = 0
@@ -88,7 +88,7 @@ async def mock_claude_server(
 ) -> AsyncIterator[MockClaudeServer]:
     """Runs the server on a free port."""
     faults = FaultPlan(rates or {}, retry_after_seconds=retry_after_seconds)
-    api = MessagesApi(model or MockClaude(), faults, api_key=api_key)
+    api = MockApi(model or MockClaude(), faults, api_key=api_key)
     running = MockClaudeServer(faults, api)
     port = await running.server.start("127.0.0.1", 0)
     running.url = f"http://127.0.0.1:{port}"
