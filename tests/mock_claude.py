@@ -17,6 +17,8 @@ from agent_executor.executor.models.mock_http.api import MockApi
 from agent_executor.executor.models.mock_http.faults import Fault, FaultPlan
 from agent_executor.executor.models.mock_http.server import Exchange, HttpServer
 from agent_executor.executor.models.model import ModelProvider
+from agent_executor.executor.models.openai.client import OpenAIAccounts
+from agent_executor.executor.models.openai.provider import OpenAIProvider
 from agent_executor.executor.models.provider_http import ProviderNetworks
 
 OPERATOR_KEY = "sk-ant-api03-the-operators-own-key"
@@ -119,6 +121,28 @@ async def provider_of(
     provider = AnthropicProvider(
         AnthropicAccounts(lambda ciphertext, _: ciphertext.decode(), networks)
     )
+    try:
+        yield provider
+    finally:
+        await provider.close()
+
+
+@asynccontextmanager
+async def openai_provider_of(
+    url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    key: str = OPERATOR_KEY,
+    networks: ProviderNetworks = LOOPBACK,
+    custom_headers: str = "",
+) -> AsyncIterator[OpenAIProvider]:
+    """Gives a provider of the other API, in the same way."""
+    monkeypatch.setenv("OPENAI_BASE_URL", f"{url}/v1")
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", custom_headers)
+    for name in ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_ADMIN_KEY"):
+        monkeypatch.setenv(name, f"the-operators-{name.lower()}")
+    provider = OpenAIProvider(OpenAIAccounts(lambda ciphertext, _: ciphertext.decode(), networks))
     try:
         yield provider
     finally:

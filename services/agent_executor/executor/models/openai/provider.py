@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from openai import APIConnectionError, APIError, APIStatusError, AsyncStream, OpenAIError
 
-from agent_executor.errors import AgentExecutorError
+from agent_executor.errors import AgentExecutorError, ContextLengthExceededError, ModelError
 from agent_executor.executor.models.model import (
     OPERATOR_ACCESS,
     DeltaListener,
@@ -87,8 +87,11 @@ async def _call(
         )
         async with stream:
             return await _read(stream, request, on_delta)
-    except AgentExecutorError as error:
+    except (ModelError, ContextLengthExceededError) as error:
         return error
+    except AgentExecutorError as error:
+        # The transport's own refusals, which this SDK lets through.
+        return unreached(error, request, ERRORS)
     except APIStatusError as error:
         return status_error(
             error.status_code,

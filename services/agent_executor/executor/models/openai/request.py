@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
+from agent_executor.executor.models.catalog import find_model
 from agent_executor.executor.models.model import (
     Message,
     ModelRequest,
@@ -33,11 +34,16 @@ def request_body(request: ModelRequest, host: str) -> dict[str, Any]:
         request: The request.
         host: Of the endpoint.
     """
+    known = find_model(request.model)
+    max_tokens = request.max_tokens
+    if known is not None:
+        # Claude behind a gateway, which refuses more than the model has.
+        max_tokens = min(max_tokens, known.max_output_tokens)
     limit = "max_completion_tokens" if host == OPENAI_HOST else "max_tokens"
     body: dict[str, Any] = {
         "model": request.model,
         "messages": _messages(request),
-        limit: request.max_tokens,
+        limit: max_tokens,
         "stream": True,
         "stream_options": {"include_usage": True},
     }
