@@ -71,7 +71,17 @@ def test_every_account_of_a_run_agrees(client: Client, text: str, instructions: 
     entries = entries_of(client, run["id"])
     assert sum(int(entry["cost_nano_usd"]) for entry in entries) == cost
     assert sum(map(entry_tokens, entries)) == tokens
-    assert {entry["id"] for entry in entries} == {event["usage_entry_id"] for event in settled}
+    calls = [entry for entry in entries if entry["kind"] == "model_call"]
+    assert {entry["id"] for entry in calls} == {event["usage_entry_id"] for event in settled}
+    # A call that its tool or the tool-runner refused for its arguments is none that anybody pays.
+    results = [
+        event["tool_call_completed"]["tool_result"]
+        for event in events
+        if "tool_call_completed" in event
+    ]
+    tools = {result["tool_call_id"] for result in results if result["success"]}
+    assert {entry["id"] for entry in entries if entry["kind"] == "tool_call"} == tools
+    assert len(entries) == len(calls) + len(tools)
 
     summed = total(client, f"run_id={run['id']}")
     assert int(summed["cost_nano_usd"]) == cost
@@ -102,8 +112,10 @@ def test_entries_name_whose_they_are(
     run_id = execute(ada, agent_id)["task_id"]
     for entry in entries_of(client, run_id):
         assert (entry["user_id"], entry["agent_id"], entry["run_id"]) == ("ada", agent_id, run_id)
-        assert entry["model"] == "claude-sonnet-4-20250514"
-        assert entry["kind"] == "model_call"
+        of_a_model = entry["kind"] == "model_call"
+        assert entry["kind"] in ("model_call", "tool_call")
+        assert entry["model"] == ("claude-sonnet-4-20250514" if of_a_model else "")
+        assert entry["tool_name"] == ("" if of_a_model else "calculator")
         assert entry["estimated"] is False
         assert entry["is_test"] is False
 
@@ -118,7 +130,8 @@ def test_sums_by_group_add_up_to_the_total(
     assert int(whole["cost_nano_usd"]) == sum(int(run["cost_nano_usd"]) for run in runs)
     for group in ("user", "agent", "model", "run", "day"):
         rows = list(pages(client, f"/api/v1/usage?group_by={group}", "summaries", page_size=1))
-        assert len(rows) == {"run": 4, "day": 1}.get(group, 2)
+        # Tool calls have no model.
+        assert len(rows) == {"run": 4, "day": 1, "model": 3}.get(group, 2)
         for name in ("cost_nano_usd", "tokens_used", "entry_count"):
             assert sum(int(row[name]) for row in rows) == int(whole[name])
     by_agent = client.get("/api/v1/usage?group_by=agent").body["summaries"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import sqlite3
-import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -15,6 +14,7 @@ from rich.console import Console
 
 from agent_executor.cli.data_dir import DEFAULT_DATA_DIR, DataDir
 from agent_executor.cli.environment import inherited_environment
+from agent_executor.cli.reading import ReadingProgress
 
 if TYPE_CHECKING:
     from agent_executor.tool_runner.calls.audit import AuditRecord
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 DATABASE_URL_VARIABLE: Final = "TOOL_RUNNER_DATABASE_URL"
 FAULT_EXIT_CODE: Final = 1
 UNREADABLE_EXIT_CODE: Final = 2
-PROGRESS_SECONDS: Final = 5.0
 OLDER_VERSION: Final = "it is of an older version; start the tool-runner once."
 
 app = typer.Typer(help="Checks the audit log of tool calls.", no_args_is_help=True)
@@ -126,16 +125,18 @@ async def _check(
 
     reports = [ChainReport(organization)] if organization else []
     found_at = None
-    progress = _Progress(console)
+    events = 0
     try:
-        async for page in open_pages():
-            for record in page:
-                if not reports or record.organization_id != reports[-1].organization_id:
-                    reports.append(ChainReport(record.organization_id))
-                reports[-1].add(record)
-                if reports[-1].head.sha256 == expect_head:
-                    found_at = reports[-1].head.sequence
-            progress.advance(len(page))
+        with ReadingProgress(console) as progress:
+            async for page in open_pages():
+                for record in page:
+                    if not reports or record.organization_id != reports[-1].organization_id:
+                        reports.append(ChainReport(record.organization_id))
+                    reports[-1].add(record)
+                    if reports[-1].head.sha256 == expect_head:
+                        found_at = reports[-1].head.sequence
+                events += len(page)
+                progress.tell(f"{events:,} events read")
     except sqlite3.Error as error:
         is_older = "no such" in str(error)
         raise UnreadableLogError(OLDER_VERSION if is_older else f"{error}.") from error
@@ -144,8 +145,6 @@ async def _check(
     except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         # Its text may hold the URL, and that the password.
         raise UnreadableLogError(f"PostgreSQL cannot be used ({type(error).__name__}).") from error
-    finally:
-        progress.close()
     return reports, found_at
 
 
@@ -165,30 +164,3 @@ def _tell(report: ChainReport) -> bool:
     }
     typer.echo(f"{name}: {reasons[fault.kind]}; nothing is wrong before it.")
     return True
-
-
-class _Progress:
-    """Tells how far it is: with a spinner on a terminal, now and then a line elsewhere."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._events = 0
-        self._told = time.monotonic()
-        self._spinner = console.status("reading") if console.is_terminal else None
-        if self._spinner is not None:
-            self._spinner.start()
-
-    def advance(self, events: int) -> None:
-        """Tells that so many more events were read."""
-        self._events += events
-        text = f"{self._events:,} events read"
-        if self._spinner is not None:
-            self._spinner.update(text)
-        elif time.monotonic() - self._told >= PROGRESS_SECONDS:
-            self._told = time.monotonic()
-            self._console.print(text)
-
-    def close(self) -> None:
-        """Gives the terminal back."""
-        if self._spinner is not None:
-            self._spinner.stop()

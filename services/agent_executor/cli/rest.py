@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+DOWNLOAD_CHUNK_BYTES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +37,14 @@ class RestClient:
         host: The gateway's host.
         port: The gateway's port.
         token: The bearer token.
+        is_encrypted: Whether it is called by HTTPS.
         timeout_seconds: How long a call may be silent.
     """
 
     host: str
     port: int
     token: str = ""
+    is_encrypted: bool = False
     timeout_seconds: float = 30.0
 
     def get(self, path: str) -> dict[str, Any]:
@@ -60,13 +65,64 @@ class RestClient:
         """
         return self._succeed("POST", path, body)
 
+    def put(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Sets a resource.
+
+        Raises:
+            RestError: If the answer is an error.
+            OSError: If there is no connection.
+        """
+        return self._succeed("PUT", path, body)
+
+    def delete(self, path: str) -> dict[str, Any]:
+        """Deletes a resource.
+
+        Raises:
+            RestError: If the answer is an error.
+            OSError: If there is no connection.
+        """
+        return self._succeed("DELETE", path, None)
+
+    def download(self, path: str) -> Iterator[bytes]:
+        """Reads a file piece by piece.
+
+        Raises:
+            RestError: If the answer is an error, or broke off.
+            OSError: If there is no connection.
+        """
+        with self._response("GET", path, None) as response:
+            if response.status >= http.client.BAD_REQUEST:
+                raise _refused("GET", path, _answer_of(response))
+            try:
+                while chunk := response.read(DOWNLOAD_CHUNK_BYTES):
+                    yield chunk
+                # A length that was promised and not reached is not an error to http.client.
+                is_whole = not response.length
+            except http.client.HTTPException:
+                is_whole = False
+            if not is_whole:
+                msg = f"The answer to GET {_without_query(path)} broke off."
+                raise RestError(msg)
+
     def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> RestAnswer:
         """Calls a route and returns the answer, also if it is an error.
 
         Raises:
             OSError: If there is no connection.
         """
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=self.timeout_seconds)
+        try:
+            with self._response(method, path, body) as response:
+                return _answer_of(response)
+        except http.client.HTTPException as error:
+            msg = f"the gateway broke off {method} {path}"
+            raise ConnectionError(msg) from error
+
+    @contextlib.contextmanager
+    def _response(
+        self, method: str, path: str, body: Mapping[str, Any] | None
+    ) -> Iterator[http.client.HTTPResponse]:
+        kind = http.client.HTTPSConnection if self.is_encrypted else http.client.HTTPConnection
+        connection = kind(self.host, self.port, timeout=self.timeout_seconds)
         headers = {"authorization": f"Bearer {self.token}"} if self.token else {}
         content = None
         if body is not None:
@@ -74,19 +130,28 @@ class RestClient:
             content = json.dumps(body)
         try:
             connection.request(method, path, content, headers)
-            response = connection.getresponse()
-            text = response.read()
-        except http.client.HTTPException as error:
-            msg = f"the gateway broke off {method} {path}"
-            raise ConnectionError(msg) from error
+            yield connection.getresponse()
         finally:
             connection.close()
-        return RestAnswer(response.status, json.loads(text) if text else {})
 
     def _succeed(self, method: str, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
         answer = self.call(method, path, body)
         if answer.status >= http.client.BAD_REQUEST:
-            msg = f"{method} {path} was answered {answer.status}: {answer.body.get('error')}"
-            raise RestError(msg)
+            raise _refused(method, path, answer)
         resource: dict[str, Any] = answer.body
         return resource
+
+
+def _answer_of(response: http.client.HTTPResponse) -> RestAnswer:
+    text = response.read()
+    return RestAnswer(response.status, json.loads(text) if text else {})
+
+
+def _refused(method: str, path: str, answer: RestAnswer) -> RestError:
+    return RestError(
+        f"{method} {_without_query(path)} was answered {answer.status}: {answer.body.get('error')}"
+    )
+
+
+def _without_query(path: str) -> str:
+    return path.partition("?")[0]

@@ -16,6 +16,7 @@ from agent_executor.executor.agent_store import AgentStore
 from agent_executor.executor.agent_store_memory import MemoryAgentStore
 from agent_executor.executor.agent_store_sqlite import SqliteAgentStore
 from agent_executor.executor.agents import Agents
+from agent_executor.executor.drivers import RunDrivers
 from agent_executor.executor.engine import Engine
 from agent_executor.executor.journal import Journal
 from agent_executor.executor.journal_memory import MemoryJournal
@@ -25,16 +26,23 @@ from agent_executor.executor.models.mock import MockClaude
 from agent_executor.executor.run_telemetry import RunTelemetry
 from agent_executor.executor.runs import Runs
 from agent_executor.executor.schema import MIGRATIONS as EXECUTOR_MIGRATIONS
-from agent_executor.ledger.accounting.store import LedgerStore
-from agent_executor.ledger.accounting.store_memory import MemoryLedgerStore
-from agent_executor.ledger.accounting.store_sqlite import MIGRATIONS_FOLDER as LEDGER_MIGRATIONS
-from agent_executor.ledger.accounting.store_sqlite import SqliteLedgerStore
+from agent_executor.ledger.accounting.memory_ledger import MemoryLedger
+from agent_executor.ledger.accounting.store import AccountingStore
+from agent_executor.ledger.accounting.store_memory import MemoryAccountingStore
+from agent_executor.ledger.accounting.store_sqlite import SqliteAccountingStore
+from agent_executor.ledger.prices.organization_prices import OrganizationPrices
 from agent_executor.ledger.prices.rate_cards import RateCards
-from agent_executor.ledger.usage.reservations import Reservations
+from agent_executor.ledger.prices.store import OrganizationCardStore
+from agent_executor.ledger.prices.store_memory import MemoryOrganizationCardStore
+from agent_executor.ledger.prices.store_sql import SqlOrganizationCardStore
+from agent_executor.ledger.schema import DATABASE_FILE as LEDGER_FILE
+from agent_executor.ledger.schema import MIGRATIONS as LEDGER_MIGRATIONS
+from agent_executor.ledger.usage.usage import Usage
 from agent_executor.serving.metrics import Metrics
 from agent_executor.storage.encryption import KEY_BYTES, Encryption
 from agent_executor.storage.migrations import upgrade
 from agent_executor.storage.sqlite import SqliteDatabase
+from agent_executor.storage.statements_sqlite import SqliteStatementRunner
 from agent_executor.tool_runner.builtin.http_request import HTTPRequestTool
 from agent_executor.tool_runner.calls.dispatch import Dispatcher
 from agent_executor.tool_runner.calls.record import CallRecords
@@ -59,18 +67,20 @@ class Stores:
             self.journal: Journal = MemoryJournal()
             self.agents: AgentStore = MemoryAgentStore()
             self.calls: CallRecords = MemoryCallStore()
-            self.ledger: LedgerStore = MemoryLedgerStore()
+            self.ledger: AccountingStore = MemoryAccountingStore(MemoryLedger())
+            self.prices: OrganizationCardStore = MemoryOrganizationCardStore()
             self.encryption = Encryption(bytes(KEY_BYTES))
             return
         executor = _database(data_dir / "executor" / "journal.sqlite3", EXECUTOR_MIGRATIONS)
         tools = _database(data_dir / "tool_runner" / "tool_runner.sqlite3", TOOL_MIGRATIONS)
-        ledger = _database(data_dir / "ledger" / "ledger.sqlite3", LEDGER_MIGRATIONS)
+        ledger = _database(data_dir / LEDGER_FILE, LEDGER_MIGRATIONS)
         for database in (executor, tools, ledger):
             resources.push_async_callback(database.close)
         self.journal = SqliteJournal(executor)
         self.agents = SqliteAgentStore(executor)
         self.calls = SqliteCallStore(tools)
-        self.ledger = SqliteLedgerStore(ledger)
+        self.ledger = SqliteAccountingStore(ledger)
+        self.prices = SqlOrganizationCardStore(SqliteStatementRunner(ledger))
         self.encryption = Encryption.from_file(data_dir / "executor" / "encryption.key")
 
 
@@ -101,29 +111,34 @@ class Assembly:
         )
         tool_runner = InProcessToolRunner(self._calls, ToolCatalog(tools), rate_limits)
         metrics = Metrics(CollectorRegistry())
-        ledger = InProcessLedger(
-            Reservations(stores.ledger, RateCards(stores.ledger), time.time, metrics)
-        )
+        rate_cards = RateCards(stores.ledger, OrganizationPrices(stores.prices), metrics)
+        ledger = InProcessLedger(Usage(stores.ledger, rate_cards, time.time, metrics))
         telemetry = RunTelemetry(NoOpTracer(), metrics)
+        engine = Engine(
+            model_turn=ModelTurn(
+                providers={"mock": MockClaude()},
+                provider_name="mock",
+                tools=tool_runner,
+                ledger=ledger,
+                telemetry=telemetry,
+            ),
+            tools=tool_runner,
+            ledger=ledger,
+            telemetry=telemetry,
+            now_ms=now_ms,
+        )
         self.agents = Agents(stores.agents, stores.encryption, now_ms)
         self.runs = Runs(
             journal=stores.journal,
             agents=self.agents,
             tools=tool_runner,
-            engine=Engine(
-                model_turn=ModelTurn(
-                    providers={"mock": MockClaude()},
-                    provider_name="mock",
-                    tools=tool_runner,
-                    ledger=ledger,
-                    telemetry=telemetry,
-                ),
-                tools=tool_runner,
-                ledger=ledger,
-                telemetry=telemetry,
+            drivers=RunDrivers(
+                journal=stores.journal,
+                agents=self.agents,
+                engine=engine,
+                owner=f"library/{uuid.uuid4()}",
                 now_ms=now_ms,
             ),
-            owner=f"library/{uuid.uuid4()}",
             now_ms=now_ms,
         )
 

@@ -10,6 +10,7 @@ import msgspec
 from agent_executor.errors import InvalidArgumentError, ToolNotFoundError
 from agent_executor.executor.agent import AgentVersion, CustomTool
 from agent_executor.executor.models.catalog import LLMModel
+from agent_executor.executor.money import nano_usd_of
 from agent_executor.tool_runner.builtin import built_in_tools
 from agent_executor.tool_runner.builtin.http_request import HTTPRequestTool
 from agent_executor.tool_runner.registry import ToolRegistry
@@ -26,6 +27,9 @@ _CONFIG_KEYS: Final = frozenset(
         "custom_tools",
         "max_model_turns",
         "max_output_tokens",
+        "on_budget_exceeded",
+        "max_cost_usd",
+        "min_output_tokens",
     }
 )
 # Stands for what the platform gives an agent, while a configuration is checked.
@@ -73,9 +77,12 @@ def agent_fields(config: Mapping[str, Any]) -> dict[str, Any]:
             for name, use in config.get("custom_tools", {}).items()
         }
         fields = {**config, "custom_tools": msgspec.to_builtins(custom)}
+        if "max_cost_usd" in fields:
+            fields["max_cost_nano_usd"] = nano_usd_of(fields.pop("max_cost_usd"), "max_cost_usd")
         agent = msgspec.convert({**_NO_AGENT, **fields}, AgentVersion)
     except (AttributeError, KeyError, TypeError, msgspec.ValidationError) as error:
         raise InvalidArgumentError(f"agent_config is not valid: {error}.") from error
+    agent.check()
     return {name: getattr(agent, name) for name in fields}
 
 

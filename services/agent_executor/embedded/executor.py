@@ -20,6 +20,7 @@ from agent_executor.embedded.configuration import (
 from agent_executor.embedded.peers import with_permissions
 from agent_executor.errors import InvalidArgumentError
 from agent_executor.executor.models.catalog import LLMModel
+from agent_executor.executor.money import nano_usd_of
 from agent_executor.executor.result import result_mapping
 from agent_executor.serving.security import SecurityContext
 from agent_executor.tool_runner.builtin.http_request import HTTPRequestTool
@@ -44,7 +45,11 @@ class AsyncAgentExecutor:
         agent_config: ``name`` (required); ``role``, ``instructions``, ``description``;
             ``tools``, tool name to whether it is enabled; ``custom_tools``, tool name to
             ``{"class": ..., "enabled": ...}``, where the class is a subclass of ``ToolBase`` of
-            this program or its name; ``max_model_turns``, ``max_output_tokens``.
+            this program or its name; ``max_model_turns``, ``max_output_tokens``;
+            ``on_budget_exceeded``, ``"end"`` (default) or ``"pause"``; ``max_cost_usd``, what one
+            run may cost at most (default 0: no limit); ``min_output_tokens``, the least output with
+            which a model call makes sense, if the budget does not cover ``max_output_tokens``
+            (default 0: all or nothing).
         model: The model to run on: an ``LLMModel`` or any id that has a price.
         sandbox: Rate limits and allowed domains of its tools. Default: none of either.
         security_context: On whose behalf, as a mapping with ``user_id``, ``organization_id``,
@@ -82,18 +87,32 @@ class AsyncAgentExecutor:
         folder = None if data_dir is None else Path(data_dir)
         _loop_runs(self._assemble(registry, http_request, sandbox, rate_limits, folder))
 
-    async def execute(self, input: str) -> dict[str, Any]:  # noqa: A002 -- the word of the public API
+    async def execute(
+        self,
+        input: str,  # noqa: A002 -- the word of the public API
+        *,
+        parent_run_id: str = "",
+        max_cost_usd: float = 0.0,
+    ) -> dict[str, Any]:
         """Runs the agent and returns what came of it; see ``executor.result.result_mapping``.
 
         A run that fails is answered too, with its ``state``, ``error`` and ``code``.
 
+        Args:
+            input: What is asked of the agent.
+            parent_run_id: The run, under way in the same ``data_dir``, that starts this one; this one
+                draws from what is held for that one. Default: none.
+            max_cost_usd: What the run may cost at most, in US dollars, 0 to 9,000,000. Default (0):
+                the agent's ``max_cost_usd``; of both the lower one holds.
+
         Raises:
-            InvalidArgumentError: The input is no text, or empty.
+            InvalidArgumentError: The input is no text, or empty; or the limit cannot be.
+            RunNotFoundError: There is no such parent.
+            RunFinishedError: The parent has ended.
             LimitExceededError: Too many runs are under way.
         """
-        return await asyncio.wrap_future(
-            asyncio.run_coroutine_threadsafe(self._execute(input), _event_loop())
-        )
+        running = self._execute(input, parent_run_id, max_cost_usd)
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(running, _event_loop()))
 
     async def close(self) -> None:
         """Waits for nothing and releases what the executor holds open."""
@@ -114,7 +133,9 @@ class AsyncAgentExecutor:
         """Closes it."""
         await self.close()
 
-    async def _execute(self, text: str) -> dict[str, Any]:
+    async def _execute(
+        self, text: str, parent_run_id: str = "", max_cost_usd: float = 0.0
+    ) -> dict[str, Any]:
         if not isinstance(text, str) or not text:  # type: ignore[redundant-expr]  # as above
             raise InvalidArgumentError("The input must be a text that is not empty.")
         if not _is_unicode(text):
@@ -123,7 +144,13 @@ class AsyncAgentExecutor:
             )
         security = with_permissions(self._security, frozenset({"run:execute"}))
         return result_mapping(
-            await self._assembly.runs.execute(self._agent.agent_id, text, security)
+            await self._assembly.runs.execute(
+                self._agent.agent_id,
+                text,
+                security,
+                parent_run_id=parent_run_id,
+                max_cost_nano_usd=nano_usd_of(max_cost_usd, "max_cost_usd"),
+            )
         )
 
     async def _assemble(
@@ -162,9 +189,16 @@ class AgentExecutor:
         self.model = self._executor.model
         self.tools = self._executor.tools
 
-    def execute(self, input: str) -> dict[str, Any]:  # noqa: A002 -- the word of the public API
+    def execute(
+        self,
+        input: str,  # noqa: A002 -- the word of the public API
+        *,
+        parent_run_id: str = "",
+        max_cost_usd: float = 0.0,
+    ) -> dict[str, Any]:
         """Runs the agent and returns what came of it; see ``AsyncAgentExecutor.execute``."""
-        return _loop_runs(self._executor._execute(input))  # noqa: SLF001 -- its own other half
+        running = self._executor._execute(input, parent_run_id, max_cost_usd)  # noqa: SLF001 -- its own other half
+        return _loop_runs(running)
 
     def close(self) -> None:
         """Releases what the executor holds open."""

@@ -8,13 +8,20 @@ from typing import Final
 
 import msgspec
 
-from agent_executor.errors import ReservationNotFoundError
-from agent_executor.executor.ledger import Hold, Settlement
-from agent_executor.executor.models.model import ToolSpecification
+from agent_executor.errors import FailedPreconditionError, ReservationNotFoundError
+from agent_executor.executor.ledger import AmountHold, Correction, Hold, Settlement
+from agent_executor.executor.models.model import ModelUsage, ToolSpecification
+from agent_executor.executor.purpose import CallPurpose
 from agent_executor.executor.tools import ToolOutcome, ToolRequest
-from agent_executor.ledger.accounting.budget import Refusal
+from agent_executor.ledger.accounting.entry import UNKNOWN_PURPOSE, Purpose
+from agent_executor.ledger.accounting.reservation import Reservation
 from agent_executor.ledger.accounting.token_usage import TokenUsage
-from agent_executor.ledger.usage.reservations import Reservations, ReserveRequest, SettleRequest
+from agent_executor.ledger.money import NanoUsd
+from agent_executor.ledger.usage.correcting import CorrectRequest
+from agent_executor.ledger.usage.holding import RenewRequest
+from agent_executor.ledger.usage.reserving import AmountRequest, ReserveRequest
+from agent_executor.ledger.usage.settling import SettleRequest, ToolUse
+from agent_executor.ledger.usage.usage import Usage
 from agent_executor.serving.security import SecurityContext
 from agent_executor.serving.telemetry import context_from_traceparent
 from agent_executor.tool_runner.calls.tool_call import ToolCall, unix_ms_of
@@ -89,54 +96,116 @@ class InProcessToolRunner:
 class InProcessLedger:
     """The executor's ``Ledger`` by direct calls."""
 
-    def __init__(self, reservations: Reservations) -> None:
-        self._reservations = reservations
+    def __init__(self, usage: Usage) -> None:
+        self._usage = usage
 
-    async def reserve(self, hold: Hold, security: SecurityContext) -> None:
+    async def reserve(self, hold: Hold, security: SecurityContext) -> int:
         """See ``Ledger``."""
-        answer = await self._reservations.reserve(
-            ReserveRequest(
-                reservation_id=hold.model_call_id,
-                agent_id=hold.agent_id,
-                run_id=hold.run_id,
-                model=hold.model,
-                max_input_tokens=hold.max_input_tokens,
-                max_output_tokens=hold.max_output_tokens,
-                ttl_seconds=hold.ttl_seconds,
-            ),
-            with_permissions(security, _WRITE_LEDGER),
+        request = ReserveRequest(
+            reservation_id=hold.model_call_id,
+            agent_id=hold.agent_id,
+            run_id=hold.run_id,
+            model=hold.model,
+            max_input_tokens=hold.max_input_tokens,
+            max_output_tokens=hold.max_output_tokens,
+            ttl_seconds=hold.ttl_seconds,
+            parent_reservation_id=hold.amount_id,
+            min_output_tokens=hold.min_output_tokens,
         )
-        if isinstance(answer, Refusal):
-            raise answer.to_error(now_ms())
+        reservation = await self._usage.reserve(request, _writer(security))
+        _require_open(reservation)
+        return reservation.max_output_tokens
+
+    async def reserve_amount(self, hold: AmountHold, security: SecurityContext) -> None:
+        """See ``Ledger``."""
+        request = AmountRequest(
+            reservation_id=hold.amount_id,
+            agent_id=hold.agent_id,
+            run_id=hold.run_id,
+            amount_nano_usd=NanoUsd(hold.amount_nano_usd),
+            ttl_seconds=hold.ttl_seconds,
+            parent_reservation_id=hold.parent_amount_id,
+        )
+        _require_open(await self._usage.reserve_amount(request, _writer(security)))
+
+    async def renew(self, reservation_id: str, ttl_seconds: int, security: SecurityContext) -> None:
+        """See ``Ledger``."""
+        await self._usage.renew(RenewRequest(reservation_id, ttl_seconds), _writer(security))
 
     async def settle(self, settlement: Settlement, security: SecurityContext) -> int:
         """See ``Ledger``."""
-        entry = await self._reservations.settle(
-            SettleRequest(
-                entry_id=settlement.model_call_id,
-                reservation_id=settlement.model_call_id,
-                agent_id=settlement.agent_id,
-                run_id=settlement.run_id,
-                model=settlement.model,
-                usage=TokenUsage(**msgspec.structs.asdict(settlement.usage)),
-                estimated=settlement.estimated,
-                is_test=settlement.is_test,
+        purpose = settlement.purpose
+        request = SettleRequest(
+            entry_id=settlement.model_call_id,
+            reservation_id=settlement.model_call_id if settlement.is_held else "",
+            agent_id=settlement.agent_id,
+            run_id=settlement.run_id,
+            model=settlement.model,
+            usage=_token_usage(settlement.usage),
+            estimated=settlement.estimated,
+            is_test=settlement.is_test,
+            attempt=settlement.attempt,
+            purpose=_purpose(purpose) if purpose is not None else UNKNOWN_PURPOSE,
+            tool_uses=tuple(
+                ToolUse(use.tool_call_id, use.tool_name, use.arguments_digest)
+                for use in settlement.tool_uses
             ),
-            with_permissions(security, _WRITE_LEDGER),
         )
-        return entry.cost_nano_usd
+        return (await self._usage.settle(request, _writer(security))).cost_nano_usd
 
-    async def void(self, model_call_id: str, security: SecurityContext) -> None:
+    async def correct(self, correction: Correction, security: SecurityContext) -> int:
         """See ``Ledger``."""
-        await self._reservations.void(model_call_id, with_permissions(security, _WRITE_LEDGER))
+        request = CorrectRequest(
+            entry_id=correction.entry_id,
+            corrects_entry_id=correction.model_call_id,
+            usage=_token_usage(correction.usage),
+            description=correction.description,
+        )
+        return (await self._usage.correct(request, _writer(security))).cost_nano_usd
+
+    async def void(self, reservation_id: str, security: SecurityContext) -> None:
+        """See ``Ledger``."""
+        await self._usage.void(reservation_id, _writer(security))
 
     async def is_reserved(self, model_call_id: str, security: SecurityContext) -> bool:
         """See ``Ledger``."""
         try:
-            await self._reservations.get(model_call_id, with_permissions(security, _WRITE_LEDGER))
+            await self._usage.get(model_call_id, _writer(security))
         except ReservationNotFoundError:
             return False
         return True
+
+
+def _writer(security: SecurityContext) -> SecurityContext:
+    return with_permissions(security, _WRITE_LEDGER)
+
+
+def _token_usage(usage: ModelUsage) -> TokenUsage:
+    return TokenUsage(
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        cache_read_input_tokens=usage.cache_read_input_tokens,
+        cache_creation_input_tokens_5m=usage.cache_creation_input_tokens_5m,
+        cache_creation_input_tokens_1h=usage.cache_creation_input_tokens_1h,
+    )
+
+
+def _purpose(purpose: CallPurpose) -> Purpose:
+    return Purpose(
+        content_digest=purpose.prefix_digest,
+        prefix_tokens=purpose.prefix_tokens,
+        history_tokens=purpose.history_tokens,
+        is_background=purpose.is_background,
+    )
+
+
+def _require_open(reservation: Reservation) -> None:
+    """Checks that a reservation, which may be that of an earlier call, still holds money."""
+    if reservation.state != "open":
+        raise FailedPreconditionError(
+            f"The reservation is {reservation.state} and holds nothing any more.",
+            metadata={"reservation_id": reservation.id},
+        )
 
 
 def now_ms() -> int:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
+from agent_executor.errors import InvalidArgumentError
 from agent_executor.executor.models.model import OPERATOR_ACCESS, ModelAccess
+
+OnBudgetExceeded: TypeAlias = Literal["end", "pause"]
 
 DEFAULT_MODEL: Final = "claude-sonnet-4-20250514"
 DEFAULT_AGENT_TYPE: Final = "llm"
@@ -43,6 +46,12 @@ class AgentVersion(msgspec.Struct, frozen=True):
         is_active: Whether it can be executed.
         max_model_turns: How many model calls one run may make.
         max_output_tokens: How many tokens one model call may answer.
+        on_budget_exceeded: What a run does when a budget refuses its next model call: ``end``, or
+            ``pause`` until there is money.
+        max_cost_nano_usd: What one run may cost at most, in nano-US-dollars, with the runs that it
+            starts; 0: only budgets limit it.
+        min_output_tokens: The least output with which a model call makes sense, if a budget does not
+            cover ``max_output_tokens``; 0: all or nothing.
         api_key_ciphertext: The agent's own provider key, encrypted; empty if it has none.
         created_at_ms: When the agent was created, in milliseconds since 1970-01-01 UTC.
         updated_at_ms: When this version was made.
@@ -65,6 +74,20 @@ class AgentVersion(msgspec.Struct, frozen=True):
     max_model_turns: int = DEFAULT_MAX_MODEL_TURNS
     max_output_tokens: int = DEFAULT_MAX_OUTPUT_TOKENS
     api_key_ciphertext: bytes = b""
+    on_budget_exceeded: OnBudgetExceeded = "end"
+    max_cost_nano_usd: int = 0
+    min_output_tokens: int = 0
+
+    def check(self) -> None:
+        """Checks what no field tells by itself.
+
+        Raises:
+            InvalidArgumentError: ``min_output_tokens`` is negative or above ``max_output_tokens``.
+        """
+        if not 0 <= self.min_output_tokens <= self.max_output_tokens:
+            message = "min_output_tokens must be between 0 and max_output_tokens."
+            violations = (("min_output_tokens", message),)
+            raise InvalidArgumentError(message, field_violations=violations)
 
     def enabled_tools(self) -> tuple[str, ...]:
         """Returns the names of the tools that the agent may use, sorted."""

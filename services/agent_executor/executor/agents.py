@@ -57,6 +57,7 @@ class Agents:
 
         Raises:
             PermissionDeniedError: Without ``agent:write``.
+            InvalidArgumentError: Its fields contradict each other.
         """
         security.require(PERMISSION_WRITE)
         agent_id = new_id()
@@ -70,6 +71,7 @@ class Agents:
             api_key_ciphertext=self._encryption.encrypt(api_key, agent_id),
             **fields,
         )
+        agent.check()
         await self._store.add_version(agent)
         self._warn_of_retirement(agent)
         return agent
@@ -126,6 +128,7 @@ class Agents:
         Raises:
             PermissionDeniedError: Without ``agent:write``.
             AgentNotFoundError: There is none in the organization.
+            InvalidArgumentError: Its fields would contradict each other.
             ConflictError: Somebody else changed it at the same time.
         """
         security.require(PERMISSION_WRITE)
@@ -134,6 +137,7 @@ class Agents:
         if api_key is not None:
             changed["api_key_ciphertext"] = self._encryption.encrypt(api_key, agent_id)
         updated = agent.changed(changed, self._now_ms())
+        updated.check()
         if not await self._store.add_version(updated):
             raise ConflictError(f"Agent {agent_id} was changed by somebody else; read it again.")
         if updated.model != agent.model:

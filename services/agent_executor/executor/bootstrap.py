@@ -23,13 +23,15 @@ from agent_executor.api.tool_runner.v1 import (
 )
 from agent_executor.executor.agent_servicer import AgentServicer
 from agent_executor.executor.agents import Agents
+from agent_executor.executor.drivers import RunDrivers
 from agent_executor.executor.engine import Engine, EngineLimits
 from agent_executor.executor.journal import Journal
 from agent_executor.executor.leases import LeaseKeeper
 from agent_executor.executor.ledger import Ledger
 from agent_executor.executor.ledger_grpc import GrpcLedger
+from agent_executor.executor.model_call import ModelLimits
 from agent_executor.executor.model_providers import model_provider
-from agent_executor.executor.model_turn import ModelLimits, ModelTurn
+from agent_executor.executor.model_turn import ModelTurn
 from agent_executor.executor.run_servicer import RunServicer
 from agent_executor.executor.run_telemetry import RunTelemetry
 from agent_executor.executor.runs import Runs
@@ -113,11 +115,16 @@ async def _runs(
         journal=journal,
         agents=agents,
         tools=tools,
-        engine=_engine(runtime, tools, ledger),
-        owner=owner,
+        drivers=RunDrivers(
+            journal=journal,
+            agents=agents,
+            engine=_engine(runtime, tools, ledger),
+            owner=owner,
+            now_ms=now_ms,
+            max_active_runs=settings.max_active_runs,
+            max_waiting_runs=settings.max_waiting_runs,
+        ),
         now_ms=now_ms,
-        max_active_runs=settings.max_active_runs,
-        max_waiting_runs=settings.max_waiting_runs,
     )
     keeper = LeaseKeeper(
         journal=journal,
@@ -147,6 +154,8 @@ def _engine(runtime: ServiceRuntime[ExecutorSettings], tools: ToolRunner, ledger
         limits=ModelLimits(
             timeout_seconds=settings.model_timeout_seconds,
             max_tries=settings.max_model_tries,
+            late_answer_seconds=settings.late_answer_seconds,
+            proceeds_without_ledger=settings.on_ledger_unavailable == "proceed",
         ),
     )
     return Engine(
@@ -159,6 +168,8 @@ def _engine(runtime: ServiceRuntime[ExecutorSettings], tools: ToolRunner, ledger
             run_timeout_seconds=settings.run_timeout_seconds,
             tool_timeout_seconds=settings.tool_timeout_seconds,
             max_parallel_tool_calls=settings.max_parallel_tool_calls,
+            pause_retry_seconds=settings.pause_retry_seconds,
+            max_pause_seconds=settings.max_pause_seconds,
         ),
     )
 

@@ -27,15 +27,19 @@ from agent_executor.executor.models.model import (
     ToolResultBlock,
     ToolUseBlock,
 )
-from agent_executor.executor.result import NANO_PER_USD, is_success
+from agent_executor.executor.money import nano_usd_of, usd_of
+from agent_executor.executor.result import is_success
 from agent_executor.executor.run import RunState, response_text, results_of
 from agent_executor.executor.run_event import (
     ModelCallCompleted,
     ModelCallFailed,
     ModelCallSettled,
     ModelCallStarted,
+    Payload,
+    RunContinued,
     RunEvent,
     RunFinished,
+    RunPaused,
     RunResumed,
     RunStarted,
     ToolCallCompleted,
@@ -57,6 +61,8 @@ _PLAIN_FIELDS: Final = (
     "instructions",
     "max_model_turns",
     "max_output_tokens",
+    "on_budget_exceeded",
+    "min_output_tokens",
 )
 _MAP_FIELDS: Final = ("tools", "custom_tools")
 # What a field becomes that a mask names and the request leaves out. A name has no default.
@@ -65,7 +71,7 @@ _DEFAULTS: Final = {
     for field in msgspec.structs.fields(AgentVersion)
     if field.name in _PLAIN_FIELDS and not field.required
 }
-UPDATABLE_FIELDS: Final = frozenset({*_PLAIN_FIELDS, *_MAP_FIELDS, "api_key"})
+UPDATABLE_FIELDS: Final = frozenset({*_PLAIN_FIELDS, *_MAP_FIELDS, "max_cost_usd", "api_key"})
 
 
 def created_fields(request: agent_service_pb2.CreateAgentRequest) -> dict[str, Any]:
@@ -76,6 +82,8 @@ def created_fields(request: agent_service_pb2.CreateAgentRequest) -> dict[str, A
         fields["is_active"] = request.is_active
     if request.agent_type:
         fields["agent_type"] = request.agent_type
+    if request.max_cost_usd:
+        fields["max_cost_nano_usd"] = nano_usd_of(request.max_cost_usd, "max_cost_usd")
     return fields | _maps_of(request, _MAP_FIELDS)
 
 
@@ -86,13 +94,16 @@ def updated_fields(
     if request.HasField("update_mask"):
         named = set(request.update_mask.paths)
     else:
-        named = {name for name in (*_PLAIN_FIELDS, "api_key") if request.HasField(name)}
+        optional = (*_PLAIN_FIELDS, "max_cost_usd", "api_key")
+        named = {name for name in optional if request.HasField(name)}
         named |= {name for name in _MAP_FIELDS if getattr(request, name)}
     fields: dict[str, Any] = {
         name: getattr(request, name) if request.HasField(name) else _DEFAULTS[name]
         for name in _PLAIN_FIELDS
         if name in named
     }
+    if "max_cost_usd" in named:
+        fields["max_cost_nano_usd"] = nano_usd_of(request.max_cost_usd, "max_cost_usd")
     fields |= _maps_of(request, [name for name in _MAP_FIELDS if name in named])
     return fields, request.api_key if "api_key" in named else None
 
@@ -115,6 +126,9 @@ def agent_to_proto(agent: AgentVersion) -> agent_pb2.Agent:
         has_api_key=bool(agent.api_key_ciphertext),
         max_model_turns=agent.max_model_turns,
         max_output_tokens=agent.max_output_tokens,
+        on_budget_exceeded=agent.on_budget_exceeded,
+        max_cost_usd=usd_of(agent.max_cost_nano_usd),
+        min_output_tokens=agent.min_output_tokens,
         version=agent.version,
         created_at=timestamp(agent.created_at_ms),
         updated_at=timestamp(agent.updated_at_ms),
@@ -132,7 +146,7 @@ def execution_to_proto(view: RunView) -> run_service_pb2.ExecuteAgentResponse:
         input=run.input,
         output=output_to_proto(state),
         tokens_used=_int32(state.tokens_used),
-        cost_usd=usd(state.cost_nano_usd),
+        cost_usd=usd_of(state.cost_nano_usd),
         cost_nano_usd=state.cost_nano_usd,
         state=state.state,
         created_at=timestamp(run.created_at_ms),
@@ -154,7 +168,7 @@ def agent_test_to_proto(view: RunView) -> run_service_pb2.TestAgentResponse:
         success=is_success(state),
         timestamp=timestamp(run.ended_at_ms),
         tokens_used=_int32(state.tokens_used),
-        cost_usd=usd(state.cost_nano_usd),
+        cost_usd=usd_of(state.cost_nano_usd),
         cost_nano_usd=state.cost_nano_usd,
         conversation_history=output.conversation_history,
         task_id=run.run_id,
@@ -171,7 +185,7 @@ def run_to_proto(run: RunRecord, state: RunState | None = None) -> run_pb2.Run:
         else run_pb2.RunOutput(
             response=run.response,
             tokens_used=_int32(run.tokens_used),
-            cost_usd=usd(run.cost_nano_usd),
+            cost_usd=usd_of(run.cost_nano_usd),
             cost_nano_usd=run.cost_nano_usd,
             state=run.state,
         )
@@ -187,13 +201,14 @@ def run_to_proto(run: RunRecord, state: RunState | None = None) -> run_pb2.Run:
         error=run.error or None,
         code=run.code or None,
         tokens_used=_int32(run.tokens_used),
-        cost_usd=usd(run.cost_nano_usd),
+        cost_usd=usd_of(run.cost_nano_usd),
         cost_nano_usd=run.cost_nano_usd,
         is_test=run.is_test,
         created_at=timestamp(run.created_at_ms),
         ended_at=timestamp(run.ended_at_ms) if run.ended_at_ms else None,
         user_id=run.user_id,
         last_sequence=run.last_sequence,
+        parent_run_id=run.parent_run_id,
     )
 
 
@@ -204,7 +219,7 @@ def output_to_proto(state: RunState) -> run_pb2.RunOutput:
         tool_results=[_tool_result_to_proto(result) for result in results_of(state)],
         conversation_history=[_message_to_proto(message) for message in state.messages],
         tokens_used=_int32(state.tokens_used),
-        cost_usd=usd(state.cost_nano_usd),
+        cost_usd=usd_of(state.cost_nano_usd),
         cost_nano_usd=state.cost_nano_usd,
         state=state.state,
     )
@@ -228,14 +243,16 @@ def timestamp(milliseconds: int) -> timestamp_pb2.Timestamp:
     return timestamp_pb2.Timestamp(seconds=seconds, nanos=rest * 1_000_000)
 
 
-def usd(nano_usd: int) -> float:
-    """Returns nano-dollars as dollars, for people. Exact to the nano-dollar below $9 million."""
-    return nano_usd / NANO_PER_USD
-
-
 def _payload_to_proto(payload: Any) -> Any:
     match payload:
-        case RunStarted() | RunResumed() | ModelCallStarted() | ToolCallStarted():
+        case (
+            RunStarted()
+            | RunResumed()
+            | RunPaused()
+            | RunContinued()
+            | ModelCallStarted()
+            | ToolCallStarted()
+        ):
             return _same_fields(payload)
         case ModelCallCompleted(usage=usage):
             return run_event_pb2.ModelCallCompleted(
@@ -260,7 +277,7 @@ def _payload_to_proto(payload: Any) -> Any:
             return run_event_pb2.ModelCallSettled(
                 model_call_id=payload.model_call_id,
                 usage_entry_id=payload.usage_entry_id,
-                cost_usd=usd(payload.cost_nano_usd),
+                cost_usd=usd_of(payload.cost_nano_usd),
                 cost_nano_usd=payload.cost_nano_usd,
                 estimated=payload.estimated,
             )
@@ -276,7 +293,7 @@ def _payload_to_proto(payload: Any) -> Any:
     raise AssertionError(f"no message for {payload!r}")
 
 
-def _same_fields(payload: RunStarted | RunResumed | ModelCallStarted | ToolCallStarted) -> Any:
+def _same_fields(payload: Payload) -> Any:
     """Returns the message of the payload's own name, for payloads that share its fields."""
     message_type = getattr(run_event_pb2, type(payload).__name__)
     names = message_type.DESCRIPTOR.fields_by_name

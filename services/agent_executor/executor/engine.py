@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, assert_never
 
 from agent_executor.errors import AgentExecutorError, DeadlineExceededError
 from agent_executor.executor.agent import AgentVersion
-from agent_executor.executor.journal import RunRecord
+from agent_executor.executor.driven_run import DrivenRun, security_of
 from agent_executor.executor.ledger import Ledger
+from agent_executor.executor.model_call import ModelCall
 from agent_executor.executor.model_turn import ModelTurn
-from agent_executor.executor.run import (
+from agent_executor.executor.next_action import (
+    AwaitMoney,
     CallModel,
     Finish,
     ResolveLostCall,
     RunTools,
     Stop,
+    failed_run,
     next_action,
+)
+from agent_executor.executor.pauses import (
+    gives_up_at_ms,
+    is_waited_out,
+    resets_at_ms,
+    retry_delay_seconds,
 )
 from agent_executor.executor.run_event import (
     RunFinished,
@@ -26,6 +36,7 @@ from agent_executor.executor.run_event import (
     ToolCallStarted,
 )
 from agent_executor.executor.run_log import RunLog
+from agent_executor.executor.run_money import AMOUNT_TTL_SECONDS_MAX, RunMoney
 from agent_executor.executor.run_telemetry import RunTelemetry
 from agent_executor.executor.settlements import Settlements
 from agent_executor.executor.tools import ToolOutcome, ToolRequest, ToolRunner
@@ -34,6 +45,10 @@ from agent_executor.serving.security import SecurityContext
 DEFAULT_RUN_TIMEOUT_SECONDS: Final = 600.0
 DEFAULT_TOOL_TIMEOUT_SECONDS: Final = 60.0
 DEFAULT_MAX_PARALLEL_TOOL_CALLS: Final = 16
+DEFAULT_PAUSE_RETRY_SECONDS: Final = 15.0
+DEFAULT_MAX_PAUSE_SECONDS: Final = 86_400.0
+# How much longer a run's amount lasts, unless it is renewed, than the run may.
+AMOUNT_MARGIN_SECONDS: Final = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,26 +56,18 @@ class EngineLimits:
     """What a run may take.
 
     Attributes:
-        run_timeout_seconds: From its start to its end.
+        run_timeout_seconds: From its start to its end, without the time that it is paused.
         tool_timeout_seconds: For one tool call.
         max_parallel_tool_calls: Of one run at a time.
+        pause_retry_seconds: How often a paused run looks for money.
+        max_pause_seconds: After which time of a pause the run ends; see ``pauses``.
     """
 
     run_timeout_seconds: float = DEFAULT_RUN_TIMEOUT_SECONDS
     tool_timeout_seconds: float = DEFAULT_TOOL_TIMEOUT_SECONDS
     max_parallel_tool_calls: int = DEFAULT_MAX_PARALLEL_TOOL_CALLS
-
-
-@dataclass(frozen=True, slots=True)
-class _Driver:
-    """What the steps of one run share."""
-
-    log: RunLog
-    agent: AgentVersion
-    security: SecurityContext
-    settlements: Settlements
-    traceparent: str
-    deadline_ms: int
+    pause_retry_seconds: float = DEFAULT_PAUSE_RETRY_SECONDS
+    max_pause_seconds: float = DEFAULT_MAX_PAUSE_SECONDS
 
 
 class Engine:
@@ -83,85 +90,162 @@ class Engine:
         self._now_ms = now_ms
         self._limits = limits or EngineLimits()
 
-    async def drive(self, log: RunLog, agent: AgentVersion) -> None:
-        """Drives a run from where its log stands to its last event, which is durable on return.
+    async def drive(self, log: RunLog, agent: AgentVersion) -> float | None:
+        """Drives a run from where its log stands until it ends or has to wait for money.
 
         Cancelled, it stops whatever is in flight and adds nothing: the run can be taken over.
+
+        Returns:
+            None once the run's last event is durable; else after how many seconds to drive it again,
+            since it is paused.
 
         Raises:
             LeaseLostError: Another executor drives the run now.
         """
-        run, security = log.run, security_of(log.run)
-        settlements = Settlements(self._ledger, log, security)
-        deadline_ms = run.created_at_ms + int(self._limits.run_timeout_seconds * 1000)
-        with self._telemetry.invoke_agent(run, agent, log) as traceparent:
-            driver = _Driver(log, agent, security, settlements, traceparent, deadline_ms)
-            try:
-                outcome = await self._steps(driver)
-                await settlements.settle_all()
-                log.add(outcome)
-                await log.commit()
-            finally:
-                settlements.cancel()
+        driven = self._driven(log, agent)
+        try:
+            start: ModelCall | RunFinished | None = None
+            if log.state.pause is not None:
+                answer = await self._look_for_money(driven)
+                if isinstance(answer, float):
+                    return answer
+                start = answer
+            with self._telemetry.invoke_agent(log.run, agent, log) as driven.traceparent:
+                return await self._go_on(driven, start)
+        finally:
+            driven.stop()
 
     async def settle(self, log: RunLog) -> None:
-        """Settles what a run that nobody drives has used; the ledger is waited for.
+        """Settles what a run that nobody drives has used, and frees what is held for it.
+
+        The ledger is waited for.
 
         Raises:
             AgentExecutorError: The ledger refused a settlement for good.
         """
-        settlements = Settlements(self._ledger, log, security_of(log.run))
+        security = security_of(log.run)
+        settlements = Settlements(self._ledger, log, security)
         try:
             await settlements.settle_all()
         finally:
             settlements.cancel()
+            await self._money(log, security).free_amount()
 
-    async def _steps(self, driver: _Driver) -> RunFinished:
-        """Takes steps until the run is to end, and returns how.
+    async def close(self) -> None:
+        """Breaks off what goes on without a run."""
+        await self._model_turn.close()
+
+    async def _look_for_money(self, driven: DrivenRun) -> ModelCall | RunFinished | float:
+        """Tries to get the money that a paused run waits for.
+
+        Returns:
+            The call that can be made now, how the run ends, or after how many seconds to look again.
+        """
+        log, now_ms = driven.log, self._now_ms()
+        # That it was taken over is recorded even if nothing else happens.
+        await log.commit()
+        action = next_action(log.state, driven.agent.max_model_turns)
+        if not isinstance(action, AwaitMoney):
+            raise AssertionError("a run that is paused waits for money")
+        remaining_seconds = self._remaining_seconds(log) + (now_ms - log.state.paused_at_ms) / 1000
+        answer = await self._model_turn.hold_again(driven, action, remaining_seconds)
+        if isinstance(answer, ModelCall):
+            return answer
+        await log.commit()
+        if not is_waited_out(answer):
+            return failed_run(answer.message, answer.reason)
+        if now_ms >= gives_up_at_ms(log.state, self._limits.max_pause_seconds):
+            return failed_run(action.pause.error, action.pause.code)
+        return self._retry_delay_seconds(resets_at_ms(answer))
+
+    async def _go_on(
+        self, driven: DrivenRun, start: ModelCall | RunFinished | None
+    ) -> float | None:
+        """Goes on with a run that is not paused, or is not any more; see ``drive``."""
+        log = driven.log
+        if isinstance(start, ModelCall):
+            await self._model_turn.make(start)
+            driven.settlements.begin()
+        outcome = start if isinstance(start, RunFinished) else await self._steps(driven)
+        await driven.settlements.settle_all()
+        if outcome is None:
+            await log.commit()
+            return self._retry_delay_seconds(log.state.pause.resets_at_ms if log.state.pause else 0)
+        if driven.money.has_amount:
+            # An executor that has lost the run must not free what its heir draws from.
+            await log.commit()
+            await driven.money.free_amount()
+        log.add(outcome)
+        await log.commit()
+        return None
+
+    async def _steps(self, driven: DrivenRun) -> RunFinished | None:
+        """Takes steps until the run is to end, and returns how; None if it is paused.
 
         The run's deadline bounds every wait, rather than cutting a step anywhere: so a step's
         events are always written or not, and never in doubt.
         """
-        log, agent, security = driver.log, driver.agent, driver.security
+        log, agent = driven.log, driven.agent
         while True:
             action = next_action(log.state, agent.max_model_turns)
-            remaining_seconds = self._remaining_seconds(driver)
+            remaining_seconds = self._remaining_seconds(log)
             match action:
                 case Finish():
                     return action.outcome
+                case AwaitMoney():
+                    return None
                 case ResolveLostCall():
-                    await self._model_turn.resolve_lost(log, agent, action, security)
+                    await self._model_turn.resolve_lost(driven, action)
                 case CallModel() | RunTools() if remaining_seconds <= 0:
                     return self._too_late()
                 case CallModel():
-                    await self._model_turn.take(log, agent, action, security, remaining_seconds)
-                    driver.settlements.begin()
+                    await self._model_turn.take(driven, action, remaining_seconds)
+                    driven.settlements.begin()
                 case RunTools():
-                    await self._run_tools(driver, action)
+                    await self._run_tools(driven, action)
                 case Stop():
                     raise AssertionError("a run that has ended is not driven")
                 case _:
                     assert_never(action)
 
-    def _remaining_seconds(self, driver: _Driver) -> float:
-        return (driver.deadline_ms - self._now_ms()) / 1000
+    def _driven(self, log: RunLog, agent: AgentVersion) -> DrivenRun:
+        security = security_of(log.run)
+        return DrivenRun(
+            log=log,
+            agent=agent,
+            security=security,
+            settlements=Settlements(self._ledger, log, security),
+            money=self._money(log, security),
+        )
+
+    def _money(self, log: RunLog, security: SecurityContext) -> RunMoney:
+        ttl_seconds = math.ceil(self._limits.run_timeout_seconds) + AMOUNT_MARGIN_SECONDS
+        return RunMoney(self._ledger, log, security, min(ttl_seconds, AMOUNT_TTL_SECONDS_MAX))
+
+    def _remaining_seconds(self, log: RunLog) -> float:
+        """Returns what is left of a run's time; the time that it was paused does not count."""
+        used_ms = self._now_ms() - log.run.created_at_ms - log.state.paused_ms
+        return self._limits.run_timeout_seconds - used_ms / 1000
+
+    def _retry_delay_seconds(self, resets_at: int) -> float:
+        return retry_delay_seconds(resets_at, self._now_ms(), self._limits.pause_retry_seconds)
 
     def _too_late(self) -> RunFinished:
         error = f"The run did not end within {self._limits.run_timeout_seconds:g} seconds."
-        return RunFinished(state="failed", error=error, code=DeadlineExceededError.reason)
+        return failed_run(error, DeadlineExceededError.reason)
 
-    async def _run_tools(self, driver: _Driver, action: RunTools) -> None:
+    async def _run_tools(self, driven: DrivenRun, action: RunTools) -> None:
         """Runs the pending tool calls in parallel and logs each result as it comes."""
-        log = driver.log
+        log = driven.log
         if len(action.tool_calls) == 1:
-            log.add(await self._run_tool(driver, action.tool_calls[0]))
+            log.add(await self._run_tool(driven, action.tool_calls[0]))
             return
         places = asyncio.Semaphore(self._limits.max_parallel_tool_calls)
         committing = asyncio.Lock()
 
         async def run_one(call: ToolCallStarted) -> None:
             async with places:
-                result = await self._run_tool(driver, call)
+                result = await self._run_tool(driven, call)
             log.add(result)
             # The last result shares the commit of what follows it; the others are seen at once.
             if log.state.pending_tool_calls:
@@ -176,8 +260,8 @@ class Engine:
             # The first one says why, for example that the lease is lost; it stopped the others.
             raise failed.exceptions[0] from None
 
-    async def _run_tool(self, driver: _Driver, call: ToolCallStarted) -> ToolCallCompleted:
-        run, versions = driver.log.run, driver.log.state.tool_versions
+    async def _run_tool(self, driven: DrivenRun, call: ToolCallStarted) -> ToolCallCompleted:
+        run, versions = driven.log.run, driven.log.state.tool_versions
         request = ToolRequest(
             tool_call_id=call.tool_call_id,
             tool_name=call.tool_name,
@@ -190,12 +274,12 @@ class Engine:
         try:
             outcome = await self._tools.execute(
                 request,
-                driver.security,
+                driven.security,
                 # Looked at here, since a call may have waited long for its place.
                 timeout_seconds=max(
-                    0.0, min(self._limits.tool_timeout_seconds, self._remaining_seconds(driver))
+                    0.0, min(self._limits.tool_timeout_seconds, self._remaining_seconds(driven.log))
                 ),
-                traceparent=driver.traceparent,
+                traceparent=driven.traceparent,
             )
         except AgentExecutorError as error:
             outcome = ToolOutcome(
@@ -214,8 +298,3 @@ class Engine:
             code=outcome.code,
             timestamp_ms=outcome.timestamp_ms,
         )
-
-
-def security_of(run: RunRecord) -> SecurityContext:
-    """Returns on whose behalf a run goes on, also after a recovery."""
-    return SecurityContext(run.organization_id, run.user_id, frozenset(run.permissions))

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
+from agent_executor.executor.money import usd_of
 from agent_executor.executor.run import RunState, response_text, results_of
 from agent_executor.executor.run_event import ToolCallCompleted
 from agent_executor.executor.runs import RunView
-
-NANO_PER_USD: Final = 1_000_000_000
 
 
 def result_mapping(view: RunView) -> dict[str, Any]:
@@ -28,7 +27,7 @@ def result_mapping(view: RunView) -> dict[str, Any]:
         "tool_results": [_tool_result(result) for result in results_of(state)],
         "conversation_history": msgspec.json.decode(msgspec.json.encode(state.messages)),
         "tokens_used": state.tokens_used,
-        "cost_usd": state.cost_nano_usd / NANO_PER_USD,
+        "cost_usd": usd_of(state.cost_nano_usd),
         "state": state.state,
         "task_id": run.run_id,
         "cost_nano_usd": state.cost_nano_usd,

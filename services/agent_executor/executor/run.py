@@ -1,13 +1,13 @@
-"""The state of a run, as a pure fold of its events, and what is to be done next in it.
+"""The state of a run, as a pure fold of its events.
 
-Nothing here knows a clock, a database or a network: the same events always give the same state
-and the same next action, on whichever machine and however often.
+Nothing here knows a clock, a database or a network: the same events always give the same state,
+on whichever machine and however often.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, TypeAlias
+from typing import Final
 
 import msgspec
 
@@ -18,14 +18,17 @@ from agent_executor.executor.models.model import (
     ToolResultBlock,
     ToolUseBlock,
 )
+from agent_executor.executor.purpose import CallPurpose
 from agent_executor.executor.run_event import (
     ModelCallCompleted,
     ModelCallFailed,
     ModelCallSettled,
     ModelCallStarted,
     Payload,
+    RunContinued,
     RunEvent,
     RunFinished,
+    RunPaused,
     RunResumed,
     RunStarted,
     ToolCallCompleted,
@@ -37,25 +40,52 @@ FINAL_STATES: Final = frozenset({"completed", "failed", "cancelled", "budget_exc
 _RESULT_ENCODER: Final = msgspec.json.Encoder()
 
 
+# The codes of failed tool calls whose tool was run all the same. One that was refused, or failed for
+# its arguments, may not have been run: it is not named to the ledger, so that nobody pays its fee.
+_RAN_CODES: Final = frozenset({"TOOL_EXECUTION_ERROR", "OUTCOME_UNKNOWN", "DEADLINE_EXCEEDED"})
+
+
 class UnsettledCall(msgspec.Struct, frozen=True):
-    """A model call whose cost the log does not hold yet."""
+    """A model call whose cost the log does not hold yet.
+
+    Attributes:
+        attempt: How often its turn had been tried, from 1.
+        purpose: What it was made for; None if the log does not say. Then its settlement names
+            neither attempt nor tool calls either: so it was done by the code that wrote such logs.
+        tool_calls: The tool calls whose results it was given, of those whose tool was run.
+        is_unheld: No money was held for it.
+    """
 
     model_call_id: str
     usage: ModelUsage
     estimated: bool
+    attempt: int = 1
+    purpose: CallPurpose | None = None
+    tool_calls: tuple[ToolCallStarted, ...] = ()
+    is_unheld: bool = False
 
 
 class RunState(msgspec.Struct, frozen=True):
     """A run after some of its events.
 
     Attributes:
-        state: ``pending`` before the first event, ``running``, or how it ended.
-        model, input, is_test, tool_versions: As the run was started.
+        state: ``pending`` before the first event, ``running``, ``paused``, or how it ended.
+        model, input, is_test, tool_versions, max_cost_nano_usd, parent_amount_id, is_background: As
+            the run was started.
         messages: The conversation in the Messages API's shape.
         turn: How many model calls have been answered.
         tries: How many model calls of the present turn have failed.
-        open_model_call: The model call that was begun and has no outcome; empty if none.
+        refusals: How many of these were not made, since no money was held.
+        open_call: The model call that was begun and has no outcome.
+        given_calls: The tool calls whose results the next model call is given, of those whose tool
+            was run.
+        pause: Why the run waits for money; None unless it does.
+        paused_at_ms: When the present pause began.
+        paused_ms: How long the pauses before it were, in all.
+        takeovers_in_pause: How often the run was taken over while it was paused.
         last_stop_reason: Why the last answer ended; empty before it.
+        reduced_max_tokens: The output that the budget covered for the last answer, if that was less
+            than the agent's limit; else 0.
         pending_tool_calls: Tool calls without a result, in the order asked for.
         tool_results: All results so far, in the order asked for.
         unsettled: Model calls that are to be settled at the ledger.
@@ -71,11 +101,21 @@ class RunState(msgspec.Struct, frozen=True):
     input: str = ""
     is_test: bool = False
     tool_versions: dict[str, str] = {}
+    max_cost_nano_usd: int = 0
+    parent_amount_id: str = ""
+    is_background: bool = False
     messages: tuple[Message, ...] = ()
     turn: int = 0
     tries: int = 0
-    open_model_call: str = ""
+    refusals: int = 0
+    open_call: ModelCallStarted | None = None
     last_stop_reason: str = ""
+    reduced_max_tokens: int = 0
+    given_calls: tuple[ToolCallStarted, ...] = ()
+    pause: RunPaused | None = None
+    paused_at_ms: int = 0
+    paused_ms: int = 0
+    takeovers_in_pause: int = 0
     pending_tool_calls: tuple[ToolCallStarted, ...] = ()
     turn_results: tuple[ToolCallCompleted, ...] = ()
     turn_calls: tuple[ToolCallStarted, ...] = ()
@@ -86,38 +126,6 @@ class RunState(msgspec.Struct, frozen=True):
     failure: ModelCallFailed | None = None
     finished: RunFinished | None = None
     last_sequence: int = 0
-
-
-class CallModel(msgspec.Struct, frozen=True):
-    """Ask the model for the next message. The id is new for every try."""
-
-    turn: int
-    attempt: int
-
-
-class ResolveLostCall(msgspec.Struct, frozen=True):
-    """Find out what became of a model call whose owner died during it."""
-
-    model_call_id: str
-
-
-class RunTools(msgspec.Struct, frozen=True):
-    """Run these tool calls, in parallel."""
-
-    tool_calls: tuple[ToolCallStarted, ...]
-
-
-class Finish(msgspec.Struct, frozen=True):
-    """Settle what is unsettled and end the run."""
-
-    outcome: RunFinished
-
-
-class Stop(msgspec.Struct, frozen=True):
-    """The run has ended; nothing is to be done."""
-
-
-Action: TypeAlias = CallModel | ResolveLostCall | RunTools | Finish | Stop
 
 
 def fold(events: Iterable[RunEvent], state: RunState | None = None) -> RunState:
@@ -136,35 +144,8 @@ def apply(state: RunState, event: RunEvent) -> RunState:
     """
     if event.sequence != state.last_sequence + 1:
         raise ValueError(f"event {event.sequence} does not follow event {state.last_sequence}")
-    changed = _changed(state, event.payload)
+    changed = _changed(state, event.payload, event.created_at_ms)
     return msgspec.structs.replace(changed, last_sequence=event.sequence)
-
-
-def next_action(state: RunState, max_model_turns: int) -> Action:
-    """Returns what is to be done next.
-
-    Args:
-        state: The run so far.
-        max_model_turns: How many model calls the run may make, at least 1.
-    """
-    if state.finished is not None:
-        return Stop()
-    if state.open_model_call:
-        return ResolveLostCall(state.open_model_call)
-    if state.failure is not None:
-        return Finish(_failed(state.failure.error, state.failure.code))
-    if state.pending_tool_calls:
-        return RunTools(state.pending_tool_calls)
-    if state.turn and state.messages[-1].role == "assistant":
-        return Finish(_answered(state))
-    if state.turn >= max_model_turns:
-        return Finish(
-            _failed(
-                f"The run used its {max_model_turns} model turns without an answer.",
-                "LIMIT_EXCEEDED",
-            )
-        )
-    return CallModel(turn=state.turn + 1, attempt=state.tries + 1)
 
 
 def tool_calls_of(run_id: str, turn: int, answer: ModelCallCompleted) -> list[ToolCallStarted]:
@@ -204,7 +185,7 @@ def results_of(state: RunState) -> tuple[ToolCallCompleted, ...]:
     return (*state.tool_results, *state.turn_results)
 
 
-def _changed(state: RunState, payload: Payload) -> RunState:
+def _changed(state: RunState, payload: Payload, created_at_ms: int) -> RunState:
     match payload:
         case RunStarted():
             return msgspec.structs.replace(
@@ -214,12 +195,15 @@ def _changed(state: RunState, payload: Payload) -> RunState:
                 input=payload.input,
                 is_test=payload.is_test,
                 tool_versions=payload.tool_versions,
+                max_cost_nano_usd=payload.max_cost_nano_usd,
+                parent_amount_id=payload.parent_amount_id,
+                is_background=payload.is_background,
                 messages=(Message(role="user", content=(TextBlock(text=payload.input),)),),
             )
-        case RunResumed():
-            return state
+        case RunResumed() | RunPaused() | RunContinued():
+            return _paused_or_continued(state, payload, created_at_ms)
         case ModelCallStarted():
-            return msgspec.structs.replace(state, open_model_call=payload.model_call_id)
+            return msgspec.structs.replace(state, open_call=payload)
         case ModelCallCompleted():
             return _model_answered(state, payload)
         case ModelCallFailed():
@@ -238,6 +222,23 @@ def _changed(state: RunState, payload: Payload) -> RunState:
             return msgspec.structs.replace(state, state=payload.state, finished=payload)
 
 
+def _paused_or_continued(
+    state: RunState, payload: RunResumed | RunPaused | RunContinued, created_at_ms: int
+) -> RunState:
+    match payload:
+        case RunResumed():
+            takeovers_in_pause = state.takeovers_in_pause + (state.pause is not None)
+            return msgspec.structs.replace(state, takeovers_in_pause=takeovers_in_pause)
+        case RunPaused():
+            return msgspec.structs.replace(
+                state, state="paused", pause=payload, paused_at_ms=created_at_ms
+            )
+        case RunContinued():
+            # A clock that was set back meanwhile has not made the run younger.
+            paused_ms = state.paused_ms + max(0, created_at_ms - state.paused_at_ms)
+            return msgspec.structs.replace(state, state="running", pause=None, paused_ms=paused_ms)
+
+
 def _settled(state: RunState, settled: ModelCallSettled) -> RunState:
     return msgspec.structs.replace(
         state,
@@ -251,18 +252,18 @@ def _settled(state: RunState, settled: ModelCallSettled) -> RunState:
 def _model_answered(state: RunState, answer: ModelCallCompleted) -> RunState:
     return msgspec.structs.replace(
         state,
-        open_model_call="",
+        open_call=None,
         turn=state.turn + 1,
         tries=0,
+        refusals=0,
         last_stop_reason=answer.stop_reason,
+        reduced_max_tokens=answer.reduced_max_tokens,
         messages=(*state.messages, Message(role="assistant", content=answer.content)),
         turn_calls=(),
         turn_results=(),
+        given_calls=(),
         tokens_used=state.tokens_used + tokens_of(answer.usage),
-        unsettled=(
-            *state.unsettled,
-            UnsettledCall(answer.model_call_id, answer.usage, estimated=False),
-        ),
+        unsettled=(*state.unsettled, _unsettled(state, answer.model_call_id, answer.usage, False)),
     )
 
 
@@ -270,14 +271,32 @@ def _model_failed(state: RunState, failed: ModelCallFailed) -> RunState:
     usage = failed.usage
     unsettled = state.unsettled
     if usage is not None:
-        unsettled = (*unsettled, UnsettledCall(failed.model_call_id, usage, estimated=True))
+        unsettled = (*unsettled, _unsettled(state, failed.model_call_id, usage, True))
     return msgspec.structs.replace(
         state,
-        open_model_call="",
+        open_call=None,
         tries=state.tries + 1,
+        refusals=state.refusals + failed.is_refused,
         failure=None if failed.will_retry else failed,
         tokens_used=state.tokens_used + (tokens_of(usage) if usage else 0),
         unsettled=unsettled,
+    )
+
+
+def _unsettled(
+    state: RunState, model_call_id: str, usage: ModelUsage, estimated: bool
+) -> UnsettledCall:
+    call = state.open_call
+    if call is None or call.purpose is None:
+        return UnsettledCall(model_call_id, usage, estimated)
+    return UnsettledCall(
+        model_call_id,
+        usage,
+        estimated,
+        attempt=state.tries + 1,
+        purpose=call.purpose,
+        tool_calls=state.given_calls,
+        is_unheld=call.is_unheld,
     )
 
 
@@ -300,6 +319,11 @@ def _tool_answered(state: RunState, result: ToolCallCompleted) -> RunState:
         turn_calls=(),
         turn_results=(),
         tool_results=(*state.tool_results, *ordered),
+        given_calls=tuple(
+            call
+            for call, done in zip(state.turn_calls, ordered, strict=True)
+            if done.success or done.code in _RAN_CODES
+        ),
         messages=(*state.messages, Message(role="user", content=blocks)),
     )
 
@@ -318,20 +342,3 @@ def _result_block(call: ToolCallStarted, done: ToolCallCompleted) -> ToolResultB
         content=_RESULT_ENCODER.encode(shape).decode(),
         is_error=True,
     )
-
-
-def _answered(state: RunState) -> RunFinished:
-    response = response_text(state.messages)
-    if state.last_stop_reason == "max_tokens":
-        return RunFinished(
-            state="failed",
-            response=response,
-            error="The model's answer was cut at its output limit (max_output_tokens).",
-            code="LIMIT_EXCEEDED",
-        )
-    return RunFinished(state="completed", response=response)
-
-
-def _failed(error: str, code: str) -> RunFinished:
-    state = "budget_exceeded" if code == "BUDGET_EXCEEDED" else "failed"
-    return RunFinished(state=state, error=error, code=code)

@@ -11,12 +11,19 @@ from typing import Final, TypeAlias
 import msgspec
 
 from agent_executor.executor.models.model import ModelUsage, ResponseBlock
+from agent_executor.executor.purpose import CallPurpose
 
 
 class RunStarted(msgspec.Struct, frozen=True, tag="run_started"):
     """The run began: it is bound to one version of one agent, and of each custom tool.
 
-    ``tool_versions`` holds the custom tools by name; logs of before there were any have none.
+    Attributes:
+        tool_versions: The custom tools by name; logs of before there were any have none.
+        parent_run_id: The run that started this one; empty if none did.
+        max_cost_nano_usd: What the run may cost at most; 0 if only budgets limit it.
+        parent_amount_id: The amount that was held for the nearest ancestor with a limit, from which
+            this run draws, directly or by an amount of its own; empty if there is none.
+        is_background: Nobody waits for the run.
     """
 
     agent_id: str
@@ -25,6 +32,10 @@ class RunStarted(msgspec.Struct, frozen=True, tag="run_started"):
     input: str
     is_test: bool = False
     tool_versions: dict[str, str] = {}
+    parent_run_id: str = ""
+    max_cost_nano_usd: int = 0
+    parent_amount_id: str = ""
+    is_background: bool = False
 
 
 class RunResumed(msgspec.Struct, frozen=True, tag="run_resumed"):
@@ -33,26 +44,65 @@ class RunResumed(msgspec.Struct, frozen=True, tag="run_resumed"):
     attempt: int
 
 
-class ModelCallStarted(msgspec.Struct, frozen=True, tag="model_call_started"):
-    """A model call is about to be made; ``model_call_id`` is its reservation's id too."""
+class RunPaused(msgspec.Struct, frozen=True, tag="run_paused"):
+    """A budget does not cover the next model call, and the run waits until one does.
 
-    model_call_id: str
+    Attributes:
+        turn: Which model call is waited for, from 1.
+        error: What the ledger said.
+        code: ``BUDGET_EXCEEDED``.
+        budget_id: The budget that refuses.
+        resets_at_ms: When its window ends, if the next one would cover the call; 0 if only somebody
+            who raises the limit can help.
+    """
+
+    turn: int
+    error: str
+    code: str
+    budget_id: str
+    resets_at_ms: int = 0
+
+
+class RunContinued(msgspec.Struct, frozen=True, tag="run_continued"):
+    """The money for the model call that was waited for is held; ``turn`` says which one."""
+
     turn: int
 
 
+class ModelCallStarted(msgspec.Struct, frozen=True, tag="model_call_started"):
+    """A model call is about to be made; ``model_call_id`` is its reservation's id too.
+
+    Attributes:
+        purpose: What it is made for; None in logs of before this was recorded, and if the call
+            failed before its request was known.
+        is_unheld: It is made without a hold, since the ledger is away and the operator wants it so.
+    """
+
+    model_call_id: str
+    turn: int
+    purpose: CallPurpose | None = None
+    is_unheld: bool = False
+
+
 class ModelCallCompleted(msgspec.Struct, frozen=True, tag="model_call_completed"):
-    """The model answered."""
+    """The model answered.
+
+    ``reduced_max_tokens`` is the output that the budget covered, if that was less than the agent's
+    ``max_output_tokens``; else 0.
+    """
 
     model_call_id: str
     content: tuple[ResponseBlock, ...]
     stop_reason: str
     usage: ModelUsage
+    reduced_max_tokens: int = 0
 
 
 class ModelCallFailed(msgspec.Struct, frozen=True, tag="model_call_failed"):
     """The model call gave no answer that can be used; ``usage`` is what it is taken to have cost.
 
     ``usage`` is None when nothing can have been spent. It is an estimate in every other case.
+    ``is_refused`` says that no money was held for it, so that no model was asked.
     """
 
     model_call_id: str
@@ -60,6 +110,7 @@ class ModelCallFailed(msgspec.Struct, frozen=True, tag="model_call_failed"):
     code: str
     will_retry: bool
     usage: ModelUsage | None = None
+    is_refused: bool = False
 
 
 class ModelCallSettled(msgspec.Struct, frozen=True, tag="model_call_settled"):
@@ -104,6 +155,8 @@ class RunFinished(msgspec.Struct, frozen=True, tag="run_finished"):
 Payload: TypeAlias = (
     RunStarted
     | RunResumed
+    | RunPaused
+    | RunContinued
     | ModelCallStarted
     | ModelCallCompleted
     | ModelCallFailed

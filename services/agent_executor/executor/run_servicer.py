@@ -16,6 +16,7 @@ from agent_executor.executor.convert import (
     execution_to_proto,
     run_to_proto,
 )
+from agent_executor.executor.money import nano_usd_of
 from agent_executor.executor.paging import decode_page_token, encode_page_token, page_size_of
 from agent_executor.executor.runs import Runs
 from agent_executor.serving.interceptors import Context
@@ -39,6 +40,8 @@ class RunServicer(run_service_pb2_grpc.RunServiceServicer):
             request.input,
             current_security_context.get(),
             traceparent=current_traceparent(),
+            parent_run_id=request.parent_run_id,
+            max_cost_nano_usd=nano_usd_of(request.max_cost_usd, "max_cost_usd"),
         )
         return execution_to_proto(view)
 
@@ -66,6 +69,8 @@ class RunServicer(run_service_pb2_grpc.RunServiceServicer):
             request.input,
             current_security_context.get(),
             traceparent=current_traceparent(),
+            parent_run_id=request.parent_run_id,
+            max_cost_nano_usd=nano_usd_of(request.max_cost_usd, "max_cost_usd"),
         )
         return run_to_proto(view.run, view.state)
 

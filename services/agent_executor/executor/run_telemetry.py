@@ -34,6 +34,7 @@ from agent_executor.serving.metrics import (
     RUN_DURATION,
     RUNS,
     RUNS_ACTIVE,
+    UNHELD_MODEL_CALLS,
     Metrics,
 )
 from agent_executor.serving.telemetry import context_from_traceparent, traceparent_of
@@ -148,6 +149,10 @@ class RunTelemetry:
                 span_context=span.get_span_context(),
             )
             span.end()
+
+    def called_unheld(self, model: str) -> None:
+        """Counts a model call for which no money is held, since the ledger is away."""
+        self._metrics.increment(UNHELD_MODEL_CALLS, model)
 
     def _count_active(self, change: int) -> None:
         self._active += change

@@ -9,18 +9,21 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from agent_executor.executor.drivers import DEFAULT_MAX_ACTIVE_RUNS, DEFAULT_MAX_WAITING_RUNS
 from agent_executor.executor.engine import (
     DEFAULT_MAX_PARALLEL_TOOL_CALLS,
+    DEFAULT_MAX_PAUSE_SECONDS,
+    DEFAULT_PAUSE_RETRY_SECONDS,
     DEFAULT_RUN_TIMEOUT_SECONDS,
     DEFAULT_TOOL_TIMEOUT_SECONDS,
 )
+from agent_executor.executor.late_answers import DEFAULT_LATE_ANSWER_SECONDS
 from agent_executor.executor.leases import DEFAULT_LEASE_SECONDS, DEFAULT_RENEWAL_SECONDS
-from agent_executor.executor.model_turn import (
+from agent_executor.executor.model_call import (
     DEFAULT_MAX_MODEL_TRIES,
     DEFAULT_MODEL_TIMEOUT_SECONDS,
     MODEL_TIMEOUT_SECONDS_MAX,
 )
-from agent_executor.executor.runs import DEFAULT_MAX_ACTIVE_RUNS, DEFAULT_MAX_WAITING_RUNS
 from agent_executor.serving.settings import ServiceSettings
 
 
@@ -77,7 +80,10 @@ class ExecutorSettings(ServiceSettings):
     run_timeout_seconds: float = Field(
         default=DEFAULT_RUN_TIMEOUT_SECONDS,
         gt=0,
-        description="How long a run may take from its start to its end, in seconds.",
+        description=(
+            "How long a run may take from its start to its end, in seconds; the time that it is paused "
+            "does not count."
+        ),
     )
     model_timeout_seconds: float = Field(
         default=DEFAULT_MODEL_TIMEOUT_SECONDS,
@@ -89,6 +95,39 @@ class ExecutorSettings(ServiceSettings):
         default=DEFAULT_MAX_MODEL_TRIES,
         ge=1,
         description="How often one model turn is tried when its provider is busy or failing.",
+    )
+    late_answer_seconds: float = Field(
+        default=DEFAULT_LATE_ANSWER_SECONDS,
+        ge=0,
+        le=600,
+        description=(
+            "How long a model call that missed its deadline is waited for, not by its run but to "
+            "correct the estimate of its cost, in seconds. 0: it is broken off at its deadline."
+        ),
+    )
+    on_ledger_unavailable: Literal["refuse", "proceed"] = Field(
+        default="refuse",
+        description=(
+            "What becomes of a model call while the ledger is away: `refuse` fails its run; `proceed` "
+            "makes it without holding money for it, so that budgets can be overshot, and settles it "
+            "once the ledger is back."
+        ),
+    )
+    pause_retry_seconds: float = Field(
+        default=DEFAULT_PAUSE_RETRY_SECONDS,
+        gt=0,
+        description=(
+            "How often a run that is paused for want of money tries again, in seconds. It also does "
+            "when the budget resets, if that is sooner."
+        ),
+    )
+    max_pause_seconds: float = Field(
+        default=DEFAULT_MAX_PAUSE_SECONDS,
+        gt=0,
+        description=(
+            "After how long a paused run ends as `budget_exceeded`, in seconds; from the reset of the "
+            "budget, if the budget then covers the call."
+        ),
     )
     tool_timeout_seconds: float = Field(
         default=DEFAULT_TOOL_TIMEOUT_SECONDS,

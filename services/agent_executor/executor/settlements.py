@@ -6,6 +6,7 @@ import asyncio
 from typing import Final
 
 from agent_executor.executor.ledger import PASSING_ERRORS, Ledger, Settlement
+from agent_executor.executor.purpose import tool_uses_of
 from agent_executor.executor.run import UnsettledCall
 from agent_executor.executor.run_event import ModelCallSettled
 from agent_executor.executor.run_log import RunLog
@@ -53,8 +54,14 @@ class Settlements:
             run_id=run.run_id,
             model=run.model,
             usage=call.usage,
+            is_held=not call.is_unheld,
             estimated=call.estimated,
             is_test=run.is_test,
+            attempt=call.attempt,
+            purpose=call.purpose,
+            tool_uses=tool_uses_of(
+                (tool.tool_call_id, tool.tool_name, tool.arguments_json) for tool in call.tool_calls
+            ),
         )
         self._log.add(
             ModelCallSettled(

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
-from agent_executor.ledger.usage.reservations import DEFAULT_TTL_SECONDS, MAX_TTL_SECONDS
-from agent_executor.serving.settings import ServiceSettings
+from agent_executor.ledger.prices.rate_cards import UnknownModelPolicy
+from agent_executor.ledger.usage.checks import MAX_TTL_SECONDS
+from agent_executor.ledger.usage.reserving import DEFAULT_TTL_SECONDS
+from agent_executor.serving.settings import MEBIBYTE, ServiceSettings
+
+# A batch of 100,000 rows with ids of usual lengths is 20 to 30 MiB.
+DEFAULT_MAX_MESSAGE_BYTES: Final = 64 * MEBIBYTE
 
 
 class LedgerSettings(ServiceSettings):
@@ -16,6 +22,30 @@ class LedgerSettings(ServiceSettings):
 
     model_config = SettingsConfigDict(env_prefix="LEDGER_")
 
+    max_message_bytes: int = Field(
+        default=DEFAULT_MAX_MESSAGE_BYTES,
+        ge=4 * MEBIBYTE,
+        le=256 * MEBIBYTE,
+        description=(
+            "The largest gRPC message that is received or sent, in bytes: as large as a batch of "
+            "100,000 usage records."
+        ),
+    )
+    database_url: SecretStr = Field(
+        default=SecretStr(""),
+        description=(
+            "The PostgreSQL database of the ledger, which several may share, as "
+            "postgresql://user:password@host:port/database; it belongs to no other service. "
+            "Empty: a SQLite file in the data folder."
+        ),
+    )
+    unknown_model: UnknownModelPolicy = Field(
+        default="refuse",
+        description=(
+            "What becomes of a call of a model without a price: `refuse`, or `record_at_zero`, "
+            "which lets it pass every budget and raises an alarm."
+        ),
+    )
     reservation_ttl_seconds: int = Field(
         default=DEFAULT_TTL_SECONDS,
         ge=1,
@@ -27,6 +57,6 @@ class LedgerSettings(ServiceSettings):
     )
 
     @property
-    def ledger_file(self) -> Path:
+    def database_file(self) -> Path:
         """The database of reservations, entries and budgets."""
         return self.data_dir / "ledger" / "ledger.sqlite3"

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 METADATA: Final = MetaData()
@@ -86,6 +87,13 @@ Index(
     sqlite_where=RESERVATIONS.c.state == "open",
     postgresql_where=RESERVATIONS.c.state == "open",
 )
+# What others still draw from it is held though it has ended; there are hardly ever any.
+Index(
+    "reservations_ended_with_draws",
+    RESERVATIONS.c.organization_id,
+    sqlite_where=text("state <> 'open' AND remaining_nano_usd > 0"),
+    postgresql_where=text("state <> 'open' AND remaining_nano_usd > 0"),
+)
 Index(
     "reservations_by_run",
     RESERVATIONS.c.organization_id,
@@ -131,8 +139,16 @@ USAGE_ENTRIES: Final = Table(
     UniqueConstraint("organization_id", "id", name="usage_entries_by_id"),
     sqlite_strict=True,
 )
+# Entries are listed and exported by when they occurred, whoever's they are.
 Index("usage_entries_by_time", USAGE_ENTRIES.c.organization_id, USAGE_ENTRIES.c.occurred_at_ms)
-Index("usage_entries_by_run", USAGE_ENTRIES.c.organization_id, USAGE_ENTRIES.c.run_id)
+for _whose in ("run", "agent", "user"):
+    Index(
+        f"usage_entries_by_{_whose}",
+        USAGE_ENTRIES.c.organization_id,
+        USAGE_ENTRIES.c[f"{_whose}_id"],
+        USAGE_ENTRIES.c.occurred_at_ms,
+    )
+Index("usage_entries_by_position", USAGE_ENTRIES.c.organization_id, USAGE_ENTRIES.c.sequence)
 Index(
     "usage_entries_by_corrected",
     USAGE_ENTRIES.c.organization_id,
@@ -141,12 +157,15 @@ Index(
     postgresql_where=USAGE_ENTRIES.c.corrects_entry_id != "",
 )
 
-# The sums of the entries of each hour, kept in the transaction that writes the entries.
+# The sums of the entries of hours and UTC days, kept in the transaction that writes the entries; see
+# accounting/rollup.py.
 USAGE_ROLLUPS: Final = Table(
     "usage_rollups",
     METADATA,
     Column("organization_id", Text, primary_key=True),
-    Column("hour_ms", _LONG, primary_key=True, comment="when the hour of occurred_at_ms began"),
+    Column("detail", Text, primary_key=True, comment="what is told apart: all, agents or users"),
+    Column("span_hours", Integer, primary_key=True, comment="1, or 24 for a UTC day"),
+    Column("start_ms", _LONG, primary_key=True, comment="when the span of occurred_at_ms began"),
     Column("user_id", Text, primary_key=True),
     Column("agent_id", Text, primary_key=True),
     Column("model", Text, primary_key=True),
@@ -176,6 +195,12 @@ BUDGETS: Final = Table(
     Column("time_zone", Text, nullable=False),
     Column("alert_percents", Text, nullable=False, comment="a JSON array of integers"),
     Column("reserved_nano_usd", _LONG, nullable=False, comment="what is held against it"),
+    Column(
+        "counted_from_ms",
+        _LONG,
+        nullable=False,
+        comment="no entry that occurred since is missing in its balances",
+    ),
     sqlite_with_rowid=False,
     sqlite_strict=True,
 )
@@ -185,6 +210,13 @@ Index(
     BUDGETS.c.user_id,
     BUDGETS.c.agent_id,
     BUDGETS.c.run_id,
+)
+# There are hardly ever any, and where there are none they need not be looked for.
+Index(
+    "budgets_of_runs",
+    BUDGETS.c.organization_id,
+    sqlite_where=BUDGETS.c.run_id != "",
+    postgresql_where=BUDGETS.c.run_id != "",
 )
 
 BUDGET_BALANCES: Final = Table(

@@ -11,9 +11,11 @@ import hmac
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
+from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError, Message
 
 from agent_executor.api.call.v1 import grant_pb2
@@ -174,7 +176,9 @@ def check_binding(grant: grant_pb2.Grant, request: Message) -> None:
     Raises:
         UnauthenticatedError: The grant is bound to something else.
     """
-    tool_call_id = getattr(request, "tool_call_id", "")
+    tool_call_id = ""
+    if _is_for_tool_call(request.DESCRIPTOR):
+        tool_call_id = getattr(request, "tool_call_id", "")
     if grant.tool_call_id != tool_call_id:
         raise UnauthenticatedError("The grant is not for this tool call.")
     if not tool_call_id:
@@ -184,6 +188,12 @@ def check_binding(grant: grant_pb2.Grant, request: Message) -> None:
     is_same_tool = grant.tool_name == getattr(request, "tool_name", "")
     if not (is_same_tool and hmac.compare_digest(grant.arguments_digest, digest)):
         raise UnauthenticatedError("The grant is for another tool or other arguments.")
+
+
+@cache
+def _is_for_tool_call(request: Descriptor) -> bool:
+    """Tells whether such requests name a tool call; to ask each of them takes microseconds."""
+    return "tool_call_id" in request.fields_by_name
 
 
 def _security_context(message: grant_pb2.SecurityContext) -> SecurityContext:

@@ -34,7 +34,7 @@ _DURATION_BUCKETS_SECONDS: Final = (
 )
 
 
-FamilyT = TypeVar("FamilyT", Counter, Gauge, Histogram)
+FamilyT = TypeVar("FamilyT", Counter, Gauge, "_Histogram")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,15 +76,27 @@ class GaugeDefinition(Definition[Gauge]):
         return Gauge(self.name, self.help, self.labels, registry=registry)
 
 
-class DurationDefinition(Definition[Histogram]):
+class DurationDefinition(Definition["_Histogram"]):
     """A distribution of durations in seconds."""
 
     __slots__ = ()
 
-    def family(self, registry: CollectorRegistry) -> Histogram:
+    def family(self, registry: CollectorRegistry) -> _Histogram:
         """Makes the histogram."""
         buckets = _DURATION_BUCKETS_SECONDS
-        return Histogram(self.name, self.help, self.labels, registry=registry, buckets=buckets)
+        return _Histogram(self.name, self.help, self.labels, registry=registry, buckets=buckets)
+
+
+class _Histogram(Histogram):
+    """A histogram that can be told the same duration of many calls at once."""
+
+    def observe_many(self, seconds: float, count: int) -> None:
+        """Does what so many calls of ``observe`` do."""
+        self._sum.inc(seconds * count)
+        for bound, bucket in zip(self._upper_bounds, self._buckets, strict=True):
+            if seconds <= bound:
+                bucket.inc(count)
+                break
 
 
 RPC_REQUESTS: Final = CounterDefinition(
@@ -123,6 +135,11 @@ MODEL_TOKENS: Final = CounterDefinition(
     "Tokens of model calls, by model and kind as the usage entry names it.",
     ("model", "kind"),
 )
+UNHELD_MODEL_CALLS: Final = CounterDefinition(
+    "agent_executor_unheld_model_calls",
+    "Model calls made while the ledger was away, for which no money was held, by model.",
+    ("model",),
+)
 TOOL_CALLS: Final = CounterDefinition(
     "agent_executor_tool_calls",
     'Tool calls that ended, by tool and error reason, which is "OK" for a result.',
@@ -139,12 +156,17 @@ SANDBOX_AVAILABLE: Final = GaugeDefinition(
 )
 RESERVATIONS: Final = CounterDefinition(
     "agent_executor_reservations",
-    'Requests to hold money, by outcome: "admitted" or "refused".',
+    'Requests to hold money, by outcome: "admitted", "reduced" to less output, or "refused".',
     ("outcome",),
 )
 USAGE_COST: Final = CounterDefinition(
     "agent_executor_usage_cost_nano_usd",
     "Cost of the usage entries recorded, in nano-US-dollars, by model.",
+    ("model",),
+)
+USAGE_CREDIT: Final = CounterDefinition(
+    "agent_executor_usage_credit_nano_usd",
+    "What corrections and adjustments gave back, in nano-US-dollars, by model.",
     ("model",),
 )
 USAGE_ENTRIES: Final = CounterDefinition(
@@ -164,6 +186,10 @@ BUDGET_OVERRUNS: Final = CounterDefinition(
 UNPRICED_MODELS: Final = CounterDefinition(
     "agent_executor_unpriced_models",
     "Models that have no price and are recorded at zero since; each process counts one once.",
+)
+BUDGET_THRESHOLDS: Final = CounterDefinition(
+    "agent_executor_budget_thresholds",
+    "Times that spending reached a part of a budget's limit that is to raise an alert.",
 )
 DATABASE_COMMITS: Final = CounterDefinition(
     "agent_executor_database_commits", "Transactions that the group-commit writer ended."
@@ -218,12 +244,23 @@ class Metrics:
         seconds: float,
         *labels: str,
         span_context: SpanContext | None = None,
+        count: int = 1,
     ) -> None:
-        """Adds a duration to the distribution, with its trace as an example if that is sampled."""
+        """Adds a duration to the distribution, with its trace as an example if that is sampled.
+
+        Args:
+            definition: The distribution.
+            seconds: The duration.
+            labels: Its labels.
+            span_context: The trace, or one of them.
+            count: How many calls have taken it.
+        """
         child = self._child(definition, labels)
         if span_context is None or not span_context.trace_flags.sampled:
-            child.observe(seconds)
+            child.observe_many(seconds, count)
             return
+        if count > 1:
+            child.observe_many(seconds, count - 1)
         trace_id, span_id = f"{span_context.trace_id:032x}", f"{span_context.span_id:016x}"
         child.observe(seconds, {"trace_id": trace_id, "span_id": span_id})
 

@@ -1,12 +1,24 @@
-"""The serving end of multiplexed streams: each frame is a call with its own task and checks."""
+"""The serving end of multiplexed streams: each frame is a call with checks of its own.
+
+A call is served by a task of its own, or, where its method takes no longer than a commit, together
+with the others that came in the same message: a task for each would cost more than they do.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Collection,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from google.protobuf.message import Message
 
@@ -26,10 +38,29 @@ from agent_executor.serving.multiplex_frames import (
     methods_of,
     take_message,
 )
-from agent_executor.serving.pipeline import CallPipeline, Credentials
+from agent_executor.serving.pipeline import (
+    BatchHandler,
+    CallPipeline,
+    Credentials,
+    ShownCall,
+)
 from agent_executor.serving.status import to_status
 
 FrameHandler: TypeAlias = Callable[[Any], Awaitable[Message]]
+
+
+class Batched(NamedTuple):
+    """The methods whose calls are served together.
+
+    Nothing cancels such a call by itself: a caller that waits no longer is not answered.
+
+    Attributes:
+        methods: The names of their fields.
+        handler: Serves those that came in one message.
+    """
+
+    methods: Collection[str]
+    handler: BatchHandler
 
 
 class MultiplexedServer:
@@ -46,6 +77,7 @@ class MultiplexedServer:
         handlers: Mapping[str, FrameHandler],
         pipeline: CallPipeline,
         *,
+        batched: Batched | None = None,
         max_concurrent: int = CONCURRENT_CALLS_MAX,
         span: bool = False,
     ) -> None:
@@ -54,24 +86,27 @@ class MultiplexedServer:
         Args:
             request_type: The RPC's request message; see ``multiplex_frames`` for its form.
             response_type: The RPC's response message.
-            handlers: What serves each method, by the name of its field.
+            handlers: What serves each method by itself, by the name of its field.
             pipeline: What every call passes, as it would as a unary RPC.
+            batched: The other methods.
             max_concurrent: Calls of one stream that run at once, at most; more are refused.
-            span: Whether each call gets a server span.
+            span: Whether each call that is served by itself gets a server span.
 
         Raises:
             ValueError: The handlers are not those of the RPC's methods.
         """
         self.response_type = response_type
         self.handlers = handlers
+        self.batched = batched or Batched((), _serve_none)
         self.methods = methods_of(request_type)
         self.pipeline = pipeline
         self.max_concurrent = max_concurrent
         self.span = span
         self.draining = False
         self.streams: set[_ServedStream] = set()
-        if self.methods.keys() != handlers.keys():
-            msg = f"The methods are {sorted(self.methods)}, the handlers {sorted(handlers)}."
+        served = [*handlers, *self.batched.methods]
+        if sorted(self.methods) != sorted(served):
+            msg = f"The methods are {sorted(self.methods)}, those served {sorted(served)}."
             raise ValueError(msg)
 
     def serve(self, requests: AsyncIterable[Any]) -> AsyncGenerator[Message, None]:
@@ -114,7 +149,9 @@ class _ServedStream:
 
     def __init__(self, server: MultiplexedServer) -> None:
         self._server = server
-        self._tasks: dict[int, asyncio.Task[None]] = {}
+        # What runs, by its id; None stands for a call that is served with others.
+        self._running: dict[int, asyncio.Task[None] | None] = {}
+        self._batches: set[asyncio.Task[None]] = set()
         self._outbox: deque[_Answer] = deque()
         self._something_happened = asyncio.Event()
         self._something_sent = asyncio.Event()
@@ -129,7 +166,7 @@ class _ServedStream:
         reader = asyncio.create_task(self._read(requests))
         reader.add_done_callback(lambda _: self.wake())
         try:
-            while self._tasks or not (reader.done() or self._server.draining):
+            while self._running or not (reader.done() or self._server.draining):
                 await self._something_happened.wait()
                 self._something_happened.clear()
                 while self._outbox:
@@ -138,7 +175,8 @@ class _ServedStream:
                     self._something_sent.set()
         finally:
             self._server.streams.discard(self)
-            unfinished = [reader, *self._tasks.values()]
+            alone = [task for task in self._running.values() if task is not None]
+            unfinished = [reader, *alone, *self._batches]
             for task in unfinished:
                 task.cancel(CONNECTION_LOST)
             await asyncio.gather(*unfinished, return_exceptions=True)
@@ -149,48 +187,52 @@ class _ServedStream:
     async def _read(self, requests: AsyncIterable[Any]) -> None:
         """Begin the calls that come in."""
         async for message in requests:
-            for frame in message.frames:
-                self._accept(frame)
+            batch = [call for frame in message.frames if (call := self._accept(frame))]
+            if batch:
+                self._begin_batch(batch)
             # A caller that does not take its answers gets to ask no more.
             while len(self._outbox) >= self._server.max_concurrent:
                 self._something_sent.clear()
                 await self._something_sent.wait()
 
-    def _accept(self, frame: Any) -> None:
-        """Begin the call of a frame, refuse it, or cancel the one that it names."""
+    def _accept(self, frame: Any) -> tuple[Any, str] | None:
+        """Begin the call of a frame, refuse it, or cancel the one that it names.
+
+        Returns:
+            The frame and its method if it is to be served with others, else None.
+        """
         call_id = frame.header.id
         method = frame.WhichOneof("call")
-        running = self._tasks.get(call_id)
         if method == CANCEL_FIELD:
+            running = self._running.get(call_id)
             if running is not None:
                 running.cancel()
-        elif running is not None or self._server.draining:
+        elif call_id in self._running or self._server.draining:
             # A repeat gets the answer of the first. What a draining service leaves unanswered is
             # sent again elsewhere.
-            return
+            pass
         elif method is None:
             self._refuse(call_id, InvalidArgumentError("The frame holds no call that is known."))
-        elif len(self._tasks) >= self._server.max_concurrent:
+        elif len(self._running) >= self._server.max_concurrent:
             limit = {"concurrentCallsMax": str(self._server.max_concurrent)}
             msg = "Too many calls are running on the stream."
             self._refuse(call_id, LimitExceededError(msg, metadata=limit))
+        elif method in self._server.batched.methods:
+            self._running[call_id] = None
+            return frame, method
         else:
             task = asyncio.create_task(self._call(frame, method))
-            self._tasks[call_id] = task
+            self._running[call_id] = task
             task.add_done_callback(lambda _: self._end(call_id))
+        return None
 
     async def _call(self, frame: Any, method: str) -> None:
         """Lead one call through the pipeline and put its outcome in the outbox."""
         header = frame.header
         try:
+            call = _shown(frame, self._server.methods[method].rpc, method)
             response = await self._server.pipeline.run(
-                self._server.methods[method].rpc,
-                getattr(frame, method),
-                Credentials(grant=header.grant if header.HasField("grant") else None),
-                header.timeout_ms / 1000,
-                header.traceparent,
-                self._server.handlers[method],
-                span=self._server.span,
+                *call, self._server.handlers[method], span=self._server.span
             )
         except AgentExecutorError as error:
             self._refuse(header.id, error)
@@ -200,6 +242,31 @@ class _ServedStream:
             raise
         else:
             self._answer(header.id, method, response)
+
+    def _begin_batch(self, batch: Sequence[tuple[Any, str]]) -> None:
+        """Begin the calls of one message that are served together."""
+        task = asyncio.create_task(self._call_batch(batch))
+        self._batches.add(task)
+        task.add_done_callback(self._batches.discard)
+
+    async def _call_batch(self, batch: Sequence[tuple[Any, str]]) -> None:
+        """Lead calls through the pipeline and put their outcomes in the outbox."""
+        methods = self._server.methods
+        calls = [_shown(frame, methods[method].rpc, method) for frame, method in batch]
+        # Stands if something else than the stream cancels the batch.
+        broken_off = UnavailableError("The calls were broken off.")
+        outcomes: Sequence[Message | AgentExecutorError] = (broken_off,) * len(batch)
+        try:
+            outcomes = await self._server.pipeline.run_batch(calls, self._server.batched.handler)
+        finally:
+            for (frame, method), outcome in zip(batch, outcomes, strict=True):
+                call_id = frame.header.id
+                del self._running[call_id]
+                if isinstance(outcome, AgentExecutorError):
+                    self._refuse(call_id, outcome)
+                else:
+                    self._answer(call_id, method, outcome)
+            self.wake()
 
     def _answer(self, call_id: int, method: str, response: Message) -> None:
         """Put a response in the outbox."""
@@ -220,5 +287,19 @@ class _ServedStream:
 
     def _end(self, call_id: int) -> None:
         """Forget a call that has ended."""
-        del self._tasks[call_id]
+        del self._running[call_id]
         self.wake()
+
+
+def _shown(frame: Any, rpc: str, method: str) -> ShownCall:
+    """Return the call of a frame as the pipeline takes it."""
+    header = frame.header
+    credentials = Credentials(grant=header.grant if header.HasField("grant") else None)
+    return ShownCall(
+        rpc, getattr(frame, method), credentials, header.timeout_ms / 1000, header.traceparent
+    )
+
+
+async def _serve_none(calls: Sequence[object]) -> Sequence[Message]:
+    """Stand for the handler of methods that there are not."""
+    raise NotImplementedError(calls)

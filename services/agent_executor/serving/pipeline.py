@@ -8,51 +8,29 @@ before authentication, so that refusals count too. What leaves a pipeline is a r
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections.abc import Awaitable, Callable
-from contextvars import ContextVar, Token
-from types import TracebackType
-from typing import Final, NamedTuple, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 
 from google.protobuf.message import Message
-from opentelemetry import context as otel_context
-from opentelemetry.trace import (
-    NoOpTracer,
-    Span,
-    SpanContext,
-    SpanKind,
-    Status,
-    StatusCode,
-    Tracer,
-    get_current_span,
-    set_span_in_context,
-)
+from opentelemetry.trace import NoOpTracer, Tracer
 
 from agent_executor.api.call.v1 import grant_pb2
 from agent_executor.errors import AgentExecutorError, DeadlineExceededError
-from agent_executor.serving import semantic_conventions as names
 from agent_executor.serving.authentication import TokenVerifier
 from agent_executor.serving.grants import GrantVerifier, ServiceKey, check_binding, current_grant
-from agent_executor.serving.metrics import RPC_DURATION, RPC_REQUESTS, Metrics
-from agent_executor.serving.security import current_security_context
-from agent_executor.serving.telemetry import context_from_traceparent
+from agent_executor.serving.metrics import Metrics
+from agent_executor.serving.observation import (
+    DEADLINE_MESSAGE,
+    ObservedBatch,
+    ObservedCall,
+    current_deadline,
+)
+from agent_executor.serving.security import SecurityContext, current_security_context
 from agent_executor.serving.validation import RequestValidator
 
 RequestT = TypeVar("RequestT", bound=Message)
 ResultT = TypeVar("ResultT")
-
-INTERNAL_ERROR_MESSAGE: Final = (
-    "Something broke in the service. Its log has the cause, under the trace id of the call."
-)
-DEADLINE_MESSAGE: Final = "The deadline of the call has passed."
-
-# The codes that are the service's fault; the others are the caller's and leave its span unset.
-_SERVER_FAULTS: Final = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "INTERNAL", "UNAVAILABLE"})
-
-_LOGGER = logging.getLogger(__name__)
-
-_deadline: Final[ContextVar[float | None]] = ContextVar("deadline", default=None)
 
 
 class Credentials(NamedTuple):
@@ -62,12 +40,35 @@ class Credentials(NamedTuple):
     grant: grant_pb2.SignedGrant | None = None
 
 
+class ShownCall(NamedTuple):
+    """One call of a batch as it came; see ``CallPipeline.run`` for what its fields mean."""
+
+    method: str
+    request: Message
+    credentials: Credentials
+    deadline_seconds: float
+    traceparent: str
+
+
+class AdmittedCall(NamedTuple):
+    """One call of a batch that has passed every check: its request, whose type tells its method."""
+
+    request: Any
+    security: SecurityContext
+
+
+BatchHandler: TypeAlias = Callable[
+    [Sequence[AdmittedCall]], Awaitable[Sequence[Message | Exception]]
+]
+"""Serves calls together and returns the response of each, or its error, in their order."""
+
+
 def remaining_seconds() -> float | None:
     """Returns how long the caller of the running call still waits; None if it set no deadline.
 
     gRPC does not pass a deadline on, so whoever calls a peer passes this.
     """
-    deadline = _deadline.get()
+    deadline = current_deadline.get()
     return None if deadline is None else deadline - asyncio.get_running_loop().time()
 
 
@@ -129,7 +130,7 @@ class CallPipeline:
         Raises:
             AgentExecutorError: The call is refused or has failed.
         """
-        with _ObservedCall(
+        with ObservedCall(
             method, self._metrics, self._tracer if span else None, traceparent, deadline_seconds
         ):
             if deadline_seconds is None:
@@ -145,14 +146,59 @@ class CallPipeline:
                     raise DeadlineExceededError(DEADLINE_MESSAGE) from None
                 raise
 
+    async def run_batch(
+        self, calls: Sequence[ShownCall], handler: BatchHandler
+    ) -> list[Message | AgentExecutorError]:
+        """Admits calls one after the other, and serves together those that are admitted.
+
+        Each is checked, bounded, counted and refused as by ``run``, but for these: it has no span
+        and no context of its own, since its handler gets the caller beside the request; and one
+        whose deadline passes while it is served is told so when the others are answered.
+
+        Returns:
+            The response of each call, or why there is none.
+        """
+        observed = ObservedBatch(self._metrics)
+        outcomes: list[Any] = [None] * len(calls)
+        admitted: dict[int, AdmittedCall] = {}
+        for place, call in enumerate(calls):
+            try:
+                admitted[place] = await self._admit(call)
+            except Exception as error:  # noqa: BLE001 -- it is the outcome of this call alone
+                outcomes[place] = error
+        try:
+            served = await self._serve_batch(tuple(admitted.values()), handler)
+        except asyncio.CancelledError as cancelled:
+            observed.end(calls, [outcome or cancelled for outcome in outcomes])
+            raise
+        for place, outcome in zip(admitted, served, strict=True):
+            outcomes[place] = outcome
+        return cast("list[Message | AgentExecutorError]", observed.end(calls, outcomes))
+
     async def observe(self, method: str, work: Callable[[], Awaitable[ResultT]]) -> ResultT:
         """Counts and maps the errors of work that authenticates in another way, or cannot.
 
         Raises:
             AgentExecutorError: The work has failed.
         """
-        with _ObservedCall(method, self._metrics, None, "", None):
+        with ObservedCall(method, self._metrics, None, "", None):
             return await work()
+
+    async def _admit(self, call: ShownCall) -> AdmittedCall:
+        if call.deadline_seconds <= 0:
+            raise DeadlineExceededError(DEADLINE_MESSAGE)
+        _, security = await self._authenticate(call.request, call.credentials)
+        self._validator.check(call.request)
+        return AdmittedCall(call.request, security)
+
+    @staticmethod
+    async def _serve_batch(
+        admitted: Sequence[AdmittedCall], handler: BatchHandler
+    ) -> Sequence[Message | Exception]:
+        try:
+            return await handler(admitted) if admitted else ()
+        except Exception as error:  # noqa: BLE001 -- it is the outcome of each
+            return (error,) * len(admitted)
 
     async def _serve(
         self,
@@ -160,118 +206,17 @@ class CallPipeline:
         credentials: Credentials,
         handler: Callable[[RequestT], Awaitable[ResultT]],
     ) -> ResultT:
-        if credentials.grant is None:
-            security = await self._tokens.verify(credentials.authorization)
-            current_grant.set(None)
-        else:
-            grant, security = self._grants.verify(credentials.grant)
-            check_binding(grant, request)
-            current_grant.set(grant)
+        grant, security = await self._authenticate(request, credentials)
+        current_grant.set(grant)
         current_security_context.set(security)
         self._validator.check(request)
         return await handler(request)
 
-
-class _ObservedCall:
-    """Surrounds one call with its span, its metrics and the mapping of its errors."""
-
-    __slots__ = (
-        "_attached",
-        "_deadline",
-        "_method",
-        "_metrics",
-        "_span",
-        "_started",
-        "_traceparent",
-        "_tracer",
-    )
-
-    def __init__(
-        self,
-        method: str,
-        metrics: Metrics,
-        tracer: Tracer | None,
-        traceparent: str,
-        deadline_seconds: float | None,
-    ) -> None:
-        self._method = method
-        self._metrics = metrics
-        self._tracer = tracer
-        self._traceparent = traceparent
-        self._started = time.perf_counter()
-        self._deadline = None if deadline_seconds is None else _loop_time() + deadline_seconds
-        self._span: Span | None = None
-        self._attached: Token[otel_context.Context] | None = None
-
-    def __enter__(self) -> None:
-        _deadline.set(self._deadline)
-        if self._tracer is None and not self._traceparent:
-            return
-        context = context_from_traceparent(self._traceparent)
-        if self._tracer is not None:
-            self._span = self._tracer.start_span(
-                self._method.removeprefix("/"),
-                context=context,
-                kind=SpanKind.SERVER,
-                attributes={
-                    names.RPC_SYSTEM_NAME: names.RPC_SYSTEM_GRPC,
-                    names.RPC_METHOD: self._method.removeprefix("/"),
-                },
-            )
-            context = set_span_in_context(self._span, context)
-        self._attached = otel_context.attach(context)
-
-    def __exit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        mapped = error
-        if isinstance(error, Exception) and not isinstance(error, AgentExecutorError):
-            _LOGGER.error("unexpected error in %s", self._method, exc_info=error)
-            mapped = AgentExecutorError(INTERNAL_ERROR_MESSAGE)
-        self._end(mapped)
-        if mapped is not error and mapped is not None:
-            raise mapped from None
-
-    def _end(self, error: BaseException | None) -> None:
-        code = self._code(error)
-        seconds = time.perf_counter() - self._started
-        span_context: SpanContext | None = None
-        if self._attached is not None:
-            span_context = get_current_span().get_span_context()
-            if self._span is not None:
-                _end_span(self._span, code, error)
-            otel_context.detach(self._attached)
-        self._metrics.increment(RPC_REQUESTS, self._method, code)
-        self._metrics.observe(RPC_DURATION, seconds, self._method, span_context=span_context)
-        if _LOGGER.isEnabledFor(logging.DEBUG):
-            _LOGGER.debug("%s ended with %s after %.6f s", self._method, code, seconds)
-
-    def _code(self, error: BaseException | None) -> str:
-        if error is None:
-            return "OK"
-        if isinstance(error, AgentExecutorError):
-            return error.code
-        # gRPC cancels a call whose deadline has passed, often a moment before our own timer.
-        if self._deadline is not None and _loop_time() >= self._deadline:
-            return "DEADLINE_EXCEEDED"
-        return "CANCELLED"
-
-
-def _end_span(span: Span, code: str, error: BaseException | None) -> None:
-    if span.is_recording():
-        span.set_attribute(names.RPC_RESPONSE_STATUS_CODE, code)
-        security = current_security_context.get(None)
-        if security is not None:
-            span.set_attribute(names.AGENT_EXECUTOR_ORGANIZATION_ID, security.organization_id)
-        if error is not None:
-            span.set_attribute(names.ERROR_TYPE, getattr(error, "reason", code))
-        if code in _SERVER_FAULTS:
-            span.set_status(Status(StatusCode.ERROR))
-    span.end()
-
-
-def _loop_time() -> float:
-    return asyncio.get_running_loop().time()
+    async def _authenticate(
+        self, request: Message, credentials: Credentials
+    ) -> tuple[grant_pb2.Grant | None, SecurityContext]:
+        if credentials.grant is None:
+            return None, await self._tokens.verify(credentials.authorization)
+        verified = self._grants.verify(credentials.grant)
+        check_binding(verified.grant, request)
+        return verified

@@ -9,6 +9,7 @@ spans are flushed.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -40,6 +41,9 @@ SettingsT = TypeVar("SettingsT", bound=ServiceSettings)
 
 FAILED_EXIT_CODE: Final = 1
 FLUSH_TIMEOUT_SECONDS: Final = 5.0
+
+# New objects that no reference count has freed; Python's default is 700.
+COLLECTED_AFTER_OBJECTS: Final = 20_000
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _STOPPED_BY_SIGNAL_EXIT_CODE: Final = 128
@@ -127,6 +131,7 @@ async def serve(service_name: str, settings: SettingsT, bootstrap: Bootstrap[Set
     """
     stop = _stop_on_signals()
     async with started(service_name, settings, bootstrap):
+        _spare_the_collector()
         await stop.wait()
         _LOGGER.info("stopping")
     _LOGGER.info("stopped")
@@ -212,6 +217,17 @@ async def _served(
         for drain in runtime.drain_callbacks:
             drain()
         await runtime.server.stop(settings.shutdown_grace_seconds)
+
+
+def _spare_the_collector() -> None:
+    """Keeps Python's cycle collector from looking at what the service was built of, again and again.
+
+    That is some hundred thousand objects, at which it would look for a tenth of a second while no
+    call is served. What calls make is mostly freed without it, so it need not look often.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECTED_AFTER_OBJECTS)
 
 
 def _server_options(settings: ServiceSettings) -> list[tuple[str, int]]:

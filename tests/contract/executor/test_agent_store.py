@@ -54,6 +54,9 @@ def new_agent(organization_id: str = "acme") -> AgentVersion:
         tools={"calculator": True, "slack": False},
         custom_tools={"mine": CustomTool("Mine"), "old": CustomTool("Old", False, "ab12")},
         api_key_ciphertext=b"\x00\xff",
+        on_budget_exceeded="pause",
+        max_cost_nano_usd=9_000_000_000_000_000,
+        min_output_tokens=7,
     )
 
 

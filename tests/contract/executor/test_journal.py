@@ -63,6 +63,8 @@ def new_run(**changes: object) -> RunRecord:
         owner="a/1",
         state="running",
         last_sequence=1,
+        parent_run_id="parent",
+        amount_id="root",
     )
     return msgspec.structs.replace(run, **changes)
 
@@ -264,14 +266,14 @@ async def test_a_request_to_cancel_is_seen_by_the_owner_and_survives_its_writes(
 
 async def test_lists_are_filtered_by_user_conversation_parent_and_time(journal: Journal) -> None:
     run = new_run(
-        user_id="grace", conversation_id="talk", parent_run_id="parent", created_at_ms=2_000
+        user_id="grace", conversation_id="talk", parent_run_id="another", created_at_ms=2_000
     )
     for each in (run, new_run()):
         await journal.create(each, [FIRST])
     for run_filter in (
         RunFilter(user_id="grace"),
         RunFilter(conversation_id="talk"),
-        RunFilter(parent_run_id="parent"),
+        RunFilter(parent_run_id="another"),
         RunFilter(start_ms=2_000),
         RunFilter(start_ms=1_500, end_ms=2_001),
     ):

@@ -262,7 +262,7 @@ def test_more_than_a_page_of_events_is_one_chain(log: Log, monkeypatch: pytest.M
 
 
 def test_it_tells_how_far_it_is(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent_executor.cli.audit.PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr("agent_executor.cli.reading.PROGRESS_SECONDS", 0.0)
     monkeypatch.setattr("agent_executor.tool_runner.calls.audit_scan._ALL", page_of_five("_ALL"))
     lines = log.verify().stderr.splitlines()
     assert (lines[0], lines[-1]) == ("5 events read", "24 events read")

@@ -15,6 +15,8 @@ from google.protobuf.message import Message
 from agent_executor.api.call.v1 import grant_pb2
 from agent_executor.api.ledger.v1 import (
     budget_service_pb2_grpc,
+    rate_card_service_pb2_grpc,
+    suggestion_service_pb2_grpc,
     usage_service_pb2,
     usage_service_pb2_grpc,
 )
@@ -28,10 +30,14 @@ from agent_executor.serving.server import RunningService, started
 from agent_executor.serving.status import from_rpc_error
 from tests.unit.serving.tokens import Issuer
 
+TIMEOUT_SECONDS = 60
 MODEL = "claude-sonnet-4-20250514"
 METHODS = {
     "reserve": "ReserveUsage",
+    "reserve_amount": "ReserveAmount",
+    "renew": "RenewReservation",
     "settle": "SettleUsage",
+    "correct": "CorrectUsage",
     "void": "VoidReservation",
     "get": "GetReservation",
 }
@@ -77,13 +83,17 @@ class RunningLedger:
         return await _answer(getattr(stub, METHODS[method])(request, metadata=metadata, timeout=10))
 
     async def ask(self, method: str, request: Message, *permissions: str, **claims: Any) -> Any:
-        """Calls a method of either service with a person's token."""
+        """Calls a method of any of the services with a person's token."""
         claims = {"org": "acme", "sub": "ada", "permissions": permissions} | claims
         metadata = (("authorization", self.issuer.bearer(**claims)),)
-        usage = usage_service_pb2_grpc.UsageServiceStub(self.channel)
-        budgets = budget_service_pb2_grpc.BudgetServiceStub(self.channel)
-        call = getattr(usage, method, None) or getattr(budgets, method)
-        return await _answer(call(request, metadata=metadata, timeout=10))
+        stubs = (
+            usage_service_pb2_grpc.UsageServiceStub(self.channel),
+            budget_service_pb2_grpc.BudgetServiceStub(self.channel),
+            rate_card_service_pb2_grpc.RateCardServiceStub(self.channel),
+            suggestion_service_pb2_grpc.SuggestionServiceStub(self.channel),
+        )
+        call = next(getattr(stub, method) for stub in stubs if hasattr(stub, method))
+        return await _answer(call(request, metadata=metadata, timeout=TIMEOUT_SECONDS))
 
 
 async def _answer(call: Any) -> Any:
@@ -95,12 +105,17 @@ async def _answer(call: Any) -> Any:
 
 
 @asynccontextmanager
-async def running_ledger(data_dir: Path) -> AsyncIterator[RunningLedger]:
-    """Runs the service on a data folder until the end of the block."""
+async def running_ledger(data_dir: Path, **changes: Any) -> AsyncIterator[RunningLedger]:
+    """Runs the service on a data folder until the end of the block.
+
+    Args:
+        data_dir: The folder.
+        changes: Other settings than the default.
+    """
     keys = data_dir / "keys"
     issuer, secret = Issuer(), b"k" * SERVICE_KEY_BYTES
     _write_keys(keys, issuer, secret)
-    settings = LedgerSettings(data_dir=data_dir, drain_seconds=0)
+    settings = LedgerSettings(data_dir=data_dir, drain_seconds=0, **changes)
     async with (
         started(SERVICE_NAME, settings, bootstrap) as running,
         grpc.aio.insecure_channel(

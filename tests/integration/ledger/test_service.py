@@ -13,7 +13,13 @@ from google.protobuf import timestamp_pb2
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from agent_executor.api.ledger.v1 import budget_service_pb2, usage_pb2, usage_service_pb2
+from agent_executor.api.ledger.v1 import (
+    budget_service_pb2,
+    rate_card_service_pb2,
+    suggestion_service_pb2,
+    usage_pb2,
+    usage_service_pb2,
+)
 from agent_executor.errors import (
     AgentExecutorError,
     BudgetExceededError,
@@ -25,9 +31,12 @@ from agent_executor.errors import (
     ReservationNotFoundError,
     UnauthenticatedError,
     UnknownModelError,
+    UsageEntryNotFoundError,
 )
 from agent_executor.ledger.bootstrap import SERVED
 from tests.integration.ledger.running_ledger import MODEL, RunningLedger, running_ledger
+
+EPOCH = timestamp_pb2.Timestamp(seconds=0)
 
 
 @pytest.fixture
@@ -69,6 +78,26 @@ def settling(entry_id: str = "call-1", **changes: Any) -> Message:
 
 def voiding(reservation_id: str = "call-1") -> Message:
     return usage_service_pb2.VoidReservationRequest(reservation_id=reservation_id)
+
+
+def renewing(reservation_id: str = "call-1", ttl_seconds: int = 3_600) -> Message:
+    return usage_service_pb2.RenewReservationRequest(
+        reservation_id=reservation_id, ttl_seconds=ttl_seconds
+    )
+
+
+def holding(reservation_id: str = "run", **changes: Any) -> Message:
+    """Returns a request for $0.02."""
+    fields = {"agent_id": "agent", "run_id": "run", "amount_nano_usd": 20_000_000, **changes}
+    return usage_service_pb2.ReserveAmountRequest(reservation_id=reservation_id, **fields)
+
+
+def correcting(entry_id: str = "fix", corrects_entry_id: str = "call-1", **tokens: int) -> Message:
+    """Returns a correction to 100 input and 60 output tokens, which is $0.00015 more."""
+    usage = usage_pb2.TokenUsage(**({"input_tokens": 100, "output_tokens": 60} | tokens))
+    return usage_service_pb2.CorrectUsageRequest(
+        entry_id=entry_id, corrects_entry_id=corrects_entry_id, usage=usage
+    )
 
 
 def getting(reservation_id: str = "call-1") -> Message:
@@ -131,9 +160,75 @@ async def test_a_budget_refuses_what_does_not_fit(ledger: RunningLedger, path: s
     assert budget.HasField("resets_at")
 
 
+async def test_a_run_draws_from_its_amount_and_is_corrected(
+    ledger: RunningLedger, path: str
+) -> None:
+    grant = ledger.grant("ledger:write")
+    await ledger.ask("PutBudget", budgeting(limit_usd=0.02), "ledger:admin")
+    amount = await ledger.write(path, "reserve_amount", holding(), grant)
+    assert (amount.held_nano_usd, amount.max_output_tokens) == (20_000_000, 0)
+    asked = reserving(max_output_tokens=10_000, min_output_tokens=100, parent_reservation_id="run")
+    reserved = await ledger.write(path, "reserve", asked, grant)
+    assert reserved.parent_reservation_id == "run"
+    assert reserved.max_output_tokens == (20_000_000 - 3_000_000) // 15_000
+    renewed = await ledger.write(path, "renew", renewing(), grant)
+    assert renewed.expires_at.seconds > reserved.expires_at.seconds
+    await ledger.write(path, "settle", settling(estimated=True), grant)
+    correction = await ledger.write(path, "correct", correcting(), grant)
+    assert (correction.kind, correction.cost_nano_usd) == ("correction", 150_000)
+    assert (correction.corrects_entry_id, correction.usage.output_tokens) == ("call-1", 10)
+    assert await ledger.write(path, "correct", correcting(), grant) == correction
+    run = await ledger.write(
+        path, "void", usage_service_pb2.VoidReservationRequest(reservation_id="run"), grant
+    )
+    assert (run.state, run.spent_nano_usd) == ("voided", 1_050_000)
+
+
+async def test_a_settlement_says_what_it_was_for_and_which_tools_it_used(
+    ledger: RunningLedger, path: str
+) -> None:
+    grant = ledger.grant("ledger:write")
+    card = rate_card_service_pb2.CreateRateCardRequest(tool_name="search", fee_usd=0.005)
+    created = await ledger.ask("CreateRateCard", card, "ledger:admin")
+    request = settling(
+        attempt=3,
+        # Only models that are sold have batch prices.
+        model="claude-sonnet-5",
+        processing="batch",
+        purpose=usage_pb2.CallPurpose(prefix_digest="abc", prefix_tokens=7, is_background=True),
+        tool_uses=[
+            usage_pb2.ToolUse(tool_call_id="tool-1", tool_name="search", arguments_digest="xyz")
+        ],
+    )
+    entry = await ledger.write(path, "settle", request, grant)
+    assert (entry.attempt, entry.processing, entry.reservation_outcome) == (3, "batch", "unknown")
+    assert (entry.purpose.prefix_digest, entry.purpose.is_background) == ("abc", True)
+    assert entry.occurred_at == entry.created_at
+    listing = usage_service_pb2.ListUsageEntriesRequest(tool_name="search")
+    (used,) = (await ledger.ask("ListUsageEntries", listing, "ledger:read")).entries
+    assert (used.id, used.kind, used.cost_usd) == ("tool-1", "tool_call", 0.005)
+    assert (used.rate_card_id, used.purpose.prefix_digest) == (created.id, "xyz")
+    assert (used.run_id, used.agent_id, used.user_id) == ("run", "agent", "ada")
+
+
 @pytest.mark.parametrize(
     ("method", "request_", "error"),
     [
+        ("reserve", reserving("call-2", parent_reservation_id="none"), ReservationNotFoundError),
+        ("reserve", reserving("call-2", min_output_tokens=-1), InvalidArgumentError),
+        ("reserve", reserving("call-2", processing="flex"), InvalidArgumentError),
+        ("reserve", reserving("a\0b"), InvalidArgumentError),
+        ("reserve_amount", holding(amount_nano_usd=0), InvalidArgumentError),
+        ("reserve_amount", holding(amount_nano_usd=2**63 - 1), InvalidArgumentError),
+        ("reserve_amount", holding("call-1"), EntryConflictError),
+        ("renew", renewing(), FailedPreconditionError),
+        ("renew", renewing("unknown"), ReservationNotFoundError),
+        ("renew", renewing(ttl_seconds=0), InvalidArgumentError),
+        ("correct", correcting(corrects_entry_id="unknown"), UsageEntryNotFoundError),
+        ("correct", correcting(entry_id="call-1"), EntryConflictError),
+        ("correct", correcting(input_tokens=-1), InvalidArgumentError),
+        ("settle", settling("call-2", attempt=1_001), InvalidArgumentError),
+        ("settle", settling("call-2", tool_uses=[{"tool_call_id": "t"}]), InvalidArgumentError),
         ("reserve", reserving(model="gpt-unheard-of"), UnknownModelError),
         ("settle", settling(model="gpt-unheard-of"), UnknownModelError),
         ("reserve", reserving(run_id="another"), EntryConflictError),
@@ -171,6 +266,9 @@ async def test_a_refusal_is_the_same_on_both_paths(
         ("settle", settling()),
         ("void", voiding()),
         ("get", getting()),
+        ("reserve_amount", holding()),
+        ("renew", renewing()),
+        ("correct", correcting()),
     ],
 )
 async def test_each_caller_must_be_known_and_allowed(
@@ -193,9 +291,11 @@ async def test_organizations_do_not_see_each_other(ledger: RunningLedger, path: 
     theirs = ledger.grant("ledger:write", organization_id="other")
     await ledger.write(path, "reserve", reserving(), ours)
     await ledger.write(path, "settle", settling(), ours)
-    for method, request in (("get", getting()), ("void", voiding())):
+    for method, request in (("get", getting()), ("void", voiding()), ("renew", renewing())):
         with pytest.raises(ReservationNotFoundError):
             await ledger.write(path, method, request, theirs)
+    with pytest.raises(UsageEntryNotFoundError):
+        await ledger.write(path, "correct", correcting(), theirs)
     foreign = await ledger.write(path, "settle", settling(run_id="theirs"), theirs)
     assert foreign.run_id == "theirs"
     for organization, run_id in (("acme", "run"), ("other", "theirs")):
@@ -278,6 +378,10 @@ async def test_budgets_over_the_wire(ledger: RunningLedger) -> None:
         budgeting(limit_usd=float("nan")),
         budgeting(limit_usd=9_000_001),
         budgeting(window="week"),
+        budgeting(time_zone="Mars/Olympus"),
+        budgeting(alert_percents=[0]),
+        budgeting(alert_percents=[101]),
+        budgeting(alert_percents=[50, 50]),
     ],
 )
 async def test_a_budget_that_cannot_be_is_refused(ledger: RunningLedger, request_: Message) -> None:
@@ -288,6 +392,9 @@ async def test_a_budget_that_cannot_be_is_refused(ledger: RunningLedger, request
 @pytest.mark.parametrize(
     ("method", "request_", "lacking"),
     [
+        ("ListBudgetEvents", budget_service_pb2.ListBudgetEventsRequest(), "ledger:read"),
+        ("RecordUsage", usage_service_pb2.RecordUsageRequest(), "ledger:write"),
+        ("RerateUsage", usage_service_pb2.RerateUsageRequest(start_time=EPOCH), "ledger:admin"),
         ("PutBudget", budgeting(), "ledger:admin"),
         ("DeleteBudget", budget_service_pb2.DeleteBudgetRequest(budget_id="a"), "ledger:admin"),
         ("GetBudget", budget_service_pb2.GetBudgetRequest(budget_id="a"), "ledger:read"),
@@ -303,6 +410,60 @@ async def test_a_person_needs_the_permission(
     with pytest.raises(PermissionDeniedError) as denied:
         await ledger.ask(method, request_, *others)
     assert denied.value.metadata["permission"] == lacking
+
+
+async def test_a_budget_of_a_time_zone_tells_what_happens_to_it(ledger: RunningLedger) -> None:
+    put = budgeting(
+        "team", 0.002, window="day", time_zone="Asia/Kathmandu", alert_percents=[100, 50]
+    )
+    budget = await ledger.ask("PutBudget", put, "ledger:admin")
+    assert (budget.time_zone, list(budget.alert_percents)) == ("Asia/Kathmandu", [50, 100])
+    # Midnight is at 18:15 UTC there.
+    assert budget.resets_at.seconds % 86_400 == 18 * 3_600 + 15 * 60
+    grant = ledger.grant("ledger:write")
+    for number in range(2):
+        await ledger.write("unary", "settle", settling(f"call-{number}"), grant)
+    listing = budget_service_pb2.ListBudgetEventsRequest(page_size=2)
+    first = await ledger.ask("ListBudgetEvents", listing, "ledger:read")
+    listing.page_token = first.next_page_token
+    second = await ledger.ask("ListBudgetEvents", listing, "ledger:read")
+    events = [*first.events, *second.events]
+    assert second.next_page_token == ""
+    assert {(event.kind, event.percent, event.entry_id) for event in events} == {
+        ("threshold_reached", 50, "call-0"),
+        ("threshold_reached", 100, "call-1"),
+        ("overrun", 0, "call-1"),
+    }
+    assert len({event.id for event in events}) == 3
+    asked = await ledger.ask(
+        "GetBudget", budget_service_pb2.GetBudgetRequest(budget_id="team"), "ledger:read"
+    )
+    assert asked.left_nano_usd == 2_000_000 - 2 * 1_050_000
+    for other in ({"org": "other"}, {}):
+        listing = budget_service_pb2.ListBudgetEventsRequest(budget_id="none")
+        answer = await ledger.ask("ListBudgetEvents", listing, "ledger:read", **other)
+        assert not answer.events
+    listing.page_token = first.next_page_token
+    with pytest.raises(InvalidArgumentError):
+        await ledger.ask("ListBudgetEvents", listing, "ledger:read")
+
+
+async def test_suggestions_are_served(ledger: RunningLedger) -> None:
+    answer = await ledger.ask(
+        "ListSuggestions", suggestion_service_pb2.ListSuggestionsRequest(), "ledger:read"
+    )
+    assert not answer.suggestions
+
+
+async def test_a_model_without_a_price_is_recorded_at_zero_if_the_operator_says_so(
+    tmp_path: Path, path: str
+) -> None:
+    async with running_ledger(tmp_path, unknown_model="record_at_zero") as ledger:
+        grant = ledger.grant("ledger:write")
+        await ledger.write(path, "reserve", reserving(model="home-grown"), grant)
+        entry = await ledger.write(path, "settle", settling(model="home-grown"), grant)
+    assert (entry.cost_nano_usd, entry.usage.input_tokens) == (0, 100)
+    assert entry.rate_card_id.startswith("unpriced/home-grown@")
 
 
 async def test_many_calls_at_once_never_overshoot(ledger: RunningLedger) -> None:

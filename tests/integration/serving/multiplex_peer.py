@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any
 
 import grpc
@@ -26,10 +26,12 @@ from agent_executor.serving.multiplex_frames import (
     FRAME_BYTES_MAX,
     SERVER_OPTIONS,
 )
-from agent_executor.serving.multiplex_server import MultiplexedServer
-from agent_executor.serving.pipeline import CallPipeline
-from agent_executor.serving.security import current_security_context
+from agent_executor.serving.multiplex_server import Batched, MultiplexedServer
+from agent_executor.serving.pipeline import AdmittedCall, CallPipeline
+from agent_executor.serving.security import SecurityContext, current_security_context
 
+RESERVATION_METHODS = ("reserve", "reserve_amount", "renew", "void", "get")
+ENTRY_METHODS = ("settle", "correct")
 SERVICE_KEY = ServiceKey(bytes(range(32)))
 TIMEOUT_SECONDS = 30.0
 
@@ -64,12 +66,12 @@ def make_request(reservation_id: str, **fields: Any) -> usage_service_pb2.Reserv
     )
 
 
-def make_pipeline() -> CallPipeline:
+def make_pipeline(metrics: Metrics | None = None) -> CallPipeline:
     return CallPipeline(
         service_name="ledger",
         token_verifier=TokenVerifier({}, clock_skew_seconds=0),
         service_key=SERVICE_KEY,
-        metrics=Metrics(),
+        metrics=metrics or Metrics(),
         tracer=NoOpTracer(),
     )
 
@@ -77,30 +79,58 @@ def make_pipeline() -> CallPipeline:
 class Peer(usage_service_pb2_grpc.UsageServiceServicer):
     """Answers a reservation with its id and the caller's organization.
 
+    Args:
+        pipeline: What calls pass.
+        max_concurrent: Calls of one stream at once.
+        together: Whether the calls of one message are served together.
+
     Attributes:
+        batches: How many calls were served together, each time.
         begun: The ids of the calls that began, in order.
         cancelled: The ids of the calls that were cancelled while they ran.
         release: Lets go of the calls that hang.
     """
 
-    def __init__(self, pipeline: CallPipeline, max_concurrent: int = CONCURRENT_CALLS_MAX) -> None:
+    def __init__(
+        self,
+        pipeline: CallPipeline,
+        max_concurrent: int = CONCURRENT_CALLS_MAX,
+        *,
+        together: bool = False,
+    ) -> None:
+        self.batches: list[int] = []
         self.begun: list[str] = []
         self.cancelled: list[str] = []
         self.release = asyncio.Event()
+        handlers = dict.fromkeys(RESERVATION_METHODS, self.reserve) | dict.fromkeys(
+            ENTRY_METHODS, self.settle
+        )
+        batched = Batched(frozenset(handlers) - {"get"}, self.serve_together) if together else None
         self.multiplexed = MultiplexedServer(
             usage_service_pb2.StreamUsageRequest,
             usage_service_pb2.StreamUsageResponse,
-            {
-                "reserve": self.reserve,
-                "settle": self.settle,
-                "void": self.reserve,
-                "get": self.reserve,
-            },
+            {"get": self.reserve} if together else handlers,
             pipeline,
+            batched=batched,
             max_concurrent=max_concurrent,
         )
 
+    async def serve_together(self, calls: Sequence[AdmittedCall]) -> list[Any]:
+        self.batches.append(len(calls))
+        if any(getattr(call.request, "run_id", "") == "crash-all" for call in calls):
+            raise ZeroDivisionError
+        answers = [
+            self.settle(call.request)
+            if hasattr(call.request, "entry_id")
+            else self.answer(call.request, call.security)
+            for call in calls
+        ]
+        return await asyncio.gather(*answers, return_exceptions=True)
+
     async def reserve(self, request: Any) -> usage_pb2.Reservation:
+        return await self.answer(request, current_security_context.get())
+
+    async def answer(self, request: Any, security: SecurityContext) -> usage_pb2.Reservation:
         reservation_id = request.reservation_id
         self.begun.append(reservation_id)
         match reservation_id.partition("-")[0]:
@@ -120,10 +150,9 @@ class Peer(usage_service_pb2_grpc.UsageServiceServicer):
                 raise asyncio.CancelledError
             case "large":
                 return usage_pb2.Reservation(id="x" * FRAME_BYTES_MAX)
-        organization_id = current_security_context.get().organization_id
-        return usage_pb2.Reservation(id=reservation_id, state=organization_id)
+        return usage_pb2.Reservation(id=reservation_id, state=security.organization_id)
 
-    async def settle(self, request: usage_service_pb2.SettleUsageRequest) -> usage_pb2.UsageEntry:
+    async def settle(self, request: Any) -> usage_pb2.UsageEntry:
         return usage_pb2.UsageEntry(id=request.entry_id)
 
     async def ReserveUsage(self, request: Any, context: Any) -> usage_pb2.Reservation:  # noqa: N802 -- the contract's
@@ -140,13 +169,18 @@ class Peer(usage_service_pb2_grpc.UsageServiceServicer):
 class RunningPeer:
     """A peer on a port, which can be stopped and started again there."""
 
-    def __init__(self, *, max_concurrent: int = CONCURRENT_CALLS_MAX) -> None:
+    def __init__(
+        self, *, max_concurrent: int = CONCURRENT_CALLS_MAX, together: bool = False
+    ) -> None:
         self._max_concurrent = max_concurrent
+        self._together = together
         self.port = 0
 
     async def start(self) -> None:
-        pipeline = make_pipeline()
-        self.peer = Peer(pipeline, self._max_concurrent)
+        metrics = Metrics()
+        pipeline = make_pipeline(metrics)
+        self.peer = Peer(pipeline, self._max_concurrent, together=self._together)
+        self.metrics = metrics
         self.server = grpc.aio.server(
             interceptors=[PipelineInterceptor(pipeline)],
             options=[*SERVER_OPTIONS, ("grpc.so_reuseport", 0)],

@@ -16,7 +16,7 @@ from agent_executor.api.call.v1 import grant_pb2
 from agent_executor.api.error.v1 import error_pb2
 from agent_executor.api.ledger.v1.usage_service_pb2 import ReserveUsageRequest
 from agent_executor.serving.grants import GRANT_METADATA_KEY
-from agent_executor.serving.pipeline import INTERNAL_ERROR_MESSAGE
+from agent_executor.serving.observation import INTERNAL_ERROR_MESSAGE
 from tests.integration.serving.conftest import Metadata, Sample
 from tests.integration.serving.sample_service import NAME, READY_FILE, SECRET, asking
 from tests.unit.serving.trace_context import TRACEPARENT

@@ -6,26 +6,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent_executor.executor.models.model import ModelUsage, TextBlock, ToolUseBlock
-from agent_executor.executor.run import (
-    FINAL_STATES,
+from agent_executor.executor.next_action import (
+    AwaitMoney,
     CallModel,
     Finish,
     ResolveLostCall,
-    RunState,
     RunTools,
     Stop,
-    apply,
-    fold,
     next_action,
-    tool_calls_of,
 )
+from agent_executor.executor.purpose import CallPurpose
+from agent_executor.executor.run import FINAL_STATES, RunState, apply, fold, tool_calls_of
 from agent_executor.executor.run_event import (
     ModelCallCompleted,
     ModelCallFailed,
     ModelCallSettled,
     ModelCallStarted,
     Payload,
+    RunContinued,
     RunEvent,
+    RunPaused,
     RunResumed,
     RunStarted,
     ToolCallCompleted,
@@ -47,10 +47,28 @@ class Driver:
         self.versions = data.draw(
             st.dictionaries(st.text(max_size=5), st.text("0123456789abcdef", min_size=1))
         )
-        self.add(RunStarted("agent", 1, "model", "input", tool_versions=self.versions))
+        self.paused_ms = 0
+        self.takeovers_in_pause = 0
+        self.add(
+            RunStarted(
+                "agent",
+                1,
+                "model",
+                "input",
+                tool_versions=self.versions,
+                parent_run_id="parent",
+                max_cost_nano_usd=data.draw(st.integers(0, 9)),
+                parent_amount_id=data.draw(st.sampled_from(["", "parent"])),
+                is_background=data.draw(st.booleans()),
+            )
+        )
+
+    @property
+    def now_ms(self) -> int:
+        return 10 * len(self.events)
 
     def add(self, payload: Payload) -> None:
-        event = RunEvent(self.state.last_sequence + 1, len(self.events), payload)
+        event = RunEvent(self.state.last_sequence + 1, self.now_ms, payload)
         self.events.append(event)
         self.state = apply(self.state, event)
 
@@ -60,15 +78,18 @@ class Driver:
     def run(self) -> None:
         for _ in range(200):
             if self.chance():
+                self.takeovers_in_pause += self.state.pause is not None
                 self.add(RunResumed(attempt=2))
             action = next_action(self.state, MAX_MODEL_TURNS)
             match action:
                 case CallModel():
                     self.call_model(action)
+                case AwaitMoney():
+                    self.go_on(action)
                 case RunTools():
                     self.run_tools(action)
                 case ResolveLostCall():
-                    self.fail(action.model_call_id, will_retry=True)
+                    self.fail(action.call.model_call_id, will_retry=True)
                 case Finish():
                     for call in self.state.unsettled:
                         self.add(ModelCallSettled(call.model_call_id, call.model_call_id, 5))
@@ -79,7 +100,11 @@ class Driver:
 
     def call_model(self, action: CallModel) -> None:
         call_id = f"run_{action.turn}_{action.attempt}"
-        self.add(ModelCallStarted(call_id, action.turn))
+        self.start(call_id, action)
+        # No money, at most twice in a turn: the run waits for it, or makes the call without it.
+        if action.refusals < 2 and self.chance():
+            self.refuse(call_id, action)
+            return
         # A crash right here, at most twice, leaves the call open.
         if action.attempt < 3 and self.chance():
             return
@@ -107,6 +132,26 @@ class Driver:
         self.add(answer)
         for call in tool_calls_of("run", action.turn, answer):
             self.add(call)
+
+    def start(self, call_id: str, action: CallModel, *, is_unheld: bool = False) -> None:
+        # Logs of before have no purposes.
+        purpose = CallPurpose("digest", 1, action.turn) if self.chance() else None
+        self.add(ModelCallStarted(call_id, action.turn, purpose, is_unheld))
+
+    def refuse(self, call_id: str, action: CallModel) -> None:
+        self.add(
+            ModelCallFailed(call_id, "no", "BUDGET_EXCEEDED", will_retry=True, is_refused=True)
+        )
+        if self.chance():
+            self.add(RunPaused(action.turn, "no", "BUDGET_EXCEEDED", "budget"))
+
+    def go_on(self, action: AwaitMoney) -> None:
+        # Most tries are refused again, and log nothing.
+        if self.chance():
+            return
+        self.paused_ms += self.now_ms - self.state.paused_at_ms
+        self.add(RunContinued(action.call.turn))
+        self.call_model(action.call)
 
     def run_tools(self, action: RunTools) -> None:
         for call in self.data.draw(st.permutations(action.tool_calls)):
@@ -140,6 +185,18 @@ def test_every_run_ends_once_and_keeps_its_promises(data: st.DataObject) -> None
     assert not state.unsettled
     assert state.turn <= MAX_MODEL_TURNS
     assert state.tool_versions == driver.versions, "the run is bound to other tools"
+    assert state.pause is None
+    assert state.paused_ms == driver.paused_ms
+    assert state.takeovers_in_pause == driver.takeovers_in_pause
+
+    calls = [event.payload for event in events if isinstance(event.payload, ModelCallStarted)]
+    assert len({call.model_call_id for call in calls}) == len(calls), "an id was used twice"
+    pauses = [
+        type(event.payload)
+        for event in events
+        if isinstance(event.payload, RunPaused | RunContinued)
+    ]
+    assert pauses == ([RunPaused, RunContinued] * len(pauses))[: len(pauses)]
 
     asked = [
         event.payload.tool_call_id for event in events if isinstance(event.payload, ToolCallStarted)

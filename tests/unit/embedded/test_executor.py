@@ -12,7 +12,7 @@ import pytest
 
 from agent_executor import AgentExecutor, LLMModel, ToolBase
 from agent_executor.embedded import executor
-from agent_executor.errors import InvalidArgumentError
+from agent_executor.errors import InvalidArgumentError, RunFinishedError, RunNotFoundError
 
 MODEL = LLMModel.CLAUDE_SONNET_4
 
@@ -56,3 +56,42 @@ def test_a_coroutine_tool_that_would_wait_for_its_own_event_loop_fails() -> None
     with AgentExecutor(config, MODEL) as agent:
         (result,) = agent.execute("Test the ask tool")["tool_results"]
     assert not result["success"]
+
+
+def test_a_run_with_a_limit_ends_at_it() -> None:
+    with AgentExecutor({"name": "Agent", "max_cost_usd": 0.01}, MODEL) as agent:
+        ended = agent.execute("hello")
+        assert (ended["state"], ended["code"]) == ("budget_exceeded", "BUDGET_EXCEEDED")
+    with AgentExecutor({"name": "Agent"}, MODEL) as agent:
+        assert agent.execute("hello", max_cost_usd=0.01)["state"] == "budget_exceeded"
+        assert agent.execute("hello", max_cost_usd=1)["state"] == "completed"
+
+
+def test_a_limit_leaves_some_output_if_the_agent_can_do_with_less() -> None:
+    config = {"name": "Agent", "max_cost_usd": 0.02, "min_output_tokens": 100}
+    with AgentExecutor(config, MODEL) as agent:
+        assert agent.execute("hello")["state"] == "completed"
+
+
+def test_a_run_that_has_ended_starts_no_other_one() -> None:
+    with AgentExecutor({"name": "Agent"}, MODEL) as agent:
+        parent = agent.execute("hello")["task_id"]
+        with pytest.raises(RunFinishedError):
+            agent.execute("hello", parent_run_id=parent)
+        with pytest.raises(RunNotFoundError):
+            agent.execute("hello", parent_run_id="nobody's")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"max_cost_usd": -1},
+        {"max_cost_usd": "a lot"},
+        {"on_budget_exceeded": "shrug"},
+        {"min_output_tokens": -1},
+        {"min_output_tokens": 5_000, "max_output_tokens": 4_000},
+    ],
+)
+def test_a_configuration_of_limits_that_cannot_be_is_refused(config: dict[str, Any]) -> None:
+    with pytest.raises(InvalidArgumentError):
+        AgentExecutor({"name": "Agent", **config}, MODEL)

@@ -1,4 +1,4 @@
-"""A tool-runner and a ledger in memory that do what a test tells them to."""
+"""A tool-runner in memory that does what a test tells it to."""
 
 from __future__ import annotations
 
@@ -6,13 +6,9 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from agent_executor.errors import AgentExecutorError, BudgetExceededError, UnavailableError
-from agent_executor.executor.ledger import Hold, Settlement
 from agent_executor.executor.models.model import ToolSpecification
 from agent_executor.executor.tools import ToolOutcome, ToolRequest
 from agent_executor.serving.security import SecurityContext
-
-COST_NANO_USD_PER_TOKEN = 3
 
 
 def answer(result_json: str = "42") -> ToolOutcome:
@@ -80,50 +76,3 @@ class RecordingToolRunner:
         """Returns once ``execute`` was called so often."""
         async with self.asked:
             await self.asked.wait_for(lambda: len(self.requests) >= times)
-
-
-@dataclass
-class MemoryLedger:
-    """A ``Ledger`` with one limit in nano-dollars; it counts every entry id once."""
-
-    limit_nano_usd: int = 10**12
-    unavailable_times: int = 0
-    error: AgentExecutorError | None = None
-    holds: dict[str, Hold] = field(default_factory=dict)
-    settled: dict[str, Settlement] = field(default_factory=dict)
-    voided: set[str] = field(default_factory=set)
-
-    async def reserve(self, hold: Hold, security: SecurityContext) -> None:
-        """See ``Ledger``."""
-        del security
-        self._fail_if_told()
-        worst = COST_NANO_USD_PER_TOKEN * (hold.max_input_tokens + hold.max_output_tokens)
-        if worst > self.limit_nano_usd:
-            raise BudgetExceededError("the budget does not cover the call")
-        self.holds[hold.model_call_id] = hold
-
-    async def settle(self, settlement: Settlement, security: SecurityContext) -> int:
-        """See ``Ledger``."""
-        del security
-        self._fail_if_told()
-        known = self.settled.setdefault(settlement.model_call_id, settlement)
-        assert known == settlement, "an entry id was used for two usages"
-        usage = settlement.usage
-        return COST_NANO_USD_PER_TOKEN * (usage.input_tokens + usage.output_tokens)
-
-    async def void(self, model_call_id: str, security: SecurityContext) -> None:
-        """See ``Ledger``."""
-        del security
-        self.voided.add(model_call_id)
-
-    async def is_reserved(self, model_call_id: str, security: SecurityContext) -> bool:
-        """See ``Ledger``."""
-        del security
-        return model_call_id in self.holds
-
-    def _fail_if_told(self) -> None:
-        if self.error is not None:
-            raise self.error
-        if self.unavailable_times:
-            self.unavailable_times -= 1
-            raise UnavailableError("the ledger is away")

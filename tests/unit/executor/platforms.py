@@ -7,7 +7,8 @@ from prometheus_client import CollectorRegistry
 
 from agent_executor.executor.agent_store_memory import MemoryAgentStore
 from agent_executor.executor.agents import Agents
-from agent_executor.executor.engine import Engine
+from agent_executor.executor.drivers import RunDrivers
+from agent_executor.executor.engine import Engine, EngineLimits
 from agent_executor.executor.journal_memory import MemoryJournal
 from agent_executor.executor.model_turn import ModelTurn
 from agent_executor.executor.models.mock import MockClaude
@@ -16,7 +17,8 @@ from agent_executor.executor.runs import Runs
 from agent_executor.serving.metrics import Metrics
 from agent_executor.serving.security import SecurityContext
 from agent_executor.storage.encryption import KEY_BYTES, Encryption
-from tests.unit.executor.peers import MemoryLedger, RecordingToolRunner
+from tests.unit.executor.memory_ledger import MemoryLedger
+from tests.unit.executor.peers import RecordingToolRunner
 
 ADA = SecurityContext("acme", "ada", frozenset({"*"}))
 EVE = SecurityContext("other", "eve", frozenset({"*"}))
@@ -34,6 +36,7 @@ class Platform:
         incarnation: int = 1,
         max_active_runs: int = 8,
         max_waiting_runs: int = 8,
+        limits: EngineLimits | None = None,
     ) -> None:
         self.now_ms = 1_000_000
         self.journal = journal or MemoryJournal()
@@ -54,22 +57,32 @@ class Platform:
             ledger=self.ledger,
             telemetry=telemetry,
             now_ms=lambda: self.now_ms,
+            limits=limits,
         )
         self.owner = f"{worker}/{incarnation}"
         self.runs = Runs(
             journal=self.journal,
             agents=self.agents,
             tools=self.tools,
-            engine=engine,
-            owner=self.owner,
+            drivers=RunDrivers(
+                journal=self.journal,
+                agents=self.agents,
+                engine=engine,
+                owner=self.owner,
+                now_ms=lambda: self.now_ms,
+                max_active_runs=max_active_runs,
+                max_waiting_runs=max_waiting_runs,
+            ),
             now_ms=lambda: self.now_ms,
-            max_active_runs=max_active_runs,
-            max_waiting_runs=max_waiting_runs,
         )
 
     async def agent(self, **fields: object) -> str:
         agent = await self.agents.create({"name": "Agent"} | fields, "", ADA)
         return agent.agent_id
+
+    async def has_been_refused(self) -> bool:
+        """Tells whether the ledger has refused money."""
+        return self.ledger.refused > 0
 
 
 CALCULATOR = {"calculator": True}

@@ -21,14 +21,17 @@ from agent_executor.executor.convert import (
     updated_fields,
 )
 from agent_executor.executor.models.model import ModelUsage, TextBlock, ToolUseBlock
+from agent_executor.executor.purpose import CallPurpose
 from agent_executor.executor.run_event import (
     ModelCallCompleted,
     ModelCallFailed,
     ModelCallSettled,
     ModelCallStarted,
     Payload,
+    RunContinued,
     RunEvent,
     RunFinished,
+    RunPaused,
     RunResumed,
     RunStarted,
     ToolCallCompleted,
@@ -49,9 +52,22 @@ AGENT = AgentVersion(
 )
 
 PAYLOADS: list[Payload] = [
-    RunStarted("agent", 2, "model", "input", is_test=True, tool_versions={"mine": "ab12"}),
+    RunStarted(
+        "agent",
+        2,
+        "model",
+        "input",
+        is_test=True,
+        tool_versions={"mine": "ab12"},
+        parent_run_id="parent",
+        max_cost_nano_usd=5,
+        parent_amount_id="parent",
+        is_background=True,
+    ),
     RunResumed(2),
-    ModelCallStarted("call", 1),
+    RunPaused(1, "too little", "BUDGET_EXCEEDED", "month", 1_000),
+    RunContinued(1),
+    ModelCallStarted("call", 1, CallPurpose("digest", 1, 2, is_background=True), is_unheld=True),
     ModelCallCompleted(
         "call",
         (TextBlock("a"), ToolUseBlock("t", "calculator", {"a": 1, "b": None})),
@@ -123,6 +139,43 @@ def test_the_versions_that_a_run_is_bound_to_are_shown() -> None:
     started = RunStarted("agent", 2, "model", "input", tool_versions={"mine": "ab12"})
     message = event_to_proto("run", RunEvent(1, 0, started))
     assert dict(message.run_started.tool_versions) == {"mine": "ab12"}
+
+
+def test_what_is_shown_of_a_start_and_a_pause() -> None:
+    started, paused = (
+        event_to_proto("run", RunEvent(1, 0, payload))
+        for payload in PAYLOADS
+        if isinstance(payload, RunStarted | RunPaused)
+    )
+    assert started.run_started.parent_run_id == "parent"
+    assert started.run_started.max_cost_nano_usd == 5
+    assert paused.run_paused == run_event_pb2.RunPaused(
+        turn=1, error="too little", code="BUDGET_EXCEEDED", budget_id="month"
+    )
+
+
+def test_limits_of_an_agent_are_shown_as_they_were_sent() -> None:
+    request = agent_service_pb2.CreateAgentRequest(
+        name="Name", on_budget_exceeded="pause", max_cost_usd=0.1, min_output_tokens=100
+    )
+    fields = created_fields(request)
+    assert fields["max_cost_nano_usd"] == 100_000_000
+    shown = agent_to_proto(msgspec.structs.replace(AGENT, **fields))
+    assert shown.on_budget_exceeded == "pause"
+    assert (shown.max_cost_usd, shown.min_output_tokens) == (0.1, 100)
+    plain = agent_to_proto(AGENT)
+    assert (plain.on_budget_exceeded, plain.max_cost_usd, plain.min_output_tokens) == ("end", 0, 0)
+
+
+def test_limits_of_an_agent_can_be_changed_and_lifted() -> None:
+    request = agent_service_pb2.UpdateAgentRequest(
+        agent_id="id", on_budget_exceeded="end", max_cost_usd=0.0, min_output_tokens=0
+    )
+    changes = {"on_budget_exceeded": "end", "max_cost_nano_usd": 0, "min_output_tokens": 0}
+    assert updated_fields(request) == (changes, None)
+    masked = agent_service_pb2.UpdateAgentRequest(agent_id="id")
+    masked.update_mask.paths.extend(["on_budget_exceeded", "max_cost_usd", "min_output_tokens"])
+    assert updated_fields(masked) == (changes, None)
 
 
 def test_an_agent_can_be_created_switched_off() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
@@ -15,9 +16,10 @@ from agent_executor.errors import (
     UnavailableError,
     UnknownModelError,
 )
-from agent_executor.executor import model_turn
+from agent_executor.executor import model_holds, model_turn
 from agent_executor.executor.engine import EngineLimits
-from agent_executor.executor.model_turn import DEFAULT_MODEL_TIMEOUT_SECONDS
+from agent_executor.executor.ledger import Hold
+from agent_executor.executor.model_call import DEFAULT_MODEL_TIMEOUT_SECONDS
 from agent_executor.executor.models.model import (
     TextBlock,
     ToolSpecification,
@@ -26,7 +28,14 @@ from agent_executor.executor.run_event import ModelCallStarted
 from agent_executor.executor.tools import ToolOutcome, ToolRequest
 from agent_executor.serving.security import SecurityContext
 from tests.unit.executor.peers import RecordingToolRunner, answer
+from tests.unit.executor.platforms import ADA
 from tests.unit.executor.worlds import ScriptedModel, StuckModel, World, use
+
+
+def set_loop_time(monkeypatch: pytest.MonkeyPatch, read: Callable[[], float]) -> None:
+    """Lets model turns see another time than the event loop's."""
+    for module in (model_turn, model_holds):
+        monkeypatch.setattr(module, "loop_seconds", read)
 
 
 async def test_an_answer_without_tools_completes_the_run() -> None:
@@ -51,7 +60,7 @@ async def test_a_tool_call_is_run_and_its_result_is_seen_by_the_model() -> None:
     seen = world.tool_result_seen_by_the_model()
     assert (seen.tool_use_id, seen.content, seen.is_error) == ("toolu_1", "42", False)
     assert state.state == "completed"
-    assert set(world.ledger.settled) == {"run_1_1", "run_2_1"}
+    assert set(world.ledger.settled) == {"run_1_m1", "run_2_m1"}
 
 
 async def test_tool_calls_of_a_turn_run_in_parallel_within_the_bound() -> None:
@@ -176,8 +185,8 @@ async def test_a_model_error_that_may_pass_is_tried_again_under_a_new_id() -> No
     world = World(ScriptedModel([busy, [TextBlock("hi")]]))
     state = await world.drive()
     assert state.state == "completed"
-    assert world.ledger.voided == {"run_1_1"}
-    assert set(world.ledger.settled) == {"run_1_2"}
+    assert world.ledger.voided == {"run_1_m1"}
+    assert set(world.ledger.settled) == {"run_1_m2"}
 
 
 async def test_a_model_error_that_stays_fails_the_run_and_costs_nothing() -> None:
@@ -205,21 +214,21 @@ async def test_the_limit_of_model_turns_ends_the_run_and_keeps_what_it_had() -> 
 
 async def test_an_open_model_call_of_a_dead_owner_is_estimated_and_made_again() -> None:
     world = World(ScriptedModel([[TextBlock("hi")]]))
-    world.log.add(ModelCallStarted("run_1_1", 1))
+    world.log.add(ModelCallStarted("run_1_m1", 1))
     await world.log.commit()
-    world.ledger.holds["run_1_1"] = None  # type: ignore[assignment]  # only its key is looked at
+    await world.ledger.reserve(Hold("run_1_m1", "agent", "run", "model", 1, 1, 60), ADA)
     state = await world.drive()
     assert state.state == "completed"
-    assert world.ledger.settled["run_1_1"].estimated
-    assert not world.ledger.settled["run_1_2"].estimated
+    assert world.ledger.settled["run_1_m1"].estimated
+    assert not world.ledger.settled["run_1_m2"].estimated
 
 
 async def test_an_open_model_call_without_a_hold_was_never_made() -> None:
     world = World(ScriptedModel([[TextBlock("hi")]]))
-    world.log.add(ModelCallStarted("run_1_1", 1))
+    world.log.add(ModelCallStarted("run_1_m1", 1))
     await world.log.commit()
     state = await world.drive()
-    assert set(world.ledger.settled) == {"run_1_2"}
+    assert set(world.ledger.settled) == {"run_1_m2"}
     assert state.cost_nano_usd == 45
 
 
@@ -250,7 +259,7 @@ async def test_the_deadline_of_the_run_books_the_cut_model_call_as_an_estimate()
         "failed",
         "DEADLINE_EXCEEDED",
     )
-    assert world.ledger.settled["run_1_1"].estimated
+    assert world.ledger.settled["run_1_m1"].estimated
 
 
 async def test_a_run_whose_time_is_over_makes_no_further_call() -> None:
@@ -348,7 +357,7 @@ async def test_the_model_has_what_the_wait_for_the_tools_left_of_the_run(
         loop_seconds = 599.9
         return await describe(*args)  # type: ignore[arg-type]  # passed on
 
-    monkeypatch.setattr(model_turn, "_loop_seconds", lambda: loop_seconds)
+    set_loop_time(monkeypatch, lambda: loop_seconds)
     world.tools.describe = describe_late  # type: ignore[assignment, method-assign]  # a test's own
     async with asyncio.timeout(5.0):
         state = await world.drive()
@@ -362,15 +371,15 @@ async def test_an_executor_that_was_stopped_while_an_heir_took_over_does_not_cal
     world = World(ScriptedModel([[TextBlock("hi")]]))
     reserve, loop_seconds = world.ledger.reserve, 0.0
 
-    async def reserve_after_the_stop(*args: object) -> None:
+    async def reserve_after_the_stop(*args: object) -> int:
         nonlocal loop_seconds
         while await world.journal.get("acme", "run") is None:  # noqa: ASYNC110 -- a commit makes no event
             await asyncio.sleep(0)
         loop_seconds = 10.0
         await world.journal.claim("heir/1", 0, 1)
-        await reserve(*args)  # type: ignore[arg-type]  # passed on
+        return await reserve(*args)  # type: ignore[arg-type]  # passed on
 
-    monkeypatch.setattr(model_turn, "_loop_seconds", lambda: loop_seconds)
+    set_loop_time(monkeypatch, lambda: loop_seconds)
     world.ledger.reserve = reserve_after_the_stop  # type: ignore[assignment, method-assign]  # a test's own
     with pytest.raises(LeaseLostError):
         await world.drive()
@@ -385,11 +394,11 @@ async def test_an_executor_that_was_stopped_and_kept_its_run_goes_on(
     world = World(ScriptedModel([[TextBlock("hi")]]))
     reserve, loop_seconds = world.ledger.reserve, 0.0
 
-    async def reserve_late(*args: object) -> None:
+    async def reserve_late(*args: object) -> int:
         nonlocal loop_seconds
         loop_seconds = 10.0
-        await reserve(*args)  # type: ignore[arg-type]  # passed on
+        return await reserve(*args)  # type: ignore[arg-type]  # passed on
 
-    monkeypatch.setattr(model_turn, "_loop_seconds", lambda: loop_seconds)
+    set_loop_time(monkeypatch, lambda: loop_seconds)
     world.ledger.reserve = reserve_late  # type: ignore[assignment, method-assign]  # a test's own
     assert (await world.drive()).state == "completed"

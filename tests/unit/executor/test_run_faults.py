@@ -12,7 +12,7 @@ from agent_executor.errors import (
     LimitExceededError,
     UnavailableError,
 )
-from agent_executor.executor import runs as runs_module
+from agent_executor.executor import drivers
 from agent_executor.executor.leases import LeaseKeeper
 from agent_executor.executor.run_event import RunEvent
 from agent_executor.executor.runs import Runs
@@ -22,7 +22,7 @@ from tests.unit.executor.platforms import ADA, CALCULATOR, Platform
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets runs ask for a storage that is away without a pause."""
-    monkeypatch.setattr(runs_module, "STORAGE_RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(drivers, "STORAGE_RETRY_SECONDS", 0.0)
 
 
 async def test_a_caller_that_goes_away_while_its_run_becomes_durable_leaves_no_run_undriven() -> (

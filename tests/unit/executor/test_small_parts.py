@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import uuid
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,6 +14,7 @@ from pydantic import ValidationError
 from agent_executor.errors import InvalidArgumentError
 from agent_executor.executor.agent import AgentVersion, CustomTool
 from agent_executor.executor.identifiers import new_id
+from agent_executor.executor.money import nano_usd_of, usd_of
 from agent_executor.executor.paging import (
     DEFAULT_PAGE_SIZE,
     decode_page_token,
@@ -90,3 +93,23 @@ def test_the_system_prompt_says_role_and_instructions() -> None:
 def test_a_lease_must_outlive_its_renewal() -> None:
     with pytest.raises(ValidationError, match="lease_renewal_seconds"):
         ExecutorSettings(lease_seconds=1.0, lease_renewal_seconds=1.0)
+
+
+@pytest.mark.parametrize(
+    ("usd", "nano_usd"),
+    [(0, 0), (0.1, 100_000_000), (1e-10, 1), (0.0016150000000000001, 1_615_000), (9e6, 9 * 10**15)],
+)
+def test_dollars_are_read_exactly_and_no_limit_becomes_none(usd: float, nano_usd: int) -> None:
+    assert nano_usd_of(usd, "max_cost_usd") == nano_usd
+
+
+@pytest.mark.parametrize("usd", [-0.1, 9_000_000.1, math.nan, math.inf, True, "1"])
+def test_dollars_that_no_limit_can_be_are_refused(usd: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match="max_cost_usd"):
+        nano_usd_of(usd, "max_cost_usd")
+
+
+@given(st.integers(0, 9 * 10**15))
+def test_a_limit_that_is_shown_can_be_sent_back(nano_usd: int) -> None:
+    # A double holds every nano-dollar up to about 9 million dollars, here nearly so.
+    assert abs(nano_usd_of(usd_of(nano_usd), "max_cost_usd") - nano_usd) <= 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 from opentelemetry.trace import NoOpTracer
 from prometheus_client import CollectorRegistry
@@ -15,7 +16,8 @@ from agent_executor.executor.agent import AgentVersion
 from agent_executor.executor.engine import Engine, EngineLimits
 from agent_executor.executor.journal import RunRecord
 from agent_executor.executor.journal_memory import MemoryJournal
-from agent_executor.executor.model_turn import ModelLimits, ModelTurn
+from agent_executor.executor.model_call import ModelLimits
+from agent_executor.executor.model_turn import ModelTurn
 from agent_executor.executor.models.model import (
     OPERATOR_ACCESS,
     DeltaListener,
@@ -29,11 +31,12 @@ from agent_executor.executor.models.model import (
     ToolUseBlock,
 )
 from agent_executor.executor.run import RunState, fold
-from agent_executor.executor.run_event import RunStarted, payload_type
+from agent_executor.executor.run_event import RunResumed, RunStarted, payload_type
 from agent_executor.executor.run_log import RunLog
 from agent_executor.executor.run_telemetry import RunTelemetry
 from agent_executor.serving.metrics import Metrics
-from tests.unit.executor.peers import MemoryLedger, RecordingToolRunner
+from tests.unit.executor.memory_ledger import MemoryLedger
+from tests.unit.executor.peers import RecordingToolRunner
 
 USAGE = ModelUsage(10, 5)
 
@@ -91,14 +94,20 @@ class World:
         input_text: str = "hello",
         model_name: str = "model",
         limits: EngineLimits | None = None,
+        model_limits: ModelLimits | None = None,
         max_model_turns: int = 5,
+        started: RunStarted | None = None,
+        **agent: Any,
     ) -> None:
+        """Makes a run of an agent with further fields of ``AgentVersion``, begun by an event."""
         self.model = model
         self.tools = RecordingToolRunner()
         self.ledger = MemoryLedger()
         self.journal = MemoryJournal()
-        telemetry = RunTelemetry(NoOpTracer(), Metrics(CollectorRegistry()))
+        self.metrics = Metrics(CollectorRegistry())
+        telemetry = RunTelemetry(NoOpTracer(), self.metrics)
         self.now_ms = 1_000
+        self.delay_seconds: float | None = None
         self.agent = AgentVersion(
             "agent",
             "acme",
@@ -106,8 +115,10 @@ class World:
             "Agent",
             0,
             0,
+            model=model_name,
             tools={"calculator": True},
             max_model_turns=max_model_turns,
+            **agent,
         )
         self.engine = Engine(
             model_turn=ModelTurn(
@@ -116,7 +127,7 @@ class World:
                 tools=self.tools,
                 ledger=self.ledger,
                 telemetry=telemetry,
-                limits=ModelLimits(retry_delay_seconds=0.0),
+                limits=model_limits or ModelLimits(retry_delay_seconds=0.0),
             ),
             tools=self.tools,
             ledger=self.ledger,
@@ -124,6 +135,7 @@ class World:
             now_ms=lambda: self.now_ms,
             limits=limits,
         )
+        started = started or RunStarted("agent", 1, model_name, input_text)
         run = RunRecord(
             "run",
             "acme",
@@ -137,16 +149,25 @@ class World:
             "",
             1_000,
             "me/1",
+            parent_run_id=started.parent_run_id,
+            amount_id="run" if started.max_cost_nano_usd else started.parent_amount_id,
         )
         self.log = self.log_of(run, RunState())
-        self.log.add(RunStarted("agent", 1, model_name, input_text))
+        self.log.add(started)
 
     def log_of(self, run: RunRecord, state: RunState) -> RunLog:
         return RunLog(self.journal, run, state, lambda: self.now_ms, lambda run_id: None)
 
     async def drive(self) -> RunState:
-        await self.engine.drive(self.log, self.agent)
+        """Drives the run until it ends or is paused, and returns what is durable of it."""
+        self.delay_seconds = await self.engine.drive(self.log, self.agent)
         return await self.stored()
+
+    async def take_over(self) -> None:
+        """Lets another executor claim the run; it is driven next by that one."""
+        (run,) = await self.journal.claim(f"heir/{self.log.run.attempt + 1}", 0, 1)
+        self.log = self.log_of(run, await self.stored())
+        self.log.add(RunResumed(attempt=run.attempt))
 
     async def stored(self) -> RunState:
         return fold(await self.journal.events("run"))

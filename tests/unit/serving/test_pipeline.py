@@ -23,8 +23,8 @@ from agent_executor.errors import (
 from agent_executor.serving.authentication import TokenVerifier
 from agent_executor.serving.grants import current_grant
 from agent_executor.serving.metrics import Metrics
+from agent_executor.serving.observation import INTERNAL_ERROR_MESSAGE
 from agent_executor.serving.pipeline import (
-    INTERNAL_ERROR_MESSAGE,
     CallPipeline,
     Credentials,
     remaining_seconds,
@@ -236,7 +236,7 @@ class TestErrors:
 async def test_every_call_is_a_line_of_the_debug_log(
     harness: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.DEBUG, "agent_executor.serving.pipeline"):
+    with caplog.at_level(logging.DEBUG, "agent_executor.serving.observation"):
         await harness.run()
     assert [record.levelname for record in caplog.records] == ["DEBUG"]
     assert f"{METHOD} ended with OK after " in caplog.text

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
-from typing import Final, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
 from agent_executor.errors import BudgetExceededError
+from agent_executor.ledger.accounting.window import Window
 from agent_executor.ledger.money import NanoUsd, format_usd
 
-Window: TypeAlias = Literal["total", "day", "month"]
-
-_DAY: Final = timedelta(days=1)
-# From the first day of any month, this reaches into the next month and not beyond it.
-_LONGEST_MONTH: Final = timedelta(days=31)
+BudgetEventKind: TypeAlias = Literal["threshold_reached", "overrun"]
 
 
 class Budget(msgspec.Struct, frozen=True):
@@ -81,13 +76,99 @@ class BudgetStatus(msgspec.Struct, frozen=True):
         return self.budget.limit_nano_usd - self.settled_nano_usd - self.reserved_nano_usd
 
 
+class BudgetEvent(msgspec.Struct, frozen=True):
+    """Something that happened to a budget.
+
+    Attributes:
+        id: Given by the store, ascending; 0 before it is stored.
+        kind: ``threshold_reached``, once per window and percentage; or ``overrun``: settled and held
+            came to exceed the limit, which no reservation can do.
+        percent: Of ``threshold_reached``: the percentage; else 0.
+        entry_id: The entry that did it; empty if it was a change of the budget.
+        limit_nano_usd: The limit then.
+        settled_nano_usd: What was settled in the window then.
+        reserved_nano_usd: What was held then.
+        window_start_ms: When the window began; 0 for ``total``.
+        created_at_ms: When, in milliseconds since 1970-01-01 UTC.
+    """
+
+    organization_id: str
+    budget_id: str
+    kind: BudgetEventKind
+    percent: int
+    entry_id: str
+    limit_nano_usd: NanoUsd
+    settled_nano_usd: NanoUsd
+    reserved_nano_usd: NanoUsd
+    window_start_ms: int
+    created_at_ms: int
+    id: int = 0
+
+
+class BudgetPosition(msgspec.Struct, frozen=True):
+    """Where a budget is in one of its windows.
+
+    Attributes:
+        window_start_ms: When the window began; 0 for ``total``.
+        settled_nano_usd: The sum of the window's entries.
+        reserved_nano_usd: What is held and would be settled in it.
+    """
+
+    budget: Budget
+    window_start_ms: int
+    settled_nano_usd: int
+    reserved_nano_usd: int
+
+    @property
+    def left_nano_usd(self) -> int:
+        """What is left; negative if the budget is overrun."""
+        return self.budget.limit_nano_usd - self.settled_nano_usd - self.reserved_nano_usd
+
+    def events(
+        self, left_before_nano_usd: int, alerted_percent: int, entry_id: str, now_ms: int
+    ) -> list[BudgetEvent]:
+        """Returns what has happened by coming here.
+
+        Args:
+            left_before_nano_usd: What was left before, of the limit of that time; 0 of a new budget.
+            alerted_percent: The highest percentage of which an event was raised in this window.
+            entry_id: What did it; empty: a change of the budget.
+            now_ms: The present.
+        """
+        settled, budget = self.settled_nano_usd, self.budget
+        events = [
+            self._event("threshold_reached", percent, entry_id, now_ms)
+            for percent in budget.alert_percents
+            if percent > alerted_percent and 0 < percent * budget.limit_nano_usd <= settled * 100
+        ]
+        if self.left_nano_usd < min(0, left_before_nano_usd):
+            events.append(self._event("overrun", 0, entry_id, now_ms))
+        return events
+
+    def _event(
+        self, kind: BudgetEventKind, percent: int, entry_id: str, now_ms: int
+    ) -> BudgetEvent:
+        return BudgetEvent(
+            organization_id=self.budget.organization_id,
+            budget_id=self.budget.id,
+            kind=kind,
+            percent=percent,
+            entry_id=entry_id,
+            limit_nano_usd=self.budget.limit_nano_usd,
+            settled_nano_usd=NanoUsd(self.settled_nano_usd),
+            reserved_nano_usd=NanoUsd(self.reserved_nano_usd),
+            window_start_ms=self.window_start_ms,
+            created_at_ms=now_ms,
+        )
+
+
 class Refusal(msgspec.Struct, frozen=True):
     """Why no money is held: a budget, or the parent reservation, does not cover it.
 
     Attributes:
         status: The budget that refuses; of several the one with the least left. None if it is the
             parent.
-        worst_case_nano_usd: What the call could have cost.
+        worst_case_nano_usd: What the call could have cost, with the least output it can do with.
         parent_reservation_id: The parent that refuses; empty if it is a budget.
         parent_left_nano_usd: What can still be drawn from that parent; 0 if it has ended.
     """
@@ -99,92 +180,43 @@ class Refusal(msgspec.Struct, frozen=True):
 
     def to_error(self, now_ms: int) -> BudgetExceededError:
         """Returns it as the error that a caller is told, at a time."""
+        worst_case = format_usd(self.worst_case_nano_usd)
+        if self.status is None:
+            left_nano_usd = self.parent_left_nano_usd
+            return BudgetExceededError(
+                f"The reservation {self.parent_reservation_id!r}, from which this one was to draw, "
+                f"has {format_usd(left_nano_usd)} left; it may cost {worst_case}.",
+                metadata={
+                    "parent_reservation_id": self.parent_reservation_id,
+                    "left_nano_usd": str(left_nano_usd),
+                    "worst_case_nano_usd": str(self.worst_case_nano_usd),
+                },
+            )
         budget, resets_at_ms = self.status.budget, self.status.resets_at_ms
-        metadata = {
-            "budget_id": budget.id,
-            "window": budget.window,
-            "limit_nano_usd": str(budget.limit_nano_usd),
-            "left_nano_usd": str(self.status.left_nano_usd),
-            "worst_case_nano_usd": str(self.worst_case_nano_usd),
-        }
         retry_after_seconds = None
-        if resets_at_ms is not None:
-            metadata["resets_at_unix_ms"] = str(resets_at_ms)
-            # A call that exceeds the limit by itself will not fit the next window either.
-            if self.worst_case_nano_usd <= budget.limit_nano_usd:
-                retry_after_seconds = (resets_at_ms - now_ms) / 1000
+        # What exceeds the limit by itself will not fit the next window either.
+        if resets_at_ms is not None and self.worst_case_nano_usd <= budget.limit_nano_usd:
+            retry_after_seconds = (resets_at_ms - now_ms) / 1000
         return BudgetExceededError(
             f"The budget {budget.id!r} has {format_usd(self.status.left_nano_usd)} left of "
-            f"{format_usd(budget.limit_nano_usd)}; the call may cost "
-            f"{format_usd(self.worst_case_nano_usd)}.",
-            metadata=metadata,
+            f"{format_usd(budget.limit_nano_usd)}; the call may cost {worst_case}.",
+            metadata=self._budget_metadata(self.status),
             retry_after_seconds=retry_after_seconds,
         )
 
-
-class BudgetEvent(msgspec.Struct, frozen=True):
-    """Something that happened to a budget.
-
-    Attributes:
-        id: Given by the store, ascending; 0 before it is stored.
-        kind: ``threshold_reached``, once per window and percentage; or ``overrun``: settled and held
-            came to exceed the limit, which no reservation can do.
-        percent: Of ``threshold_reached``: the percentage; else 0.
-        entry_id: The entry that did it; empty if the limit was lowered.
-        limit_nano_usd: The limit then.
-        settled_nano_usd: What was settled in the window then.
-        reserved_nano_usd: What was held then.
-        window_start_ms: When the window began; 0 for ``total``.
-        created_at_ms: When, in milliseconds since 1970-01-01 UTC.
-    """
-
-    organization_id: str
-    budget_id: str
-    kind: Literal["threshold_reached", "overrun"]
-    percent: int
-    entry_id: str
-    limit_nano_usd: NanoUsd
-    settled_nano_usd: NanoUsd
-    reserved_nano_usd: NanoUsd
-    window_start_ms: int
-    created_at_ms: int
-    id: int = 0
-
-
-def refuse(statuses: Iterable[BudgetStatus], worst_case_nano_usd: NanoUsd) -> Refusal | None:
-    """Returns why a hold does not fit all of these budgets, or None if it does."""
-    tightest = min(statuses, key=_tightness, default=None)
-    if tightest is None or worst_case_nano_usd <= tightest.left_nano_usd:
-        return None
-    return Refusal(tightest, worst_case_nano_usd)
-
-
-def _tightness(status: BudgetStatus) -> tuple[int, str]:
-    return status.left_nano_usd, status.budget.id
-
-
-def window_start_ms(window: Window, now_ms: int) -> int:
-    """Returns when the window that holds a time began; 0 for ``total``."""
-    if window == "total":
-        return 0
-    start = _midnight(now_ms)
-    return _to_ms(start.replace(day=1) if window == "month" else start)
-
-
-def window_end_ms(window: Window, now_ms: int) -> int | None:
-    """Returns when the window that holds a time ends, which is when the next begins."""
-    if window == "total":
-        return None
-    start = _midnight(now_ms)
-    if window == "day":
-        return _to_ms(start + _DAY)
-    return _to_ms((start.replace(day=1) + _LONGEST_MONTH).replace(day=1))
-
-
-def _midnight(now_ms: int) -> datetime:
-    moment = datetime.fromtimestamp(now_ms // 1000, UTC)
-    return moment.replace(hour=0, minute=0, second=0)
-
-
-def _to_ms(moment: datetime) -> int:
-    return int(moment.timestamp()) * 1000
+    def _budget_metadata(self, status: BudgetStatus) -> dict[str, str]:
+        budget = status.budget
+        metadata = {
+            "budget_id": budget.id,
+            "user_id": budget.user_id,
+            "agent_id": budget.agent_id,
+            "run_id": budget.run_id,
+            "window": budget.window,
+            "limit_nano_usd": str(budget.limit_nano_usd),
+            "left_nano_usd": str(status.left_nano_usd),
+            "worst_case_nano_usd": str(self.worst_case_nano_usd),
+        }
+        if status.resets_at_ms is not None:
+            metadata["time_zone"] = budget.time_zone
+            metadata["resets_at_unix_ms"] = str(status.resets_at_ms)
+        return {name: value for name, value in metadata.items() if value}

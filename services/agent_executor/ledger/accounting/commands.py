@@ -9,7 +9,7 @@ import msgspec
 from agent_executor.ledger.accounting.budget import BudgetEvent, Refusal
 from agent_executor.ledger.accounting.entry import UsageEntry
 from agent_executor.ledger.accounting.reservation import Reservation
-from agent_executor.ledger.accounting.token_usage import TokenUsage
+from agent_executor.ledger.accounting.token_usage import TokenCounts, TokenUsage
 from agent_executor.ledger.prices.rate_card import RateCard
 
 
@@ -20,7 +20,8 @@ class Reserve(msgspec.Struct, frozen=True):
     not fit and ``reservation.min_output_tokens`` is set, as much output is held as does fit.
 
     Attributes:
-        reservation: As it is asked for; ``created_at_ms`` is the present.
+        reservation: As it is asked for, open, with its worst case in ``held_nano_usd`` and
+            ``remaining_nano_usd`` and ``max_output_tokens`` as ``asked_output_tokens``.
         card: Prices it; None for an amount.
     """
 
@@ -35,6 +36,9 @@ class Reserve(msgspec.Struct, frozen=True):
 
 class Settle(msgspec.Struct, frozen=True):
     """Record what a model call used and free its hold. Nothing prevents it: what was used counts.
+
+    What it costs, tool calls included, is taken out of the open amounts above its reservation, as
+    far as they have money that nobody else holds, and also if the reservation has ended before.
 
     Attributes:
         entry: As far as it is known: the cost and the reservation's outcome are found out. It is
@@ -71,8 +75,9 @@ class Correct(msgspec.Struct, frozen=True):
 
     Attributes:
         entry: The correction as far as it is known: ``corrects_entry_id``, who asks and why. Who
-            used what is taken from the corrected entry; counts and cost are found out.
-        usage: What was really used, in all. It is priced by the card of the corrected entry.
+            used what, and when, is taken from the corrected entry; counts and cost are found out.
+        usage: What was really used, in all. It is priced by the card of the corrected entry, or that
+            of its latest rerating.
     """
 
     entry: UsageEntry
@@ -130,19 +135,22 @@ class Recorded(msgspec.Struct, frozen=True):
         is_new: Whether this command wrote it.
         tool_entries: The entries of tool calls that this command wrote.
         events: What happened to budgets thereby.
+        corrected_usage: Of a correction: what the corrected call came to with it, for the asker to
+            compare with what it says; else None.
     """
 
     entry: UsageEntry
     is_new: bool
     tool_entries: tuple[UsageEntry, ...] = ()
     events: tuple[BudgetEvent, ...] = ()
+    corrected_usage: TokenCounts | None = None
 
 
 class NotFound(msgspec.Struct, frozen=True):
     """The answer to a command that names something that is not there.
 
     Attributes:
-        what: ``reservation``, ``parent`` (of a reservation) or ``entry``.
+        what: ``reservation``, ``parent`` (of a reservation: there is no amount of its id) or ``entry``.
     """
 
     what: str
@@ -160,6 +168,7 @@ Outcome: TypeAlias = Reservation | Refusal | Recorded | NotFound | Unchanged
 ``Reserve``: the reservation, a stored one of that id as it stands (nothing is changed then, whether
 or not it asks for the same), a refusal, or ``NotFound`` of its parent. ``Void``, ``Renew``: the
 reservation as it then stands, or ``NotFound``. ``Settle``, ``Record``: ``Recorded``. ``Correct``:
-``Recorded``, ``NotFound``, or ``Unchanged`` with the named entry if that is no model call.
+``Recorded``, ``NotFound``, or ``Unchanged`` with the named entry if that is no model call, or one
+without a rate card.
 ``Rerate``: the same, and ``Unchanged`` also if there is no difference.
 """

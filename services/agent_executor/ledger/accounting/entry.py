@@ -110,7 +110,8 @@ class UsageEntry(msgspec.Struct, frozen=True, kw_only=True):
             self.run_id,
             self.model,
             self.tool_name,
-            self.usage,
+            # What was asked is a TokenUsage, what was stored need not be.
+            msgspec.structs.astuple(self.usage),
             self.processing,
             self.speed,
             self.estimated,

@@ -33,7 +33,8 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
             an ended amount it is what is still drawn.
         drawn_nano_usd: Of an amount: the sum of ``remaining_nano_usd`` of those that draw from it
             directly.
-        spent_nano_usd: Of an amount: what those that draw from it, also indirectly, have cost.
+        spent_nano_usd: Of an amount: what those that draw from it, also indirectly, were settled
+            with. Later corrections do not change it.
         created_at_ms: When it was made, in milliseconds since 1970-01-01 UTC.
         ttl_ms: How long it was to last when it was asked for.
         expires_at_ms: When the hold ends by itself.
@@ -69,8 +70,13 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
         """Whether it is an amount from which others draw, and not for one model call."""
         return not self.model
 
+    @property
+    def left_nano_usd(self) -> int:
+        """Of an open amount: what can still be drawn from it; 0 if it has ended."""
+        return self.remaining_nano_usd - self.drawn_nano_usd
+
     def as_of(self, now_ms: int) -> Reservation:
-        """Returns it as it stands at a time: an open hold past its end has expired."""
+        """Returns it as it stands at a time, if no reservation that draws from it has expired."""
         if self.state == "open" and self.expires_at_ms <= now_ms:
             return msgspec.structs.replace(
                 self, state="expired", remaining_nano_usd=self.drawn_nano_usd

@@ -14,6 +14,7 @@ import msgspec
 
 from agent_executor.ledger.accounting.budget import Budget, BudgetEvent, BudgetStatus
 from agent_executor.ledger.accounting.commands import Command, Outcome
+from agent_executor.ledger.accounting.entry import UsageEntry
 from agent_executor.ledger.accounting.reservation import Reservation
 from agent_executor.ledger.prices.rate_card import RateCard
 
@@ -23,8 +24,8 @@ class BudgetPut(msgspec.Struct, frozen=True):
 
     Attributes:
         status: The budget as it is stored, which may cover something else than was put.
-        events: What the change brought about: an overrun if the limit was lowered below what is
-            settled and held.
+        events: What the change brought about: alerts that are reached now, and an overrun if a new
+            limit, or a lower one, is below what is settled and held.
     """
 
     status: BudgetStatus
@@ -36,7 +37,8 @@ class AccountingStore(Protocol):
 
     At every moment the reserved money of a budget is the sum of ``remaining_nano_usd`` of the
     reservations that it applies to, without those of which it applies to an ancestor. Its settled
-    money of a window is the sum of the entries that it applies to and that occurred in the window.
+    money of a window is the sum of the entries that it applies to and that occurred in the window;
+    windows that had ended when it was put are not kept.
     """
 
     async def apply(self, commands: Sequence[Command], now_ms: int) -> list[Outcome]:
@@ -51,7 +53,11 @@ class AccountingStore(Protocol):
     async def get_reservation(
         self, organization_id: str, reservation_id: str, now_ms: int
     ) -> Reservation | None:
-        """Returns a reservation as it stands at a time, or None if there is none."""
+        """Returns a reservation as it stands at a time, expired holds freed; None if there is none."""
+        ...
+
+    async def get_entries(self, organization_id: str, entry_ids: Sequence[str]) -> list[UsageEntry]:
+        """Returns those of these entries that are recorded, in no order; at most 1,000 ids a call."""
         ...
 
     async def put_rate_card(self, card: RateCard, source: str) -> None:

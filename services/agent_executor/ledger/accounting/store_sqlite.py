@@ -2,153 +2,148 @@
 
 from __future__ import annotations
 
-import asyncio
+import sqlite3
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from agent_executor.ledger.accounting import sqlite_budgets, sqlite_entries, sqlite_reservations
-from agent_executor.ledger.accounting.budget import Budget, BudgetStatus, Overrun, Refusal
-from agent_executor.ledger.accounting.entry import Settlement, UsageEntry
+from agent_executor.errors import InvalidArgumentError
+from agent_executor.ledger.accounting import stored_budgets
+from agent_executor.ledger.accounting.budget import Budget, BudgetEvent, BudgetStatus
+from agent_executor.ledger.accounting.card_memory import CardMemory, card_of_body
+from agent_executor.ledger.accounting.command_queue import CommandBatch, CommandQueue
+from agent_executor.ledger.accounting.commands import Command, Outcome
+from agent_executor.ledger.accounting.entry import UsageEntry
 from agent_executor.ledger.accounting.reservation import Reservation
-from agent_executor.ledger.accounting.store import Settled
+from agent_executor.ledger.accounting.sqlite_books import (
+    Cards,
+    ask,
+    carry_out,
+    find_entries,
+    find_reservation,
+    free_expired,
+)
+from agent_executor.ledger.accounting.store import BudgetPut
 from agent_executor.ledger.prices.rate_card import RateCard
-from agent_executor.ledger.reports.usage_query import Dimension, EntryFilter, SummaryRows
-from agent_executor.storage.migrations import upgrade
 from agent_executor.storage.sqlite import SqliteDatabase
 
-MIGRATIONS_FOLDER: Final = Path(__file__).parent.with_name("migrations")
-
-_INSERT_RATE_CARD: Final = """
+_INSERT_CARD: Final = """
     INSERT INTO rate_cards (id, source, body) VALUES (?, ?, ?) ON CONFLICT DO NOTHING
 """
+_FIND_CARD: Final = "SELECT body FROM rate_cards WHERE id = ?"
 
 
-class SqliteLedgerStore:
-    """A ``LedgerStore`` in a SQLite file."""
+class SqliteAccountingStore:
+    """An ``AccountingStore`` in a SQLite file, which no other process writes."""
 
     def __init__(self, database: SqliteDatabase) -> None:
-        """Uses a database whose migrations have run; ``open`` sees to that."""
+        """Takes the open database, at the newest revision."""
         self._database = database
         self._write = database.writer.submit
-
-    @classmethod
-    async def open(cls, path: Path) -> SqliteLedgerStore:
-        """Opens a file, made or migrated as needed.
-
-        Raises:
-            MigrationError: The file cannot be brought to the revision of the code.
-            OSError: The file cannot be made.
-            sqlite3.Error: The file cannot be opened, or is not a database.
-        """
-        await asyncio.to_thread(upgrade, path, MIGRATIONS_FOLDER)
-        return cls(SqliteDatabase(path))
+        self._cards = CardMemory()
+        self._queue = CommandQueue(self._carry_out)
 
     async def close(self) -> None:
-        """See ``LedgerStore``."""
+        """See ``AccountingStore``."""
         await self._database.close()
 
-    async def put_rate_card(self, card: RateCard, source: str) -> None:
-        """See ``RateCardStore``."""
-        row = (card.id, source, msgspec.json.encode(card))
-        await self._write(lambda it: it.execute(_INSERT_RATE_CARD, row).rowcount)
+    async def apply(self, commands: Sequence[Command], now_ms: int) -> list[Outcome]:
+        """See ``AccountingStore``."""
+        return await self._queue.apply(commands, now_ms)
 
-    async def get_rate_card(self, rate_card_id: str) -> RateCard | None:
-        """See ``RateCardStore``."""
-        return await self._database.read(
-            lambda it: sqlite_reservations.get_rate_card(it, rate_card_id)
-        )
+    async def _carry_out(self, batch: CommandBatch) -> list[Outcome]:
+        def write(connection: sqlite3.Connection) -> tuple[list[Outcome], Cards]:
+            return carry_out(connection, batch.commands, batch.now_ms, self._cards.known)
 
-    async def reserve(self, reservation: Reservation) -> Reservation | Refusal:
-        """See ``ReservationStore``."""
-        return await self._write(lambda it: sqlite_reservations.reserve(it, reservation))
-
-    async def settle(self, settlement: Settlement, card: RateCard, now_ms: int) -> Settled:
-        """See ``ReservationStore``."""
-        return await self._write(
-            lambda it: sqlite_reservations.settle(it, settlement, card, now_ms)
-        )
-
-    async def void(
-        self, organization_id: str, reservation_id: str, now_ms: int
-    ) -> Reservation | None:
-        """See ``ReservationStore``."""
-        return await self._write(
-            lambda it: sqlite_reservations.void(it, organization_id, reservation_id, now_ms)
-        )
+        try:
+            outcomes, cards = await self._write(write)
+        except UnicodeEncodeError as error:
+            raise InvalidArgumentError("A text is not valid Unicode.") from error
+        self._cards.add(cards)
+        return outcomes
 
     async def get_reservation(
         self, organization_id: str, reservation_id: str, now_ms: int
     ) -> Reservation | None:
-        """See ``ReservationStore``."""
+        """See ``AccountingStore``."""
+
+        def write(connection: sqlite3.Connection) -> Reservation | None:
+            free_expired(connection, organization_id, now_ms)
+            return find_reservation(connection, organization_id, reservation_id)
+
+        return await self._write(write)
+
+    async def get_entries(self, organization_id: str, entry_ids: Sequence[str]) -> list[UsageEntry]:
+        """See ``AccountingStore``."""
         return await self._database.read(
-            lambda it: sqlite_reservations.get_reservation(
-                it, organization_id, reservation_id, now_ms
-            )
+            lambda connection: find_entries(connection, organization_id, entry_ids)
         )
 
-    # Reading a budget frees expired holds, which is why the writer does it.
+    async def put_rate_card(self, card: RateCard, source: str) -> None:
+        """See ``AccountingStore``."""
+        row = (card.id, source, msgspec.json.encode(card))
+        await self._write(lambda connection: connection.execute(_INSERT_CARD, row).rowcount)
 
-    async def put_budget(self, budget: Budget, now_ms: int) -> tuple[BudgetStatus, Overrun | None]:
-        """See ``BudgetStore``."""
-        return await self._write(lambda it: sqlite_budgets.put_budget(it, budget, now_ms))
+    async def get_rate_card(self, rate_card_id: str) -> RateCard | None:
+        """See ``AccountingStore``."""
+        card = self._cards.known.get(rate_card_id)
+        if card is None:
+            row = self._database.read_inline(
+                lambda connection: connection.execute(_FIND_CARD, (rate_card_id,)).fetchone()
+            )
+            if row is not None:
+                card = card_of_body(row[0])
+                self._cards.add({card.id: card})
+        return card
+
+    async def put_budget(self, budget: Budget, now_ms: int) -> BudgetPut:
+        """See ``AccountingStore``."""
+
+        def write(connection: sqlite3.Connection) -> BudgetPut:
+            free_expired(connection, budget.organization_id, now_ms)
+            return ask(connection, stored_budgets.put_budget(budget, now_ms))
+
+        return await self._write(write)
 
     async def get_budget(
         self, organization_id: str, budget_id: str, now_ms: int
     ) -> BudgetStatus | None:
-        """See ``BudgetStore``."""
-        return await self._write(
-            lambda it: sqlite_budgets.get_budget(it, organization_id, budget_id, now_ms)
-        )
+        """See ``AccountingStore``."""
+
+        def write(connection: sqlite3.Connection) -> BudgetStatus | None:
+            free_expired(connection, organization_id, now_ms)
+            return ask(connection, stored_budgets.get_budget(organization_id, budget_id, now_ms))
+
+        return await self._write(write)
 
     async def list_budgets(
         self, organization_id: str, now_ms: int, limit: int, after_id: str = ""
     ) -> list[BudgetStatus]:
-        """See ``BudgetStore``."""
-        return await self._write(
-            lambda it: sqlite_budgets.list_budgets(it, organization_id, now_ms, limit, after_id)
-        )
+        """See ``AccountingStore``."""
+
+        def write(connection: sqlite3.Connection) -> list[BudgetStatus]:
+            free_expired(connection, organization_id, now_ms)
+            asking = stored_budgets.list_budgets(organization_id, now_ms, limit, after_id)
+            return ask(connection, asking)
+
+        return await self._write(write)
 
     async def delete_budget(self, organization_id: str, budget_id: str) -> bool:
-        """See ``BudgetStore``."""
+        """See ``AccountingStore``."""
         return await self._write(
-            lambda it: sqlite_budgets.delete_budget(it, organization_id, budget_id)
-        )
-
-    async def newest_entry_id(self, organization_id: str) -> str:
-        """See ``EntryStore``."""
-        return await self._database.read(
-            lambda it: sqlite_entries.newest_entry_id(it, organization_id)
-        )
-
-    async def entries(
-        self,
-        organization_id: str,
-        entry_filter: EntryFilter,
-        limit: int,
-        before_entry_id: str = "",
-    ) -> list[UsageEntry] | None:
-        """See ``EntryStore``."""
-        return await self._database.read(
-            lambda it: sqlite_entries.entries(
-                it, organization_id, entry_filter, limit, before_entry_id
+            lambda connection: ask(
+                connection, stored_budgets.delete_budget(organization_id, budget_id)
             )
         )
 
-    async def summarize(
-        self,
-        organization_id: str,
-        entry_filter: EntryFilter,
-        up_to_entry_id: str,
-        group_by: Sequence[Dimension],
-        limit: int,
-        offset: int = 0,
-    ) -> SummaryRows | None:
-        """See ``EntryStore``."""
+    async def budget_events(
+        self, organization_id: str, limit: int, *, budget_id: str = "", before_id: int = 0
+    ) -> list[BudgetEvent]:
+        """See ``AccountingStore``."""
         return await self._database.read(
-            lambda it: sqlite_entries.summarize(
-                it, organization_id, entry_filter, up_to_entry_id, group_by, limit, offset
+            lambda connection: ask(
+                connection,
+                stored_budgets.budget_events(organization_id, limit, budget_id, before_id),
             )
         )

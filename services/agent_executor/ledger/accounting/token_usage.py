@@ -45,6 +45,26 @@ class TokenCounts(msgspec.Struct, frozen=True):
         """The sum of all classes."""
         return self.total_input_tokens + self.output_tokens
 
+    def plus(self, other: TokenCounts) -> TokenCounts:
+        """Returns both together."""
+        return TokenCounts(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cache_read_input_tokens + other.cache_read_input_tokens,
+            self.cache_creation_input_tokens_5m + other.cache_creation_input_tokens_5m,
+            self.cache_creation_input_tokens_1h + other.cache_creation_input_tokens_1h,
+        )
+
+    def minus(self, other: TokenCounts) -> TokenCounts:
+        """Returns the difference, whose counts may be negative."""
+        return TokenCounts(
+            self.input_tokens - other.input_tokens,
+            self.output_tokens - other.output_tokens,
+            self.cache_read_input_tokens - other.cache_read_input_tokens,
+            self.cache_creation_input_tokens_5m - other.cache_creation_input_tokens_5m,
+            self.cache_creation_input_tokens_1h - other.cache_creation_input_tokens_1h,
+        )
+
 
 class TokenUsage(TokenCounts, frozen=True):
     """What one model call used.
@@ -55,8 +75,12 @@ class TokenUsage(TokenCounts, frozen=True):
 
     def __post_init__(self) -> None:
         """Refuses counts that cannot be."""
-        for name, count in zip(self.__struct_fields__, msgspec.structs.astuple(self), strict=True):
-            check_token_count(name, count)
+        counts = msgspec.structs.astuple(self)
+        for count in counts:
+            # It is made for every call, and nearly always of what can be.
+            if type(count) is not int or not 0 <= count <= MAX_TOKENS:
+                for name, each in zip(self.__struct_fields__, counts, strict=True):
+                    check_token_count(name, each)
 
 
 def check_token_count(name: str, count: int, minimum: int = 0) -> None:

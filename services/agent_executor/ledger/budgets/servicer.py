@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 from agent_executor.api.ledger.v1 import budget_service_pb2, budget_service_pb2_grpc
-from agent_executor.ledger.accounting.budget import Window
+from agent_executor.ledger.budgets import convert
 from agent_executor.ledger.budgets.budgets import Budgets
-from agent_executor.ledger.convert import budget_to_proto
-from agent_executor.ledger.money import from_usd
 from agent_executor.serving.interceptors import Context
 from agent_executor.serving.security import current_security_context
 
@@ -22,19 +18,12 @@ class BudgetServicer(budget_service_pb2_grpc.BudgetServiceServicer):
     async def PutBudget(  # noqa: N802 -- the contract's name
         self, request: budget_service_pb2.PutBudgetRequest, context: Context
     ) -> budget_service_pb2.Budget:
-        """Creates a budget or replaces its limit."""
+        """Creates a budget or replaces its limit and alerts."""
         del context
         status = await self._budgets.put(
-            request.budget_id,
-            from_usd(request.limit_usd),
-            current_security_context.get(),
-            # The contract's rules let no other words pass.
-            window=cast("Window", request.window or "total"),
-            user_id=request.user_id,
-            agent_id=request.agent_id,
-            run_id=request.run_id,
+            convert.put_budget(request), current_security_context.get()
         )
-        return budget_to_proto(status)
+        return convert.budget_to_proto(status)
 
     async def GetBudget(  # noqa: N802 -- the contract's name
         self, request: budget_service_pb2.GetBudgetRequest, context: Context
@@ -42,7 +31,7 @@ class BudgetServicer(budget_service_pb2_grpc.BudgetServiceServicer):
         """Returns a budget."""
         del context
         status = await self._budgets.get(request.budget_id, current_security_context.get())
-        return budget_to_proto(status)
+        return convert.budget_to_proto(status)
 
     async def ListBudgets(  # noqa: N802 -- the contract's name
         self, request: budget_service_pb2.ListBudgetsRequest, context: Context
@@ -55,7 +44,7 @@ class BudgetServicer(budget_service_pb2_grpc.BudgetServiceServicer):
             page_token=request.page_token,
         )
         return budget_service_pb2.ListBudgetsResponse(
-            budgets=map(budget_to_proto, page.budgets), next_page_token=page.next_page_token
+            budgets=map(convert.budget_to_proto, page.budgets), next_page_token=page.next_page_token
         )
 
     async def DeleteBudget(  # noqa: N802 -- the contract's name
@@ -65,3 +54,18 @@ class BudgetServicer(budget_service_pb2_grpc.BudgetServiceServicer):
         del context
         await self._budgets.delete(request.budget_id, current_security_context.get())
         return budget_service_pb2.DeleteBudgetResponse()
+
+    async def ListBudgetEvents(  # noqa: N802 -- the contract's name
+        self, request: budget_service_pb2.ListBudgetEventsRequest, context: Context
+    ) -> budget_service_pb2.ListBudgetEventsResponse:
+        """Lists what happened to budgets."""
+        del context
+        page = await self._budgets.events(
+            current_security_context.get(),
+            budget_id=request.budget_id,
+            page_size=request.page_size,
+            page_token=request.page_token,
+        )
+        return budget_service_pb2.ListBudgetEventsResponse(
+            events=map(convert.event_to_proto, page.events), next_page_token=page.next_page_token
+        )

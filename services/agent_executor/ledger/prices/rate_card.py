@@ -8,9 +8,10 @@ from typing import Final, TypeAlias
 import msgspec
 
 from agent_executor.errors import InvalidArgumentError
-from agent_executor.ledger.accounting.token_usage import TokenUsage
+from agent_executor.ledger.accounting.token_usage import TokenCounts
 from agent_executor.ledger.money import (
     MAX_LIMIT_NANO_USD,
+    PICO_USD_PER_NANO_USD,
     NanoUsd,
     PicoUsd,
     PicoUsdPerToken,
@@ -48,7 +49,7 @@ class Rates(msgspec.Struct, frozen=True):
     cache_write_5m: PicoUsdPerToken
     cache_write_1h: PicoUsdPerToken
 
-    def cost(self, usage: TokenUsage) -> PicoUsd:
+    def cost(self, usage: TokenCounts) -> PicoUsd:
         """Returns the exact cost of a usage at these rates."""
         return PicoUsd(
             usage.input_tokens * self.input
@@ -128,7 +129,7 @@ class RateCard(msgspec.Struct, frozen=True):
                 rates = tier.rates
         return rates
 
-    def cost(self, usage: TokenUsage) -> NanoUsd:
+    def cost(self, usage: TokenCounts) -> NanoUsd:
         """Returns what a call costs, rounded once, half to even.
 
         Raises:
@@ -151,24 +152,59 @@ class RateCard(msgspec.Struct, frozen=True):
         Raises:
             InvalidArgumentError: It is more than 9,000,000 dollars.
         """
-        # A tier may be cheaper than the one below it, so each that can be reached is looked at,
-        # with the most input that still falls into it.
-        worst = 0
+        worst = max(
+            input_pico_usd + max_output_tokens * output_rate
+            for input_pico_usd, output_rate in self._worst_inputs(max_input_tokens, writes_cache)
+        )
+        return _checked(ceil_to_nano_usd(PicoUsd(worst)))
+
+    def output_that_fits(
+        self,
+        max_input_tokens: int,
+        max_output_tokens: int,
+        amount: int,
+        *,
+        writes_cache: bool,
+    ) -> int | None:
+        """Returns the most output, up to a bound, whose worst case an amount covers.
+
+        Args:
+            max_input_tokens: Most input, however it is cached.
+            max_output_tokens: The bound.
+            amount: In nano-dollars.
+            writes_cache: Whether input may be written to the prompt cache.
+
+        Returns:
+            Output tokens; None if not even a call without output is covered.
+        """
+        fitting = max_output_tokens
+        for input_pico_usd, output_rate in self._worst_inputs(max_input_tokens, writes_cache):
+            left = amount * PICO_USD_PER_NANO_USD - input_pico_usd
+            if left < 0:
+                return None
+            if output_rate:
+                fitting = min(fitting, left // output_rate)
+        return fitting
+
+    def _worst_inputs(
+        self, max_input_tokens: int, writes_cache: bool
+    ) -> list[tuple[int, PicoUsdPerToken]]:
+        """Returns the dearest input of each tier that can be reached, with its rate of output.
+
+        A tier may be cheaper than the one below it, so each one is looked at, with the most input
+        that still falls into it.
+        """
+        worst = []
         rates = self.base
         for tier in self.tiers:
             if tier.above_input_tokens >= max_input_tokens:
                 break
-            worst = max(
-                worst,
-                tier.above_input_tokens * rates.highest_input(writes_cache=writes_cache)
-                + max_output_tokens * rates.output,
-            )
+            dearest = tier.above_input_tokens * rates.highest_input(writes_cache=writes_cache)
+            worst.append((dearest, rates.output))
             rates = tier.rates
-        last = (
-            max_input_tokens * rates.highest_input(writes_cache=writes_cache)
-            + max_output_tokens * rates.output
-        )
-        return _checked(ceil_to_nano_usd(PicoUsd(max(worst, last))))
+        dearest = max_input_tokens * rates.highest_input(writes_cache=writes_cache)
+        worst.append((dearest, rates.output))
+        return worst
 
 
 def _checked(cost: NanoUsd) -> NanoUsd:

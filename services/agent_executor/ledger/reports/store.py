@@ -1,6 +1,7 @@
 """The port to what was recorded, for those who ask.
 
-Entries are ordered by their position, which is the order of their writing in an organization.
+An entry's position is the order of its writing in its organization. Entries are listed by when they
+occurred, and by position where that is the same.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 from agent_executor.ledger.accounting.entry import UsageEntry
-from agent_executor.ledger.accounting.reservation import Reservation
 from agent_executor.ledger.reports.usage_query import (
-    Dimension,
     EntryFilter,
-    SummaryOrder,
+    EntryPlace,
+    PlacedEntry,
+    RunCost,
+    SummaryQuery,
     SummaryRows,
 )
 
@@ -22,7 +24,10 @@ class ReportStore(Protocol):
     """Reads the ledger. Every method sees one snapshot, with all that was acknowledged before."""
 
     async def newest_position(self, organization_id: str) -> int:
-        """Returns the position of the newest entry; 0 if there is none."""
+        """Returns the position of the entry that was written last; 0 if there is none.
+
+        No entry that is written later gets a smaller one.
+        """
         ...
 
     async def entries(
@@ -31,53 +36,57 @@ class ReportStore(Protocol):
         entry_filter: EntryFilter,
         limit: int,
         *,
-        before_position: int | None = None,
-    ) -> list[tuple[int, UsageEntry]]:
-        """Returns entries with their positions, newest first.
+        up_to_position: int,
+        beyond: EntryPlace | None = None,
+        oldest_first: bool = False,
+    ) -> list[PlacedEntry]:
+        """Returns entries by when they occurred, newest first.
 
         Args:
             organization_id: Whose entries.
             entry_filter: Which of them.
             limit: How many at most.
-            before_position: Only entries older than this one; None: from the newest.
+            up_to_position: None that was written later, so that pages are of one ledger.
+            beyond: Only those that come after this place in the order that is asked for; None:
+                from the first.
+            oldest_first: The other order.
         """
         ...
 
     def scan(
         self, organization_id: str, entry_filter: EntryFilter
     ) -> AsyncIterator[Sequence[UsageEntry]]:
-        """Yields all entries, oldest first, some hundreds at a time, as of the first look."""
+        """Yields all entries, oldest first, some hundreds at a time, as of the first look.
+
+        Nothing is held between two of them, so that a slow reader is in nobody's way.
+        """
         ...
 
     async def summarize(
         self,
         organization_id: str,
-        entry_filter: EntryFilter,
+        query: SummaryQuery,
         up_to_position: int,
-        group_by: Sequence[Dimension],
         limit: int,
         offset: int = 0,
-        *,
-        time_zone: str = "UTC",
-        order_by: SummaryOrder = "cost",
     ) -> SummaryRows:
         """Returns sums by group.
 
         Args:
             organization_id: Whose entries.
-            entry_filter: Which of them.
-            up_to_position: No newer entry is counted, so that the same call has the same answer
-                however many are written meanwhile.
-            group_by: The dimensions; none: one row, also if there are no entries.
+            query: What is asked.
+            up_to_position: No entry that was written later is counted, so that the same call has
+                the same answer however many are written meanwhile.
             limit: How many rows at most.
             offset: How many rows to leave out first.
-            time_zone: The IANA time zone of hours, days and months.
-            order_by: In which order.
         """
         ...
 
-    async def reservations_of_run(
+    async def run_cost(
         self, organization_id: str, run_id: str, now_ms: int, limit: int
-    ) -> list[Reservation]:
-        """Returns what was held for a run, oldest first, as it stands at a time."""
+    ) -> RunCost | None:
+        """Returns what a run cost, with so many entries and reservations at most.
+
+        None if the ledger knows nothing of the run. Reservations are as they stand at ``now_ms``.
+        """
         ...

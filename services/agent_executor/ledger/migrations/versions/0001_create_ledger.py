@@ -53,13 +53,14 @@ def _create_reservations() -> None:
         "reservations",
         ["organization_id", "expires_at_ms"],
         sqlite_where=sa.text("state = 'open'"),
+        postgresql_where=sa.text("state = 'open'"),
     )
 
 
 def _create_usage_entries() -> None:
     op.create_table(
         "usage_entries",
-        sa.Column("sequence", sa.Integer, primary_key=True),
+        sa.Column("sequence", LONG, primary_key=True),
         *(
             sa.Column(name, sa.Text, nullable=False)
             for name in ("organization_id", "id", "user_id", "agent_id", "run_id", "model")
@@ -88,6 +89,21 @@ def _create_usage_entries() -> None:
             "usage_entries",
             ["organization_id", f"{part}_id", "created_at_ms"],
         )
+    _refuse_changes()
+
+
+def _refuse_changes() -> None:
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute(
+            "CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+            "RAISE EXCEPTION 'the ledger is append-only' "
+            "USING ERRCODE = 'integrity_constraint_violation'; END $$"
+        )
+        op.execute(
+            "CREATE TRIGGER usage_entries_refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE "
+            "ON usage_entries EXECUTE FUNCTION refuse_change()"
+        )
+        return
     for change in ("update", "delete"):
         op.execute(
             f"CREATE TRIGGER usage_entries_refuse_{change} BEFORE {change} ON usage_entries "
@@ -123,7 +139,7 @@ def _create_budgets() -> None:
     )
     op.create_table(
         "budget_overruns",
-        sa.Column("sequence", sa.Integer, primary_key=True),
+        sa.Column("sequence", LONG, primary_key=True),
         sa.Column("organization_id", sa.Text, nullable=False),
         sa.Column("budget_id", sa.Text, nullable=False),
         sa.Column("entry_id", sa.Text, nullable=False),
@@ -147,3 +163,5 @@ def downgrade() -> None:
         "rate_cards",
     ):
         op.drop_table(table)
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute("DROP FUNCTION refuse_change()")

@@ -1,0 +1,43 @@
+"""A run in the hands of its driver."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agent_executor.executor.agent import AgentVersion
+from agent_executor.executor.journal import RunRecord
+from agent_executor.executor.run_log import RunLog
+from agent_executor.executor.run_money import RunMoney
+from agent_executor.executor.settlements import Settlements
+from agent_executor.serving.security import SecurityContext
+
+
+@dataclass(slots=True)
+class DrivenRun:
+    """What the steps of one run share while this executor drives it.
+
+    Attributes:
+        log: Its log.
+        agent: The agent's version that it is bound to.
+        security: On whose behalf it goes on.
+        settlements: Of its model calls.
+        money: What is held for it.
+        traceparent: The trace context for its tool calls.
+    """
+
+    log: RunLog
+    agent: AgentVersion
+    security: SecurityContext
+    settlements: Settlements
+    money: RunMoney
+    traceparent: str = ""
+
+    def stop(self) -> None:
+        """Ends what goes on beside the steps. Whoever drives the run next begins it again."""
+        self.settlements.cancel()
+        self.money.stop()
+
+
+def security_of(run: RunRecord) -> SecurityContext:
+    """Returns on whose behalf a run goes on, also after a recovery."""
+    return SecurityContext(run.organization_id, run.user_id, frozenset(run.permissions))

@@ -1,0 +1,68 @@
+"""What a model call is taken to have cost whose answer, and with it the provider's count, is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import msgspec
+
+from agent_executor.executor.agent import AgentVersion
+from agent_executor.executor.driven_run import DrivenRun
+from agent_executor.executor.ledger import PASSING_ERRORS, Ledger
+from agent_executor.executor.models.model import ModelUsage
+from agent_executor.executor.next_action import ResolveLostCall
+from agent_executor.executor.purpose import CallPurpose, estimated_tokens
+from agent_executor.executor.run_event import ModelCallFailed
+from agent_executor.executor.run_log import RunLog
+
+_ENCODER: Final = msgspec.json.Encoder()
+
+
+async def resolve_lost(
+    driven: DrivenRun, action: ResolveLostCall, ledger: Ledger, retry_delay_seconds: float
+) -> None:
+    """Logs the loss of a model call whose owner died, at an estimate of its cost.
+
+    If its money was to be held and never was, the model was never called, and it cost nothing.
+
+    Args:
+        driven: The run.
+        action: The call.
+        ledger: Is asked, for as long as it takes it to be back.
+        retry_delay_seconds: How often it is asked while it is away.
+
+    Raises:
+        LeaseLostError: Another executor drives the run now.
+    """
+    log, call = driven.log, action.call
+    may_be_made = call.is_unheld
+    while not may_be_made:
+        try:
+            may_be_made = await ledger.is_reserved(call.model_call_id, driven.security)
+            break
+        except PASSING_ERRORS:
+            await asyncio.sleep(retry_delay_seconds)
+    log.add(
+        ModelCallFailed(
+            model_call_id=call.model_call_id,
+            error="The executor ended before the answer was recorded.",
+            code="LEASE_LOST",
+            will_retry=True,
+            usage=_lost_usage(log, driven.agent, call.purpose) if may_be_made else None,
+        )
+    )
+    await log.commit()
+
+
+def input_usage(size_bytes: int) -> ModelUsage:
+    """Returns about what a request of this length is billed for that nobody has an answer to."""
+    return ModelUsage(input_tokens=estimated_tokens(size_bytes) + 1, output_tokens=0)
+
+
+def _lost_usage(log: RunLog, agent: AgentVersion, purpose: CallPurpose | None) -> ModelUsage:
+    messages_bytes = len(_ENCODER.encode(log.state.messages))
+    if purpose is None:
+        return input_usage(messages_bytes + len(agent.system_prompt().encode()))
+    usage = input_usage(messages_bytes)
+    return msgspec.structs.replace(usage, input_tokens=usage.input_tokens + purpose.prefix_tokens)

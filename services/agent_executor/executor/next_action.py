@@ -1,0 +1,110 @@
+"""What is to be done next in a run: a pure function of its state."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from agent_executor.executor.run import RunState, response_text
+from agent_executor.executor.run_event import (
+    ModelCallStarted,
+    RunFinished,
+    RunPaused,
+    ToolCallStarted,
+)
+
+
+class CallModel(msgspec.Struct, frozen=True):
+    """Ask the model for the next message. The id is new for every try.
+
+    Attributes:
+        turn: Which answer is wanted, from 1.
+        attempt: The try's number among those of the turn, from 1.
+        refusals: How many tries of the turn were not made, since no money was held.
+    """
+
+    turn: int
+    attempt: int
+    refusals: int = 0
+
+
+class AwaitMoney(msgspec.Struct, frozen=True):
+    """Wait until the money for a model call can be held, then make it."""
+
+    call: CallModel
+    pause: RunPaused
+
+
+class ResolveLostCall(msgspec.Struct, frozen=True):
+    """Find out what became of a model call whose owner died during it."""
+
+    call: ModelCallStarted
+
+
+class RunTools(msgspec.Struct, frozen=True):
+    """Run these tool calls, in parallel."""
+
+    tool_calls: tuple[ToolCallStarted, ...]
+
+
+class Finish(msgspec.Struct, frozen=True):
+    """Settle what is unsettled and end the run."""
+
+    outcome: RunFinished
+
+
+class Stop(msgspec.Struct, frozen=True):
+    """The run has ended; nothing is to be done."""
+
+
+Action: TypeAlias = CallModel | AwaitMoney | ResolveLostCall | RunTools | Finish | Stop
+
+
+def next_action(state: RunState, max_model_turns: int) -> Action:
+    """Returns what is to be done next.
+
+    Args:
+        state: The run so far.
+        max_model_turns: How many model calls the run may make, at least 1.
+    """
+    if state.finished is not None:
+        return Stop()
+    if state.open_call is not None:
+        return ResolveLostCall(state.open_call)
+    if state.failure is not None:
+        return Finish(failed_run(state.failure.error, state.failure.code))
+    if state.pending_tool_calls:
+        return RunTools(state.pending_tool_calls)
+    if state.turn and state.messages[-1].role == "assistant":
+        return Finish(_answered(state))
+    if state.turn >= max_model_turns:
+        return Finish(
+            failed_run(
+                f"The run used its {max_model_turns} model turns without an answer.",
+                "LIMIT_EXCEEDED",
+            )
+        )
+    call = CallModel(turn=state.turn + 1, attempt=state.tries + 1, refusals=state.refusals)
+    return call if state.pause is None else AwaitMoney(call, state.pause)
+
+
+def _answered(state: RunState) -> RunFinished:
+    response = response_text(state.messages)
+    if state.last_stop_reason == "max_tokens":
+        limit = "its output limit (max_output_tokens)"
+        if state.reduced_max_tokens:
+            limit = f"the {state.reduced_max_tokens} output tokens that the budget covered"
+        return RunFinished(
+            state="failed",
+            response=response,
+            error=f"The model's answer was cut at {limit}.",
+            code="LIMIT_EXCEEDED",
+        )
+    return RunFinished(state="completed", response=response)
+
+
+def failed_run(error: str, code: str) -> RunFinished:
+    """Returns how a run ends that did not complete."""
+    state = "budget_exceeded" if code == "BUDGET_EXCEEDED" else "failed"
+    return RunFinished(state=state, error=error, code=code)

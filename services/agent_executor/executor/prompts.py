@@ -1,0 +1,111 @@
+"""What is the same in every model call of an agent, prepared once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+from cachetools import LRUCache
+
+from agent_executor.executor.agent import AgentVersion
+from agent_executor.executor.models.model import Message, ModelRequest, ToolSpecification
+from agent_executor.executor.purpose import CallPurpose, estimated_tokens, prefix_digest_of
+
+PROMPTS_MAX: Final = 1024
+
+_ENCODER: Final = msgspec.json.Encoder()
+_NO_MESSAGES_BYTES: Final = len(b"[]")
+
+
+class Prompt(msgspec.Struct, frozen=True):
+    """The part of a request that stays the same from call to call.
+
+    Attributes:
+        described: The tools as the tool-runner described them.
+        request: The request without its messages.
+        size_bytes: The length of that request's JSON.
+        digest: Names system prompt and tools.
+    """
+
+    described: tuple[ToolSpecification, ...]
+    request: ModelRequest
+    size_bytes: int
+    digest: str
+
+
+class PreparedCall(msgspec.Struct, frozen=True):
+    """A request that is ready to be sent.
+
+    Attributes:
+        request: The request.
+        size_bytes: The length of its JSON: an upper bound of its tokens.
+        purpose: What it is made for.
+    """
+
+    request: ModelRequest
+    size_bytes: int
+    purpose: CallPurpose
+
+
+class Prompts:
+    """Keeps the prompts of the agents that were run lately."""
+
+    def __init__(self) -> None:
+        self._known: LRUCache[tuple[str, str, int], Prompt] = LRUCache(PROMPTS_MAX)
+
+    def prepare(
+        self,
+        agent: AgentVersion,
+        described: tuple[ToolSpecification, ...],
+        messages: Sequence[Message],
+        *,
+        is_background: bool,
+    ) -> PreparedCall:
+        """Returns the next call of a conversation.
+
+        Args:
+            agent: Who is to answer.
+            described: The tools that it may use.
+            messages: The conversation.
+            is_background: Nobody waits for the run.
+        """
+        prompt = self._prompt(agent, described)
+        messages_bytes = len(_ENCODER.encode(messages))
+        size_bytes = prompt.size_bytes - _NO_MESSAGES_BYTES + messages_bytes
+        history_bytes = 0
+        if len(messages) > 1:
+            history_bytes = messages_bytes - len(_ENCODER.encode(messages[-1]))
+        return PreparedCall(
+            request=msgspec.structs.replace(prompt.request, messages=tuple(messages)),
+            size_bytes=size_bytes,
+            purpose=CallPurpose(
+                prefix_digest=prompt.digest,
+                prefix_tokens=estimated_tokens(prompt.size_bytes),
+                history_tokens=estimated_tokens(history_bytes),
+                is_background=is_background,
+            ),
+        )
+
+    def _prompt(self, agent: AgentVersion, described: tuple[ToolSpecification, ...]) -> Prompt:
+        key = (agent.organization_id, agent.agent_id, agent.version)
+        known = self._known.get(key)
+        # The descriptions are the very same object for as long as the tool-runner's are kept.
+        if known is not None and (known.described is described or known.described == described):
+            return known
+        request = ModelRequest(
+            model=agent.model,
+            system=agent.system_prompt(),
+            messages=(),
+            # A model does not need to know the versions of its tools.
+            tools=tuple(msgspec.structs.replace(tool, version="") for tool in described),
+            max_tokens=agent.max_output_tokens,
+        )
+        prompt = Prompt(
+            described=described,
+            request=request,
+            size_bytes=len(_ENCODER.encode(request)),
+            digest=prefix_digest_of(request),
+        )
+        self._known[key] = prompt
+        return prompt
