@@ -28,14 +28,16 @@ _NEVER_RETRIED: Final = frozenset({"insufficient_quota", "billing_hard_limit_rea
 _RETRIED_TYPES: Final = re.compile(
     r"server_error|internal|overload|unavailable|timeout|rate_limit", re.IGNORECASE
 )
-_WORD: Final = re.compile(r"[A-Za-z0-9_]{1,64}")
+_WORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _TOO_LONG_CODE: Final = "context_length_exceeded"
 _TOO_LONG: Final = re.compile(r"context length|context window|context size", re.IGNORECASE)
 _WINDOW: Final = re.compile(r"maximum (?:context|model) length (?:is|of) (\d{1,12})")
-_IN_MESSAGES: Final = re.compile(
-    r"\((\d{1,12}) in the messages|messages resulted in (\d{1,12})"
-    r"|contains (?:at least )?(\d{1,12}) input tokens|prompt contains (\d{1,12})"
-    r"|requested (\d{1,12}) tokens"
+# The first of these that is said counts; the last holds the room for the answer, too.
+_INPUT: Final = (
+    re.compile(r"\((\d{1,12}) in the messages"),
+    re.compile(r"messages resulted in (\d{1,12})"),
+    re.compile(r"contains (?:at least )?(\d{1,12}) (?:input )?tokens"),
+    re.compile(r"requested (\d{1,12}) tokens"),
 )
 
 
@@ -95,9 +97,10 @@ def stream_error(body: object, request_id: str, delivered: ModelUsage | None) ->
 
 def _too_long(message: str, estimated_input_tokens: int) -> AgentExecutorError:
     window = _WINDOW.search(message)
-    counted = _IN_MESSAGES.search(message)
-    input_tokens = next((int(found) for found in (counted.groups() if counted else ()) if found), 0)
-    return context_error(input_tokens or estimated_input_tokens, int(window[1]) if window else 0)
+    counted = next((found for one in _INPUT if (found := one.search(message))), None)
+    return context_error(
+        int(counted[1]) if counted else estimated_input_tokens, int(window[1]) if window else 0
+    )
 
 
 def _read(body: Any) -> tuple[str, str, str]:
@@ -107,6 +110,6 @@ def _read(body: Any) -> tuple[str, str, str]:
     error_type, code, message = (str(body.get(key) or "") for key in ("type", "code", "message"))
     if not _WORD.fullmatch(error_type):
         error_type = "unknown_error"
-    if not _WORD.fullmatch(code) or code.isdigit():
+    if not _WORD.fullmatch(code):
         code = ""
     return error_type, code, message

@@ -88,11 +88,11 @@ class AnswerAssembly:
             self._has_begun = True
             self._id = self._id or str(chunk.get("id") or "")
             self._model = self._model or str(chunk.get("model") or "")
-            self._usage = chunk.get("usage") or self._usage
+            self._usage = dict(chunk.get("usage") or self._usage)
             for choice in choices[:1]:
                 self._extend(choice.get("delta") or {})
                 self._finish_reason = choice.get("finish_reason") or self._finish_reason
-        except (KeyError, TypeError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError):
             raise self.broken(MALFORMED) from None
 
     @property
