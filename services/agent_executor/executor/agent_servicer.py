@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from agent_executor.api.executor.v1 import agent_pb2, agent_service_pb2, agent_service_pb2_grpc
 from agent_executor.errors import InvalidArgumentError
-from agent_executor.executor.agents import Agents
-from agent_executor.executor.convert import (
+from agent_executor.executor.agent_convert import (
     UPDATABLE_FIELDS,
     agent_to_proto,
     created_fields,
     updated_fields,
 )
+from agent_executor.executor.agents import Agents
 from agent_executor.executor.paging import decode_page_token, encode_page_token, page_size_of
 from agent_executor.executor.tools import ToolRunner
 from agent_executor.serving.interceptors import Context

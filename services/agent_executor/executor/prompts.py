@@ -97,8 +97,8 @@ class Prompts:
             model=agent.model,
             system=agent.system_prompt(),
             messages=(),
-            # A model does not need to know the versions of its tools.
-            tools=tuple(msgspec.structs.replace(tool, version="") for tool in described),
+            # A model does not need to know the versions and effects of its tools.
+            tools=tuple(msgspec.structs.replace(tool, version="", effect="") for tool in described),
             max_tokens=agent.max_output_tokens,
         )
         prompt = Prompt(

@@ -12,14 +12,8 @@ from hypothesis import strategies as st
 
 from agent_executor.api.executor.v1 import agent_service_pb2, run_event_pb2
 from agent_executor.executor.agent import AgentVersion, CustomTool
-from agent_executor.executor.convert import (
-    EXACT_INTEGER_MAX,
-    agent_to_proto,
-    created_fields,
-    event_to_proto,
-    json_value,
-    updated_fields,
-)
+from agent_executor.executor.agent_convert import agent_to_proto, created_fields, updated_fields
+from agent_executor.executor.convert import EXACT_INTEGER_MAX, event_to_proto, json_value
 from agent_executor.executor.models.model import ModelUsage, TextBlock, ToolUseBlock
 from agent_executor.executor.purpose import CallPurpose
 from agent_executor.executor.run_event import (
