@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -24,6 +24,10 @@ _PLAIN_FIELDS: Final = (
     "max_output_tokens",
     "on_budget_exceeded",
     "min_output_tokens",
+    "provider",
+    "base_url",
+    "thinking_budget_tokens",
+    "response_cache_ttl_seconds",
 )
 _MAP_FIELDS: Final = ("tools", "custom_tools")
 # What a field becomes that a mask names and the request leaves out. A name has no default.
@@ -69,8 +73,8 @@ def updated_fields(
     return fields, request.api_key if "api_key" in named else None
 
 
-def agent_to_proto(agent: AgentVersion) -> agent_pb2.Agent:
-    """Returns an agent as the API shows it: without its key."""
+def agent_to_proto(agent: AgentVersion, warnings: Sequence[str] = ()) -> agent_pb2.Agent:
+    """Returns an agent as the API shows it: without its key, and with what its maker should know."""
     plain: dict[str, Any] = {name: getattr(agent, name) for name in _PLAIN_FIELDS}
     return agent_pb2.Agent(
         id=agent.agent_id,
@@ -84,6 +88,7 @@ def agent_to_proto(agent: AgentVersion) -> agent_pb2.Agent:
         version=agent.version,
         created_at=timestamp(agent.created_at_ms),
         updated_at=timestamp(agent.updated_at_ms),
+        warnings=warnings,
         **plain,
     )
 

@@ -32,6 +32,7 @@ from agent_executor.executor.run_event import (
     ModelCallFailed,
     ModelCallSettled,
     ModelCallStarted,
+    ModelSelected,
     Payload,
     RunContinued,
     RunEvent,
@@ -161,6 +162,7 @@ def _payload_to_proto(payload: Any) -> Any:
     match payload:
         case (
             RunStarted()
+            | ModelSelected()
             | RunResumed()
             | RunPaused()
             | RunContinued()

@@ -1,10 +1,9 @@
-"""What every provider over HTTP shares: where it may be, and whose key it gets."""
+"""What every provider over HTTP shares: its connections, whose key it gets, and how calls fail."""
 
 from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import httpx2
@@ -12,16 +11,15 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from pydantic import SecretStr
 
-from agent_executor.egress.addresses import Network
 from agent_executor.egress.kept_transport import IDENTITY, KeptEgressTransport
-from agent_executor.egress.policy import EgressPolicy
-from agent_executor.egress.urls import Target, parse_url
+from agent_executor.egress.urls import parse_url
 from agent_executor.errors import AgentExecutorError, PermissionDeniedError
 from agent_executor.executor.models.model import ModelAccess, ModelRequest, ModelUsage
 from agent_executor.executor.models.provider_errors import (
     BYTES_PER_ESTIMATED_TOKEN,
     ProviderErrors,
 )
+from agent_executor.executor.models.provider_networks import ProviderNetworks
 
 # More than any model can answer; a host that sends more is not a model.
 RESPONSE_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -33,28 +31,6 @@ _REFUSED_ADDRESS: Final = (
     "The model's provider is at an address that may not be reached; the operator can admit it by "
     "EXECUTOR_EGRESS_ALLOWED_CIDRS."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class ProviderNetworks:
-    """Which networks a provider may be in.
-
-    Attributes:
-        allowed: Internal networks that the operator admits, such as loopback for mock Claude.
-        denied: Networks that are never reached, in addition to all internal ones.
-    """
-
-    allowed: tuple[Network, ...] = ()
-    denied: tuple[Network, ...] = ()
-
-    def policy(self, target: Target) -> EgressPolicy:
-        """Returns what may be reached of a provider: nothing but its own origin."""
-        return EgressPolicy(
-            allowed_domains=None,
-            allowed_origins=frozenset({target.origin}),
-            allowed_networks=self.allowed,
-            denied_networks=self.denied,
-        )
 
 
 def http_client(
