@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from agent_executor.errors import InvalidArgumentError, PermissionDeniedError
@@ -36,7 +36,7 @@ class AgentModels:
 
     default_provider: str = MOCK
     networks: ProviderNetworks = _NO_NETWORKS
-    sizes: SizesByProvider = DEFAULT_SIZES
+    sizes: SizesByProvider = field(default_factory=lambda: DEFAULT_SIZES)
 
     def check(
         self, agent: AgentVersion, before: AgentVersion | None = None, *, sets_key: bool = False
