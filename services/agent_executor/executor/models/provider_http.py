@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections.abc import Callable
 from typing import Final, TypeAlias
@@ -41,6 +42,8 @@ def http_client(
     Raises:
         InvalidArgumentError: The base URL is none.
     """
+    # At INFO it tells of every call; the executor does so by spans and metrics.
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
     transport = KeptEgressTransport(
         base_url,
         networks.policy(parse_url(base_url)),
