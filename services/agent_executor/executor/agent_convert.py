@@ -85,6 +85,7 @@ def agent_to_proto(agent: AgentVersion, warnings: Sequence[str] = ()) -> agent_p
         },
         has_api_key=bool(agent.api_key_ciphertext),
         max_cost_usd=usd_of(agent.max_cost_nano_usd),
+        max_cost_nano_usd=agent.max_cost_nano_usd,
         version=agent.version,
         created_at=timestamp(agent.created_at_ms),
         updated_at=timestamp(agent.updated_at_ms),
