@@ -120,6 +120,7 @@ class Assembly:
             model_turn=ModelTurn(
                 providers=model_providers(stores.encryption, models.networks(), self._resources),
                 provider_name=models.model_provider,
+                cache=models.response_cache(),
                 tools=tool_runner,
                 ledger=ledger,
                 telemetry=telemetry,

@@ -152,6 +152,7 @@ def _engine(
             encryption, settings.networks(), runtime.resources, eager=settings.model_provider
         ),
         provider_name=settings.model_provider,
+        cache=settings.response_cache(),
         tools=tools,
         ledger=ledger,
         telemetry=telemetry,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from ipaddress import IPv4Network, IPv6Network
 from typing import Literal, Self
 
@@ -12,6 +13,11 @@ from agent_executor.errors import FailedPreconditionError
 from agent_executor.executor.agent_models import AgentModels
 from agent_executor.executor.models.model_choice import DEFAULT_SIZES, ModelSizes
 from agent_executor.executor.models.provider_networks import ProviderNetworks
+from agent_executor.executor.response_cache import (
+    DEFAULT_MAX_BYTES,
+    MemoryResponseCache,
+    ResponseCache,
+)
 
 
 class ModelSettings(BaseSettings):
@@ -53,6 +59,15 @@ class ModelSettings(BaseSettings):
         ),
     )
 
+    response_cache_max_bytes: int = Field(
+        default=DEFAULT_MAX_BYTES,
+        ge=0,
+        description=(
+            "How much memory the answers may take that agents with `response_cache_ttl_seconds` "
+            "share, in bytes; 0 keeps none."
+        ),
+    )
+
     @classmethod
     def of_environment(cls) -> Self:
         """Reads the settings from the environment, for a program that uses the library.
@@ -75,6 +90,10 @@ class ModelSettings(BaseSettings):
     def networks(self) -> ProviderNetworks:
         """Returns where providers may be."""
         return ProviderNetworks(self.egress_allowed_cidrs, self.egress_denied_cidrs)
+
+    def response_cache(self) -> ResponseCache:
+        """Returns an empty cache of answers."""
+        return MemoryResponseCache(time.monotonic, self.response_cache_max_bytes)
 
     def agent_models(self) -> AgentModels:
         """Returns what agents may say about their models."""

@@ -313,6 +313,7 @@ def _answer(call: ModelCall, response: ModelResponse) -> ModelCallCompleted:
         usage=response.usage,
         reduced_max_tokens=call.max_tokens if is_reduced else 0,
         stop_detail=response.stop_detail,
+        is_estimated=response.is_usage_estimated,
     )
 
 

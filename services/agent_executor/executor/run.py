@@ -260,7 +260,7 @@ def _settled(state: RunState, settled: ModelCallSettled) -> RunState:
 
 
 def _model_answered(state: RunState, answer: ModelCallCompleted) -> RunState:
-    unsettled = _unsettled(state, answer.model_call_id, answer.usage, False)
+    unsettled = _unsettled(state, answer.model_call_id, answer.usage, answer.is_estimated)
     if answer.is_cached:
         # It cost nothing and nothing is held for it; but tools may have been used on the way to it.
         unsettled = msgspec.structs.replace(unsettled, is_unheld=True)

@@ -100,6 +100,7 @@ class ModelCallCompleted(msgspec.Struct, frozen=True, tag="model_call_completed"
         stop_detail: Why the model refused, in the provider's words; empty if it did not say.
         is_cached: The answer is that of an equal request of before: no model was asked, nothing was
             held, and ``usage`` is zero.
+        is_estimated: The provider does not count what it bills, so that ``usage`` is an estimate.
     """
 
     model_call_id: str
@@ -109,6 +110,7 @@ class ModelCallCompleted(msgspec.Struct, frozen=True, tag="model_call_completed"
     reduced_max_tokens: int = 0
     stop_detail: str = ""
     is_cached: bool = False
+    is_estimated: bool = False
 
 
 class ModelCallFailed(msgspec.Struct, frozen=True, tag="model_call_failed"):

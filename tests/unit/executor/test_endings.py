@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from agent_executor.executor.models.model import (
@@ -140,6 +141,23 @@ async def test_what_a_run_makes_of_it(
     assert stored.messages[-1].content == (TextBlock("Well."),)
     assert len(world.ledger.settled) == 1
     assert fold(await world.journal.events("run")) == stored
+
+
+async def test_what_a_provider_does_not_count_is_settled_as_an_estimate() -> None:
+    class Uncounted(EndingModel):
+        async def generate(
+            self,
+            request: ModelRequest,
+            *,
+            access: ModelAccess = OPERATOR_ACCESS,
+            on_delta: DeltaListener | None = None,
+        ) -> ModelResponse:
+            response = await super().generate(request, access=access, on_delta=on_delta)
+            return msgspec.structs.replace(response, is_usage_estimated=True)
+
+    world = World(Uncounted(("end_turn", (TextBlock("Well."),))))
+    await world.drive()
+    assert [settled.estimated for settled in world.ledger.settled.values()] == [True]
 
 
 def test_the_response_is_what_the_model_said_last() -> None:
