@@ -8,12 +8,19 @@ from pathlib import Path
 import pytest
 
 from agent_executor.errors import InvalidArgumentError
-from agent_executor.ledger.accounting.commands import Record
+from agent_executor.ledger.accounting.commands import Record, Reserve
 from agent_executor.ledger.accounting.entry import UsageEntry
 from agent_executor.ledger.money import MAX_LIMIT_NANO_USD
 from agent_executor.ledger.reports.usage_query import SummaryQuery
 from tests.contract.ledger.report_ledgers import ReportLedger, report_ledger
-from tests.unit.ledger.accounting_samples import DAY_MS, NOW_MS, ORGANIZATION, budget, priced
+from tests.unit.ledger.accounting_samples import (
+    DAY_MS,
+    NOW_MS,
+    ORGANIZATION,
+    amount,
+    budget,
+    priced,
+)
 
 MOST = 2**63 // MAX_LIMIT_NANO_USD
 
@@ -47,5 +54,14 @@ async def test_a_question_whose_sum_is_too_large_is_refused(ledger: ReportLedger
     for query in (SummaryQuery(), SummaryQuery(group_by=("day",))):
         with pytest.raises(InvalidArgumentError, match="largest that the ledger can tell"):
             await ledger.reports.summarize(ORGANIZATION, query, 2**62, 10)
+    with pytest.raises(InvalidArgumentError, match="largest that the ledger can tell"):
+        await ledger.accounting.put_budget(budget(), NOW_MS)
+
+
+async def test_holds_whose_sum_is_too_large_are_no_internal_error(ledger: ReportLedger) -> None:
+    holds = [Reserve(amount(f"hold-{one}", MAX_LIMIT_NANO_USD)) for one in range(MOST + 1)]
+    await ledger.accounting.apply(holds, NOW_MS)
+    with pytest.raises(InvalidArgumentError, match="largest that the ledger can tell"):
+        await ledger.reports.run_cost(ORGANIZATION, amount().run_id, NOW_MS, 10)
     with pytest.raises(InvalidArgumentError, match="largest that the ledger can tell"):
         await ledger.accounting.put_budget(budget(), NOW_MS)

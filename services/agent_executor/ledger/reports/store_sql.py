@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, SupportsInt
 
 from agent_executor.ledger.accounting.entry import UsageEntry
 from agent_executor.ledger.money import NanoUsd
@@ -138,8 +138,8 @@ class SqlReportStore:
             entries=tuple(placed_entry(row).entry for row in entries),
             reservations=tuple(reservation_of(row).as_of(now_ms) for row in reservations),
             total=next(_summary(row) for row in totals if row[IS_TOTAL]),
-            estimated_nano_usd=NanoUsd(int(estimated[0]["nano_usd"])),
-            reserved_nano_usd=NanoUsd(int(reserved[0]["nano_usd"])),
+            estimated_nano_usd=_sum(estimated[0]["nano_usd"]),
+            reserved_nano_usd=_sum(reserved[0]["nano_usd"]),
         )
 
     async def _span(
@@ -160,10 +160,14 @@ class SqlReportStore:
         return (start, end) if start < end else None
 
 
-def _summary(row: Row) -> UsageSummary:
-    # PostgreSQL gives sums as decimals, which hold more than a long.
-    sums: dict[str, Any] = {name: int(row[name]) for name in SUMS}
-    if abs(sums["cost_nano_usd"]) > MAX_SUM_NANO_USD:
+def _sum(value: SupportsInt) -> NanoUsd:
+    """Returns a sum, which PostgreSQL gives as a decimal that holds more than a long."""
+    if abs(int(value)) > MAX_SUM_NANO_USD:
         raise sum_too_large()
+    return NanoUsd(int(value))
+
+
+def _summary(row: Row) -> UsageSummary:
+    sums: dict[str, Any] = {name: _sum(row[name]) for name in SUMS}
     dimensions = {name: row[name] for name in row if name not in sums and name != IS_TOTAL}
     return UsageSummary(**sums, **dimensions)
