@@ -59,7 +59,7 @@ async def test_an_amount_gives_to_the_last_nano_dollar(store: AccountingStore) -
     await reserve_amount(store, nano_usd=399)
     await reserve(store, parent_id="run")
     refusal = await refused(store, parent_id="run")
-    assert refusal == Refusal(None, hold().held_nano_usd, "run", 199)
+    assert refusal == Refusal(None, hold().held_nano_usd, "run", 199, "run")
     await reserve(store, "third", parent_id="run", held_nano_usd=199)
     assert await sums(store) == (399, 399, 0)
 
@@ -71,7 +71,7 @@ async def test_as_much_output_is_held_as_the_amount_has(store: AccountingStore) 
     assert isinstance(answer, Reservation)
     assert (answer.max_output_tokens, answer.held_nano_usd) == (12, 160)
     refusal = await refused(store, parent_id="run", min_output_tokens=5)
-    assert refusal == Refusal(None, hold(held_nano_usd=125).held_nano_usd, "run", 1)
+    assert refusal == Refusal(None, hold(held_nano_usd=125).held_nano_usd, "run", 1, "run")
 
 
 async def test_there_must_be_a_parent_and_it_must_be_an_amount(store: AccountingStore) -> None:
@@ -90,7 +90,7 @@ async def test_nothing_is_drawn_from_an_amount_that_has_ended(
         await void(store, "run", LATER_MS - 1)
     for held in (200, 0):
         refusal = await refused(store, now_ms=LATER_MS, parent_id="run", held_nano_usd=held)
-        assert refusal == Refusal(None, hold(held_nano_usd=held).held_nano_usd, "run", 0)
+        assert refusal == Refusal(None, hold(held_nano_usd=held).held_nano_usd, "run", 0, "run")
 
 
 async def test_a_voided_call_gives_back_to_its_amount(store: AccountingStore) -> None:

@@ -72,7 +72,7 @@ def _refusal(command: Reserve, accounts: Sequence[Account], parent: Reservation 
     if parent is not None and (
         parent.state != "open" or tightest is None or parent.left_nano_usd <= tightest.left_nano_usd
     ):
-        return Refusal(None, least, parent.id, parent.left_nano_usd)
+        return Refusal(None, least, parent.id, parent.left_nano_usd, parent.run_id)
     assert tightest is not None, "without a parent, a budget refuses"  # noqa: S101 -- for mypy
     return Refusal(tightest.status(), least)
 

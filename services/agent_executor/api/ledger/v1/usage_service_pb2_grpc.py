@@ -237,7 +237,7 @@ class UsageServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListUsageEntries(self, request, context):
-        """Lists ledger entries of the caller's organization, newest first.
+        """Lists ledger entries of the caller's organization, the latest occurrence first.
         Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:read; INVALID_ARGUMENT for a page
         token that was not given out.
         """

@@ -111,7 +111,7 @@ class UsageServiceStub:
     Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:read; INVALID_ARGUMENT.
     """
     ListUsageEntries: _grpc.UnaryUnaryMultiCallable[_usage_service_pb2.ListUsageEntriesRequest, _usage_service_pb2.ListUsageEntriesResponse]
-    """Lists ledger entries of the caller's organization, newest first.
+    """Lists ledger entries of the caller's organization, the latest occurrence first.
     Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:read; INVALID_ARGUMENT for a page
     token that was not given out.
     """
@@ -201,7 +201,7 @@ class UsageServiceAsyncStub(UsageServiceStub):
     Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:read; INVALID_ARGUMENT.
     """
     ListUsageEntries: _aio.UnaryUnaryMultiCallable[_usage_service_pb2.ListUsageEntriesRequest, _usage_service_pb2.ListUsageEntriesResponse]  # type: ignore[assignment]
-    """Lists ledger entries of the caller's organization, newest first.
+    """Lists ledger entries of the caller's organization, the latest occurrence first.
     Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:read; INVALID_ARGUMENT for a page
     token that was not given out.
     """
@@ -353,7 +353,7 @@ class UsageServiceServicer:
         request: _usage_service_pb2.ListUsageEntriesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_usage_service_pb2.ListUsageEntriesResponse, _abc.Awaitable[_usage_service_pb2.ListUsageEntriesResponse]]:
-        """Lists ledger entries of the caller's organization, newest first.
+        """Lists ledger entries of the caller's organization, the latest occurrence first.
         Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:read; INVALID_ARGUMENT for a page
         token that was not given out.
         """
