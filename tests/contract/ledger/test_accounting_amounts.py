@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from agent_executor.ledger.accounting.budget import Refusal
-from agent_executor.ledger.accounting.commands import NotFound, Reserve, Settle
+from agent_executor.ledger.accounting.commands import NotFound, Reserve, Settle, TooDeep
+from agent_executor.ledger.accounting.hold_tree import MAX_AMOUNTS_ABOVE
 from agent_executor.ledger.accounting.reservation import Reservation
 from agent_executor.ledger.accounting.store import AccountingStore
 from agent_executor.ledger.accounting.token_usage import TokenCounts
@@ -150,6 +151,19 @@ async def test_a_tree_expires_as_one(store: AccountingStore) -> None:
         assert await gone(store, budget_id, LATER_MS) == (0, 0)
     for reservation_id in ("run", "child"):
         assert await sums(store, reservation_id, LATER_MS) == (0, 0, 0)
+
+
+async def test_amounts_lie_above_one_another_in_few_rows(store: AccountingStore) -> None:
+    """A call is carried up through all of them, in a transaction for which all others wait."""
+    above = ""
+    for number in range(MAX_AMOUNTS_ABOVE):
+        await reserve_amount(store, f"run-{number}", parent_id=above)
+        above = f"run-{number}"
+    await reserve(store, parent_id=above, held_nano_usd=1)
+    await reserve_amount(store, "lowest", 1, parent_id=above)
+    assert await ask(store, hold("below", parent_id="lowest", held_nano_usd=0)) == TooDeep()
+    assert await ask(store, amount("below", 1, parent_id="lowest")) == TooDeep()
+    assert await store.get_reservation("acme", "below", NOW_MS) is None
 
 
 async def test_what_a_grandchild_costs_leaves_all_amounts_above(store: AccountingStore) -> None:
