@@ -84,7 +84,7 @@ class RunDrivers:
 
     def log_of(self, run: RunRecord, state: RunState) -> RunLog:
         """Returns the log of a run as its driver holds it."""
-        return RunLog(self._journal, run, state, self._now_ms, self.feed.notify)
+        return RunLog(self._journal, run, state, self._now_ms, self.feed)
 
     def in_background(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Begins what belongs to a run and goes on when nobody waits for it."""

@@ -101,6 +101,7 @@ _READ_EVENTS: Final = (
     "SELECT sequence, created_at_ms, payload FROM run_events"
     " WHERE run_id = $1 AND sequence > $2 ORDER BY sequence"
 )
+_LAST_SEQUENCES: Final = "SELECT run_id, last_sequence FROM runs WHERE run_id = ANY($1::text[])"
 _RENEW: Final = (
     "INSERT INTO executors (owner, lease_expires_at_ms) VALUES ($1, $2)"
     " ON CONFLICT (owner) DO UPDATE SET lease_expires_at_ms = excluded.lease_expires_at_ms"
@@ -186,6 +187,14 @@ class PostgresJournal:
             return await connection.fetch(_READ_EVENTS, run_id, after_sequence)
 
         return [event_of(row) for row in await self._database.read_statement(read)]
+
+    async def last_sequences(self, run_ids: Sequence[str]) -> dict[str, int]:
+        """See ``Journal``."""
+
+        async def read(connection: PostgresConnection) -> list[Any]:
+            return await connection.fetch(_LAST_SEQUENCES, list(run_ids))
+
+        return {row[0]: row[1] for row in await self._database.read_statement(read)}
 
     async def renew_lease(self, owner: str, expires_at_ms: int) -> None:
         """See ``Journal``."""

@@ -150,6 +150,21 @@ class SqliteJournal:
 
         return await self._database.read(read)
 
+    async def last_sequences(self, run_ids: Sequence[str]) -> dict[str, int]:
+        """See ``Journal``."""
+        wanted = msgspec.json.encode(run_ids).decode()
+
+        def read(connection: sqlite3.Connection) -> dict[str, int]:
+            return dict(
+                connection.execute(
+                    "SELECT run_id, last_sequence FROM runs"
+                    " WHERE run_id IN (SELECT value FROM json_each(?))",
+                    (wanted,),
+                )
+            )
+
+        return await self._database.read(read)
+
     async def renew_lease(self, owner: str, expires_at_ms: int) -> None:
         """See ``Journal``."""
 

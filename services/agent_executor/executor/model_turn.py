@@ -125,7 +125,11 @@ class ModelTurn:
         driven, request = call.driven, call.request()
         # A task of its own, since its answer is of use also if it comes too late for the run.
         answering = asyncio.ensure_future(
-            self._provider.generate(request, access=driven.agent.model_access())
+            self._provider.generate(
+                request,
+                access=driven.agent.model_access(),
+                on_delta=driven.log.on_delta(call.id),
+            )
         )
         try:
             with self._telemetry.chat(driven.log.run, request, self._provider.name) as record:

@@ -10,7 +10,7 @@ import msgspec
 from agent_executor.executor.money import usd_of
 from agent_executor.executor.run import RunState, response_text, results_of
 from agent_executor.executor.run_event import ToolCallCompleted
-from agent_executor.executor.runs import RunView
+from agent_executor.executor.run_view import RunView
 
 
 def result_mapping(view: RunView) -> dict[str, Any]:

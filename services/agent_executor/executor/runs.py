@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from agent_executor.errors import (
@@ -20,19 +21,14 @@ from agent_executor.executor.journal import Journal, RunFilter, RunRecord
 from agent_executor.executor.run import FINAL_STATES, RunState, fold
 from agent_executor.executor.run_event import RunEvent, RunStarted
 from agent_executor.executor.run_log import RunLog, summarized
+from agent_executor.executor.run_stream import updates_of
+from agent_executor.executor.run_updates import RunUpdate
+from agent_executor.executor.run_view import RunView
 from agent_executor.executor.tools import ToolRunner, require_all
 from agent_executor.serving.security import SecurityContext
 
 PERMISSION_EXECUTE = "run:execute"
 PERMISSION_READ = "run:read"
-
-
-@dataclass(frozen=True, slots=True)
-class RunView:
-    """A run and its folded state."""
-
-    run: RunRecord
-    state: RunState
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +122,35 @@ class Runs:
             )
         return RunView(log.run, log.state)
 
+    async def stream(
+        self,
+        agent_id: str,
+        text: str,
+        security: SecurityContext,
+        *,
+        traceparent: str = "",
+        parent_run_id: str = "",
+        max_cost_nano_usd: int = 0,
+        silence_seconds: float | None = None,
+    ) -> AsyncGenerator[RunUpdate]:
+        """Starts a run and yields what happens in it, as it happens.
+
+        The last update is the run as it ended, or ``StreamBroken``. A caller that goes away does not
+        stop the run. The arguments are those of ``execute``; after each ``silence_seconds`` without
+        news, if given, a sign of life is yielded.
+
+        Raises:
+            AgentExecutorError: As ``execute``, before the first update.
+        """
+        request = _RunRequest(agent_id, text, traceparent, parent_run_id, max_cost_nano_usd)
+        log, agent = await self._new_run(request, security)
+        with self.feed.reading(log.run.run_id, with_text=True) as reader:
+            driving = self._drivers.in_background(self._drivers.drive(log, agent))
+            updates = updates_of(log, reader, driving, silence_seconds=silence_seconds)
+            async with aclosing(updates):
+                async for update in updates:
+                    yield update
+
     async def start(
         self,
         agent_id: str,
@@ -193,12 +218,31 @@ class Runs:
         Raises:
             PermissionDeniedError: Without ``run:read``.
             RunNotFoundError: There is none in the organization.
+            UnavailableError: The events cannot be read, or this executor stops; they can be followed
+                at another one.
         """
+        async with aclosing(self.watch(run_id, after_sequence, security)) as events:
+            async for event in events:
+                if event is not None:
+                    yield event
+
+    async def watch(
+        self,
+        run_id: str,
+        after_sequence: int,
+        security: SecurityContext,
+        *,
+        silence_seconds: float | None = None,
+    ) -> AsyncGenerator[RunEvent | None]:
+        """Yields what ``follow`` does, and None after each ``silence_seconds`` without news."""
         run = await self._find(run_id, security)
         # The last event is read in any case: it may be the end, which the caller has seen already.
-        async for event in self.feed.follow(run_id, min(after_sequence, run.last_sequence - 1)):
-            if event.sequence > after_sequence:
-                yield event
+        start = min(after_sequence, run.last_sequence - 1)
+        events = self.feed.follow(run_id, start, silence_seconds=silence_seconds)
+        async with aclosing(events):
+            async for event in events:
+                if event is None or event.sequence > after_sequence:
+                    yield event
 
     async def take_over(self, limit: int) -> int:
         """Claims runs of owners that are gone, goes on with them, and returns how many."""

@@ -280,3 +280,14 @@ async def test_lists_are_filtered_by_user_conversation_parent_and_time(journal: 
         listed = await journal.list_runs("acme", 10, run_filter=run_filter)
         assert [each.run_id for each in listed] == [run.run_id], run_filter
     assert await journal.list_runs("acme", 10, run_filter=RunFilter(end_ms=1_000)) == []
+
+
+async def test_the_last_sequences_of_many_runs_are_read_at_once(journal: Journal) -> None:
+    runs = [new_run() for _ in range(3)]
+    for run in runs:
+        await journal.create(msgspec.structs.replace(run, last_sequence=1), [FIRST])
+    grown = msgspec.structs.replace(runs[1], last_sequence=2)
+    await journal.append(grown, [SECOND])
+    asked = [runs[0].run_id, runs[1].run_id, new_id(), "é'\u0000"[:2]]
+    assert await journal.last_sequences(asked) == {runs[0].run_id: 1, runs[1].run_id: 2}
+    assert await journal.last_sequences([]) == {}
