@@ -95,12 +95,24 @@ class RunFeed:
                 if not await reader.wait(silence_seconds):
                     yield None
 
-    def close(self) -> None:
-        """Ends all reading, since this executor stops."""
+    def close(self, grace_seconds: float = 0.0) -> None:
+        """Ends all reading, since this executor stops.
+
+        Who only follows a run can do so elsewhere, and is let go at once. Who has started one here is
+        told of it for ``grace_seconds`` more, in which it may end.
+        """
         self._is_closed = True
-        for channel in self._channels.values():
-            for reader in channel.readers:
+        for reader in self._readers():
+            if not reader.with_text:
                 reader.close()
+        asyncio.get_running_loop().call_later(grace_seconds, self._close_all)
+
+    def _close_all(self) -> None:
+        for reader in self._readers():
+            reader.close()
+
+    def _readers(self) -> list[RunReader]:
+        return [reader for channel in self._channels.values() for reader in channel.readers]
 
     async def _poll(self) -> None:
         """Looks for news of all runs that are read, in one statement, again and again."""
@@ -191,7 +203,8 @@ class RunReader:
         # Not wait_for, which in Python 3.11 can lose a cancellation.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await news.wait()
+                if not self._is_closed:
+                    await news.wait()
         if self._is_closed:
             raise UnavailableError(
                 f"This executor stops. Run {self._run_id} goes on; follow it by its id.",
