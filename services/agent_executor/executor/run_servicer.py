@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from math import inf
+from typing import Final
 
 from agent_executor.api.executor.v1 import (
     run_event_pb2,
@@ -10,18 +12,24 @@ from agent_executor.api.executor.v1 import (
     run_service_pb2,
     run_service_pb2_grpc,
 )
+from agent_executor.executor.cancellations import WAIT_SECONDS_MAX
 from agent_executor.executor.convert import (
     agent_test_to_proto,
     event_to_proto,
     execution_to_proto,
+    receipt_to_proto,
     run_to_proto,
 )
 from agent_executor.executor.money import nano_usd_of
 from agent_executor.executor.paging import decode_page_token, encode_page_token, page_size_of
 from agent_executor.executor.runs import Runs
 from agent_executor.serving.interceptors import Context
+from agent_executor.serving.pipeline import remaining_seconds
 from agent_executor.serving.security import current_security_context
 from agent_executor.serving.telemetry import current_traceparent
+
+# Of the time that a caller waits for a run's end, so that it hears what is known before it is over.
+ANSWER_SHARE: Final = 0.9
 
 
 class RunServicer(run_service_pb2_grpc.RunServiceServicer):
@@ -73,6 +81,19 @@ class RunServicer(run_service_pb2_grpc.RunServiceServicer):
             max_cost_nano_usd=nano_usd_of(request.max_cost_usd, "max_cost_usd"),
         )
         return run_to_proto(view.run, view.state)
+
+    async def CancelRun(  # noqa: N802 -- the contract's name
+        self, request: run_service_pb2.CancelRunRequest, context: Context
+    ) -> run_service_pb2.CancelReceipt:
+        """Stops a run and says what that did."""
+        del context
+        receipt = await self._runs.cancel(
+            request.run_id,
+            request.reason,
+            current_security_context.get(),
+            timeout_seconds=min(WAIT_SECONDS_MAX, (remaining_seconds() or inf) * ANSWER_SHARE),
+        )
+        return receipt_to_proto(receipt)
 
     async def GetRun(  # noqa: N802 -- the contract's name
         self, request: run_service_pb2.GetRunRequest, context: Context

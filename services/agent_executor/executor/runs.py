@@ -14,6 +14,8 @@ from agent_executor.errors import (
 )
 from agent_executor.executor.agent import AgentVersion
 from agent_executor.executor.agents import Agents
+from agent_executor.executor.cancel_receipt import CancelReceipt
+from agent_executor.executor.cancellations import WAIT_SECONDS_MAX
 from agent_executor.executor.drivers import RunDrivers
 from agent_executor.executor.identifiers import new_id
 from agent_executor.executor.journal import Journal, RunFilter, RunRecord
@@ -199,6 +201,36 @@ class Runs:
         async for event in self.feed.follow(run_id, min(after_sequence, run.last_sequence - 1)):
             if event.sequence > after_sequence:
                 yield event
+
+    async def cancel(
+        self,
+        run_id: str,
+        reason: str,
+        security: SecurityContext,
+        *,
+        is_caller_gone: bool = False,
+        timeout_seconds: float = WAIT_SECONDS_MAX,
+    ) -> CancelReceipt:
+        """Ends a run with those that it has started; see ``Cancellations.cancel``.
+
+        Args:
+            run_id: The run, wherever it is driven. One that has ended is left as it is.
+            reason: Why, at most 1,000 bytes.
+            security: Who asks.
+            is_caller_gone: Whether nobody asks, but the caller of the run went away.
+            timeout_seconds: How long its end is waited for.
+
+        Raises:
+            PermissionDeniedError: Without ``run:execute``.
+            RunNotFoundError: There is none in the organization.
+            UnavailableError: It has not ended in time; it will.
+        """
+        security.require(PERMISSION_EXECUTE)
+        run = await self._journal.get(security.organization_id, run_id)
+        if run is None:
+            raise _not_found(run_id)
+        user_id = "" if is_caller_gone else security.user_id
+        return await self._drivers.cancellations.cancel(run, user_id, reason, timeout_seconds)
 
     async def take_over(self, limit: int) -> int:
         """Claims runs of owners that are gone, goes on with them, and returns how many."""
