@@ -29,7 +29,7 @@ from agent_executor.errors import (
     LimitExceededError,
     UnavailableError,
 )
-from agent_executor.serving.cancellation import CALLER_STOPS, CONNECTION_LOST, WAS_BEGUN_KEY
+from agent_executor.serving.cancellation import CALLER_STOPS, CONNECTION_LOST
 from agent_executor.serving.multiplex_frames import (
     CANCEL_FIELD,
     CONCURRENT_CALLS_MAX,
@@ -305,9 +305,7 @@ def _broken_off(task: asyncio.Task[None]) -> AgentExecutorError:
         task.exception()
     except asyncio.CancelledError as cancelled:
         if CALLER_STOPS in cancelled.args:
-            return CancelledRunError(
-                "The call was stopped before it began.", metadata={WAS_BEGUN_KEY: "false"}
-            )
+            return CancelledRunError("The call was stopped.")
     return UnavailableError("The call was broken off.")
 
 
