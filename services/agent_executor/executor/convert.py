@@ -16,6 +16,7 @@ from agent_executor.api.executor.v1 import (
     run_service_pb2,
 )
 from agent_executor.executor.agent import AgentVersion, CustomTool
+from agent_executor.executor.cancel_receipt import CancelReceipt
 from agent_executor.executor.journal import RunRecord
 from agent_executor.executor.models.model import (
     ContentBlock,
@@ -31,6 +32,7 @@ from agent_executor.executor.money import nano_usd_of, usd_of
 from agent_executor.executor.result import is_success
 from agent_executor.executor.run import RunState, response_text, results_of
 from agent_executor.executor.run_event import (
+    CancelRequested,
     ModelCallCompleted,
     ModelCallFailed,
     ModelCallSettled,
@@ -225,6 +227,11 @@ def output_to_proto(state: RunState) -> run_pb2.RunOutput:
     )
 
 
+def receipt_to_proto(receipt: CancelReceipt) -> run_service_pb2.CancelReceipt:
+    """Returns what a cancellation did."""
+    return run_service_pb2.CancelReceipt(**msgspec.structs.asdict(receipt))
+
+
 def event_to_proto(run_id: str, event: RunEvent) -> run_event_pb2.RunEvent:
     """Returns an event of a run's log."""
     name = payload_type(event.payload)
@@ -251,6 +258,7 @@ def payload_to_proto(payload: Any) -> Any:
             | RunResumed()
             | RunPaused()
             | RunContinued()
+            | CancelRequested()
             | ModelCallStarted()
             | ToolCallStarted()
         ):

@@ -16,6 +16,7 @@ from agent_executor.errors import (
 )
 from agent_executor.executor.agent import AgentVersion
 from agent_executor.executor.agents import Agents
+from agent_executor.executor.cancellations import Cancellations
 from agent_executor.executor.driven_run import security_of
 from agent_executor.executor.engine import Engine
 from agent_executor.executor.feed import RunFeed
@@ -23,6 +24,7 @@ from agent_executor.executor.journal import Journal, RunRecord
 from agent_executor.executor.run import RunState, fold
 from agent_executor.executor.run_event import RunFinished, RunResumed
 from agent_executor.executor.run_log import RunLog
+from agent_executor.serving.cancellation import StopSignal
 
 T = TypeVar("T")
 
@@ -40,6 +42,7 @@ class RunDrivers:
     Attributes:
         feed: Tells readers of a run that it has new events.
         owner: This executor, as runs name their owner.
+        cancellations: Ends runs before their time.
     """
 
     def __init__(
@@ -63,6 +66,9 @@ class RunDrivers:
         self._max_runs = max_active_runs + max_waiting_runs
         self._driving: set[asyncio.Task[Any]] = set()
         self._draining = asyncio.Event()
+        self.cancellations = Cancellations(
+            journal=journal, feed=self.feed, owner=owner, now_ms=now_ms, resume=self._take
+        )
 
     @property
     def active_count(self) -> int:
@@ -96,13 +102,19 @@ class RunDrivers:
     async def drive(self, log: RunLog, agent: AgentVersion) -> None:
         """Drives a run to its end; whatever goes wrong is logged and ends this run only.
 
-        A run that is paused when this executor drains is left to an heir.
+        A run that is paused when this executor drains is left to an heir. One that is to end waits
+        for nothing, nor for a place.
         """
-        while True:
-            async with self._places:
-                delay_seconds = await self._drive_on(log, agent)
-            if delay_seconds is None or await self._is_drained_within(delay_seconds):
-                return
+        with self.cancellations.driving(log):
+            while True:
+                has_place = await log.stop.bound(self._places.acquire())
+                try:
+                    delay_seconds = await self._drive_on(log, agent)
+                finally:
+                    if has_place:
+                        self._places.release()
+                if delay_seconds is None or await self._is_drained_within(delay_seconds, log.stop):
+                    return
 
     async def take_over(self, limit: int) -> int:
         """Claims runs of owners that are gone, goes on with them, and returns how many.
@@ -114,7 +126,7 @@ class RunDrivers:
             return 0
         claimed = await self._journal.claim(self.owner, self._now_ms(), free)
         for run in claimed:
-            self.in_background(self._resume(run))
+            self._take(run)
         return len(claimed)
 
     async def drain(self, grace_seconds: float) -> None:
@@ -122,24 +134,31 @@ class RunDrivers:
         self._draining.set()
         if self._driving:
             await asyncio.wait(self._driving, timeout=grace_seconds)
+        await self.cancellations.close()
         left = list(self._driving)
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
         await self._engine.close()
 
-    async def _is_drained_within(self, seconds: float) -> bool:
-        """Waits so long, or until this executor drains, and returns whether it does."""
+    def _take(self, run: RunRecord) -> None:
+        """Goes on with a run that was claimed."""
+        self.in_background(self._resume(run))
+
+    async def _is_drained_within(self, seconds: float, stop: StopSignal) -> bool:
+        """Waits so long, or until this executor drains or the run is to end; returns if it drains."""
         # Not wait_for, which in Python 3.11 can lose a cancellation.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._draining.wait()
+                await stop.bound(self._draining.wait())
         return self._draining.is_set()
 
     async def _drive_on(self, log: RunLog, agent: AgentVersion) -> float | None:
         """Drives a run and returns after how many seconds it is to be driven again, if it is."""
         run_id = log.run.run_id
         try:
+            if log.run.parent_run_id and log.run.attempt == 1:
+                await self.cancellations.join_parent(log)
             return await self._engine.drive(log, agent)
         except LeaseLostError:
             _LOGGER.warning("Run %s is driven by another executor now.", run_id)
@@ -189,6 +208,8 @@ class RunDrivers:
             _LOGGER.exception("Run %s cannot be read.", run.run_id)
             await self._fail(log, "What was recorded of the run cannot be read.", "INTERNAL")
             return
+        if run.cancel_requested_at_ms:
+            await _until_storage_is_back(lambda: self.cancellations.tell(log, run))
         log.add(RunResumed(attempt=run.attempt))
         # A run that waits for money may do so for many lives of its executors.
         if run.attempt - log.state.takeovers_in_pause > MAX_ATTEMPTS:

@@ -32,6 +32,9 @@ class RunFeed:
     """Reads runs' logs as they grow. Runs of this process are noticed at once, others polled.
 
     A run that nobody reads costs it nothing.
+
+    Attributes:
+        is_closed: This executor stops.
     """
 
     def __init__(
@@ -41,7 +44,7 @@ class RunFeed:
         self._poll_interval_seconds = poll_interval_seconds
         self._channels: dict[str, _Channel] = {}
         self._polling: asyncio.Task[None] | None = None
-        self._is_closed = False
+        self.is_closed = False
 
     def committed(self, run_id: str, events: Sequence[RunEvent]) -> None:
         """Tells the readers of a run of events that are durable now; each commit here calls it."""
@@ -60,7 +63,7 @@ class RunFeed:
         channel = self._channels.setdefault(run_id, _Channel())
         reader = RunReader(run_id, channel, self._journal, with_text=with_text)
         channel.readers.add(reader)
-        if self._is_closed:
+        if self.is_closed:
             reader.close()
         elif self._polling is None:
             self._polling = asyncio.create_task(self._poll())
@@ -101,7 +104,7 @@ class RunFeed:
         Who only follows a run can do so elsewhere, and is let go at once. Who has started one here is
         told of it for ``grace_seconds`` more, in which it may end.
         """
-        self._is_closed = True
+        self.is_closed = True
         for reader in self._readers():
             if not reader.with_text:
                 reader.close()

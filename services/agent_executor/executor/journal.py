@@ -163,7 +163,7 @@ class Journal(Protocol):
         """Takes over unfinished runs that nobody drives.
 
         These are the runs whose owner's lease has expired or was released, those that wait for their
-        turn, and those that are parked until a time that has come.
+        turn, and those that are parked until a time that has come, or are to end.
 
         Args:
             owner: Who claims. Its own runs are left alone: it lives, however late it renews.

@@ -101,7 +101,8 @@ class MemoryJournal:
         found = in_turns(
             run
             for run in self._runs.values()
-            if self._can_be_claimed(run, owner, now_ms) and run.wake_at_ms <= now_ms
+            if self._can_be_claimed(run, owner, now_ms)
+            and (run.wake_at_ms <= now_ms or run.cancel_requested_at_ms)
         )
         return [self._claim(owner, run.run_id) for run in found[:limit]]
 

@@ -65,7 +65,8 @@ _CAN_BE_CLAIMED: Final = (
 _CLAIM: Final = (
     f"{_TAKE} WHERE run_id IN (SELECT run_id FROM runs WHERE run_id IN (SELECT run_id FROM ("  # noqa: S608 -- see above
     "   SELECT run_id, row_number() OVER (PARTITION BY organization_id ORDER BY run_id) AS place"
-    f"   FROM runs WHERE {_CAN_BE_CLAIMED} AND wake_at_ms <= $2"
+    f"   FROM runs WHERE {_CAN_BE_CLAIMED}"
+    "    AND (wake_at_ms <= $2 OR cancel_requested_at_ms > 0)"
     f"  ) AS found ORDER BY place, run_id LIMIT $3) AND {_CAN_BE_CLAIMED}"
     f" FOR UPDATE SKIP LOCKED) RETURNING {RUN_COLUMNS}"
 )

@@ -45,7 +45,8 @@ _CAN_BE_CLAIMED: Final = (
 _CLAIM_RUNS: Final = (
     f"{_TAKE} WHERE run_id IN (SELECT run_id FROM ("  # noqa: S608 -- fixed column names, no input
     "  SELECT run_id, row_number() OVER (PARTITION BY organization_id ORDER BY run_id) AS place"
-    f"  FROM runs WHERE {_CAN_BE_CLAIMED} AND wake_at_ms <= ?2"
+    f"  FROM runs WHERE {_CAN_BE_CLAIMED}"
+    "  AND (wake_at_ms <= ?2 OR cancel_requested_at_ms > 0)"
     f" ) ORDER BY place, run_id LIMIT ?3) RETURNING {RUN_COLUMNS}"
 )
 _CLAIM_RUN: Final = f"{_TAKE} WHERE run_id = ?3 AND {_CAN_BE_CLAIMED} RETURNING {RUN_COLUMNS}"

@@ -20,6 +20,7 @@ from agent_executor.executor.models.model import (
 )
 from agent_executor.executor.purpose import CallPurpose
 from agent_executor.executor.run_event import (
+    CancelRequested,
     ModelCallCompleted,
     ModelCallFailed,
     ModelCallSettled,
@@ -39,6 +40,9 @@ FINAL_STATES: Final = frozenset({"completed", "failed", "cancelled", "budget_exc
 
 _RESULT_ENCODER: Final = msgspec.json.Encoder()
 
+
+# The code of what was stopped, and of a run that was.
+CANCELLED_CODE: Final = "RUN_CANCELLED"
 
 # The codes of failed tool calls whose tool was run all the same. One that was refused, or failed for
 # its arguments, may not have been run: it is not named to the ledger, so that nobody pays its fee.
@@ -86,6 +90,10 @@ class RunState(msgspec.Struct, frozen=True):
         last_stop_reason: Why the last answer ended; empty before it.
         reduced_max_tokens: The output that the budget covered for the last answer, if that was less
             than the agent's limit; else 0.
+        cancel: The request to end the run; None unless there is one.
+        stopped_call: The model call that was stopped for it.
+        stopped_cost_nano_usd: What that one was settled with.
+        doubtful_call_ids: Tool calls without a result that a driver before this one may have sent.
         pending_tool_calls: Tool calls without a result, in the order asked for.
         tool_results: All results so far, in the order asked for.
         unsettled: Model calls that are to be settled at the ledger.
@@ -116,6 +124,10 @@ class RunState(msgspec.Struct, frozen=True):
     paused_at_ms: int = 0
     paused_ms: int = 0
     takeovers_in_pause: int = 0
+    cancel: CancelRequested | None = None
+    stopped_call: ModelCallFailed | None = None
+    stopped_cost_nano_usd: int = 0
+    doubtful_call_ids: tuple[str, ...] = ()
     pending_tool_calls: tuple[ToolCallStarted, ...] = ()
     turn_results: tuple[ToolCallCompleted, ...] = ()
     turn_calls: tuple[ToolCallStarted, ...] = ()
@@ -202,6 +214,8 @@ def _changed(state: RunState, payload: Payload, created_at_ms: int) -> RunState:
             )
         case RunResumed() | RunPaused() | RunContinued():
             return _paused_or_continued(state, payload, created_at_ms)
+        case CancelRequested():
+            return _to_be_cancelled(state, payload, created_at_ms)
         case ModelCallStarted():
             return msgspec.structs.replace(state, open_call=payload)
         case ModelCallCompleted():
@@ -227,8 +241,11 @@ def _paused_or_continued(
 ) -> RunState:
     match payload:
         case RunResumed():
-            takeovers_in_pause = state.takeovers_in_pause + (state.pause is not None)
-            return msgspec.structs.replace(state, takeovers_in_pause=takeovers_in_pause)
+            return msgspec.structs.replace(
+                state,
+                takeovers_in_pause=state.takeovers_in_pause + (state.pause is not None),
+                doubtful_call_ids=tuple(call.tool_call_id for call in state.pending_tool_calls),
+            )
         case RunPaused():
             return msgspec.structs.replace(
                 state, state="paused", pause=payload, paused_at_ms=created_at_ms
@@ -239,10 +256,20 @@ def _paused_or_continued(
             return msgspec.structs.replace(state, state="running", pause=None, paused_ms=paused_ms)
 
 
+def _to_be_cancelled(state: RunState, payload: CancelRequested, created_at_ms: int) -> RunState:
+    """Notes that the run is to end. It waits for nothing any more."""
+    if state.pause is not None:
+        state = _paused_or_continued(state, RunContinued(state.pause.turn), created_at_ms)
+    return msgspec.structs.replace(state, cancel=payload)
+
+
 def _settled(state: RunState, settled: ModelCallSettled) -> RunState:
+    stopped = state.stopped_call
+    is_stopped = stopped is not None and stopped.model_call_id == settled.model_call_id
     return msgspec.structs.replace(
         state,
         cost_nano_usd=state.cost_nano_usd + settled.cost_nano_usd,
+        stopped_cost_nano_usd=state.stopped_cost_nano_usd + is_stopped * settled.cost_nano_usd,
         unsettled=tuple(
             call for call in state.unsettled if call.model_call_id != settled.model_call_id
         ),
@@ -278,6 +305,7 @@ def _model_failed(state: RunState, failed: ModelCallFailed) -> RunState:
         tries=state.tries + 1,
         refusals=state.refusals + failed.is_refused,
         failure=None if failed.will_retry else failed,
+        stopped_call=failed if failed.code == CANCELLED_CODE else state.stopped_call,
         tokens_used=state.tokens_used + (tokens_of(usage) if usage else 0),
         unsettled=unsettled,
     )

@@ -71,6 +71,23 @@ class RunContinued(msgspec.Struct, frozen=True, tag="run_continued"):
     turn: int
 
 
+class CancelRequested(msgspec.Struct, frozen=True, tag="cancel_requested"):
+    """Somebody asked for the run's end, and there was something left of it to stop.
+
+    Nothing is begun after it; what was under way has its outcome between it and the run's end.
+
+    Attributes:
+        user_id: Who; empty if the caller went away from a run that is bound to it.
+        reason: Why, as they put it.
+        child_run_ids: The runs that it had started, also indirectly, and that were under way: they
+            were asked to end with it.
+    """
+
+    user_id: str = ""
+    reason: str = ""
+    child_run_ids: tuple[str, ...] = ()
+
+
 class ModelCallStarted(msgspec.Struct, frozen=True, tag="model_call_started"):
     """A model call is about to be made; ``model_call_id`` is its reservation's id too.
 
@@ -104,7 +121,7 @@ class ModelCallFailed(msgspec.Struct, frozen=True, tag="model_call_failed"):
     """The model call gave no answer that can be used; ``usage`` is what it is taken to have cost.
 
     ``usage`` is None when nothing can have been spent. It is an estimate in every other case.
-    ``is_refused`` says that no money was held for it, so that no model was asked.
+    ``is_refused`` says that no model was asked: no money was held for it, or the run was to end.
     """
 
     model_call_id: str
@@ -133,8 +150,11 @@ class ToolCallStarted(msgspec.Struct, frozen=True, tag="tool_call_started"):
     arguments_json: str
 
 
-class ToolCallCompleted(msgspec.Struct, frozen=True, tag="tool_call_completed"):
-    """A tool call has its result; ``result_json`` is ``null`` unless ``success``."""
+class ToolCallCompleted(msgspec.Struct, frozen=True, omit_defaults=True, tag="tool_call_completed"):
+    """A tool call has its result; ``result_json`` is ``null`` unless ``success``.
+
+    ``was_begun`` is False only for a call that was not sent any more, since the run was to end.
+    """
 
     tool_call_id: str
     tool_name: str
@@ -143,15 +163,20 @@ class ToolCallCompleted(msgspec.Struct, frozen=True, tag="tool_call_completed"):
     error: str
     code: str
     timestamp_ms: int
+    was_begun: bool = True
 
 
-class RunFinished(msgspec.Struct, frozen=True, tag="run_finished"):
-    """The run ended. No event follows."""
+class RunFinished(msgspec.Struct, frozen=True, omit_defaults=True, tag="run_finished"):
+    """The run ended. No event follows.
+
+    ``released_nano_usd`` is what was held for a run that was cancelled, and is free again.
+    """
 
     state: str
     response: str = ""
     error: str = ""
     code: str = ""
+    released_nano_usd: int = 0
 
 
 Payload: TypeAlias = (
@@ -159,6 +184,7 @@ Payload: TypeAlias = (
     | RunResumed
     | RunPaused
     | RunContinued
+    | CancelRequested
     | ModelCallStarted
     | ModelCallCompleted
     | ModelCallFailed

@@ -11,7 +11,8 @@ from agent_executor.errors import LeaseLostError
 from agent_executor.executor.journal import Journal, RunRecord
 from agent_executor.executor.models.model import DeltaListener
 from agent_executor.executor.run import FINAL_STATES, RunState, apply, response_text
-from agent_executor.executor.run_event import Payload, RunEvent
+from agent_executor.executor.run_event import CancelRequested, Payload, RunEvent
+from agent_executor.serving.cancellation import StopSignal
 
 
 class RunReaders(Protocol):
@@ -35,6 +36,8 @@ class RunLog:
     Attributes:
         run: The run as the journal has it after the last commit.
         state: The fold of all events, those not yet durable included.
+        stop: Given when the run is to end; heard by whatever is under way in it.
+        cancel: Who asked for that, and why; None unless somebody has.
     """
 
     def __init__(
@@ -52,6 +55,19 @@ class RunLog:
         self._is_created = run.last_sequence > 0
         self.run = run
         self.state = state
+        self.stop = StopSignal()
+        self.cancel: CancelRequested | None = None
+
+    def request_cancel(self, cancel: CancelRequested) -> None:
+        """Tells the run's driver, in this process, that the run is to end; the first one counts."""
+        if self.cancel is None:
+            self.cancel = cancel
+            self.stop.set()
+
+    def note_cancel(self) -> None:
+        """Adds that the run is to end, before the first thing that is stopped for it."""
+        if self.cancel is not None and self.state.cancel is None:
+            self.add(self.cancel)
 
     def add(self, payload: Payload) -> None:
         """Adds an event to the log. It is not durable before ``commit`` has returned."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from math import inf
+from typing import Final
 
 from agent_executor.api.executor.v1 import (
     run_event_pb2,
@@ -11,10 +13,12 @@ from agent_executor.api.executor.v1 import (
     run_service_pb2,
     run_service_pb2_grpc,
 )
+from agent_executor.executor.cancellations import WAIT_SECONDS_MAX
 from agent_executor.executor.convert import (
     agent_test_to_proto,
     event_to_proto,
     execution_to_proto,
+    receipt_to_proto,
     run_to_proto,
 )
 from agent_executor.executor.money import nano_usd_of
@@ -23,8 +27,12 @@ from agent_executor.executor.runs import Runs
 from agent_executor.executor.stream_metadata import last_event_id_of, silence_seconds_of
 from agent_executor.executor.update_convert import heartbeat_event, update_to_proto
 from agent_executor.serving.interceptors import Context
+from agent_executor.serving.pipeline import remaining_seconds
 from agent_executor.serving.security import current_security_context
 from agent_executor.serving.telemetry import current_traceparent
+
+# Of the time that a caller waits for a run's end, so that it hears what is known before it is over.
+ANSWER_SHARE: Final = 0.9
 
 
 class RunServicer(run_service_pb2_grpc.RunServiceServicer):
@@ -45,6 +53,7 @@ class RunServicer(run_service_pb2_grpc.RunServiceServicer):
             traceparent=current_traceparent(),
             parent_run_id=request.parent_run_id,
             max_cost_nano_usd=nano_usd_of(request.max_cost_usd, "max_cost_usd"),
+            on_disconnect=request.on_disconnect,
         )
         return execution_to_proto(view)
 
@@ -88,11 +97,25 @@ class RunServicer(run_service_pb2_grpc.RunServiceServicer):
             traceparent=current_traceparent(),
             parent_run_id=request.parent_run_id,
             max_cost_nano_usd=nano_usd_of(request.max_cost_usd, "max_cost_usd"),
+            on_disconnect=request.on_disconnect,
             silence_seconds=silence_seconds_of(context),
         )
         async with aclosing(updates):
             async for update in updates:
                 yield update_to_proto(update)
+
+    async def CancelRun(  # noqa: N802 -- the contract's name
+        self, request: run_service_pb2.CancelRunRequest, context: Context
+    ) -> run_service_pb2.CancelReceipt:
+        """Stops a run and says what that did."""
+        del context
+        receipt = await self._runs.cancel(
+            request.run_id,
+            request.reason,
+            current_security_context.get(),
+            timeout_seconds=min(WAIT_SECONDS_MAX, (remaining_seconds() or inf) * ANSWER_SHARE),
+        )
+        return receipt_to_proto(receipt)
 
     async def GetRun(  # noqa: N802 -- the contract's name
         self, request: run_service_pb2.GetRunRequest, context: Context

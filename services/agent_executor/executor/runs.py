@@ -15,6 +15,9 @@ from agent_executor.errors import (
 )
 from agent_executor.executor.agent import AgentVersion
 from agent_executor.executor.agents import Agents
+from agent_executor.executor.cancel_receipt import CancelReceipt
+from agent_executor.executor.cancellations import WAIT_SECONDS_MAX
+from agent_executor.executor.disconnects import waiting_caller
 from agent_executor.executor.drivers import RunDrivers
 from agent_executor.executor.identifiers import new_id
 from agent_executor.executor.journal import Journal, RunFilter, RunRecord
@@ -82,8 +85,9 @@ class Runs:
         is_test: bool = False,
         parent_run_id: str = "",
         max_cost_nano_usd: int = 0,
+        on_disconnect: str = "",
     ) -> RunView:
-        """Starts a run and waits for its end. A cancelled caller does not stop the run.
+        """Starts a run and waits for its end.
 
         While the run is paused, its caller waits on, for as long as its own deadline allows.
 
@@ -96,6 +100,7 @@ class Runs:
             parent_run_id: The run that starts this one; empty if none does.
             max_cost_nano_usd: What it may cost at most, with the runs that it starts; 0: only the
                 agent's own limit and the budgets hold. Of this and the agent's the lower one holds.
+            on_disconnect: ``cancel`` ends the run if this is cancelled; else it goes on.
 
         Raises:
             PermissionDeniedError: Without ``run:execute``.
@@ -112,7 +117,9 @@ class Runs:
             agent_id, text, traceparent, parent_run_id, max_cost_nano_usd, is_test=is_test
         )
         log, agent = await self._new_run(request, security)
-        await asyncio.shield(self._drivers.in_background(self._drivers.drive(log, agent)))
+        driving = self._drivers.in_background(self._drivers.drive(log, agent))
+        with waiting_caller(self._drivers, log, on_disconnect):
+            await asyncio.shield(driving)
         if log.run.last_sequence == 0:
             raise UnavailableError("The run could not be recorded, and has not begun.")
         if log.run.state != log.state.state or log.state.finished is None:
@@ -131,13 +138,13 @@ class Runs:
         traceparent: str = "",
         parent_run_id: str = "",
         max_cost_nano_usd: int = 0,
+        on_disconnect: str = "",
         silence_seconds: float | None = None,
     ) -> AsyncGenerator[RunUpdate]:
         """Starts a run and yields what happens in it, as it happens.
 
-        The last update is the run as it ended, or ``StreamBroken``. A caller that goes away does not
-        stop the run. The arguments are those of ``execute``; after each ``silence_seconds`` without
-        news, if given, a sign of life is yielded.
+        The last update is the run as it ended, or ``StreamBroken``. The arguments are those of
+        ``execute``; after each ``silence_seconds`` without news, if given, a sign of life is yielded.
 
         Raises:
             AgentExecutorError: As ``execute``, before the first update.
@@ -147,9 +154,10 @@ class Runs:
         with self.feed.reading(log.run.run_id, with_text=True) as reader:
             driving = self._drivers.in_background(self._drivers.drive(log, agent))
             updates = updates_of(log, reader, driving, silence_seconds=silence_seconds)
-            async with aclosing(updates):
-                async for update in updates:
-                    yield update
+            with waiting_caller(self._drivers, log, on_disconnect):
+                async with aclosing(updates):
+                    async for update in updates:
+                        yield update
 
     async def start(
         self,
@@ -243,6 +251,36 @@ class Runs:
             async for event in events:
                 if event is None or event.sequence > after_sequence:
                     yield event
+
+    async def cancel(
+        self,
+        run_id: str,
+        reason: str,
+        security: SecurityContext,
+        *,
+        is_caller_gone: bool = False,
+        timeout_seconds: float = WAIT_SECONDS_MAX,
+    ) -> CancelReceipt:
+        """Ends a run with those that it has started; see ``Cancellations.cancel``.
+
+        Args:
+            run_id: The run, wherever it is driven. One that has ended is left as it is.
+            reason: Why, at most 1,000 bytes.
+            security: Who asks.
+            is_caller_gone: Whether nobody asks, but the caller of the run went away.
+            timeout_seconds: How long its end is waited for.
+
+        Raises:
+            PermissionDeniedError: Without ``run:execute``.
+            RunNotFoundError: There is none in the organization.
+            UnavailableError: It has not ended in time; it will.
+        """
+        security.require(PERMISSION_EXECUTE)
+        run = await self._journal.get(security.organization_id, run_id)
+        if run is None:
+            raise _not_found(run_id)
+        user_id = "" if is_caller_gone else security.user_id
+        return await self._drivers.cancellations.cancel(run, user_id, reason, timeout_seconds)
 
     async def take_over(self, limit: int) -> int:
         """Claims runs of owners that are gone, goes on with them, and returns how many."""

@@ -60,19 +60,20 @@ class Platform:
             limits=limits,
         )
         self.owner = f"{worker}/{incarnation}"
+        self.drivers = RunDrivers(
+            journal=self.journal,
+            agents=self.agents,
+            engine=engine,
+            owner=self.owner,
+            now_ms=lambda: self.now_ms,
+            max_active_runs=max_active_runs,
+            max_waiting_runs=max_waiting_runs,
+        )
         self.runs = Runs(
             journal=self.journal,
             agents=self.agents,
             tools=self.tools,
-            drivers=RunDrivers(
-                journal=self.journal,
-                agents=self.agents,
-                engine=engine,
-                owner=self.owner,
-                now_ms=lambda: self.now_ms,
-                max_active_runs=max_active_runs,
-                max_waiting_runs=max_waiting_runs,
-            ),
+            drivers=self.drivers,
             now_ms=lambda: self.now_ms,
         )
 

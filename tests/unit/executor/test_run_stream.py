@@ -23,6 +23,7 @@ from agent_executor.executor.models.model import (
 from agent_executor.executor.run_event import ToolCallCompleted, ToolCallStarted
 from agent_executor.executor.run_updates import RunUpdate, Silence, StreamBroken, TextWritten
 from agent_executor.executor.run_view import RunView
+from agent_executor.executor.stopping import DeliveredText
 from tests.unit.executor.platforms import ADA, CALCULATOR, Platform
 
 
@@ -121,7 +122,9 @@ async def test_nobody_is_told_text_that_nobody_reads() -> None:
     model.may_end.set()
     view = await platform.runs.execute(agent_id, "hi", ADA)
     assert [event async for event in platform.runs.follow(view.run.run_id, 0, ADA)]
-    assert model.listeners == [None]
+    (delivered,) = model.listeners
+    assert isinstance(delivered, DeliveredText)
+    assert delivered._reader is None
     assert platform.runs.feed._channels == {}
 
 
@@ -176,7 +179,7 @@ async def test_a_run_that_cannot_be_recorded_is_an_error() -> None:
     async def fail(*_: object) -> str:
         raise UnavailableError("The disk is full.")
 
-    platform.journal.create = fail  # type: ignore[method-assign]  # the storage fails
+    platform.journal.create = fail  # type: ignore[method-assign,assignment]  # the storage fails
     with pytest.raises(UnavailableError):
         await read(platform.runs.stream(agent_id, "hi", ADA))
 
@@ -189,6 +192,45 @@ async def test_a_caller_that_goes_away_does_not_stop_the_run() -> None:
     model.may_end.set()
     await platform.runs.drain(5.0)
     assert (await platform.runs.get(first.run_id, ADA)).state.state == "completed"
+
+
+@pytest.mark.parametrize("way", ["stream", "execute"])
+@pytest.mark.parametrize("on_disconnect", ["", "continue", "cancel"])
+async def test_a_run_that_is_bound_to_its_caller_ends_with_it(way: str, on_disconnect: str) -> None:
+    platform, model = writing_platform()
+    agent_id = await platform.agent()
+    if way == "stream":
+        updates = platform.runs.stream(agent_id, "hi", ADA, on_disconnect=on_disconnect)
+        calling: asyncio.Task[object] = asyncio.create_task(read(updates))
+    else:
+        executing = platform.runs.execute(agent_id, "hi", ADA, on_disconnect=on_disconnect)
+        calling = asyncio.create_task(executing)
+    await model.asked.wait()
+    calling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await calling
+    if on_disconnect != "cancel":
+        model.may_end.set()
+    await platform.runs.drain(5.0)
+    (run,) = await platform.runs.list_runs(ADA, 10)
+    assert run.state == ("cancelled" if on_disconnect == "cancel" else "completed")
+    # It was nobody's decision.
+    assert run.cancel_user_id == ""
+
+
+async def test_an_executor_that_stops_ends_no_run_with_its_callers() -> None:
+    platform, model = writing_platform()
+    agent_id = await platform.agent()
+    executing = platform.runs.execute(agent_id, "hi", ADA, on_disconnect="cancel")
+    calling = asyncio.create_task(executing)
+    await model.asked.wait()
+    platform.runs.feed.close()
+    calling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await calling
+    model.may_end.set()
+    await platform.runs.drain(5.0)
+    assert [run.state for run in await platform.runs.list_runs(ADA, 10)] == ["completed"]
 
 
 async def test_a_silent_stream_gives_signs_of_life() -> None:
