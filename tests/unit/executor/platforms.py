@@ -9,6 +9,7 @@ from agent_executor.executor.agent_store_memory import MemoryAgentStore
 from agent_executor.executor.agents import Agents
 from agent_executor.executor.drivers import RunDrivers
 from agent_executor.executor.engine import Engine, EngineLimits
+from agent_executor.executor.journal import Journal
 from agent_executor.executor.journal_memory import MemoryJournal
 from agent_executor.executor.model_turn import ModelTurn
 from agent_executor.executor.models.mock import MockClaude
@@ -30,7 +31,7 @@ class Platform:
     def __init__(
         self,
         *,
-        journal: MemoryJournal | None = None,
+        journal: Journal | None = None,
         store: MemoryAgentStore | None = None,
         worker: str = "w",
         incarnation: int = 1,
@@ -39,7 +40,7 @@ class Platform:
         limits: EngineLimits | None = None,
     ) -> None:
         self.now_ms = 1_000_000
-        self.journal = journal or MemoryJournal()
+        self.journal: Journal = journal or MemoryJournal()
         self.store = store or MemoryAgentStore()
         self.tools = RecordingToolRunner()
         self.ledger = MemoryLedger()
