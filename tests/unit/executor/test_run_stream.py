@@ -308,3 +308,17 @@ async def test_one_look_finds_the_news_of_all_runs() -> None:
     await here.runs.drain(5.0)
     assert len(set(counts)) == 1
     assert feed._polling is None
+
+
+async def test_events_of_another_executor_are_not_skipped() -> None:
+    platform = Platform()
+    agent_id = await platform.agent(tools=CALCULATOR)
+    feed = RunFeed(platform.journal, poll_interval_seconds=3_600.0)
+    view = await platform.runs.execute(agent_id, "What is 2 + 3?", ADA)
+    events = await platform.journal.events(view.run.run_id)
+    with feed.reading(view.run.run_id) as reader:
+        feed.committed(view.run.run_id, events[:2])
+        assert await reader.events(0) == events[:2]
+        # The run went away and came back: what is between is only in the journal.
+        feed.committed(view.run.run_id, events[4:6])
+        assert await reader.events(2) == events[2:]
