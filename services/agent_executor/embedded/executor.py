@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import threading
-from collections.abc import Coroutine, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Generator, Mapping
+from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -22,6 +23,7 @@ from agent_executor.errors import InvalidArgumentError
 from agent_executor.executor.models.catalog import LLMModel
 from agent_executor.executor.money import nano_usd_of
 from agent_executor.executor.result import result_mapping
+from agent_executor.executor.update_mapping import update_mapping
 from agent_executor.serving.security import SecurityContext
 from agent_executor.tool_runner.builtin.http_request import HTTPRequestTool
 from agent_executor.tool_runner.egress_settings import EgressSettings
@@ -112,13 +114,46 @@ class AsyncAgentExecutor:
             LimitExceededError: Too many runs are under way.
         """
         running = self._execute(input, parent_run_id, max_cost_usd)
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(running, _event_loop()))
+        return await _awaited(running)
+
+    async def stream(
+        self,
+        input: str,  # noqa: A002 -- the word of the public API
+        *,
+        parent_run_id: str = "",
+        max_cost_usd: float = 0.0,
+        on_disconnect: str = "continue",
+    ) -> AsyncGenerator[dict[str, Any]]:
+        """Runs the agent and yields what happens, as it happens; see ``executor.update_mapping``.
+
+        Each update has a ``type``: ``run_started``, ``text_delta`` (``text`` that the model has just
+        written, ``is_thinking``), ``tool_call_started``, ``tool_call_completed``, ``usage``,
+        ``model_call_failed`` (what was told of its text is void), ``run_paused``, ``run_continued``,
+        and last ``done``, which holds what ``execute`` returns, or ``error``.
+
+        Args:
+            input: What is asked of the agent.
+            parent_run_id: As in ``execute``.
+            max_cost_usd: As in ``execute``.
+            on_disconnect: What becomes of the run if the iteration is ended early: ``"continue"``
+                (default) or ``"cancel"``. Close the generator for that (``contextlib.aclosing``).
+
+        Raises:
+            AgentExecutorError: As ``execute``, before the first update.
+        """
+        updates = self._stream(input, parent_run_id, max_cost_usd, on_disconnect)
+        try:
+            while True:
+                update = await _awaited(_next_or_none(updates))
+                if update is None:
+                    return
+                yield update
+        finally:
+            await _awaited(_close(updates))
 
     async def close(self) -> None:
         """Waits for nothing and releases what the executor holds open."""
-        await asyncio.wrap_future(
-            asyncio.run_coroutine_threadsafe(self._assembly.close(), _event_loop())
-        )
+        await _awaited(self._assembly.close())
 
     async def __aenter__(self) -> Self:
         """Returns itself."""
@@ -136,12 +171,7 @@ class AsyncAgentExecutor:
     async def _execute(
         self, text: str, parent_run_id: str = "", max_cost_usd: float = 0.0
     ) -> dict[str, Any]:
-        if not isinstance(text, str) or not text:  # type: ignore[redundant-expr]  # as above
-            raise InvalidArgumentError("The input must be a text that is not empty.")
-        if not _is_unicode(text):
-            raise InvalidArgumentError(
-                "The input holds half of a surrogate pair, which is no text."
-            )
+        _require_text(text)
         security = with_permissions(self._security, frozenset({"run:execute"}))
         return result_mapping(
             await self._assembly.runs.execute(
@@ -152,6 +182,24 @@ class AsyncAgentExecutor:
                 max_cost_nano_usd=nano_usd_of(max_cost_usd, "max_cost_usd"),
             )
         )
+
+    async def _stream(
+        self, text: str, parent_run_id: str, max_cost_usd: float, on_disconnect: str
+    ) -> AsyncGenerator[dict[str, Any]]:
+        _require_text(text)
+        if on_disconnect not in ("continue", "cancel"):
+            raise InvalidArgumentError('on_disconnect must be "continue" or "cancel".')
+        updates = self._assembly.runs.stream(
+            self._agent.agent_id,
+            text,
+            with_permissions(self._security, frozenset({"run:execute"})),
+            parent_run_id=parent_run_id,
+            max_cost_nano_usd=nano_usd_of(max_cost_usd, "max_cost_usd"),
+            on_disconnect=on_disconnect,
+        )
+        async with aclosing(updates):
+            async for update in updates:
+                yield update_mapping(update)
 
     async def _assemble(
         self,
@@ -200,6 +248,25 @@ class AgentExecutor:
         running = self._executor._execute(input, parent_run_id, max_cost_usd)  # noqa: SLF001 -- its own other half
         return _loop_runs(running)
 
+    def stream(
+        self,
+        input: str,  # noqa: A002 -- the word of the public API
+        *,
+        parent_run_id: str = "",
+        max_cost_usd: float = 0.0,
+        on_disconnect: str = "continue",
+    ) -> Generator[dict[str, Any]]:
+        """Runs the agent and yields what happens; see ``AsyncAgentExecutor.stream``."""
+        updates = self._executor._stream(input, parent_run_id, max_cost_usd, on_disconnect)  # noqa: SLF001 -- its own other half
+        try:
+            while True:
+                update = _loop_runs(_next_or_none(updates))
+                if update is None:
+                    return
+                yield update
+        finally:
+            _loop_runs(_close(updates))
+
     def close(self) -> None:
         """Releases what the executor holds open."""
         _loop_runs(self._executor._assembly.close())  # noqa: SLF001 -- its own other half
@@ -216,6 +283,29 @@ class AgentExecutor:
     ) -> None:
         """Closes it."""
         self.close()
+
+
+def _require_text(text: str) -> None:
+    if not isinstance(text, str) or not text:  # type: ignore[redundant-expr]  # callers need not be type-checked
+        raise InvalidArgumentError("The input must be a text that is not empty.")
+    if not _is_unicode(text):
+        raise InvalidArgumentError("The input holds half of a surrogate pair, which is no text.")
+
+
+async def _next_or_none(updates: AsyncGenerator[T]) -> T | None:
+    return await anext(updates, None)
+
+
+async def _close(updates: AsyncGenerator[Any]) -> None:
+    # An interrupted caller leaves a step behind that is just being cancelled.
+    while updates.ag_running:
+        await asyncio.sleep(0)
+    await updates.aclose()
+
+
+async def _awaited(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Runs a coroutine on the loop of all runs, and awaits it from any other."""
+    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, _event_loop()))
 
 
 def _is_unicode(text: str) -> bool:

@@ -136,7 +136,7 @@ class Executor:
         await self.renew()
         channel = grpc.aio.insecure_channel(f"127.0.0.1:{self.port}")
         stack.push_async_callback(channel.close)
-        return run_service_pb2_grpc.RunServiceStub(channel)  # type: ignore[return-value]  # an aio channel makes an aio stub
+        return run_service_pb2_grpc.RunServiceStub(channel)
 
     async def renew(self) -> None:
         """Says that it lives."""
@@ -168,14 +168,15 @@ async def connect(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
         path = tmp_path / "journal.sqlite3"
         upgrade(path, MIGRATIONS)
         yield lambda: keep(SqliteJournal(SqliteDatabase(path)))
-    else:
-        server: PostgresServer = request.getfixturevalue("postgres_server")
-        name = await server.new_database(MIGRATIONS)
-        yield lambda: keep(PostgresJournal(PostgresDatabase(server.url(name))))
+        for journal in opened:
+            await journal.close()
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    name = await server.new_database(MIGRATIONS)
+    yield lambda: keep(PostgresJournal(PostgresDatabase(server.url(name))))
     for journal in opened:
         await journal.close()
-    if request.param == "postgres":
-        await server.drop_database(name)
+    await server.drop_database(name)
 
 
 def metadata() -> tuple[tuple[str, str], ...]:
