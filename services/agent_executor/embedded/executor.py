@@ -141,15 +141,15 @@ class AsyncAgentExecutor:
         Raises:
             AgentExecutorError: As ``execute``, before the first update.
         """
-        updates = self._stream(input, parent_run_id, max_cost_usd, on_disconnect)
+        updates = _Updates(self._stream(input, parent_run_id, max_cost_usd, on_disconnect))
         try:
             while True:
-                update = await _awaited(_next_or_none(updates))
+                update = await _awaited(updates.next())
                 if update is None:
                     return
                 yield update
         finally:
-            await _awaited(_close(updates))
+            await _awaited(updates.close())
 
     async def close(self) -> None:
         """Waits for nothing and releases what the executor holds open."""
@@ -257,15 +257,16 @@ class AgentExecutor:
         on_disconnect: str = "continue",
     ) -> Generator[dict[str, Any]]:
         """Runs the agent and yields what happens; see ``AsyncAgentExecutor.stream``."""
-        updates = self._executor._stream(input, parent_run_id, max_cost_usd, on_disconnect)  # noqa: SLF001 -- its own other half
+        stream = self._executor._stream  # noqa: SLF001 -- its own other half
+        updates = _Updates(stream(input, parent_run_id, max_cost_usd, on_disconnect))
         try:
             while True:
-                update = _loop_runs(_next_or_none(updates))
+                update = _loop_runs(updates.next())
                 if update is None:
                     return
                 yield update
         finally:
-            _loop_runs(_close(updates))
+            _loop_runs(updates.close())
 
     def close(self) -> None:
         """Releases what the executor holds open."""
@@ -292,15 +293,23 @@ def _require_text(text: str) -> None:
         raise InvalidArgumentError("The input holds half of a surrogate pair, which is no text.")
 
 
-async def _next_or_none(updates: AsyncGenerator[T]) -> T | None:
-    return await anext(updates, None)
+class _Updates:
+    """An iteration that is taken step by step from elsewhere than the loop that it runs on."""
 
+    def __init__(self, updates: AsyncGenerator[dict[str, Any]]) -> None:
+        self._updates = updates
+        # Whoever is interrupted leaves a step behind that is just being cancelled.
+        self._step = asyncio.Lock()
 
-async def _close(updates: AsyncGenerator[Any]) -> None:
-    # An interrupted caller leaves a step behind that is just being cancelled.
-    while updates.ag_running:
-        await asyncio.sleep(0)
-    await updates.aclose()
+    async def next(self) -> dict[str, Any] | None:
+        """Returns the next update; None after the last one."""
+        async with self._step:
+            return await anext(self._updates, None)
+
+    async def close(self) -> None:
+        """Ends the iteration."""
+        async with self._step:
+            await self._updates.aclose()
 
 
 async def _awaited(coroutine: Coroutine[Any, Any, T]) -> T:
