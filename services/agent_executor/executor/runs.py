@@ -22,7 +22,7 @@ from agent_executor.executor.drivers import RunDrivers
 from agent_executor.executor.identifiers import new_id
 from agent_executor.executor.journal import Journal, RunFilter, RunRecord
 from agent_executor.executor.run import FINAL_STATES, RunState, fold
-from agent_executor.executor.run_event import RunEvent, RunStarted
+from agent_executor.executor.run_event import ModelSelected, RunEvent, RunStarted
 from agent_executor.executor.run_log import RunLog, summarized
 from agent_executor.executor.run_stream import updates_of
 from agent_executor.executor.run_updates import RunUpdate
@@ -298,6 +298,8 @@ class Runs:
         agent = await self._agents.load(request.agent_id, security)
         parent = await self._parent(request.parent_run_id, security)
         tool_versions = await self._check(agent, security)
+        selected = self._agents.select_model(agent, request.text)
+        model = selected.model if selected is not None else agent.model
         run_id, parent_amount_id = new_id(), parent.amount_id if parent is not None else ""
         max_cost_nano_usd = _tighter(request.max_cost_nano_usd, agent.max_cost_nano_usd)
         run = RunRecord(
@@ -307,7 +309,7 @@ class Runs:
             permissions=tuple(sorted(security.permissions)),
             agent_id=agent.agent_id,
             agent_version=agent.version,
-            model=agent.model,
+            model=model,
             input=request.text,
             is_test=request.is_test,
             traceparent=request.traceparent,
@@ -321,7 +323,7 @@ class Runs:
             RunStarted(
                 agent_id=agent.agent_id,
                 agent_version=agent.version,
-                model=agent.model,
+                model=model,
                 input=request.text,
                 is_test=request.is_test,
                 tool_versions=tool_versions,
@@ -331,6 +333,8 @@ class Runs:
                 is_background=request.is_background,
             )
         )
+        if selected is not None:
+            log.add(ModelSelected(selected.model, selected.reason))
         return log, agent
 
     async def _parent(self, run_id: str, security: SecurityContext) -> RunRecord | None:

@@ -239,7 +239,7 @@ async def test_what_clients_see_is_the_log(connect: Connect, full: bool) -> None
         ]
         for executor in executors:
             writer = SlowWriter(chance, size.turns)
-            executor.platform.drivers._engine._model_turn._provider = writer
+            executor.platform.drivers._engine._model_turn._default_provider = writer
         stubs = [await executor.serve(stack) for executor in executors]
         agent_id = await executors[0].platform.agent(tools=CALCULATOR, max_model_turns=100)
         streams = [

@@ -62,7 +62,7 @@ class WritingModel:
 
 def writing_platform(**options: object) -> tuple[Platform, WritingModel]:
     platform, model = Platform(**options), WritingModel()  # type: ignore[arg-type]  # passed on
-    platform.runs._drivers._engine._model_turn._provider = model
+    platform.runs._drivers._engine._model_turn._default_provider = model
     return platform, model
 
 
