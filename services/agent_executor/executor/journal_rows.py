@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -60,9 +60,9 @@ def event_of(row: Sequence[Any]) -> RunEvent:
     return RunEvent(row[0], row[1], decode_payload(row[2]))
 
 
-def in_turns(runs: Iterable[RunRecord]) -> list[RunRecord]:
-    """Returns runs so that of each organization the oldest come first, and organizations take turns."""
-    places: Counter[str] = Counter()
+def in_turns(runs: Iterable[RunRecord], driven: Mapping[str, int]) -> list[RunRecord]:
+    """Returns runs in the order in which they are claimed; see ``Journal.claim``."""
+    places = Counter(driven)
     placed: list[tuple[int, str, RunRecord]] = []
     for run in sorted(runs, key=lambda run: run.run_id):
         places[run.organization_id] += 1

@@ -190,14 +190,13 @@ async def test_a_run_that_waits_for_its_turn_is_claimed_and_organizations_take_t
     modest = [new_run(owner="", state="pending", organization_id="other") for _ in range(2)]
     for run in (*greedy, *modest):
         await journal.create(run, [FIRST])
-    assert await journal.count_waiting() == 6
-    assert await journal.count_waiting("other") == 2
+    assert await journal.count_waiting() == {"acme": 4, "other": 2}
     claimed = await journal.claim("c/1", 1, 4)
     assert [run.organization_id for run in claimed].count("other") == 2
     assert {run.run_id for run in claimed} == {
         run.run_id for run in (*sorted(greedy, key=lambda run: run.run_id)[:2], *modest)
     }
-    assert await journal.count_waiting() == 2
+    assert await journal.count_waiting() == {"acme": 2}
 
 
 async def test_a_parked_run_is_claimed_when_its_time_has_come_and_by_name_at_once(
@@ -210,7 +209,7 @@ async def test_a_parked_run_is_claimed_when_its_time_has_come_and_by_name_at_onc
             each, owner="", wake_at_ms=5_000, state="waiting", last_sequence=2
         )
         await journal.append(parked, [SECOND])
-    assert await journal.count_waiting() == 0
+    assert await journal.count_waiting() == {}
     assert await journal.claim("c/1", 4_999, 10) == []
     taken = await journal.claim_run("c/1", run.run_id, 1_500)
     assert taken is not None
