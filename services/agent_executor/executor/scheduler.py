@@ -61,8 +61,9 @@ class Scheduler:
 
     def take_place(self, organization_id: str) -> bool:
         """Takes a place for a new run if it need not wait for its turn, and tells whether it did."""
-        is_free = not self._may_wait and not self._is_draining
-        return is_free and self.places.take_now(organization_id)
+        if self._may_wait or self._is_claiming or self._is_draining:
+            return False
+        return self.places.take_now(organization_id)
 
     def note_waiting(self) -> None:
         """Says that a run was stored that waits for its turn."""

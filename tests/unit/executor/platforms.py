@@ -39,6 +39,7 @@ class Platform:
         incarnation: int = 1,
         max_active_runs: int = 8,
         max_waiting_runs: int = 8,
+        max_waiting_per_organization: int = 1_000,
         limits: EngineLimits | None = None,
     ) -> None:
         self.now_ms = 1_000_000
@@ -63,19 +64,24 @@ class Platform:
             limits=limits,
         )
         self.owner = f"{worker}/{incarnation}"
+        self.drivers = RunDrivers(
+            journal=self.journal,
+            agents=self.agents,
+            engine=engine,
+            owner=self.owner,
+            now_ms=lambda: self.now_ms,
+            max_active_runs=max_active_runs,
+            admission=Admission(
+                self.journal,
+                max_waiting_runs=max_waiting_runs,
+                max_per_organization=max_waiting_per_organization,
+            ),
+        )
         self.runs = Runs(
             journal=self.journal,
             agents=self.agents,
             tools=self.tools,
-            drivers=RunDrivers(
-                journal=self.journal,
-                agents=self.agents,
-                engine=engine,
-                owner=self.owner,
-                now_ms=lambda: self.now_ms,
-                max_active_runs=max_active_runs,
-                admission=Admission(self.journal, max_waiting_runs=max_waiting_runs),
-            ),
+            drivers=self.drivers,
             now_ms=lambda: self.now_ms,
         )
 
