@@ -65,6 +65,7 @@ _PLAIN_FIELDS: Final = (
     "max_output_tokens",
     "on_budget_exceeded",
     "min_output_tokens",
+    "run_timeout_seconds",
 )
 _MAP_FIELDS: Final = ("tools", "custom_tools")
 # What a field becomes that a mask names and the request leaves out. A name has no default.
@@ -131,6 +132,7 @@ def agent_to_proto(agent: AgentVersion) -> agent_pb2.Agent:
         on_budget_exceeded=agent.on_budget_exceeded,
         max_cost_usd=usd_of(agent.max_cost_nano_usd),
         min_output_tokens=agent.min_output_tokens,
+        run_timeout_seconds=agent.run_timeout_seconds,
         version=agent.version,
         created_at=timestamp(agent.created_at_ms),
         updated_at=timestamp(agent.updated_at_ms),
@@ -211,6 +213,7 @@ def run_to_proto(run: RunRecord, state: RunState | None = None) -> run_pb2.Run:
         user_id=run.user_id,
         last_sequence=run.last_sequence,
         parent_run_id=run.parent_run_id,
+        conversation_id=run.conversation_id,
     )
 
 

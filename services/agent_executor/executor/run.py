@@ -73,9 +73,12 @@ class RunState(msgspec.Struct, frozen=True):
     """A run after some of its events.
 
     Attributes:
-        state: ``pending`` before the first event, ``running``, ``paused``, or how it ended.
-        model, input, is_test, tool_versions, max_cost_nano_usd, parent_amount_id, is_background: As
-            the run was started.
+        state: ``pending`` before the first event and while it waits for its turn, ``running``,
+            ``paused``, or how it ended.
+        model, input, is_test, tool_versions, max_cost_nano_usd, parent_amount_id, is_background,
+            timeout_seconds: As the run was started.
+        queued_at_ms: Since when it waits for its turn; 0 unless it does.
+        queued_ms: How long it did.
         messages: The conversation in the Messages API's shape.
         turn: How many model calls have been answered.
         tries: How many model calls of the present turn have failed.
@@ -112,6 +115,9 @@ class RunState(msgspec.Struct, frozen=True):
     max_cost_nano_usd: int = 0
     parent_amount_id: str = ""
     is_background: bool = False
+    timeout_seconds: int = 0
+    queued_at_ms: int = 0
+    queued_ms: int = 0
     messages: tuple[Message, ...] = ()
     turn: int = 0
     tries: int = 0
@@ -156,6 +162,8 @@ def apply(state: RunState, event: RunEvent) -> RunState:
     """
     if event.sequence != state.last_sequence + 1:
         raise ValueError(f"event {event.sequence} does not follow event {state.last_sequence}")
+    if state.queued_at_ms:
+        state = _begun(state, event.created_at_ms)
     changed = _changed(state, event.payload, event.created_at_ms)
     return msgspec.structs.replace(changed, last_sequence=event.sequence)
 
@@ -202,7 +210,7 @@ def _changed(state: RunState, payload: Payload, created_at_ms: int) -> RunState:
         case RunStarted():
             return msgspec.structs.replace(
                 state,
-                state="running",
+                state="pending" if payload.is_queued else "running",
                 model=payload.model,
                 input=payload.input,
                 is_test=payload.is_test,
@@ -210,6 +218,8 @@ def _changed(state: RunState, payload: Payload, created_at_ms: int) -> RunState:
                 max_cost_nano_usd=payload.max_cost_nano_usd,
                 parent_amount_id=payload.parent_amount_id,
                 is_background=payload.is_background,
+                timeout_seconds=payload.timeout_seconds,
+                queued_at_ms=created_at_ms if payload.is_queued else 0,
                 messages=(Message(role="user", content=(TextBlock(text=payload.input),)),),
             )
         case RunResumed() | RunPaused() | RunContinued():
@@ -234,6 +244,13 @@ def _changed(state: RunState, payload: Payload, created_at_ms: int) -> RunState:
             return _tool_answered(state, payload)
         case RunFinished():
             return msgspec.structs.replace(state, state=payload.state, finished=payload)
+
+
+def _begun(state: RunState, now_ms: int) -> RunState:
+    """Returns the state of a run that waited for its turn, once that has come."""
+    # A clock that was set back meanwhile has not made the run younger.
+    queued_ms = max(0, now_ms - state.queued_at_ms)
+    return msgspec.structs.replace(state, state="running", queued_at_ms=0, queued_ms=queued_ms)
 
 
 def _paused_or_continued(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from agent_executor.errors import LeaseLostError
-from agent_executor.executor.journal import Journal, RunRecord
+from agent_executor.executor.journal import IdempotencyKey, Journal, RunRecord
 from agent_executor.executor.run import FINAL_STATES, RunState, apply, response_text
 from agent_executor.executor.run_event import CancelRequested, Payload, RunEvent
 from agent_executor.serving.cancellation import StopSignal
@@ -61,23 +61,32 @@ class RunLog:
         self.state = apply(self.state, event)
         self._waiting.append(event)
 
-    async def commit(self) -> None:
+    async def commit(self, key: IdempotencyKey | None = None) -> str:
         """Makes all added events durable, in one transaction.
 
+        Args:
+            key: Of a new run, if it has one.
+
+        Returns:
+            The run's id; or of the run that was created before under the key. Then nothing is stored.
+
         Raises:
+            IdempotencyConflictError: The key was used for another request.
             LeaseLostError: Another executor drives the run now.
             UnavailableError: The storage failed.
             Exception: Whatever else the journal raised. The events still wait, as after any error.
         """
         if not self._waiting:
-            return
+            return self.run.run_id
         events, self._waiting = self._waiting, []
         run = summarized(self.run, self.state, events[-1].created_at_ms)
         try:
             if self._is_created:
                 await self._journal.append(run, events)
             else:
-                await self._journal.create(run, events)
+                run_id = await self._journal.create(run, events, key)
+                if run_id != run.run_id:
+                    return run_id
         except Exception:
             # Nothing was written, so the next commit has to write these too.
             self._waiting[:0] = events
@@ -85,6 +94,7 @@ class RunLog:
         self._is_created = True
         self.run = run
         self._on_commit(run.run_id)
+        return run.run_id
 
     async def check_ownership(self) -> None:
         """Checks that the run has not been taken over since the last commit.
