@@ -27,7 +27,8 @@ BUDGET = "everything"
 # By so much memory a worker that runs the tool is told from all that wait for a call.
 HELD_BYTES = 90_000_000
 TOKEN_DELAY_SECONDS = 0.3
-LONG_QUESTION = "Hello, who are you and what can you do? " * 3
+# Its answer takes minutes.
+LONG_QUESTION = " ".join(f"What is {number} + {number}?" for number in range(300))
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
