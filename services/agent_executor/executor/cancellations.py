@@ -75,7 +75,9 @@ class Cancellations:
         try:
             yield
         finally:
-            del self._driven[run_id]
+            # A run that was parked may be driven again here before its former driver is at its end.
+            if self._driven.get(run_id) is log:
+                del self._driven[run_id]
             if not self._driven:
                 self._drives_any.clear()
 
