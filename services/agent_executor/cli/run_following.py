@@ -15,11 +15,13 @@ from rich.console import Console
 from agent_executor.cli.figures import output_console
 from agent_executor.cli.rest import RestClient, RestError
 from agent_executor.cli.run_display import RunDisplay
+from agent_executor.cli.runs_report import show_receipt
 
 # How often in a row a connection may fail before anything came over it.
 ATTEMPTS: Final = 20
 RETRY_SECONDS: Final = 0.5
 INTERRUPTED_EXIT_CODE: Final = 130
+_INTERRUPTED: Final = "Its command was interrupted."
 
 Show = Callable[[dict[str, Any]], None]
 
@@ -82,36 +84,11 @@ def interruptible(client: RestClient, display: RunDisplay, *, cancels: bool) -> 
         if not display.run_id:
             display.note("Interrupted before the run was heard of.")
         elif cancels:
-            cancel(client, display)
+            path = f"/api/v1/runs/{quote(display.run_id, safe='')}/cancel"
+            show_receipt(client.post(path, {"reason": _INTERRUPTED}), Console(stderr=True))
         else:
             display.note(
                 f"The run goes on. Follow it: agent-executor runs follow {display.run_id}"
                 f" --after {display.last_sequence}"
             )
         raise typer.Exit(INTERRUPTED_EXIT_CODE) from None
-
-
-def cancel(client: RestClient, display: RunDisplay, reason: str = "") -> None:
-    """Cancels a run and tells what that did.
-
-    Raises:
-        RestError: If the answer is an error.
-        OSError: If there is no connection.
-    """
-    path = f"/api/v1/runs/{quote(display.run_id, safe='')}/cancel"
-    receipt = client.post(path, {"reason": reason} if reason else {})
-    if not receipt["was_stopped"]:
-        display.note(f"The run had ended before: {receipt['state']}.")
-        return
-    parts = [
-        f"; {words}: {len(receipt[field])}"
-        for field, words in (
-            ("stopped_call_ids", "calls stopped"),
-            ("unknown_call_ids", "of unknown effect"),
-            ("finished_call_ids", "finished before"),
-            ("never_begun_call_ids", "never begun"),
-            ("stopped_run_ids", "further runs stopped"),
-        )
-        if receipt[field]
-    ]
-    display.note(f"Run {display.run_id} is cancelled{''.join(parts)}.")

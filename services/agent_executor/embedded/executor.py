@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
+import msgspec
 from pydantic import SecretStr
 
 from agent_executor.embedded.assembly import Assembly
@@ -23,9 +24,11 @@ from agent_executor.embedded.configuration import (
 )
 from agent_executor.embedded.peers import with_permissions
 from agent_executor.errors import InvalidArgumentError
+from agent_executor.executor.journal import RunFilter
 from agent_executor.executor.models.catalog import LLMModel
 from agent_executor.executor.money import nano_usd_of
 from agent_executor.executor.result import result_mapping
+from agent_executor.executor.run_options import RunOptions
 from agent_executor.executor.update_mapping import update_mapping
 from agent_executor.serving.security import SecurityContext
 from agent_executor.tool_runner.builtin.http_request import HTTPRequestTool
@@ -39,6 +42,9 @@ T = TypeVar("T")
 DEFAULT_ORGANIZATION: Final = "default"
 DEFAULT_USER: Final = "local"
 EVERYTHING: Final = frozenset({"*"})
+
+_UNFINISHED: Final = ("pending", "running", "waiting", "paused")
+_RUNS_MAX: Final = 1_000
 
 _STARTING: Final = threading.Lock()
 
@@ -159,6 +165,32 @@ class AsyncAgentExecutor:
         finally:
             await _awaited(updates.close())
 
+    async def run_ids(self) -> list[str]:
+        """Returns its runs that have not ended, by id, newest first and 1,000 at most."""
+        return await _awaited(self._run_ids())
+
+    async def cancel(self, run_id: str, reason: str = "") -> dict[str, Any]:
+        """Ends a run with those that it has started, and says what that did.
+
+        Whoever waits for the run is answered with the ``state`` ``cancelled``. To cancel the task that
+        awaits ``execute`` does not end the run.
+
+        Args:
+            run_id: The run. One that has ended is left as it is.
+            reason: Why; kept in the run's log.
+
+        Returns:
+            ``run_id``, ``state``, ``was_stopped``, ``stopped_call_ids`` and, of these,
+            ``unknown_call_ids`` (nobody knows whether they took effect), ``finished_call_ids``,
+            ``never_begun_call_ids``, ``stopped_run_ids``, ``cost_nano_usd`` and
+            ``released_nano_usd``.
+
+        Raises:
+            RunNotFoundError: There is no such run.
+            UnavailableError: It has not ended in 30 seconds; it will.
+        """
+        return await _awaited(self._cancel(run_id, reason))
+
     async def close(self) -> None:
         """Waits for nothing and releases what the executor holds open."""
         await _awaited(self._assembly.close())
@@ -186,8 +218,10 @@ class AsyncAgentExecutor:
                 self._agent.agent_id,
                 text,
                 security,
-                parent_run_id=parent_run_id,
-                max_cost_nano_usd=nano_usd_of(max_cost_usd, "max_cost_usd"),
+                RunOptions(
+                    parent_run_id=parent_run_id,
+                    max_cost_nano_usd=nano_usd_of(max_cost_usd, "max_cost_usd"),
+                ),
             )
         )
 
@@ -201,13 +235,30 @@ class AsyncAgentExecutor:
             self._agent.agent_id,
             text,
             with_permissions(self._security, frozenset({"run:execute"})),
-            parent_run_id=parent_run_id,
-            max_cost_nano_usd=nano_usd_of(max_cost_usd, "max_cost_usd"),
-            on_disconnect=on_disconnect,
+            RunOptions(
+                parent_run_id=parent_run_id,
+                max_cost_nano_usd=nano_usd_of(max_cost_usd, "max_cost_usd"),
+                on_disconnect=on_disconnect,
+            ),
         )
         async with aclosing(updates):
             async for update in updates:
                 yield update_mapping(update)
+
+    async def _run_ids(self) -> list[str]:
+        reader = with_permissions(self._security, frozenset({"run:read"}))
+        found: list[str] = []
+        for state in _UNFINISHED:
+            run_filter = RunFilter(agent_id=self._agent.agent_id, state=state)
+            runs = await self._assembly.runs.list_runs(reader, _RUNS_MAX, run_filter=run_filter)
+            found += [run.run_id for run in runs]
+        return sorted(found, reverse=True)[:_RUNS_MAX]
+
+    async def _cancel(self, run_id: str, reason: str) -> dict[str, Any]:
+        security = with_permissions(self._security, frozenset({"run:execute"}))
+        receipt = await self._assembly.runs.cancel(run_id, reason, security)
+        answer: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(receipt))
+        return answer
 
     async def _assemble(
         self,
@@ -277,6 +328,14 @@ class AgentExecutor:
                 yield update
         finally:
             _loop_runs(updates.close())
+
+    def run_ids(self) -> list[str]:
+        """Returns its runs that have not ended; see ``AsyncAgentExecutor.run_ids``."""
+        return _loop_runs(self._executor._run_ids())  # noqa: SLF001 -- its own other half
+
+    def cancel(self, run_id: str, reason: str = "") -> dict[str, Any]:
+        """Ends a run, from another thread; see ``AsyncAgentExecutor.cancel``."""
+        return _loop_runs(self._executor._cancel(run_id, reason))  # noqa: SLF001 -- its own other half
 
     def close(self) -> None:
         """Releases what the executor holds open."""

@@ -10,18 +10,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
 import msgspec
 
 from agent_executor.errors import AgentExecutorError, UnavailableError
 from agent_executor.executor.cancel_receipt import CancelReceipt, child_run_ids, receipt_of
-from agent_executor.executor.feed import RunFeed
 from agent_executor.executor.journal import Journal, RunFilter, RunRecord
 from agent_executor.executor.run import FINAL_STATES
+from agent_executor.executor.run_ends import RunEnds
 from agent_executor.executor.run_event import CancelRequested
 from agent_executor.executor.run_log import RunLog
+from agent_executor.serving.cancellation import StopSignal
 
 # How often an executor looks for requests that came in elsewhere, for all its runs at once.
 POLL_SECONDS: Final = 0.2
@@ -38,27 +39,28 @@ class Cancellations:
 
     Args:
         journal: Where requests are stored.
-        feed: Tells when runs have ended.
+        ends: Tells when runs have ended.
         owner: This executor, as runs name their owner.
         now_ms: The time in milliseconds since 1970-01-01 UTC.
-        resume: Goes on with a run that was claimed, in the background.
+        wake: Claims a run and goes on with it, in the background, if nobody drives it.
     """
 
     def __init__(
         self,
         *,
         journal: Journal,
-        feed: RunFeed,
+        ends: RunEnds,
         owner: str,
         now_ms: Callable[[], int],
-        resume: Callable[[RunRecord], None],
+        wake: Callable[[str], Awaitable[bool]],
     ) -> None:
         self._journal = journal
-        self._feed = feed
+        self._ends = ends
         self._owner = owner
         self._now_ms = now_ms
-        self._resume = resume
+        self._wake = wake
         self._driven: dict[str, RunLog] = {}
+        self._expected: dict[str, StopSignal] = {}
         self._drives_any = asyncio.Event()
         self._polling: asyncio.Task[None] | None = None
 
@@ -73,9 +75,20 @@ class Cancellations:
         try:
             yield
         finally:
-            del self._driven[run_id]
+            # A run that was parked may be driven again here before its former driver is at its end.
+            if self._driven.get(run_id) is log:
+                del self._driven[run_id]
             if not self._driven:
                 self._drives_any.clear()
+
+    @contextlib.contextmanager
+    def expecting(self, run_id: str) -> Iterator[StopSignal]:
+        """Yields a signal that is given if a run is to end that waits here to be driven."""
+        signal = self._expected[run_id] = StopSignal()
+        try:
+            yield signal
+        finally:
+            del self._expected[run_id]
 
     async def close(self) -> None:
         """Hears no more of requests."""
@@ -127,15 +140,20 @@ class Cancellations:
         await self._reach(requested)
 
     async def tell(self, log: RunLog, run: RunRecord) -> None:
-        """Tells a run's driver, in this process, that it is to end, after those that it started.
+        """Tells a run's driver, in this process, that it is to end, and those that it has started.
+
+        That these are to end is stored first, since whoever takes the run over must not forget them.
 
         Args:
             log: The run, as its driver holds it.
             run: Its record, with the request.
         """
-        if log.cancel is None:
-            children = await self._request_children(run)
-            log.request_cancel(CancelRequested(run.cancel_user_id, run.cancel_reason, children))
+        if log.cancel is not None:
+            return
+        children = await self._request_children(run)
+        ids = tuple(sorted(child.run_id for child in children))
+        log.request_cancel(CancelRequested(run.cancel_user_id, run.cancel_reason, ids))
+        await asyncio.gather(*map(self._reach, children))
 
     async def join_parent(self, log: RunLog) -> None:
         """Lets a run that has just begun end if the run that started it is to end.
@@ -153,29 +171,38 @@ class Cancellations:
 
     async def _reach(self, run: RunRecord) -> None:
         """Lets a request be heard if the run is driven here, or by nobody."""
-        log = self._driven.get(run.run_id)
-        if log is not None:
+        log, expected = self._driven.get(run.run_id), self._expected.get(run.run_id)
+        if expected is not None:
+            expected.set()
+        elif log is not None:
             stored = await self._journal.get(run.organization_id, run.run_id)
             # A run whose first event is not durable yet is not in the journal.
             await self.tell(log, stored if stored and stored.cancel_requested_at_ms else run)
-            return
-        claimed = await self._journal.claim_run(self._owner, run.run_id, self._now_ms())
-        if claimed is not None:
-            self._resume(claimed)
+        else:
+            await self._wake(run.run_id)
 
-    async def _request_children(self, run: RunRecord) -> tuple[str, ...]:
-        """Asks all that a run has started, also indirectly, to end, and returns what had not ended."""
+    async def _request_children(self, run: RunRecord) -> list[RunRecord]:
+        """Stores that all that a run has started, also indirectly, is to end, and returns it.
+
+        What has ended is left out.
+        """
         found: list[RunRecord] = []
         parents = [run]
         while parents:
             children = await self._children_of(parents.pop())
             parents += children
             found += [child for child in children if child.state not in FINAL_STATES]
-        async with asyncio.TaskGroup() as group:
-            for child in found:
-                if not child.cancel_requested_at_ms:
-                    group.create_task(self.request(child, run.cancel_user_id, run.cancel_reason))
-        return tuple(sorted(child.run_id for child in found))
+        requested = [
+            msgspec.structs.replace(
+                child,
+                cancel_requested_at_ms=self._now_ms(),
+                cancel_user_id=run.cancel_user_id,
+                cancel_reason=run.cancel_reason,
+            )
+            for child in found
+        ]
+        await asyncio.gather(*map(self._journal.request_cancel, requested))
+        return requested
 
     async def _children_of(self, run: RunRecord) -> list[RunRecord]:
         children: list[RunRecord] = []
@@ -194,8 +221,7 @@ class Cancellations:
         """Returns once a run has ended, and claims it should its driver die meanwhile."""
         reaching = asyncio.create_task(self._reach_again_and_again(run))
         try:
-            async for _ in self._feed.follow(run.run_id, run.last_sequence):
-                pass
+            await self._ends.wait(run.run_id)
         finally:
             reaching.cancel()
             await asyncio.gather(reaching, return_exceptions=True)

@@ -126,6 +126,7 @@ def run_to_proto(run: RunRecord, state: RunState | None = None) -> run_pb2.Run:
         user_id=run.user_id,
         last_sequence=run.last_sequence,
         parent_run_id=run.parent_run_id,
+        conversation_id=run.conversation_id,
     )
 
 

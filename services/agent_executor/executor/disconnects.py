@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
 from agent_executor.errors import AgentExecutorError
 from agent_executor.executor.drivers import RunDrivers
-from agent_executor.executor.run_log import RunLog
+from agent_executor.executor.journal import RunRecord
+from agent_executor.executor.run import FINAL_STATES
+from agent_executor.executor.run_options import RunOptions
 
 CANCEL: Final = "cancel"
 REASON: Final = "The caller of the run went away."
@@ -19,26 +21,30 @@ _LOGGER = logging.getLogger(__name__)
 
 
 @contextmanager
-def waiting_caller(drivers: RunDrivers, log: RunLog, on_disconnect: str) -> Iterator[None]:
+def waiting_caller(
+    drivers: RunDrivers, options: RunOptions, find: Callable[[], Awaitable[RunRecord]]
+) -> Iterator[None]:
     """Surrounds the time in which a caller waits for its run.
 
+    An executor that stops sends its callers away, which ends no run.
+
     Args:
-        drivers: Where the run is driven.
-        log: The run.
-        on_disconnect: ``cancel`` ends it if the caller goes away; anything else lets it go on. An
-            executor that stops sends its callers away, and that ends no run.
+        drivers: Where runs are ended.
+        options: What the caller has said becomes of the run if it goes away.
+        find: Finds the run.
     """
     try:
         yield
     except (asyncio.CancelledError, GeneratorExit):
-        is_bound = on_disconnect == CANCEL and log.state.finished is None
-        if is_bound and not drivers.feed.is_closed:
-            drivers.in_background(_cancel(drivers, log))
+        if options.on_disconnect == CANCEL and not drivers.is_draining:
+            drivers.in_background(_cancel(drivers, find))
         raise
 
 
-async def _cancel(drivers: RunDrivers, log: RunLog) -> None:
+async def _cancel(drivers: RunDrivers, find: Callable[[], Awaitable[RunRecord]]) -> None:
     try:
-        await drivers.cancellations.request(log.run, "", REASON)
+        run = await find()
+        if run.state not in FINAL_STATES:
+            await drivers.cancellations.request(run, "", REASON)
     except AgentExecutorError as error:
-        _LOGGER.warning("Run %s could not be cancelled: %s", log.run.run_id, error.message)
+        _LOGGER.warning("A run whose caller went away could not be ended: %s", error.message)

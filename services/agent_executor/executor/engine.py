@@ -12,6 +12,7 @@ import msgspec
 
 from agent_executor.errors import AgentExecutorError, CancelledRunError, DeadlineExceededError
 from agent_executor.executor.agent import AgentVersion
+from agent_executor.executor.deadlines import remaining_seconds, timeout_seconds
 from agent_executor.executor.driven_run import DrivenRun, security_of
 from agent_executor.executor.ledger import Ledger
 from agent_executor.executor.model_call import ModelCall
@@ -66,7 +67,8 @@ class EngineLimits:
     """What a run may take.
 
     Attributes:
-        run_timeout_seconds: From its start to its end, without the time that it is paused.
+        run_timeout_seconds: From its start to its end, without the time that it waits for its turn or
+            is paused; a run and its agent may say otherwise.
         tool_timeout_seconds: For one tool call.
         max_parallel_tool_calls: Of one run at a time.
         pause_retry_seconds: How often a paused run looks for money.
@@ -216,7 +218,7 @@ class Engine:
                 case ResolveLostCall():
                     await self._model_turn.resolve_lost(driven, action)
                 case CallModel() | RunTools() if remaining_seconds <= 0:
-                    return self._too_late()
+                    return self._too_late(log)
                 case CallModel():
                     await self._model_turn.take(driven, action, remaining_seconds)
                     driven.settlements.begin()
@@ -240,19 +242,21 @@ class Engine:
         )
 
     def _money(self, log: RunLog, security: SecurityContext) -> RunMoney:
-        ttl_seconds = math.ceil(self._limits.run_timeout_seconds) + AMOUNT_MARGIN_SECONDS
+        ttl_seconds = math.ceil(self._timeout_seconds(log)) + AMOUNT_MARGIN_SECONDS
         return RunMoney(self._ledger, log, security, min(ttl_seconds, AMOUNT_TTL_SECONDS_MAX))
 
     def _remaining_seconds(self, log: RunLog) -> float:
-        """Returns what is left of a run's time; the time that it was paused does not count."""
-        used_ms = self._now_ms() - log.run.created_at_ms - log.state.paused_ms
-        return self._limits.run_timeout_seconds - used_ms / 1000
+        now_ms, default_seconds = self._now_ms(), self._limits.run_timeout_seconds
+        return remaining_seconds(log.state, log.run.created_at_ms, now_ms, default_seconds)
+
+    def _timeout_seconds(self, log: RunLog) -> float:
+        return timeout_seconds(log.state, self._limits.run_timeout_seconds)
 
     def _retry_delay_seconds(self, resets_at: int) -> float:
         return retry_delay_seconds(resets_at, self._now_ms(), self._limits.pause_retry_seconds)
 
-    def _too_late(self) -> RunFinished:
-        error = f"The run did not end within {self._limits.run_timeout_seconds:g} seconds."
+    def _too_late(self, log: RunLog) -> RunFinished:
+        error = f"The run did not end within {self._timeout_seconds(log):g} seconds."
         return failed_run(error, DeadlineExceededError.reason)
 
     async def _run_tools(self, driven: DrivenRun, action: RunTools) -> None:

@@ -190,9 +190,13 @@ class ModelTurn:
         ttl_seconds = agent.response_cache_ttl_seconds
         provider, request = self._provider(agent), call.prepared.request
         key = key_of(agent.organization_id, provider.name, agent.base_url, request)
+
+        async def commit() -> None:
+            await log.commit()
+
         try:
             found = await self._answers.find(
-                key, ttl_seconds, call.run_ends_at - loop_seconds(), before_waiting=log.commit
+                key, ttl_seconds, call.run_ends_at - loop_seconds(), before_waiting=commit
             )
         except TimeoutError:
             # The run's time is over, and whoever drives it sees so.

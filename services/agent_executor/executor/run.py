@@ -75,9 +75,12 @@ class RunState(msgspec.Struct, frozen=True):
     """A run after some of its events.
 
     Attributes:
-        state: ``pending`` before the first event, ``running``, ``paused``, or how it ended.
-        model, input, is_test, tool_versions, max_cost_nano_usd, parent_amount_id, is_background: As
-            the run was started.
+        state: ``pending`` before the first event and while it waits for its turn, ``running``,
+            ``paused``, or how it ended.
+        model, input, is_test, tool_versions, max_cost_nano_usd, parent_amount_id, is_background,
+            timeout_seconds: As the run was started.
+        queued_at_ms: Since when it waits for its turn; 0 unless it does.
+        queued_ms: How long it did.
         messages: The conversation in the Messages API's shape.
         turn: How many model calls have been answered.
         tries: How many model calls of the present turn have failed.
@@ -115,6 +118,9 @@ class RunState(msgspec.Struct, frozen=True):
     max_cost_nano_usd: int = 0
     parent_amount_id: str = ""
     is_background: bool = False
+    timeout_seconds: int = 0
+    queued_at_ms: int = 0
+    queued_ms: int = 0
     messages: tuple[Message, ...] = ()
     turn: int = 0
     tries: int = 0
@@ -160,6 +166,9 @@ def apply(state: RunState, event: RunEvent) -> RunState:
     """
     if event.sequence != state.last_sequence + 1:
         raise ValueError(f"event {event.sequence} does not follow event {state.last_sequence}")
+    # The choice of its model is made before a run waits for its turn.
+    if state.queued_at_ms and not isinstance(event.payload, ModelSelected):
+        state = _begun(state, event.created_at_ms)
     changed = _changed(state, event.payload, event.created_at_ms)
     return msgspec.structs.replace(changed, last_sequence=event.sequence)
 
@@ -210,7 +219,7 @@ def _changed(state: RunState, payload: Payload, created_at_ms: int) -> RunState:
         case RunStarted():
             return msgspec.structs.replace(
                 state,
-                state="running",
+                state="pending" if payload.is_queued else "running",
                 model=payload.model,
                 input=payload.input,
                 is_test=payload.is_test,
@@ -218,14 +227,14 @@ def _changed(state: RunState, payload: Payload, created_at_ms: int) -> RunState:
                 max_cost_nano_usd=payload.max_cost_nano_usd,
                 parent_amount_id=payload.parent_amount_id,
                 is_background=payload.is_background,
+                timeout_seconds=payload.timeout_seconds,
+                queued_at_ms=created_at_ms if payload.is_queued else 0,
                 messages=(Message(role="user", content=(TextBlock(text=payload.input),)),),
             )
         case ModelSelected():
             return msgspec.structs.replace(state, model=payload.model)
-        case RunResumed() | RunPaused() | RunContinued():
-            return _paused_or_continued(state, payload, created_at_ms)
-        case CancelRequested():
-            return _to_be_cancelled(state, payload, created_at_ms)
+        case RunResumed() | RunPaused() | RunContinued() | CancelRequested():
+            return _held_up_or_continued(state, payload, created_at_ms)
         case ModelCallStarted():
             return msgspec.structs.replace(state, open_call=payload)
         case ModelCallCompleted():
@@ -246,8 +255,17 @@ def _changed(state: RunState, payload: Payload, created_at_ms: int) -> RunState:
             return msgspec.structs.replace(state, state=payload.state, finished=payload)
 
 
-def _paused_or_continued(
-    state: RunState, payload: RunResumed | RunPaused | RunContinued, created_at_ms: int
+def _begun(state: RunState, now_ms: int) -> RunState:
+    """Returns the state of a run that waited for its turn, once that has come."""
+    # A clock that was set back meanwhile has not made the run younger.
+    queued_ms = max(0, now_ms - state.queued_at_ms)
+    return msgspec.structs.replace(state, state="running", queued_at_ms=0, queued_ms=queued_ms)
+
+
+def _held_up_or_continued(
+    state: RunState,
+    payload: RunResumed | RunPaused | RunContinued | CancelRequested,
+    created_at_ms: int,
 ) -> RunState:
     match payload:
         case RunResumed():
@@ -264,12 +282,14 @@ def _paused_or_continued(
             # A clock that was set back meanwhile has not made the run younger.
             paused_ms = state.paused_ms + max(0, created_at_ms - state.paused_at_ms)
             return msgspec.structs.replace(state, state="running", pause=None, paused_ms=paused_ms)
+        case CancelRequested():
+            return _to_be_cancelled(state, payload, created_at_ms)
 
 
 def _to_be_cancelled(state: RunState, payload: CancelRequested, created_at_ms: int) -> RunState:
     """Notes that the run is to end. It waits for nothing any more."""
     if state.pause is not None:
-        state = _paused_or_continued(state, RunContinued(state.pause.turn), created_at_ms)
+        state = _held_up_or_continued(state, RunContinued(state.pause.turn), created_at_ms)
     return msgspec.structs.replace(state, cancel=payload)
 
 

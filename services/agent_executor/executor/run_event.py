@@ -25,6 +25,8 @@ class RunStarted(msgspec.Struct, frozen=True, tag="run_started"):
             this run draws, directly or by an amount of its own; empty if there is none.
         is_background: Nobody waits for the run.
         conversation_id: The conversation that it continues; empty if it stands alone.
+        timeout_seconds: How long it may take; 0: as the executor is set.
+        is_queued: It waits for its turn, which the next event says to have come.
     """
 
     agent_id: str
@@ -38,6 +40,8 @@ class RunStarted(msgspec.Struct, frozen=True, tag="run_started"):
     parent_amount_id: str = ""
     is_background: bool = False
     conversation_id: str = ""
+    timeout_seconds: int = 0
+    is_queued: bool = False
 
 
 class ModelSelected(msgspec.Struct, frozen=True, tag="model_selected"):

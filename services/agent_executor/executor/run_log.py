@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 
 from agent_executor.errors import LeaseLostError
-from agent_executor.executor.journal import Journal, RunRecord
+from agent_executor.executor.journal import IdempotencyKey, Journal, RunRecord
 from agent_executor.executor.models.model import DeltaListener
 from agent_executor.executor.run import FINAL_STATES, RunState, apply, response_text
 from agent_executor.executor.run_event import CancelRequested, Payload, RunEvent
@@ -75,23 +75,32 @@ class RunLog:
         self.state = apply(self.state, event)
         self._waiting.append(event)
 
-    async def commit(self) -> None:
+    async def commit(self, key: IdempotencyKey | None = None) -> str:
         """Makes all added events durable, in one transaction.
 
+        Args:
+            key: Of a new run, if it has one.
+
+        Returns:
+            The run's id; or of the run that was created before under the key. Then nothing is stored.
+
         Raises:
+            IdempotencyConflictError: The key was used for another request.
             LeaseLostError: Another executor drives the run now.
             UnavailableError: The storage failed.
             Exception: Whatever else the journal raised. The events still wait, as after any error.
         """
         if not self._waiting:
-            return
+            return self.run.run_id
         events, self._waiting = self._waiting, []
         run = summarized(self.run, self.state, events[-1].created_at_ms)
         try:
             if self._is_created:
                 await self._journal.append(run, events)
             else:
-                await self._journal.create(run, events)
+                run_id = await self._journal.create(run, events, key)
+                if run_id != run.run_id:
+                    return run_id
         except Exception:
             # Nothing was written, so the next commit has to write these too.
             self._waiting[:0] = events
@@ -99,6 +108,7 @@ class RunLog:
         self._is_created = True
         self.run = run
         self._readers.committed(run.run_id, events)
+        return run.run_id
 
     def on_delta(self, model_call_id: str) -> DeltaListener | None:
         """Returns whom a model call's text is told as it is written; None if nobody reads it."""

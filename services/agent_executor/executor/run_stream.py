@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Callable
-from typing import Any, Final
+from collections.abc import AsyncGenerator
+from typing import Final
 
 from agent_executor.errors import AgentExecutorError, UnavailableError
+from agent_executor.executor.begun_run import BegunRun
 from agent_executor.executor.feed import RunReader
-from agent_executor.executor.run_log import RunLog
+from agent_executor.executor.journal import RunRecord
 from agent_executor.executor.run_updates import RunTelling, RunUpdate
 
 # Text is told at most so often; what is written meanwhile goes out together. What a slow caller has
@@ -17,26 +17,25 @@ TEXT_INTERVAL_SECONDS: Final = 0.02
 
 
 async def updates_of(
-    log: RunLog,
-    reader: RunReader,
-    driving: asyncio.Task[Any],
-    *,
-    silence_seconds: float | None = None,
+    begun: BegunRun, run: RunRecord, reader: RunReader, *, silence_seconds: float | None = None
 ) -> AsyncGenerator[RunUpdate]:
-    """Yields what happens in a new run, until its end or until it cannot be read.
+    """Yields what happens in a run, from its beginning to its end, or until it cannot be read.
 
     Args:
-        log: The run's log, whose first event is not durable yet.
-        reader: Reads it, since before it began.
-        driving: What drives the run.
+        begun: The run.
+        run: Its record.
+        reader: Reads it, since before any of its events was durable, unless ``begun.view`` is set or
+            it is not driven here.
         silence_seconds: After which time without news a sign of life is given; None: never.
 
     Raises:
         AgentExecutorError: The run did not begin, or cannot be read, and nothing was told yet.
     """
-    telling = RunTelling(log.run)
-    driving.add_done_callback(_waking(reader))
-    is_told = False
+    telling, is_told = RunTelling(run), False
+    if begun.view is not None or begun.driving is None:
+        reader.look_in_journal()
+    if begun.driving is not None:
+        begun.driving.add_done_callback(lambda _: reader.look_in_journal())
     try:
         while True:
             for event in await reader.events(telling.state.last_sequence):
@@ -48,8 +47,7 @@ async def updates_of(
                 yield update
             if telling.state.finished is not None:
                 return
-            if driving.done() and log.run.last_sequence == 0:
-                raise UnavailableError("The run could not be recorded, and has not begun.")
+            _check_begun(begun)
             if written:
                 await reader.wait_for_events(TEXT_INTERVAL_SECONDS)
             elif not await reader.wait(silence_seconds):
@@ -61,11 +59,12 @@ async def updates_of(
         yield telling.of_break(error.message, error.reason)
 
 
-def _waking(reader: RunReader) -> Callable[[asyncio.Task[Any]], None]:
-    """Returns what wakes the reader of a run that nobody drives here any more."""
+def _check_begun(begun: BegunRun) -> None:
+    """Checks that a run was not given up before its first event.
 
-    def wake(driving: asyncio.Task[Any]) -> None:
-        del driving
-        reader.look_in_journal()
-
-    return wake
+    Raises:
+        UnavailableError: It was.
+    """
+    log, driving = begun.log, begun.driving
+    if log is not None and driving is not None and driving.done() and log.run.last_sequence == 0:
+        raise UnavailableError("The run could not be recorded, and has not begun.")

@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Final
+from typing import Final, TypeVar
+
+T = TypeVar("T")
 
 CONNECTION_LOST: Final = "the connection to the caller was lost"
 """The message with which a task is cancelled when its connection ends: the caller may come back."""
@@ -68,22 +70,21 @@ class StopSignal:
         finally:
             self._callbacks.remove(callback)
 
-    async def bound(self, work: Awaitable[object]) -> bool:
+    async def bound(self, work: Awaitable[T]) -> T | None:
         """Awaits work, and breaks it off when the signal is given.
 
         Returns:
-            Whether the work was done.
+            What came of the work; None if it was broken off.
         """
         timeout = asyncio.timeout(None)
         try:
             async with timeout:
                 with self.calling(lambda: end_now(timeout)):
-                    await work
+                    return await work
         except TimeoutError:
             if not timeout.expired():
                 raise
-            return False
-        return True
+            return None
 
     async def sleep(self, seconds: float) -> None:
         """Returns after so long, or when the signal is given."""

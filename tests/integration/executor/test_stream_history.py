@@ -148,7 +148,7 @@ class Executor:
         if notices:
             for driving in list(self.platform.drivers._driving):
                 driving.cancel()
-        await heir.platform.runs.take_over(1_000)
+        await heir.platform.runs.take_over()
         await self.renew()
 
 

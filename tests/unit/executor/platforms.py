@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 from opentelemetry.trace import NoOpTracer
 from prometheus_client import CollectorRegistry
 
+from agent_executor.executor.admission import Admission
 from agent_executor.executor.agent_store_memory import MemoryAgentStore
 from agent_executor.executor.agents import Agents
 from agent_executor.executor.drivers import RunDrivers
@@ -38,11 +42,13 @@ class Platform:
         incarnation: int = 1,
         max_active_runs: int = 8,
         max_waiting_runs: int = 8,
+        max_waiting_per_organization: int = 1_000,
         limits: EngineLimits | None = None,
         model: ModelProvider | None = None,
     ) -> None:
         self.now_ms = 1_000_000
-        self.journal: Journal = journal or MemoryJournal()
+        # Tests look into the one in memory.
+        self.journal: Any = journal or MemoryJournal()
         self.store = store or MemoryAgentStore()
         self.tools = RecordingToolRunner()
         self.ledger = MemoryLedger()
@@ -70,7 +76,11 @@ class Platform:
             owner=self.owner,
             now_ms=lambda: self.now_ms,
             max_active_runs=max_active_runs,
-            max_waiting_runs=max_waiting_runs,
+            admission=Admission(
+                self.journal,
+                max_waiting_runs=max_waiting_runs,
+                max_per_organization=max_waiting_per_organization,
+            ),
         )
         self.runs = Runs(
             journal=self.journal,
@@ -90,3 +100,10 @@ class Platform:
 
 
 CALCULATOR = {"calculator": True}
+
+
+async def until_idle(runs: Runs) -> None:
+    """Returns once nothing is driven."""
+    async with asyncio.timeout(5.0):
+        while runs.active_count:  # noqa: ASYNC110 -- the end of tasks makes no event
+            await asyncio.sleep(0)

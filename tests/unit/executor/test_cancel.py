@@ -30,6 +30,7 @@ from agent_executor.executor.models.model import (
 )
 from agent_executor.executor.run import RunState
 from agent_executor.executor.run_event import CancelRequested, RunStarted
+from agent_executor.executor.run_options import RunOptions
 from agent_executor.executor.tools import ToolOutcome, ToolRequest
 from agent_executor.serving.security import SecurityContext
 from tests.unit.executor.memory_ledger import COST_NANO_USD_PER_TOKEN
@@ -286,13 +287,14 @@ async def cancel(platform: Platform, run_id: str, reason: str = "enough") -> Can
         return await platform.runs.cancel(run_id, reason, ADA)
 
 
-async def busy(platform: Platform, **run: str) -> str:
+async def busy(platform: Platform, *, parent_run_id: str = "") -> str:
     """Starts a run in the background and returns its id once it runs a tool."""
     if platform.tools.gate is None:
         platform.tools.gate = asyncio.Event()
     before = len(platform.tools.requests)
     agent_id = await platform.agent(tools=CALCULATOR)
-    view = await platform.runs.start(agent_id, "What is 2 + 3?", ADA, **run)  # type: ignore[arg-type]  # the caller knows
+    options = RunOptions(parent_run_id=parent_run_id)
+    view = await platform.runs.start(agent_id, "What is 2 + 3?", ADA, options)
     await platform.tools.wait_until_asked(before + 1)
     return view.run.run_id
 
@@ -394,7 +396,7 @@ async def test_whoever_takes_a_run_over_finds_the_request() -> None:
     await owner.runs.drain(0.0)
     await store_request(owner, run_id)
     heir = Platform(journal=owner.journal, store=owner.store, worker="heir")
-    assert await heir.runs.take_over(10) == 1
+    assert await heir.runs.take_over() == 1
     await heir.runs.drain(5.0)
     assert (await heir.runs.get(run_id, ADA)).run.state == "cancelled"
 
@@ -435,7 +437,7 @@ async def test_a_child_that_begins_while_its_parent_is_ended_ends_too() -> None:
     await platform.drivers.cancellations.close()
     await store_request(platform, root)
     agent_id = await platform.agent()
-    view = await platform.runs.execute(agent_id, "hello", ADA, parent_run_id=root)
+    view = await platform.runs.execute(agent_id, "hello", ADA, RunOptions(parent_run_id=root))
     assert view.state.state == "cancelled"
 
 

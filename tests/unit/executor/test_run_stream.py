@@ -21,6 +21,7 @@ from agent_executor.executor.models.model import (
     TextBlock,
 )
 from agent_executor.executor.run_event import ToolCallCompleted, ToolCallStarted
+from agent_executor.executor.run_options import RunOptions
 from agent_executor.executor.run_updates import RunUpdate, Silence, StreamBroken, TextWritten
 from agent_executor.executor.run_view import RunView
 from agent_executor.executor.stopping import DeliveredText
@@ -200,10 +201,12 @@ async def test_a_run_that_is_bound_to_its_caller_ends_with_it(way: str, on_disco
     platform, model = writing_platform()
     agent_id = await platform.agent()
     if way == "stream":
-        updates = platform.runs.stream(agent_id, "hi", ADA, on_disconnect=on_disconnect)
+        updates = platform.runs.stream(agent_id, "hi", ADA, RunOptions(on_disconnect=on_disconnect))
         calling: asyncio.Task[object] = asyncio.create_task(read(updates))
     else:
-        executing = platform.runs.execute(agent_id, "hi", ADA, on_disconnect=on_disconnect)
+        executing = platform.runs.execute(
+            agent_id, "hi", ADA, RunOptions(on_disconnect=on_disconnect)
+        )
         calling = asyncio.create_task(executing)
     await model.asked.wait()
     calling.cancel()
@@ -221,10 +224,10 @@ async def test_a_run_that_is_bound_to_its_caller_ends_with_it(way: str, on_disco
 async def test_an_executor_that_stops_ends_no_run_with_its_callers() -> None:
     platform, model = writing_platform()
     agent_id = await platform.agent()
-    executing = platform.runs.execute(agent_id, "hi", ADA, on_disconnect="cancel")
+    executing = platform.runs.execute(agent_id, "hi", ADA, RunOptions(on_disconnect="cancel"))
     calling = asyncio.create_task(executing)
     await model.asked.wait()
-    platform.runs.feed.close()
+    platform.runs.begin_drain()
     calling.cancel()
     with pytest.raises(asyncio.CancelledError):
         await calling
@@ -268,7 +271,7 @@ async def test_a_stream_goes_on_when_another_executor_has_taken_the_run_over() -
     for driving in list(dead.runs._drivers._driving):
         driving.cancel()
     heir = Platform(journal=dead.journal, store=dead.store, worker="heir")
-    assert await heir.runs.take_over(10) == 1
+    assert await heir.runs.take_over() == 1
     rest = await read(updates)
     done = rest[-1].change
     assert isinstance(done, RunView)
