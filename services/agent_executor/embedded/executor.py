@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import functools
 import threading
-from collections.abc import Coroutine, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Generator, Mapping
+from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
+import msgspec
 from pydantic import SecretStr
 
 from agent_executor.embedded.assembly import Assembly
@@ -22,9 +24,12 @@ from agent_executor.embedded.configuration import (
 )
 from agent_executor.embedded.peers import with_permissions
 from agent_executor.errors import InvalidArgumentError
+from agent_executor.executor.journal import RunFilter
 from agent_executor.executor.models.catalog import LLMModel
 from agent_executor.executor.money import nano_usd_of
 from agent_executor.executor.result import result_mapping
+from agent_executor.executor.run_options import RunOptions
+from agent_executor.executor.update_mapping import update_mapping
 from agent_executor.serving.security import SecurityContext
 from agent_executor.tool_runner.builtin.http_request import HTTPRequestTool
 from agent_executor.tool_runner.egress_settings import EgressSettings
@@ -37,6 +42,9 @@ T = TypeVar("T")
 DEFAULT_ORGANIZATION: Final = "default"
 DEFAULT_USER: Final = "local"
 EVERYTHING: Final = frozenset({"*"})
+
+_UNFINISHED: Final = ("pending", "running", "waiting", "paused")
+_RUNS_MAX: Final = 1_000
 
 _STARTING: Final = threading.Lock()
 
@@ -120,13 +128,72 @@ class AsyncAgentExecutor:
             LimitExceededError: Too many runs are under way.
         """
         running = self._execute(input, parent_run_id, max_cost_usd)
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(running, _event_loop()))
+        return await _awaited(running)
+
+    async def stream(
+        self,
+        input: str,  # noqa: A002 -- the word of the public API
+        *,
+        parent_run_id: str = "",
+        max_cost_usd: float = 0.0,
+        on_disconnect: str = "continue",
+    ) -> AsyncGenerator[dict[str, Any]]:
+        """Runs the agent and yields what happens, as it happens; see ``executor.update_mapping``.
+
+        Each update has a ``type``: ``run_started``, ``text_delta`` (``text`` that the model has just
+        written, ``is_thinking``), ``tool_call_started``, ``tool_call_completed``, ``usage``,
+        ``model_call_failed`` (what was told of its text is void), ``run_paused``, ``run_continued``,
+        and last ``done``, which holds what ``execute`` returns, or ``error``.
+
+        Args:
+            input: What is asked of the agent.
+            parent_run_id: As in ``execute``.
+            max_cost_usd: As in ``execute``.
+            on_disconnect: What becomes of the run if the iteration is ended early: ``"continue"``
+                (default) or ``"cancel"``. Close the generator for that (``contextlib.aclosing``).
+
+        Raises:
+            AgentExecutorError: As ``execute``, before the first update.
+        """
+        updates = _Updates(self._stream(input, parent_run_id, max_cost_usd, on_disconnect))
+        try:
+            while True:
+                update = await _awaited(updates.next())
+                if update is None:
+                    return
+                yield update
+        finally:
+            await _awaited(updates.close())
+
+    async def run_ids(self) -> list[str]:
+        """Returns its runs that have not ended, by id, newest first and 1,000 at most."""
+        return await _awaited(self._run_ids())
+
+    async def cancel(self, run_id: str, reason: str = "") -> dict[str, Any]:
+        """Ends a run with those that it has started, and says what that did.
+
+        Whoever waits for the run is answered with the ``state`` ``cancelled``. To cancel the task that
+        awaits ``execute`` does not end the run.
+
+        Args:
+            run_id: The run. One that has ended is left as it is.
+            reason: Why; kept in the run's log.
+
+        Returns:
+            ``run_id``, ``state``, ``was_stopped``, ``stopped_call_ids`` and, of these,
+            ``unknown_call_ids`` (nobody knows whether they took effect), ``finished_call_ids``,
+            ``never_begun_call_ids``, ``stopped_run_ids``, ``cost_nano_usd`` and
+            ``released_nano_usd``.
+
+        Raises:
+            RunNotFoundError: There is no such run.
+            UnavailableError: It has not ended in 30 seconds; it will.
+        """
+        return await _awaited(self._cancel(run_id, reason))
 
     async def close(self) -> None:
         """Waits for nothing and releases what the executor holds open."""
-        await asyncio.wrap_future(
-            asyncio.run_coroutine_threadsafe(self._assembly.close(), _event_loop())
-        )
+        await _awaited(self._assembly.close())
 
     async def __aenter__(self) -> Self:
         """Returns itself."""
@@ -144,22 +211,54 @@ class AsyncAgentExecutor:
     async def _execute(
         self, text: str, parent_run_id: str = "", max_cost_usd: float = 0.0
     ) -> dict[str, Any]:
-        if not isinstance(text, str) or not text:  # type: ignore[redundant-expr]  # as above
-            raise InvalidArgumentError("The input must be a text that is not empty.")
-        if not _is_unicode(text):
-            raise InvalidArgumentError(
-                "The input holds half of a surrogate pair, which is no text."
-            )
+        _require_text(text)
         security = with_permissions(self._security, frozenset({"run:execute"}))
         return result_mapping(
             await self._assembly.runs.execute(
                 self._agent.agent_id,
                 text,
                 security,
-                parent_run_id=parent_run_id,
-                max_cost_nano_usd=nano_usd_of(max_cost_usd, "max_cost_usd"),
+                RunOptions(
+                    parent_run_id=parent_run_id,
+                    max_cost_nano_usd=nano_usd_of(max_cost_usd, "max_cost_usd"),
+                ),
             )
         )
+
+    async def _stream(
+        self, text: str, parent_run_id: str, max_cost_usd: float, on_disconnect: str
+    ) -> AsyncGenerator[dict[str, Any]]:
+        _require_text(text)
+        if on_disconnect not in ("continue", "cancel"):
+            raise InvalidArgumentError('on_disconnect must be "continue" or "cancel".')
+        updates = self._assembly.runs.stream(
+            self._agent.agent_id,
+            text,
+            with_permissions(self._security, frozenset({"run:execute"})),
+            RunOptions(
+                parent_run_id=parent_run_id,
+                max_cost_nano_usd=nano_usd_of(max_cost_usd, "max_cost_usd"),
+                on_disconnect=on_disconnect,
+            ),
+        )
+        async with aclosing(updates):
+            async for update in updates:
+                yield update_mapping(update)
+
+    async def _run_ids(self) -> list[str]:
+        reader = with_permissions(self._security, frozenset({"run:read"}))
+        found: list[str] = []
+        for state in _UNFINISHED:
+            run_filter = RunFilter(agent_id=self._agent.agent_id, state=state)
+            runs = await self._assembly.runs.list_runs(reader, _RUNS_MAX, run_filter=run_filter)
+            found += [run.run_id for run in runs]
+        return sorted(found, reverse=True)[:_RUNS_MAX]
+
+    async def _cancel(self, run_id: str, reason: str) -> dict[str, Any]:
+        security = with_permissions(self._security, frozenset({"run:execute"}))
+        receipt = await self._assembly.runs.cancel(run_id, reason, security)
+        answer: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(receipt))
+        return answer
 
     async def _assemble(
         self,
@@ -210,6 +309,34 @@ class AgentExecutor:
         running = self._executor._execute(input, parent_run_id, max_cost_usd)  # noqa: SLF001 -- its own other half
         return _loop_runs(running)
 
+    def stream(
+        self,
+        input: str,  # noqa: A002 -- the word of the public API
+        *,
+        parent_run_id: str = "",
+        max_cost_usd: float = 0.0,
+        on_disconnect: str = "continue",
+    ) -> Generator[dict[str, Any]]:
+        """Runs the agent and yields what happens; see ``AsyncAgentExecutor.stream``."""
+        stream = self._executor._stream  # noqa: SLF001 -- its own other half
+        updates = _Updates(stream(input, parent_run_id, max_cost_usd, on_disconnect))
+        try:
+            while True:
+                update = _loop_runs(updates.next())
+                if update is None:
+                    return
+                yield update
+        finally:
+            _loop_runs(updates.close())
+
+    def run_ids(self) -> list[str]:
+        """Returns its runs that have not ended; see ``AsyncAgentExecutor.run_ids``."""
+        return _loop_runs(self._executor._run_ids())  # noqa: SLF001 -- its own other half
+
+    def cancel(self, run_id: str, reason: str = "") -> dict[str, Any]:
+        """Ends a run, from another thread; see ``AsyncAgentExecutor.cancel``."""
+        return _loop_runs(self._executor._cancel(run_id, reason))  # noqa: SLF001 -- its own other half
+
     def close(self) -> None:
         """Releases what the executor holds open."""
         _loop_runs(self._executor._assembly.close())  # noqa: SLF001 -- its own other half
@@ -226,6 +353,37 @@ class AgentExecutor:
     ) -> None:
         """Closes it."""
         self.close()
+
+
+def _require_text(text: str) -> None:
+    if not isinstance(text, str) or not text:  # type: ignore[redundant-expr]  # callers need not be type-checked
+        raise InvalidArgumentError("The input must be a text that is not empty.")
+    if not _is_unicode(text):
+        raise InvalidArgumentError("The input holds half of a surrogate pair, which is no text.")
+
+
+class _Updates:
+    """An iteration that is taken step by step from elsewhere than the loop that it runs on."""
+
+    def __init__(self, updates: AsyncGenerator[dict[str, Any]]) -> None:
+        self._updates = updates
+        # Whoever is interrupted leaves a step behind that is just being cancelled.
+        self._step = asyncio.Lock()
+
+    async def next(self) -> dict[str, Any] | None:
+        """Returns the next update; None after the last one."""
+        async with self._step:
+            return await anext(self._updates, None)
+
+    async def close(self) -> None:
+        """Ends the iteration."""
+        async with self._step:
+            await self._updates.aclose()
+
+
+async def _awaited(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Runs a coroutine on the loop of all runs, and awaits it from any other."""
+    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, _event_loop()))
 
 
 def _is_unicode(text: str) -> bool:

@@ -61,6 +61,7 @@ class AgentVersion(msgspec.Struct, frozen=True):
             not, where it leaves the choice.
         response_cache_ttl_seconds: How long an equal request is answered from what was answered
             before; 0: never.
+        run_timeout_seconds: How long a run may take; 0: as the executor is set.
         api_key_ciphertext: The agent's own provider key, encrypted; empty if it has none.
         created_at_ms: When the agent was created, in milliseconds since 1970-01-01 UTC.
         updated_at_ms: When this version was made.
@@ -90,6 +91,7 @@ class AgentVersion(msgspec.Struct, frozen=True):
     base_url: str = ""
     thinking_budget_tokens: int = 0
     response_cache_ttl_seconds: int = 0
+    run_timeout_seconds: int = 0
 
     def check(self) -> None:
         """Checks what no field tells by itself.

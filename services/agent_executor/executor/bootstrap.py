@@ -21,6 +21,7 @@ from agent_executor.api.tool_runner.v1 import (
     tool_call_service_pb2,
     tool_call_service_pb2_grpc,
 )
+from agent_executor.executor.admission import Admission
 from agent_executor.executor.agent_servicer import AgentServicer
 from agent_executor.executor.agents import Agents
 from agent_executor.executor.drivers import RunDrivers
@@ -55,6 +56,7 @@ from agent_executor.storage.group_commit import BatchStatistics
 from agent_executor.storage.migrations import MigrationError
 
 SERVICE_NAME: Final = "executor"
+LAST_WORDS_SECONDS: Final = 1.0
 
 SERVED: Final = (
     agent_service_pb2.DESCRIPTOR.services_by_name["AgentService"].full_name,
@@ -119,7 +121,11 @@ async def _runs(
             owner=owner,
             now_ms=now_ms,
             max_active_runs=settings.max_active_runs,
-            max_waiting_runs=settings.max_waiting_runs,
+            admission=Admission(
+                journal,
+                max_waiting_runs=settings.max_waiting_runs,
+                max_per_organization=settings.max_waiting_runs_per_organization,
+            ),
         ),
         now_ms=now_ms,
     )
@@ -131,9 +137,14 @@ async def _runs(
         now_ms=now_ms,
         lease_seconds=settings.lease_seconds,
         renewal_seconds=settings.lease_renewal_seconds,
+        key_ttl_seconds=settings.idempotency_key_ttl_seconds,
     )
     await keeper.start()
     runtime.resources.push_async_callback(keeper.stop)
+    # Streams say that they end before they are cut.
+    stream_seconds = max(0.0, settings.shutdown_grace_seconds - LAST_WORDS_SECONDS)
+    runtime.drain_callbacks.append(lambda: runs.feed.close(stream_seconds))
+    runtime.drain_callbacks.append(runs.begin_drain)
     # What is still under way after that is left to an heir.
     runtime.resources.push_async_callback(runs.drain, settings.shutdown_grace_seconds)
     return runs

@@ -13,6 +13,7 @@ from agent_executor.api.executor.v1 import (
     run_pb2,
     run_service_pb2,
 )
+from agent_executor.executor.cancel_receipt import CancelReceipt
 from agent_executor.executor.journal import RunRecord
 from agent_executor.executor.models.model import (
     ContentBlock,
@@ -28,6 +29,7 @@ from agent_executor.executor.money import usd_of
 from agent_executor.executor.result import is_success
 from agent_executor.executor.run import RunState, response_text, results_of
 from agent_executor.executor.run_event import (
+    CancelRequested,
     ModelCallCompleted,
     ModelCallFailed,
     ModelCallSettled,
@@ -44,7 +46,7 @@ from agent_executor.executor.run_event import (
     ToolCallStarted,
     payload_type,
 )
-from agent_executor.executor.runs import RunView
+from agent_executor.executor.run_view import RunView
 
 INT32_MAX: Final = 2**31 - 1
 EXACT_INTEGER_MAX: Final = 2**53
@@ -124,6 +126,7 @@ def run_to_proto(run: RunRecord, state: RunState | None = None) -> run_pb2.Run:
         user_id=run.user_id,
         last_sequence=run.last_sequence,
         parent_run_id=run.parent_run_id,
+        conversation_id=run.conversation_id,
     )
 
 
@@ -140,6 +143,11 @@ def output_to_proto(state: RunState) -> run_pb2.RunOutput:
     )
 
 
+def receipt_to_proto(receipt: CancelReceipt) -> run_service_pb2.CancelReceipt:
+    """Returns what a cancellation did."""
+    return run_service_pb2.CancelReceipt(**msgspec.structs.asdict(receipt))
+
+
 def event_to_proto(run_id: str, event: RunEvent) -> run_event_pb2.RunEvent:
     """Returns an event of a run's log."""
     name = payload_type(event.payload)
@@ -148,7 +156,7 @@ def event_to_proto(run_id: str, event: RunEvent) -> run_event_pb2.RunEvent:
         sequence=event.sequence,
         type=name,
         created_at=timestamp(event.created_at_ms),
-        **{name: _payload_to_proto(event.payload)},
+        **{name: payload_to_proto(event.payload)},
     )
 
 
@@ -158,7 +166,8 @@ def timestamp(milliseconds: int) -> timestamp_pb2.Timestamp:
     return timestamp_pb2.Timestamp(seconds=seconds, nanos=rest * 1_000_000)
 
 
-def _payload_to_proto(payload: Any) -> Any:
+def payload_to_proto(payload: Any) -> Any:
+    """Returns the message of an event's payload."""
     match payload:
         case (
             RunStarted()
@@ -166,6 +175,7 @@ def _payload_to_proto(payload: Any) -> Any:
             | RunResumed()
             | RunPaused()
             | RunContinued()
+            | CancelRequested()
             | ModelCallStarted()
             | ToolCallStarted()
         ):

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import msgspec
 
 from agent_executor.errors import LeaseLostError
-from agent_executor.executor.journal import Journal, RunRecord
+from agent_executor.executor.journal import IdempotencyKey, Journal, RunRecord
+from agent_executor.executor.models.model import DeltaListener
 from agent_executor.executor.run import FINAL_STATES, RunState, apply, response_text
-from agent_executor.executor.run_event import Payload, RunEvent
+from agent_executor.executor.run_event import CancelRequested, Payload, RunEvent
+from agent_executor.serving.cancellation import StopSignal
+
+
+class RunReaders(Protocol):
+    """Those who read runs as they go on."""
+
+    def committed(self, run_id: str, events: Sequence[RunEvent]) -> None:
+        """Tells the readers of a run of events that are durable now."""
+        ...
+
+    def on_delta(self, run_id: str, model_call_id: str) -> DeltaListener | None:
+        """Returns whom the model's text is told as it is written; None if nobody reads it."""
+        ...
 
 
 class RunLog:
@@ -21,6 +36,8 @@ class RunLog:
     Attributes:
         run: The run as the journal has it after the last commit.
         state: The fold of all events, those not yet durable included.
+        stop: Given when the run is to end; heard by whatever is under way in it.
+        cancel: Who asked for that, and why; None unless somebody has.
     """
 
     def __init__(
@@ -29,15 +46,28 @@ class RunLog:
         run: RunRecord,
         state: RunState,
         now_ms: Callable[[], int],
-        on_commit: Callable[[str], None],
+        readers: RunReaders,
     ) -> None:
         self._journal = journal
         self._now_ms = now_ms
-        self._on_commit = on_commit
+        self._readers = readers
         self._waiting: list[RunEvent] = []
         self._is_created = run.last_sequence > 0
         self.run = run
         self.state = state
+        self.stop = StopSignal()
+        self.cancel: CancelRequested | None = None
+
+    def request_cancel(self, cancel: CancelRequested) -> None:
+        """Tells the run's driver, in this process, that the run is to end; the first one counts."""
+        if self.cancel is None:
+            self.cancel = cancel
+            self.stop.set()
+
+    def note_cancel(self) -> None:
+        """Adds that the run is to end, before the first thing that is stopped for it."""
+        if self.cancel is not None and self.state.cancel is None:
+            self.add(self.cancel)
 
     def add(self, payload: Payload) -> None:
         """Adds an event to the log. It is not durable before ``commit`` has returned."""
@@ -45,30 +75,44 @@ class RunLog:
         self.state = apply(self.state, event)
         self._waiting.append(event)
 
-    async def commit(self) -> None:
+    async def commit(self, key: IdempotencyKey | None = None) -> str:
         """Makes all added events durable, in one transaction.
 
+        Args:
+            key: Of a new run, if it has one.
+
+        Returns:
+            The run's id; or of the run that was created before under the key. Then nothing is stored.
+
         Raises:
+            IdempotencyConflictError: The key was used for another request.
             LeaseLostError: Another executor drives the run now.
             UnavailableError: The storage failed.
             Exception: Whatever else the journal raised. The events still wait, as after any error.
         """
         if not self._waiting:
-            return
+            return self.run.run_id
         events, self._waiting = self._waiting, []
         run = summarized(self.run, self.state, events[-1].created_at_ms)
         try:
             if self._is_created:
                 await self._journal.append(run, events)
             else:
-                await self._journal.create(run, events)
+                run_id = await self._journal.create(run, events, key)
+                if run_id != run.run_id:
+                    return run_id
         except Exception:
             # Nothing was written, so the next commit has to write these too.
             self._waiting[:0] = events
             raise
         self._is_created = True
         self.run = run
-        self._on_commit(run.run_id)
+        self._readers.committed(run.run_id, events)
+        return run.run_id
+
+    def on_delta(self, model_call_id: str) -> DeltaListener | None:
+        """Returns whom a model call's text is told as it is written; None if nobody reads it."""
+        return self._readers.on_delta(self.run.run_id, model_call_id)
 
     async def check_ownership(self) -> None:
         """Checks that the run has not been taken over since the last commit.

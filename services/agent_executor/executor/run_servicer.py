@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
+from math import inf
+from typing import Final
 
 from agent_executor.api.executor.v1 import (
     run_event_pb2,
@@ -10,18 +13,32 @@ from agent_executor.api.executor.v1 import (
     run_service_pb2,
     run_service_pb2_grpc,
 )
+from agent_executor.executor.batch_convert import batch_to_proto
+from agent_executor.executor.batches import execute_batch
+from agent_executor.executor.cancellations import WAIT_SECONDS_MAX
 from agent_executor.executor.convert import (
     agent_test_to_proto,
     event_to_proto,
     execution_to_proto,
+    receipt_to_proto,
     run_to_proto,
 )
-from agent_executor.executor.money import nano_usd_of
 from agent_executor.executor.paging import decode_page_token, encode_page_token, page_size_of
+from agent_executor.executor.run_request import (
+    batch_options_of,
+    filter_of,
+    options_of,
+    options_of_test,
+)
 from agent_executor.executor.runs import Runs
+from agent_executor.executor.stream_metadata import last_event_id_of, silence_seconds_of
+from agent_executor.executor.update_convert import heartbeat_event, update_to_proto
 from agent_executor.serving.interceptors import Context
+from agent_executor.serving.pipeline import remaining_seconds
 from agent_executor.serving.security import current_security_context
-from agent_executor.serving.telemetry import current_traceparent
+
+# Of the time that a caller waits for a run's end, so that it hears what is known before it is over.
+ANSWER_SHARE: Final = 0.9
 
 
 class RunServicer(run_service_pb2_grpc.RunServiceServicer):
@@ -34,45 +51,68 @@ class RunServicer(run_service_pb2_grpc.RunServiceServicer):
         self, request: run_service_pb2.ExecuteAgentRequest, context: Context
     ) -> run_service_pb2.ExecuteAgentResponse:
         """Executes an agent and waits for the end."""
-        del context
-        view = await self._runs.execute(
-            request.agent_id,
-            request.input,
-            current_security_context.get(),
-            traceparent=current_traceparent(),
-            parent_run_id=request.parent_run_id,
-            max_cost_nano_usd=nano_usd_of(request.max_cost_usd, "max_cost_usd"),
-        )
+        security = current_security_context.get()
+        options = options_of(request, context, security)
+        view = await self._runs.execute(request.agent_id, request.input, security, options)
         return execution_to_proto(view)
 
     async def TestAgent(  # noqa: N802 -- the contract's name
         self, request: run_service_pb2.TestAgentRequest, context: Context
     ) -> run_service_pb2.TestAgentResponse:
         """Executes an agent with sample input, as a test."""
-        del context
-        view = await self._runs.execute(
-            request.agent_id,
-            request.input,
-            current_security_context.get(),
-            traceparent=current_traceparent(),
-            is_test=True,
-        )
+        security = current_security_context.get()
+        options = options_of_test(request, context, security)
+        view = await self._runs.execute(request.agent_id, request.input, security, options)
         return agent_test_to_proto(view)
 
     async def StartRun(  # noqa: N802 -- the contract's name
         self, request: run_service_pb2.StartRunRequest, context: Context
     ) -> run_pb2.Run:
         """Starts a run in the background."""
-        del context
-        view = await self._runs.start(
+        security = current_security_context.get()
+        options = options_of(request, context, security)
+        view = await self._runs.start(request.agent_id, request.input, security, options)
+        return run_to_proto(view.run, view.state)
+
+    async def StreamAgent(  # noqa: N802 -- the contract's name
+        self, request: run_service_pb2.StreamAgentRequest, context: Context
+    ) -> AsyncIterator[run_service_pb2.RunUpdate]:
+        """Executes an agent and tells what happens as it happens."""
+        security = current_security_context.get()
+        updates = self._runs.stream(
             request.agent_id,
             request.input,
-            current_security_context.get(),
-            traceparent=current_traceparent(),
-            parent_run_id=request.parent_run_id,
-            max_cost_nano_usd=nano_usd_of(request.max_cost_usd, "max_cost_usd"),
+            security,
+            options_of(request, context, security),
+            silence_seconds=silence_seconds_of(context),
         )
-        return run_to_proto(view.run, view.state)
+        async with aclosing(updates):
+            async for update in updates:
+                yield update_to_proto(update)
+
+    async def CancelRun(  # noqa: N802 -- the contract's name
+        self, request: run_service_pb2.CancelRunRequest, context: Context
+    ) -> run_service_pb2.CancelReceipt:
+        """Stops a run and says what that did."""
+        del context
+        receipt = await self._runs.cancel(
+            request.run_id,
+            request.reason,
+            current_security_context.get(),
+            timeout_seconds=min(WAIT_SECONDS_MAX, (remaining_seconds() or inf) * ANSWER_SHARE),
+        )
+        return receipt_to_proto(receipt)
+
+    async def ExecuteAgentBatch(  # noqa: N802 -- the contract's name
+        self, request: run_service_pb2.ExecuteAgentBatchRequest, context: Context
+    ) -> run_service_pb2.ExecuteAgentBatchResponse:
+        """Executes an agent on several inputs and waits for the ends of all."""
+        security = current_security_context.get()
+        options, keys = batch_options_of(request, context, security)
+        results = await execute_batch(
+            self._runs, request.agent_id, request.inputs, security, options, keys
+        )
+        return batch_to_proto(results)
 
     async def GetRun(  # noqa: N802 -- the contract's name
         self, request: run_service_pb2.GetRunRequest, context: Context
@@ -92,8 +132,7 @@ class RunServicer(run_service_pb2_grpc.RunServiceServicer):
             current_security_context.get(),
             size + 1,
             before_run_id=decode_page_token(request.page_token),
-            agent_id=request.agent_id,
-            state=request.state,
+            run_filter=filter_of(request),
         )
         page = runs[:size]
         return run_service_pb2.ListRunsResponse(
@@ -105,9 +144,17 @@ class RunServicer(run_service_pb2_grpc.RunServiceServicer):
         self, request: run_service_pb2.StreamRunEventsRequest, context: Context
     ) -> AsyncIterator[run_event_pb2.RunEvent]:
         """Sends a run's events until its last one."""
-        del context
-        events = self._runs.follow(
-            request.run_id, request.after_sequence, current_security_context.get()
+        last_sequence = max(request.after_sequence, last_event_id_of(context))
+        events = self._runs.watch(
+            request.run_id,
+            last_sequence,
+            current_security_context.get(),
+            silence_seconds=silence_seconds_of(context),
         )
-        async for event in events:
-            yield event_to_proto(request.run_id, event)
+        async with aclosing(events):
+            async for event in events:
+                if event is None:
+                    yield heartbeat_event(request.run_id, last_sequence)
+                else:
+                    last_sequence = event.sequence
+                    yield event_to_proto(request.run_id, event)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 from opentelemetry.trace import NoOpTracer
 from prometheus_client import CollectorRegistry
 
+from agent_executor.executor.admission import Admission
 from agent_executor.executor.agent_store_memory import MemoryAgentStore
 from agent_executor.executor.agents import Agents
 from agent_executor.executor.drivers import RunDrivers
 from agent_executor.executor.engine import Engine, EngineLimits
+from agent_executor.executor.journal import Journal
 from agent_executor.executor.journal_memory import MemoryJournal
 from agent_executor.executor.model_turn import ModelTurn
 from agent_executor.executor.models.mock import MockClaude
@@ -31,17 +36,19 @@ class Platform:
     def __init__(
         self,
         *,
-        journal: MemoryJournal | None = None,
+        journal: Journal | None = None,
         store: MemoryAgentStore | None = None,
         worker: str = "w",
         incarnation: int = 1,
         max_active_runs: int = 8,
         max_waiting_runs: int = 8,
+        max_waiting_per_organization: int = 1_000,
         limits: EngineLimits | None = None,
         model: ModelProvider | None = None,
     ) -> None:
         self.now_ms = 1_000_000
-        self.journal = journal or MemoryJournal()
+        # Tests look into the one in memory.
+        self.journal: Any = journal or MemoryJournal()
         self.store = store or MemoryAgentStore()
         self.tools = RecordingToolRunner()
         self.ledger = MemoryLedger()
@@ -62,19 +69,24 @@ class Platform:
             limits=limits,
         )
         self.owner = f"{worker}/{incarnation}"
+        self.drivers = RunDrivers(
+            journal=self.journal,
+            agents=self.agents,
+            engine=engine,
+            owner=self.owner,
+            now_ms=lambda: self.now_ms,
+            max_active_runs=max_active_runs,
+            admission=Admission(
+                self.journal,
+                max_waiting_runs=max_waiting_runs,
+                max_per_organization=max_waiting_per_organization,
+            ),
+        )
         self.runs = Runs(
             journal=self.journal,
             agents=self.agents,
             tools=self.tools,
-            drivers=RunDrivers(
-                journal=self.journal,
-                agents=self.agents,
-                engine=engine,
-                owner=self.owner,
-                now_ms=lambda: self.now_ms,
-                max_active_runs=max_active_runs,
-                max_waiting_runs=max_waiting_runs,
-            ),
+            drivers=self.drivers,
             now_ms=lambda: self.now_ms,
         )
 
@@ -88,3 +100,10 @@ class Platform:
 
 
 CALCULATOR = {"calculator": True}
+
+
+async def until_idle(runs: Runs) -> None:
+    """Returns once nothing is driven."""
+    async with asyncio.timeout(5.0):
+        while runs.active_count:  # noqa: ASYNC110 -- the end of tasks makes no event
+            await asyncio.sleep(0)
