@@ -74,6 +74,8 @@ class TestDeadlines:
         self, platform: RunningPlatform, client: Client
     ) -> None:
         agent_id = create_agent(client, run_timeout_seconds=60)
+        # The tools are known from then on.
+        assert call(client, f"{agent_id}/execute", {"input": SUM}).status == 200
         with platform.paused("tool-runner"):
             body = {"input": SUM, "timeout_seconds": 1}
             answer = call(client, f"{agent_id}/execute", body)
@@ -103,22 +105,26 @@ class TestLists:
         assert get_run(client, its_id)["conversation_id"] == "talk"
 
 
-class TestAFullQueue:
-    @pytest.fixture(scope="class")
-    def small(self) -> Iterator[RunningPlatform]:
-        """A platform that drives one run at a time and lets three wait, two of an organization."""
-        with running_platform(
-            EXECUTOR_MAX_ACTIVE_RUNS="1",
-            EXECUTOR_MAX_WAITING_RUNS="3",
-            EXECUTOR_MAX_WAITING_RUNS_PER_ORGANIZATION="2",
-        ) as platform:
-            yield platform
+@pytest.fixture
+def small() -> Iterator[RunningPlatform]:
+    """A platform that drives one run at a time and lets three wait, two of an organization."""
+    with running_platform(
+        EXECUTOR_MAX_ACTIVE_RUNS="1",
+        EXECUTOR_MAX_WAITING_RUNS="3",
+        EXECUTOR_MAX_WAITING_RUNS_PER_ORGANIZATION="2",
+    ) as platform:
+        yield platform
 
+
+class TestAFullQueue:
     def test_beyond_its_bounds_runs_are_refused_with_a_time_and_none_is_lost(
         self, small: RunningPlatform
     ) -> None:
         ada, bob = (small.client(small.token(name)) for name in ("ada's", "bob's"))
         adas, bobs = create_agent(ada), create_agent(bob)
+        for client, agent_id in ((ada, adas), (bob, bobs)):
+            # The tools are known from then on.
+            assert call(client, f"{agent_id}/execute", {"input": SUM}).status == 200
         with small.paused("tool-runner"):
             ids = [start_run(ada, adas) for _ in range(3)]
             refused = call(ada, f"{adas}/runs", {"input": SUM})

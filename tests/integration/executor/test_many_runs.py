@@ -57,7 +57,7 @@ async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
     upgrade(path, MIGRATIONS)
     journal = SqliteJournal(SqliteDatabase(path))
     platform = Platform(
-        journal=journal,
+        journal=journal,  # type: ignore[arg-type]  # any journal does
         max_active_runs=PLACES,
         max_waiting_runs=12_000,
         max_waiting_per_organization=12_000,
@@ -67,66 +67,78 @@ async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
     await journal.close()
 
 
-async def test_ten_thousand_at_once(platform: Platform, full: bool) -> None:
-    count = 10_000 if full else 1_200
-    agents = {
-        security.organization_id: (await platform.agents.create({"name": "A"}, "", security))
-        for security in (ADA, BOB)
-    }
-    order: list[str] = []
-    organization_of: dict[str, str] = {}
-    ended, all_ended = platform.drivers.ends.ended, asyncio.Event()
+class Ends:
+    """Notes the order in which runs end."""
 
-    def note(run_id: str) -> None:
-        order.append(run_id)
-        ended(run_id)
-        if len(order) == count:
-            all_ended.set()
+    def __init__(self, platform: Platform, count: int) -> None:
+        self.order: list[str] = []
+        self.all_ended = asyncio.Event()
+        self._count = count
+        self._ended = platform.drivers.ends.ended
+        platform.drivers.ends.ended = self._note  # type: ignore[method-assign]  # a test's own
 
-    platform.drivers.ends.ended = note  # type: ignore[method-assign]  # a test's own
-    for security in (ADA, BOB):  # warms up what is loaded once
-        await platform.runs.execute(agents[security.organization_id].agent_id, "hello", security)
-    order.clear()
-    claim, all_submitted = platform.journal.claim, asyncio.Event()
+    def _note(self, run_id: str) -> None:
+        self._ended(run_id)
+        self.order.append(run_id)
+        if len(self.order) == self._count:
+            self.all_ended.set()
+
+
+def hold_claims_back(platform: Platform) -> asyncio.Event:
+    """Lets no run be claimed until the event that it returns is set."""
+    claim, may_claim = platform.journal.claim, asyncio.Event()
 
     async def claim_then(*args: object, **options: object) -> object:
-        await all_submitted.wait()
-        return await claim(*args, **options)
+        await may_claim.wait()
+        return await claim(*args, **options)  # type: ignore[arg-type]  # passed on
 
-    platform.journal.claim = claim_then
-    gc.collect()
-    before, most = resident_bytes(), 0
+    platform.journal.claim = claim_then  # type: ignore[assignment, method-assign]  # a test's own
+    return may_claim
+
+
+async def test_ten_thousand_at_once(platform: Platform, full: bool) -> None:
+    count = 10_000 if full else 1_200
+    modest, organization_of = count // 20, dict[str, str]()
+    agents = {}
+    for security in (ADA, BOB):
+        agent = await platform.agents.create({"name": "A"}, "", security)
+        agents[security.organization_id] = agent.agent_id
+        # Warms up what is loaded once.
+        await platform.runs.execute(agent.agent_id, "hello", security)
+    ends, may_claim = Ends(platform, count), hold_claims_back(platform)
 
     async def start(security: SecurityContext) -> None:
-        agent = agents[security.organization_id]
-        view = await platform.runs.start(agent.agent_id, "hello", security)
+        view = await platform.runs.start(agents[security.organization_id], "hello", security)
         organization_of[view.run.run_id] = security.organization_id
 
-    modest = count // 20
+    gc.collect()
+    before, most = resident_bytes(), 0
     started, cpu = time.perf_counter(), time.process_time()
     wanted = [ADA] * (count - modest) + [BOB] * modest
     for first in range(0, count, CALLERS):
         await asyncio.gather(*map(start, wanted[first : first + CALLERS]))
-    submitted = time.perf_counter() - started
-    waiting = await platform.journal.count_waiting()
-    all_submitted.set()
+    submitted, waiting = time.perf_counter(), await platform.journal.count_waiting()
+    assert sum(waiting.values()) == count - PLACES
+    may_claim.set()
     async with asyncio.timeout(600):
-        while not all_ended.is_set():
+        while not ends.all_ended.is_set():
             most = max(most, resident_bytes() - before)
             await asyncio.sleep(0.05)
     print(  # noqa: T201 -- the measurement, shown with -s
-        f"\n{count} runs: submitted in {submitted:.1f} s, {waiting} waiting then, all ended after "
-        f"{time.perf_counter() - started:.1f} s, {(time.process_time() - cpu) / count * 1000:.1f} "
-        f"CPU-ms a run; {most / 2**20:.0f} MiB more at most"
+        f"\n{count} runs: submitted in {submitted - started:.1f} s, ended "
+        f"{time.perf_counter() - submitted:.1f} s later; "
+        f"{(time.process_time() - cpu) / count * 1000:.1f} CPU-ms a run; "
+        f"{most / 2**20:.0f} MiB more at most"
     )
-    assert sum(waiting.values()) == count - PLACES
-    assert len(set(order)) == count
-    states = [run.state for run in await platform.runs.list_runs(ADA, count)]
-    assert set(states) == {"completed"}
+    assert len(set(ends.order)) == count
+    assert {run.state for run in await platform.runs.list_runs(ADA, count)} == {"completed"}
     assert await platform.journal.count_waiting() == {}
     # Every second turn is the modest one's for as long as it has any: it came last, and ends early.
-    last = max(place for place, run_id in enumerate(order) if organization_of[run_id] == "modest")
-    assert last < 2 * modest + 3 * PLACES
+    places = [
+        place for place, run_id in enumerate(ends.order) if organization_of[run_id] == "modest"
+    ]
+    assert len(places) == modest
+    assert max(places) < 2 * modest + 3 * PLACES
     assert most < BYTES_MAX + count * OWN_BYTES_PER_RUN
 
 
