@@ -21,8 +21,9 @@ from agent_executor.executor.engine import Engine
 from agent_executor.executor.journal import Journal
 from agent_executor.executor.journal_memory import MemoryJournal
 from agent_executor.executor.journal_sqlite import SqliteJournal
+from agent_executor.executor.model_providers import model_providers
+from agent_executor.executor.model_settings import ModelSettings
 from agent_executor.executor.model_turn import ModelTurn
-from agent_executor.executor.models.mock import MockClaude
 from agent_executor.executor.run_telemetry import RunTelemetry
 from agent_executor.executor.runs import Runs
 from agent_executor.executor.schema import MIGRATIONS as EXECUTOR_MIGRATIONS
@@ -114,10 +115,12 @@ class Assembly:
         rate_cards = RateCards(stores.ledger, OrganizationPrices(stores.prices), metrics)
         ledger = InProcessLedger(Usage(stores.ledger, rate_cards, time.time, metrics))
         telemetry = RunTelemetry(NoOpTracer(), metrics)
+        models = ModelSettings.of_environment()
         engine = Engine(
             model_turn=ModelTurn(
-                providers={"mock": MockClaude()},
-                provider_name="mock",
+                providers=model_providers(stores.encryption, models.networks(), self._resources),
+                provider_name=models.model_provider,
+                cache=models.response_cache(),
                 tools=tool_runner,
                 ledger=ledger,
                 telemetry=telemetry,
@@ -127,7 +130,7 @@ class Assembly:
             telemetry=telemetry,
             now_ms=now_ms,
         )
-        self.agents = Agents(stores.agents, stores.encryption, now_ms)
+        self.agents = Agents(stores.agents, stores.encryption, now_ms, models.agent_models())
         self.runs = Runs(
             journal=stores.journal,
             agents=self.agents,

@@ -31,7 +31,7 @@ from agent_executor.executor.leases import LeaseKeeper
 from agent_executor.executor.ledger import Ledger
 from agent_executor.executor.ledger_grpc import GrpcLedger
 from agent_executor.executor.model_call import ModelLimits
-from agent_executor.executor.model_providers import model_provider
+from agent_executor.executor.model_providers import model_providers
 from agent_executor.executor.model_turn import ModelTurn
 from agent_executor.executor.run_servicer import RunServicer
 from agent_executor.executor.run_telemetry import RunTelemetry
@@ -78,13 +78,10 @@ async def bootstrap(runtime: ServiceRuntime[ExecutorSettings]) -> Sequence[str]:
     runtime.resources.push_async_callback(storage.close)
     tools = await _tool_runner(runtime)
     ledger = await _ledger(runtime)
-    agents = Agents(
-        storage.agents,
-        Encryption.from_file(settings.encryption_key_file),
-        now_ms,
-        warns_of_retirements=settings.model_provider != "mock",
-    )
-    runs = await _runs(runtime, storage.journal, agents, tools, ledger)
+    encryption = Encryption.from_file(settings.encryption_key_file)
+    agents = Agents(storage.agents, encryption, now_ms, settings.agent_models())
+    engine = _engine(runtime, tools, ledger, encryption)
+    runs = await _runs(runtime, storage.journal, agents, tools, engine)
     agent_service_pb2_grpc.add_AgentServiceServicer_to_server(
         AgentServicer(agents, tools), runtime.server
     )
@@ -107,7 +104,7 @@ async def _runs(
     journal: Journal,
     agents: Agents,
     tools: ToolRunner,
-    ledger: Ledger,
+    engine: Engine,
 ) -> Runs:
     settings = runtime.settings
     worker = settings.worker or f"{settings.host}:{settings.grpc_port}"
@@ -119,7 +116,7 @@ async def _runs(
         drivers=RunDrivers(
             journal=journal,
             agents=agents,
-            engine=_engine(runtime, tools, ledger),
+            engine=engine,
             owner=owner,
             now_ms=now_ms,
             max_active_runs=settings.max_active_runs,
@@ -149,12 +146,20 @@ async def _runs(
     return runs
 
 
-def _engine(runtime: ServiceRuntime[ExecutorSettings], tools: ToolRunner, ledger: Ledger) -> Engine:
+def _engine(
+    runtime: ServiceRuntime[ExecutorSettings],
+    tools: ToolRunner,
+    ledger: Ledger,
+    encryption: Encryption,
+) -> Engine:
     settings = runtime.settings
     telemetry = RunTelemetry(runtime.telemetry.tracer, runtime.metrics)
     model_turn = ModelTurn(
-        providers={settings.model_provider: model_provider(runtime)},
+        providers=model_providers(
+            encryption, settings.networks(), runtime.resources, eager=settings.model_provider
+        ),
         provider_name=settings.model_provider,
+        cache=settings.response_cache(),
         tools=tools,
         ledger=ledger,
         telemetry=telemetry,

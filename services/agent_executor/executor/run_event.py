@@ -26,7 +26,7 @@ class RunStarted(msgspec.Struct, frozen=True, tag="run_started"):
         is_background: Nobody waits for the run.
         conversation_id: The conversation that it continues; empty if it stands alone.
         timeout_seconds: How long it may take; 0: as the executor is set.
-        is_queued: It waits for its turn, which the next event says to have come.
+        is_queued: It waits for its turn, which the next event but ``ModelSelected`` says to have come.
     """
 
     agent_id: str
@@ -42,6 +42,13 @@ class RunStarted(msgspec.Struct, frozen=True, tag="run_started"):
     conversation_id: str = ""
     timeout_seconds: int = 0
     is_queued: bool = False
+
+
+class ModelSelected(msgspec.Struct, frozen=True, tag="model_selected"):
+    """The agent's model is ``auto``, and this one was chosen, for ``reason``; the run keeps it."""
+
+    model: str
+    reason: str
 
 
 class RunResumed(msgspec.Struct, frozen=True, tag="run_resumed"):
@@ -93,8 +100,13 @@ class ModelCallStarted(msgspec.Struct, frozen=True, tag="model_call_started"):
 class ModelCallCompleted(msgspec.Struct, frozen=True, tag="model_call_completed"):
     """The model answered.
 
-    ``reduced_max_tokens`` is the output that the budget covered, if that was less than the agent's
-    ``max_output_tokens``; else 0.
+    Attributes:
+        reduced_max_tokens: The output that the budget covered, if that was less than the agent's
+            ``max_output_tokens``; else 0.
+        stop_detail: Why the model refused, in the provider's words; empty if it did not say.
+        is_cached: The answer is that of an equal request of before: no model was asked, nothing was
+            held, and ``usage`` is zero.
+        is_estimated: The provider does not count what it bills, so that ``usage`` is an estimate.
     """
 
     model_call_id: str
@@ -102,6 +114,9 @@ class ModelCallCompleted(msgspec.Struct, frozen=True, tag="model_call_completed"
     stop_reason: str
     usage: ModelUsage
     reduced_max_tokens: int = 0
+    stop_detail: str = ""
+    is_cached: bool = False
+    is_estimated: bool = False
 
 
 class ModelCallFailed(msgspec.Struct, frozen=True, tag="model_call_failed"):
@@ -160,6 +175,7 @@ class RunFinished(msgspec.Struct, frozen=True, tag="run_finished"):
 
 Payload: TypeAlias = (
     RunStarted
+    | ModelSelected
     | RunResumed
     | RunPaused
     | RunContinued

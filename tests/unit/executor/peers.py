@@ -23,6 +23,7 @@ class RecordingToolRunner:
     Attributes:
         newest: The newest version of each custom tool, by name.
         retired: Versions that are gone.
+        effect: What every tool can do.
         asked_versions: The versions that each description was asked for.
     """
 
@@ -30,6 +31,7 @@ class RecordingToolRunner:
     run: Callable[[ToolRequest], ToolOutcome] = lambda request: answer()
     newest: dict[str, str] = field(default_factory=dict)
     retired: set[str] = field(default_factory=set)
+    effect: str = "read_only"
     asked_versions: list[dict[str, str]] = field(default_factory=list)
     requests: list[ToolRequest] = field(default_factory=list)
     gate: asyncio.Event | None = None
@@ -45,7 +47,7 @@ class RecordingToolRunner:
         self.asked_versions.append(dict(versions))
         meant = {name: versions.get(name) or self.newest.get(name, "") for name in tool_names}
         return tuple(
-            ToolSpecification(name, f"The {name}.", {"type": "object"}, version)
+            ToolSpecification(name, f"The {name}.", {"type": "object"}, version, self.effect)
             for name, version in meant.items()
             if name in self.tool_names and version not in self.retired
         )
