@@ -43,7 +43,7 @@ def platform(receiver: OtlpReceiver) -> Iterator[RunningPlatform]:
     """A platform that is traced, and whose tools may reach this machine."""
     with running_platform(
         **LOOPBACK_ADMITTED,
-        OTEL_EXPORTER_OTLP_ENDPOINT=receiver.endpoint,  # type: ignore[arg-type]  # no variable is called workers
+        OTEL_EXPORTER_OTLP_ENDPOINT=receiver.endpoint,
     ) as running:
         yield running
 
