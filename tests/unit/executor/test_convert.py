@@ -18,6 +18,7 @@ from agent_executor.executor.convert import EXACT_INTEGER_MAX, event_to_proto, j
 from agent_executor.executor.models.model import ModelUsage, TextBlock, ToolUseBlock
 from agent_executor.executor.purpose import CallPurpose
 from agent_executor.executor.run_event import (
+    CancelRequested,
     ModelCallCompleted,
     ModelCallFailed,
     ModelCallSettled,
@@ -75,6 +76,7 @@ PAYLOADS: list[Payload] = [
     ModelCallSettled("call", "call", 1_965_000),
     ToolCallStarted("id", "t", "calculator", '{"a":1}'),
     ToolCallCompleted("id", "calculator", True, '{"result":42}', "", "", 1_500),
+    CancelRequested("ada", "too slow", ("child",)),
     RunFinished("completed", "42"),
 ]
 
