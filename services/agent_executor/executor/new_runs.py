@@ -93,9 +93,9 @@ class NewRuns:
             is_queued: It waits for its turn; else this executor drives it.
         """
         agent, security, options = plan.agent, plan.security, plan.options
+        run_id = new_id()
         selected = self._agents.select_model(agent, text)
         model = selected.model if selected is not None else agent.model
-        run_id = new_id()
         max_cost_nano_usd = _tighter(options.max_cost_nano_usd, agent.max_cost_nano_usd)
         run = RunRecord(
             run_id=run_id,

@@ -108,7 +108,7 @@ class SharedAnswers:
         key: bytes,
         max_age_seconds: int,
         wait_seconds: float,
-        before_waiting: Callable[[], Awaitable[None]],
+        before_waiting: Callable[[], Awaitable[object]],
     ) -> Found:
         """Returns the answer to an equal request, or who is to ask.
 

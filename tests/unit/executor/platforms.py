@@ -42,13 +42,14 @@ class Platform:
         max_waiting_runs: int = 8,
         max_waiting_per_organization: int = 1_000,
         limits: EngineLimits | None = None,
+        ledger: MemoryLedger | None = None,
         model: ModelProvider | None = None,
     ) -> None:
         self.now_ms = 1_000_000
         self.journal = journal or MemoryJournal()
         self.store = store or MemoryAgentStore()
         self.tools = RecordingToolRunner()
-        self.ledger = MemoryLedger()
+        self.ledger = ledger or MemoryLedger()
         telemetry = RunTelemetry(NoOpTracer(), Metrics(CollectorRegistry()))
         self.agents = Agents(self.store, Encryption(bytes(KEY_BYTES)), lambda: self.now_ms)
         engine = Engine(
