@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from opentelemetry.trace import NoOpTracer
 from prometheus_client import CollectorRegistry
@@ -13,7 +12,6 @@ from agent_executor.executor.agent_store_memory import MemoryAgentStore
 from agent_executor.executor.agents import Agents
 from agent_executor.executor.drivers import RunDrivers
 from agent_executor.executor.engine import Engine, EngineLimits
-from agent_executor.executor.journal import Journal
 from agent_executor.executor.journal_memory import MemoryJournal
 from agent_executor.executor.model_turn import ModelTurn
 from agent_executor.executor.models.mock import MockClaude
@@ -36,7 +34,7 @@ class Platform:
     def __init__(
         self,
         *,
-        journal: Journal | None = None,
+        journal: MemoryJournal | None = None,
         store: MemoryAgentStore | None = None,
         worker: str = "w",
         incarnation: int = 1,
@@ -48,8 +46,7 @@ class Platform:
         model: ModelProvider | None = None,
     ) -> None:
         self.now_ms = 1_000_000
-        # Tests look into the one in memory.
-        self.journal: Any = journal or MemoryJournal()
+        self.journal = journal or MemoryJournal()
         self.store = store or MemoryAgentStore()
         self.tools = RecordingToolRunner()
         self.ledger = ledger or MemoryLedger()
