@@ -16,6 +16,10 @@ from agent_executor.executor.agent_store import AgentStore
 from agent_executor.executor.agent_store_memory import MemoryAgentStore
 from agent_executor.executor.agent_store_sqlite import SqliteAgentStore
 from agent_executor.executor.agents import Agents
+from agent_executor.executor.approvals.approvals import Approvals
+from agent_executor.executor.approvals.store import ApprovalStore
+from agent_executor.executor.approvals.store_memory import MemoryApprovalStore
+from agent_executor.executor.approvals.store_sql import SqlApprovalStore
 from agent_executor.executor.drivers import RunDrivers
 from agent_executor.executor.engine import Engine
 from agent_executor.executor.journal import Journal
@@ -64,7 +68,9 @@ class Stores:
 
     def __init__(self, data_dir: Path | None, resources: AsyncExitStack) -> None:
         if data_dir is None:
-            self.journal: Journal = MemoryJournal()
+            journal = MemoryJournal()
+            self.journal: Journal = journal
+            self.approvals: ApprovalStore = MemoryApprovalStore(journal)
             self.agents: AgentStore = MemoryAgentStore()
             self.calls: CallRecords = MemoryCallStore()
             self.ledger: AccountingStore = MemoryAccountingStore(MemoryLedger())
@@ -78,6 +84,7 @@ class Stores:
             resources.push_async_callback(database.close)
         self.journal = SqliteJournal(executor)
         self.agents = SqliteAgentStore(executor)
+        self.approvals = SqlApprovalStore(SqliteStatementRunner(executor))
         self.calls = SqliteCallStore(tools)
         self.ledger = SqliteAccountingStore(ledger)
         self.prices = SqlOrganizationCardStore(SqliteStatementRunner(ledger))
@@ -90,6 +97,7 @@ class Assembly:
     Attributes:
         agents: The agents.
         runs: Their runs.
+        approvals: The tool calls of these that wait for a person.
     """
 
     def __init__(
@@ -124,6 +132,7 @@ class Assembly:
             ),
             tools=tool_runner,
             ledger=ledger,
+            approvals=stores.approvals,
             telemetry=telemetry,
             now_ms=now_ms,
         )
@@ -135,10 +144,18 @@ class Assembly:
             drivers=RunDrivers(
                 journal=stores.journal,
                 agents=self.agents,
+                approvals=stores.approvals,
                 engine=engine,
                 owner=f"library/{uuid.uuid4()}",
                 now_ms=now_ms,
             ),
+            now_ms=now_ms,
+        )
+        self.approvals = Approvals(
+            store=stores.approvals,
+            journal=stores.journal,
+            tools=tool_runner,
+            wake=self.runs.wake,
             now_ms=now_ms,
         )
 

@@ -56,6 +56,7 @@ class InProcessToolRunner:
                 tool.description,
                 msgspec.json.decode(tool.input_schema_json),
                 version=tool.version,
+                effect=tool.effect,
             )
             for tool in tools
             if tool.enabled

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 
 from agent_executor.errors import InvalidArgumentError
+from agent_executor.executor.approvals.policy import NO_POLICY, ApprovalPolicy
 from agent_executor.executor.models.model import OPERATOR_ACCESS, ModelAccess
 
 OnBudgetExceeded: TypeAlias = Literal["end", "pause"]
@@ -77,17 +78,21 @@ class AgentVersion(msgspec.Struct, frozen=True):
     on_budget_exceeded: OnBudgetExceeded = "end"
     max_cost_nano_usd: int = 0
     min_output_tokens: int = 0
+    approval_policy: ApprovalPolicy = NO_POLICY
 
     def check(self) -> None:
         """Checks what no field tells by itself.
 
         Raises:
-            InvalidArgumentError: ``min_output_tokens`` is negative or above ``max_output_tokens``.
+            InvalidArgumentError: ``min_output_tokens`` is negative or above ``max_output_tokens``, or
+                the approval policy is not valid.
+            LimitExceededError: A schema of the approval policy would cost too much to check against.
         """
         if not 0 <= self.min_output_tokens <= self.max_output_tokens:
             message = "min_output_tokens must be between 0 and max_output_tokens."
             violations = (("min_output_tokens", message),)
             raise InvalidArgumentError(message, field_violations=violations)
+        self.approval_policy.check()
 
     def enabled_tools(self) -> tuple[str, ...]:
         """Returns the names of the tools that the agent may use, sorted."""

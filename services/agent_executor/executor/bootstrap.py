@@ -23,9 +23,10 @@ from agent_executor.api.tool_runner.v1 import (
 )
 from agent_executor.executor.agent_servicer import AgentServicer
 from agent_executor.executor.agents import Agents
+from agent_executor.executor.approvals.approvals import Approvals
+from agent_executor.executor.approvals.store import ApprovalStore
 from agent_executor.executor.drivers import RunDrivers
 from agent_executor.executor.engine import Engine, EngineLimits
-from agent_executor.executor.journal import Journal
 from agent_executor.executor.leases import LeaseKeeper
 from agent_executor.executor.ledger import Ledger
 from agent_executor.executor.ledger_grpc import GrpcLedger
@@ -36,7 +37,7 @@ from agent_executor.executor.run_servicer import RunServicer
 from agent_executor.executor.run_telemetry import RunTelemetry
 from agent_executor.executor.runs import Runs
 from agent_executor.executor.settings import ExecutorSettings
-from agent_executor.executor.storage import open_storage
+from agent_executor.executor.storage import ExecutorStorage, open_storage
 from agent_executor.executor.tools import ToolRunner
 from agent_executor.executor.tools_grpc import GrpcToolRunner
 from agent_executor.serving.metrics import (
@@ -83,11 +84,20 @@ async def bootstrap(runtime: ServiceRuntime[ExecutorSettings]) -> Sequence[str]:
         now_ms,
         warns_of_retirements=settings.model_provider != "mock",
     )
-    runs = await _runs(runtime, storage.journal, agents, tools, ledger)
+    runs = await _runs(runtime, storage, agents, tools, ledger)
+    approvals = Approvals(
+        store=storage.approvals,
+        journal=storage.journal,
+        tools=tools,
+        wake=runs.wake,
+        now_ms=now_ms,
+    )
     agent_service_pb2_grpc.add_AgentServiceServicer_to_server(
         AgentServicer(agents, tools), runtime.server
     )
-    run_service_pb2_grpc.add_RunServiceServicer_to_server(RunServicer(runs), runtime.server)
+    run_service_pb2_grpc.add_RunServiceServicer_to_server(
+        RunServicer(runs, approvals), runtime.server
+    )
     return SERVED
 
 
@@ -103,12 +113,12 @@ def now_ms() -> int:
 
 async def _runs(
     runtime: ServiceRuntime[ExecutorSettings],
-    journal: Journal,
+    storage: ExecutorStorage,
     agents: Agents,
     tools: ToolRunner,
     ledger: Ledger,
 ) -> Runs:
-    settings = runtime.settings
+    settings, journal = runtime.settings, storage.journal
     worker = settings.worker or f"{settings.host}:{settings.grpc_port}"
     owner = f"{worker}/{uuid.uuid4()}"
     runs = Runs(
@@ -118,7 +128,8 @@ async def _runs(
         drivers=RunDrivers(
             journal=journal,
             agents=agents,
-            engine=_engine(runtime, tools, ledger),
+            approvals=storage.approvals,
+            engine=_engine(runtime, tools, ledger, storage.approvals),
             owner=owner,
             now_ms=now_ms,
             max_active_runs=settings.max_active_runs,
@@ -142,7 +153,12 @@ async def _runs(
     return runs
 
 
-def _engine(runtime: ServiceRuntime[ExecutorSettings], tools: ToolRunner, ledger: Ledger) -> Engine:
+def _engine(
+    runtime: ServiceRuntime[ExecutorSettings],
+    tools: ToolRunner,
+    ledger: Ledger,
+    approvals: ApprovalStore,
+) -> Engine:
     settings = runtime.settings
     telemetry = RunTelemetry(runtime.telemetry.tracer, runtime.metrics)
     model_turn = ModelTurn(
@@ -162,6 +178,7 @@ def _engine(runtime: ServiceRuntime[ExecutorSettings], tools: ToolRunner, ledger
         model_turn=model_turn,
         tools=tools,
         ledger=ledger,
+        approvals=approvals,
         telemetry=telemetry,
         now_ms=now_ms,
         limits=EngineLimits(

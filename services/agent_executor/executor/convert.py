@@ -16,6 +16,11 @@ from agent_executor.api.executor.v1 import (
     run_service_pb2,
 )
 from agent_executor.executor.agent import AgentVersion, CustomTool
+from agent_executor.executor.approvals.convert import (
+    policy_from_proto,
+    policy_to_proto,
+    requested_to_proto,
+)
 from agent_executor.executor.journal import RunRecord
 from agent_executor.executor.models.model import (
     ContentBlock,
@@ -31,6 +36,8 @@ from agent_executor.executor.money import nano_usd_of, usd_of
 from agent_executor.executor.result import is_success
 from agent_executor.executor.run import RunState, response_text, results_of
 from agent_executor.executor.run_event import (
+    ApprovalRequested,
+    ApprovalResolved,
     ModelCallCompleted,
     ModelCallFailed,
     ModelCallSettled,
@@ -71,7 +78,9 @@ _DEFAULTS: Final = {
     for field in msgspec.structs.fields(AgentVersion)
     if field.name in _PLAIN_FIELDS and not field.required
 }
-UPDATABLE_FIELDS: Final = frozenset({*_PLAIN_FIELDS, *_MAP_FIELDS, "max_cost_usd", "api_key"})
+UPDATABLE_FIELDS: Final = frozenset(
+    {*_PLAIN_FIELDS, *_MAP_FIELDS, "max_cost_usd", "api_key", "approval_policy"}
+)
 
 
 def created_fields(request: agent_service_pb2.CreateAgentRequest) -> dict[str, Any]:
@@ -84,6 +93,8 @@ def created_fields(request: agent_service_pb2.CreateAgentRequest) -> dict[str, A
         fields["agent_type"] = request.agent_type
     if request.max_cost_usd:
         fields["max_cost_nano_usd"] = nano_usd_of(request.max_cost_usd, "max_cost_usd")
+    if request.HasField("approval_policy"):
+        fields["approval_policy"] = policy_from_proto(request.approval_policy)
     return fields | _maps_of(request, _MAP_FIELDS)
 
 
@@ -94,7 +105,7 @@ def updated_fields(
     if request.HasField("update_mask"):
         named = set(request.update_mask.paths)
     else:
-        optional = (*_PLAIN_FIELDS, "max_cost_usd", "api_key")
+        optional = (*_PLAIN_FIELDS, "max_cost_usd", "api_key", "approval_policy")
         named = {name for name in optional if request.HasField(name)}
         named |= {name for name in _MAP_FIELDS if getattr(request, name)}
     fields: dict[str, Any] = {
@@ -104,6 +115,8 @@ def updated_fields(
     }
     if "max_cost_usd" in named:
         fields["max_cost_nano_usd"] = nano_usd_of(request.max_cost_usd, "max_cost_usd")
+    if "approval_policy" in named:
+        fields["approval_policy"] = policy_from_proto(request.approval_policy)
     fields |= _maps_of(request, [name for name in _MAP_FIELDS if name in named])
     return fields, request.api_key if "api_key" in named else None
 
@@ -132,6 +145,7 @@ def agent_to_proto(agent: AgentVersion) -> agent_pb2.Agent:
         version=agent.version,
         created_at=timestamp(agent.created_at_ms),
         updated_at=timestamp(agent.updated_at_ms),
+        approval_policy=policy_to_proto(agent.approval_policy),
     )
 
 
@@ -252,6 +266,7 @@ def _payload_to_proto(payload: Any) -> Any:
             | RunContinued()
             | ModelCallStarted()
             | ToolCallStarted()
+            | ApprovalResolved()
         ):
             return _same_fields(payload)
         case ModelCallCompleted(usage=usage):
@@ -281,6 +296,8 @@ def _payload_to_proto(payload: Any) -> Any:
                 cost_nano_usd=payload.cost_nano_usd,
                 estimated=payload.estimated,
             )
+        case ApprovalRequested():
+            return requested_to_proto(payload)
         case ToolCallCompleted():
             return run_event_pb2.ToolCallCompleted(tool_result=_tool_result_to_proto(payload))
         case RunFinished():

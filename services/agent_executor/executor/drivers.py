@@ -16,6 +16,7 @@ from agent_executor.errors import (
 )
 from agent_executor.executor.agent import AgentVersion
 from agent_executor.executor.agents import Agents
+from agent_executor.executor.approvals.store import ApprovalStore
 from agent_executor.executor.driven_run import security_of
 from agent_executor.executor.engine import Engine
 from agent_executor.executor.feed import RunFeed
@@ -47,6 +48,7 @@ class RunDrivers:
         *,
         journal: Journal,
         agents: Agents,
+        approvals: ApprovalStore,
         engine: Engine,
         owner: str,
         now_ms: Callable[[], int],
@@ -57,6 +59,7 @@ class RunDrivers:
         self.owner = owner
         self._journal = journal
         self._agents = agents
+        self._approvals = approvals
         self._engine = engine
         self._now_ms = now_ms
         self._places = asyncio.Semaphore(max_active_runs)
@@ -96,13 +99,28 @@ class RunDrivers:
     async def drive(self, log: RunLog, agent: AgentVersion) -> None:
         """Drives a run to its end; whatever goes wrong is logged and ends this run only.
 
-        A run that is paused when this executor drains is left to an heir.
+        A run that is paused when this executor drains is left to an heir; one that is parked, to
+        whoever learns that it can go on.
         """
         while True:
             async with self._places:
                 delay_seconds = await self._drive_on(log, agent)
             if delay_seconds is None or await self._is_drained_within(delay_seconds):
-                return
+                break
+        if log.is_parked:
+            await self._look_again(log.run.run_id)
+
+    async def wake(self, run_id: str) -> None:
+        """Goes on with a run that nobody drives. Without room for it, it is left to be found later.
+
+        Raises:
+            UnavailableError: The storage failed.
+        """
+        if self._draining.is_set() or len(self._driving) >= self._max_runs:
+            return
+        run = await self._journal.claim_run(self.owner, run_id, self._now_ms())
+        if run is not None:
+            self.in_background(self._resume(run))
 
     async def take_over(self, limit: int) -> int:
         """Claims runs of owners that are gone, goes on with them, and returns how many.
@@ -115,6 +133,9 @@ class RunDrivers:
         claimed = await self._journal.claim(self.owner, self._now_ms(), free)
         for run in claimed:
             self.in_background(self._resume(run))
+        # Whoever decided about a call of theirs did not live to go on with them.
+        for run_id in await self._approvals.runs_to_wake(free - len(claimed)):
+            await self.wake(run_id)
         return len(claimed)
 
     async def drain(self, grace_seconds: float) -> None:
@@ -135,6 +156,17 @@ class RunDrivers:
             async with asyncio.timeout(seconds):
                 await self._draining.wait()
         return self._draining.is_set()
+
+    async def _look_again(self, run_id: str) -> None:
+        """Goes on with a run that was parked while somebody decided about it.
+
+        Who decided before could not claim it, since it was driven; who decides from now on can.
+        """
+        try:
+            if await self._approvals.decided(run_id):
+                await self.wake(run_id)
+        except AgentExecutorError as error:
+            _LOGGER.warning("Run %s is looked at later: %s", run_id, error.message)
 
     async def _drive_on(self, log: RunLog, agent: AgentVersion) -> float | None:
         """Drives a run and returns after how many seconds it is to be driven again, if it is."""
@@ -190,7 +222,7 @@ class RunDrivers:
             await self._fail(log, "What was recorded of the run cannot be read.", "INTERNAL")
             return
         log.add(RunResumed(attempt=run.attempt))
-        # A run that waits for money may do so for many lives of its executors.
+        # A run that waits for money or people may do so for many lives of its executors.
         if run.attempt - log.state.takeovers_in_pause > MAX_ATTEMPTS:
             message = f"The run was taken over {MAX_ATTEMPTS} times without reaching its end."
             await self._fail(log, message, "INTERNAL")

@@ -10,11 +10,14 @@ from typing import Final, assert_never
 
 from agent_executor.errors import AgentExecutorError, DeadlineExceededError
 from agent_executor.executor.agent import AgentVersion
+from agent_executor.executor.approvals.store import ApprovalStore
+from agent_executor.executor.approvals.waiting import WaitingCalls
 from agent_executor.executor.driven_run import DrivenRun, security_of
 from agent_executor.executor.ledger import Ledger
 from agent_executor.executor.model_call import ModelCall
 from agent_executor.executor.model_turn import ModelTurn
 from agent_executor.executor.next_action import (
+    AwaitApprovals,
     AwaitMoney,
     CallModel,
     Finish,
@@ -56,7 +59,8 @@ class EngineLimits:
     """What a run may take.
 
     Attributes:
-        run_timeout_seconds: From its start to its end, without the time that it is paused.
+        run_timeout_seconds: From its start to its end, without the time that it is paused or waits
+            for people.
         tool_timeout_seconds: For one tool call.
         max_parallel_tool_calls: Of one run at a time.
         pause_retry_seconds: How often a paused run looks for money.
@@ -79,11 +83,13 @@ class Engine:
         model_turn: ModelTurn,
         tools: ToolRunner,
         ledger: Ledger,
+        approvals: ApprovalStore,
         telemetry: RunTelemetry,
         now_ms: Callable[[], int],
         limits: EngineLimits | None = None,
     ) -> None:
         self._model_turn = model_turn
+        self._waiting_calls = WaitingCalls(approvals)
         self._tools = tools
         self._ledger = ledger
         self._telemetry = telemetry
@@ -91,13 +97,13 @@ class Engine:
         self._limits = limits or EngineLimits()
 
     async def drive(self, log: RunLog, agent: AgentVersion) -> float | None:
-        """Drives a run from where its log stands until it ends or has to wait for money.
+        """Drives a run from where its log stands until it ends or has to wait for money or people.
 
         Cancelled, it stops whatever is in flight and adds nothing: the run can be taken over.
 
         Returns:
-            None once the run's last event is durable; else after how many seconds to drive it again,
-            since it is paused.
+            None once the run's last event is durable, or the run is parked; else after how many
+            seconds to drive it again, since it is paused.
 
         Raises:
             LeaseLostError: Another executor drives the run now.
@@ -168,6 +174,9 @@ class Engine:
             driven.settlements.begin()
         outcome = start if isinstance(start, RunFinished) else await self._steps(driven)
         await driven.settlements.settle_all()
+        if outcome is None and log.state.approvals:
+            await self._waiting_calls.park(driven)
+            return None
         if outcome is None:
             await log.commit()
             return self._retry_delay_seconds(log.state.pause.resets_at_ms if log.state.pause else 0)
@@ -180,7 +189,7 @@ class Engine:
         return None
 
     async def _steps(self, driven: DrivenRun) -> RunFinished | None:
-        """Takes steps until the run is to end, and returns how; None if it is paused.
+        """Takes steps until the run is to end, and returns how; None if it is paused or waits.
 
         The run's deadline bounds every wait, rather than cutting a step anywhere: so a step's
         events are always written or not, and never in doubt.
@@ -202,7 +211,11 @@ class Engine:
                     await self._model_turn.take(driven, action, remaining_seconds)
                     driven.settlements.begin()
                 case RunTools():
+                    await self._waiting_calls.announce(driven)
                     await self._run_tools(driven, action)
+                case AwaitApprovals():
+                    if not await self._waiting_calls.take_up(driven):
+                        return None
                 case Stop():
                     raise AssertionError("a run that has ended is not driven")
                 case _:
@@ -223,8 +236,9 @@ class Engine:
         return RunMoney(self._ledger, log, security, min(ttl_seconds, AMOUNT_TTL_SECONDS_MAX))
 
     def _remaining_seconds(self, log: RunLog) -> float:
-        """Returns what is left of a run's time; the time that it was paused does not count."""
-        used_ms = self._now_ms() - log.run.created_at_ms - log.state.paused_ms
+        """Returns what is left of a run's time, without that in which it was paused or waited."""
+        idle_ms = log.state.paused_ms + log.state.waited_ms
+        used_ms = self._now_ms() - log.run.created_at_ms - idle_ms
         return self._limits.run_timeout_seconds - used_ms / 1000
 
     def _retry_delay_seconds(self, resets_at: int) -> float:

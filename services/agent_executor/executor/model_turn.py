@@ -14,6 +14,7 @@ from agent_executor.errors import (
     ModelError,
     UnavailableError,
 )
+from agent_executor.executor.approvals.policy import asked_or_started
 from agent_executor.executor.driven_run import DrivenRun
 from agent_executor.executor.late_answers import LateAnswers
 from agent_executor.executor.ledger import Ledger
@@ -187,7 +188,8 @@ class ModelTurn:
         prepared = self._prompts.prepare(
             agent, described, state.messages, is_background=state.is_background
         )
-        return ModelCall(driven, action, prepared, run_ends_at, prepared.request.max_tokens)
+        max_tokens = prepared.request.max_tokens
+        return ModelCall(driven, action, prepared, run_ends_at, max_tokens, described)
 
     async def _describe(
         self,
@@ -219,8 +221,10 @@ class ModelTurn:
         log.add(answer)
         # An answer that was cut may hold a tool call without its last arguments.
         if response.stop_reason == "tool_use":
-            for tool_call in tool_calls_of(log.run.run_id, call.action.turn, answer):
-                log.add(tool_call)
+            calls = tool_calls_of(log.run.run_id, call.action.turn, answer)
+            policy = call.driven.agent.approval_policy
+            for event in asked_or_started(calls, policy, call.tools, log.now_ms()):
+                log.add(event)
 
     async def _failed(self, call: ModelCall, error: AgentExecutorError) -> None:
         """Logs a failed model call, and waits if it is to be tried again.

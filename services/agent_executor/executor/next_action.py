@@ -8,6 +8,7 @@ import msgspec
 
 from agent_executor.executor.run import RunState, response_text
 from agent_executor.executor.run_event import (
+    ApprovalRequested,
     ModelCallStarted,
     RunFinished,
     RunPaused,
@@ -48,6 +49,12 @@ class RunTools(msgspec.Struct, frozen=True):
     tool_calls: tuple[ToolCallStarted, ...]
 
 
+class AwaitApprovals(msgspec.Struct, frozen=True):
+    """Take up what people have decided about these tool calls, or wait until they have."""
+
+    approvals: tuple[ApprovalRequested, ...]
+
+
 class Finish(msgspec.Struct, frozen=True):
     """Settle what is unsettled and end the run."""
 
@@ -58,7 +65,9 @@ class Stop(msgspec.Struct, frozen=True):
     """The run has ended; nothing is to be done."""
 
 
-Action: TypeAlias = CallModel | AwaitMoney | ResolveLostCall | RunTools | Finish | Stop
+Action: TypeAlias = (
+    CallModel | AwaitMoney | ResolveLostCall | RunTools | AwaitApprovals | Finish | Stop
+)
 
 
 def next_action(state: RunState, max_model_turns: int) -> Action:
@@ -76,6 +85,8 @@ def next_action(state: RunState, max_model_turns: int) -> Action:
         return Finish(failed_run(state.failure.error, state.failure.code))
     if state.pending_tool_calls:
         return RunTools(state.pending_tool_calls)
+    if state.approvals:
+        return AwaitApprovals(state.approvals)
     if state.turn and state.messages[-1].role == "assistant":
         return Finish(_answered(state))
     if state.turn >= max_model_turns:

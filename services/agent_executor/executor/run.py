@@ -20,6 +20,8 @@ from agent_executor.executor.models.model import (
 )
 from agent_executor.executor.purpose import CallPurpose
 from agent_executor.executor.run_event import (
+    ApprovalRequested,
+    ApprovalResolved,
     ModelCallCompleted,
     ModelCallFailed,
     ModelCallSettled,
@@ -33,6 +35,12 @@ from agent_executor.executor.run_event import (
     RunStarted,
     ToolCallCompleted,
     ToolCallStarted,
+)
+from agent_executor.executor.run_waiting import (
+    EDITED_NOTE,
+    call_begun_or_asked_about,
+    edited_result_json,
+    waiting_or_running,
 )
 
 FINAL_STATES: Final = frozenset({"completed", "failed", "cancelled", "budget_exceeded"})
@@ -69,7 +77,8 @@ class RunState(msgspec.Struct, frozen=True):
     """A run after some of its events.
 
     Attributes:
-        state: ``pending`` before the first event, ``running``, ``paused``, or how it ended.
+        state: ``pending`` before the first event, ``running``, ``paused``, ``waiting`` while nothing
+            but decisions of people is waited for, or how it ended.
         model, input, is_test, tool_versions, max_cost_nano_usd, parent_amount_id, is_background: As
             the run was started.
         messages: The conversation in the Messages API's shape.
@@ -82,7 +91,10 @@ class RunState(msgspec.Struct, frozen=True):
         pause: Why the run waits for money; None unless it does.
         paused_at_ms: When the present pause began.
         paused_ms: How long the pauses before it were, in all.
-        takeovers_in_pause: How often the run was taken over while it was paused.
+        takeovers_in_pause: How often the run was taken over while it was paused or waiting.
+        approvals: Tool calls that wait for a person's decision, in the order asked for.
+        waiting_since_ms: When the run began to wait for nothing else, if it does.
+        waited_ms: How long it did so before, in all.
         last_stop_reason: Why the last answer ended; empty before it.
         reduced_max_tokens: The output that the budget covered for the last answer, if that was less
             than the agent's limit; else 0.
@@ -116,6 +128,9 @@ class RunState(msgspec.Struct, frozen=True):
     paused_at_ms: int = 0
     paused_ms: int = 0
     takeovers_in_pause: int = 0
+    approvals: tuple[ApprovalRequested, ...] = ()
+    waiting_since_ms: int = 0
+    waited_ms: int = 0
     pending_tool_calls: tuple[ToolCallStarted, ...] = ()
     turn_results: tuple[ToolCallCompleted, ...] = ()
     turn_calls: tuple[ToolCallStarted, ...] = ()
@@ -210,14 +225,10 @@ def _changed(state: RunState, payload: Payload, created_at_ms: int) -> RunState:
             return _model_failed(state, payload)
         case ModelCallSettled():
             return _settled(state, payload)
-        case ToolCallStarted():
-            return msgspec.structs.replace(
-                state,
-                pending_tool_calls=(*state.pending_tool_calls, payload),
-                turn_calls=(*state.turn_calls, payload),
-            )
+        case ToolCallStarted() | ApprovalRequested() | ApprovalResolved():
+            return call_begun_or_asked_about(state, payload, created_at_ms)
         case ToolCallCompleted():
-            return _tool_answered(state, payload)
+            return _tool_answered(state, payload, created_at_ms)
         case RunFinished():
             return msgspec.structs.replace(state, state=payload.state, finished=payload)
 
@@ -227,8 +238,10 @@ def _paused_or_continued(
 ) -> RunState:
     match payload:
         case RunResumed():
-            takeovers_in_pause = state.takeovers_in_pause + (state.pause is not None)
-            return msgspec.structs.replace(state, takeovers_in_pause=takeovers_in_pause)
+            is_idle = state.state in {"paused", "waiting"}
+            return msgspec.structs.replace(
+                state, takeovers_in_pause=state.takeovers_in_pause + is_idle
+            )
         case RunPaused():
             return msgspec.structs.replace(
                 state, state="paused", pause=payload, paused_at_ms=created_at_ms
@@ -300,14 +313,15 @@ def _unsettled(
     )
 
 
-def _tool_answered(state: RunState, result: ToolCallCompleted) -> RunState:
+def _tool_answered(state: RunState, result: ToolCallCompleted, created_at_ms: int) -> RunState:
     """Adds a result. The turn's last one makes the message that the model sees next."""
     turn_results = (*state.turn_results, result)
     pending = tuple(
         call for call in state.pending_tool_calls if call.tool_call_id != result.tool_call_id
     )
-    if pending:
-        return msgspec.structs.replace(state, pending_tool_calls=pending, turn_results=turn_results)
+    if pending or state.approvals:
+        left = msgspec.structs.replace(state, pending_tool_calls=pending, turn_results=turn_results)
+        return waiting_or_running(left, created_at_ms)
     by_id = {done.tool_call_id: done for done in turn_results}
     ordered = tuple(by_id[call.tool_call_id] for call in state.turn_calls)
     blocks = tuple(
@@ -329,11 +343,13 @@ def _tool_answered(state: RunState, result: ToolCallCompleted) -> RunState:
 
 
 def _result_block(call: ToolCallStarted, done: ToolCallCompleted) -> ToolResultBlock:
+    is_edited = call.approval == "edited"
     if done.success:
-        return ToolResultBlock(tool_use_id=call.tool_use_id, content=done.result_json)
+        content = edited_result_json(call, done.result_json) if is_edited else done.result_json
+        return ToolResultBlock(tool_use_id=call.tool_use_id, content=content)
     shape = {
         "success": False,
-        "error": done.error,
+        "error": f"{done.error} {EDITED_NOTE}" if is_edited else done.error,
         "tool_name": done.tool_name,
         "code": done.code,
     }

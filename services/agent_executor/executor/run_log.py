@@ -39,6 +39,15 @@ class RunLog:
         self.run = run
         self.state = state
 
+    @property
+    def is_parked(self) -> bool:
+        """Whether the run was given up, to be gone on with by whoever claims it."""
+        return not self.run.owner
+
+    def now_ms(self) -> int:
+        """Returns the time as the log tells it, in milliseconds since 1970-01-01 UTC."""
+        return self._now_ms()
+
     def add(self, payload: Payload) -> None:
         """Adds an event to the log. It is not durable before ``commit`` has returned."""
         event = RunEvent(self.state.last_sequence + 1, self._now_ms(), payload)
@@ -53,10 +62,13 @@ class RunLog:
             UnavailableError: The storage failed.
             Exception: Whatever else the journal raised. The events still wait, as after any error.
         """
-        if not self._waiting:
-            return
+        if self._waiting:
+            await self._write(self._waiting[-1].created_at_ms)
+
+    async def _write(self, now_ms: int) -> None:
+        """Writes all added events, if there are any, and what they change of the run."""
         events, self._waiting = self._waiting, []
-        run = summarized(self.run, self.state, events[-1].created_at_ms)
+        run = summarized(self.run, self.state, now_ms)
         try:
             if self._is_created:
                 await self._journal.append(run, events)
@@ -69,6 +81,23 @@ class RunLog:
         self._is_created = True
         self.run = run
         self._on_commit(run.run_id)
+
+    async def park(self, wake_at_ms: int) -> None:
+        """Makes all added events durable and gives the run up, so that nobody drives it.
+
+        Args:
+            wake_at_ms: When any executor takes it over by itself.
+
+        Raises:
+            AgentExecutorError: As ``commit``.
+        """
+        owner = self.run.owner
+        self.run = msgspec.structs.replace(self.run, owner="", wake_at_ms=wake_at_ms)
+        try:
+            await self._write(self.now_ms())
+        except BaseException:
+            self.run = msgspec.structs.replace(self.run, owner=owner, wake_at_ms=0)
+            raise
 
     async def check_ownership(self) -> None:
         """Checks that the run has not been taken over since the last commit.

@@ -14,6 +14,7 @@ from agent_executor.errors import (
 )
 from agent_executor.executor.agent import AgentVersion
 from agent_executor.executor.agents import Agents
+from agent_executor.executor.approvals.waiting_caller import wait_for_end
 from agent_executor.executor.drivers import RunDrivers
 from agent_executor.executor.identifiers import new_id
 from agent_executor.executor.journal import Journal, RunFilter, RunRecord
@@ -89,7 +90,8 @@ class Runs:
     ) -> RunView:
         """Starts a run and waits for its end. A cancelled caller does not stop the run.
 
-        While the run is paused, its caller waits on, for as long as its own deadline allows.
+        While the run is paused, or waits for people, its caller waits on, for as long as its own
+        deadline allows.
 
         Args:
             agent_id: The agent.
@@ -119,6 +121,9 @@ class Runs:
         await asyncio.shield(self._drivers.in_background(self._drivers.drive(log, agent)))
         if log.run.last_sequence == 0:
             raise UnavailableError("The run could not be recorded, and has not begun.")
+        if log.is_parked:
+            await wait_for_end(log, self._drivers, self._now_ms)
+            return await self._view(log.run)
         if log.run.state != log.state.state or log.state.finished is None:
             raise UnavailableError(
                 f"Run {log.run.run_id} goes on elsewhere; read it by its id.",
@@ -157,8 +162,10 @@ class Runs:
             PermissionDeniedError: Without ``run:read``.
             RunNotFoundError: There is none in the organization.
         """
-        run = await self._find(run_id, security)
-        events = await self._journal.events(run_id)
+        return await self._view(await self._find(run_id, security))
+
+    async def _view(self, run: RunRecord) -> RunView:
+        events = await self._journal.events(run.run_id)
         # The log may have gone on since the record was read; the answer is of one moment.
         state = fold(events)
         return RunView(summarized(run, state, events[-1].created_at_ms), state)
@@ -203,6 +210,10 @@ class Runs:
     async def take_over(self, limit: int) -> int:
         """Claims runs of owners that are gone, goes on with them, and returns how many."""
         return await self._drivers.take_over(limit)
+
+    async def wake(self, run_id: str) -> None:
+        """Goes on with a run that nobody drives."""
+        await self._drivers.wake(run_id)
 
     async def drain(self, grace_seconds: float) -> None:
         """Waits for the runs under way, then stops those that are left, to be taken over."""

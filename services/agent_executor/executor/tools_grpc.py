@@ -94,6 +94,7 @@ class GrpcToolRunner:
                 description=tool.description,
                 input_schema=msgspec.json.decode(tool.input_schema_json),
                 version=tool.version,
+                effect=tool.effect,
             )
             for tool in response.tools
             if tool.enabled

@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry
 
 from agent_executor.executor.agent_store_memory import MemoryAgentStore
 from agent_executor.executor.agents import Agents
+from agent_executor.executor.approvals.store_memory import MemoryApprovalStore
 from agent_executor.executor.drivers import RunDrivers
 from agent_executor.executor.engine import Engine, EngineLimits
 from agent_executor.executor.journal_memory import MemoryJournal
@@ -32,6 +33,7 @@ class Platform:
         *,
         journal: MemoryJournal | None = None,
         store: MemoryAgentStore | None = None,
+        approvals: MemoryApprovalStore | None = None,
         worker: str = "w",
         incarnation: int = 1,
         max_active_runs: int = 8,
@@ -40,6 +42,7 @@ class Platform:
     ) -> None:
         self.now_ms = 1_000_000
         self.journal = journal or MemoryJournal()
+        self.approvals = approvals or MemoryApprovalStore(self.journal)
         self.store = store or MemoryAgentStore()
         self.tools = RecordingToolRunner()
         self.ledger = MemoryLedger()
@@ -55,6 +58,7 @@ class Platform:
             ),
             tools=self.tools,
             ledger=self.ledger,
+            approvals=self.approvals,
             telemetry=telemetry,
             now_ms=lambda: self.now_ms,
             limits=limits,
@@ -67,6 +71,7 @@ class Platform:
             drivers=RunDrivers(
                 journal=self.journal,
                 agents=self.agents,
+                approvals=self.approvals,
                 engine=engine,
                 owner=self.owner,
                 now_ms=lambda: self.now_ms,
