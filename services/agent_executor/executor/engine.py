@@ -41,6 +41,7 @@ from agent_executor.executor.run_event import (
 from agent_executor.executor.run_log import RunLog
 from agent_executor.executor.run_money import AMOUNT_TTL_SECONDS_MAX, RunMoney
 from agent_executor.executor.run_telemetry import RunTelemetry
+from agent_executor.executor.run_waiting import waited_ms_by
 from agent_executor.executor.settlements import Settlements
 from agent_executor.executor.tools import ToolOutcome, ToolRequest, ToolRunner
 from agent_executor.serving.security import SecurityContext
@@ -205,7 +206,7 @@ class Engine:
                     return None
                 case ResolveLostCall():
                     await self._model_turn.resolve_lost(driven, action)
-                case CallModel() | RunTools() if remaining_seconds <= 0:
+                case CallModel() | RunTools() | AwaitApprovals() if remaining_seconds <= 0:
                     return self._too_late()
                 case CallModel():
                     await self._model_turn.take(driven, action, remaining_seconds)
@@ -237,8 +238,9 @@ class Engine:
 
     def _remaining_seconds(self, log: RunLog) -> float:
         """Returns what is left of a run's time, without that in which it was paused or waited."""
-        idle_ms = log.state.paused_ms + log.state.waited_ms
-        used_ms = self._now_ms() - log.run.created_at_ms - idle_ms
+        now_ms = self._now_ms()
+        idle_ms = log.state.paused_ms + waited_ms_by(log.state, now_ms)
+        used_ms = now_ms - log.run.created_at_ms - idle_ms
         return self._limits.run_timeout_seconds - used_ms / 1000
 
     def _retry_delay_seconds(self, resets_at: int) -> float:

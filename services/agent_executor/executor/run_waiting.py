@@ -54,6 +54,12 @@ def waiting_or_running(state: RunState, now_ms: int) -> RunState:
     return msgspec.structs.replace(state, state="running", waited_ms=waited_ms)
 
 
+def waited_ms_by(state: RunState, now_ms: int) -> int:
+    """Returns how long a run has waited for nothing but people, its present wait included."""
+    present_ms = max(0, now_ms - state.waiting_since_ms) if state.state == WAITING else 0
+    return state.waited_ms + present_ms
+
+
 def edited_result_json(call: ToolCallStarted, result_json: str) -> str:
     """Returns what the model is told of a call whose arguments a person changed.
 

@@ -13,6 +13,7 @@ from agent_executor.executor.engine import Engine, EngineLimits
 from agent_executor.executor.journal_memory import MemoryJournal
 from agent_executor.executor.model_turn import ModelTurn
 from agent_executor.executor.models.mock import MockClaude
+from agent_executor.executor.models.model import ModelProvider
 from agent_executor.executor.run_telemetry import RunTelemetry
 from agent_executor.executor.runs import Runs
 from agent_executor.serving.metrics import Metrics
@@ -39,6 +40,7 @@ class Platform:
         max_active_runs: int = 8,
         max_waiting_runs: int = 8,
         limits: EngineLimits | None = None,
+        model: ModelProvider | None = None,
     ) -> None:
         self.now_ms = 1_000_000
         self.journal = journal or MemoryJournal()
@@ -50,7 +52,7 @@ class Platform:
         self.agents = Agents(self.store, Encryption(bytes(KEY_BYTES)), lambda: self.now_ms)
         engine = Engine(
             model_turn=ModelTurn(
-                providers={"mock": MockClaude()},
+                providers={"mock": model or MockClaude()},
                 provider_name="mock",
                 tools=self.tools,
                 ledger=self.ledger,

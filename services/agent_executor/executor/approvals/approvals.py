@@ -204,7 +204,8 @@ class Approvals:
                 metadata={**metadata, "state": stored.state},
             )
         run = await self._journal.get(stored.organization_id, stored.run_id)
-        if run is None or run.state in FINAL_STATES or run.cancel_requested_at_ms:
+        is_over = run is None or run.state in FINAL_STATES or run.cancel_requested_at_ms
+        if stored.state == PENDING and is_over:
             message = f"Run {stored.run_id} has ended, or is about to."
             return RunFinishedError(message, metadata=metadata)
         return FailedPreconditionError("The call was not decided in time.", metadata=metadata)
