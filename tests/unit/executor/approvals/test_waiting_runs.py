@@ -305,7 +305,7 @@ async def test_other_calls_do_count_while_one_waits() -> None:
 async def test_a_run_may_be_woken_more_often_than_it_may_be_taken_over() -> None:
     count = MAX_ATTEMPTS + 5
     world = waiting_world(*(ask("email", number) for number in range(count)))
-    await world.drive()
+    state = await world.drive()
     for number in range(count):
         await decide(world, "denied" if number % 2 else "approved", number)
         state = await wake(world)
