@@ -141,6 +141,7 @@ def agent_to_proto(agent: AgentVersion) -> agent_pb2.Agent:
         max_output_tokens=agent.max_output_tokens,
         on_budget_exceeded=agent.on_budget_exceeded,
         max_cost_usd=usd_of(agent.max_cost_nano_usd),
+        max_cost_nano_usd=agent.max_cost_nano_usd,
         min_output_tokens=agent.min_output_tokens,
         version=agent.version,
         created_at=timestamp(agent.created_at_ms),
