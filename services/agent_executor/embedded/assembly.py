@@ -17,6 +17,7 @@ from agent_executor.executor.agent_store_memory import MemoryAgentStore
 from agent_executor.executor.agent_store_sqlite import SqliteAgentStore
 from agent_executor.executor.agents import Agents
 from agent_executor.executor.approvals.approvals import Approvals
+from agent_executor.executor.approvals.parked_runs import ParkedRuns
 from agent_executor.executor.approvals.store import ApprovalStore
 from agent_executor.executor.approvals.store_memory import MemoryApprovalStore
 from agent_executor.executor.approvals.store_sql import SqlApprovalStore
@@ -144,7 +145,7 @@ class Assembly:
             drivers=RunDrivers(
                 journal=stores.journal,
                 agents=self.agents,
-                approvals=stores.approvals,
+                parked=ParkedRuns(stores.approvals, now_ms, keeps_leases=False),
                 engine=engine,
                 owner=f"library/{uuid.uuid4()}",
                 now_ms=now_ms,

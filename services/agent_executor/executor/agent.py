@@ -53,6 +53,7 @@ class AgentVersion(msgspec.Struct, frozen=True):
             starts; 0: only budgets limit it.
         min_output_tokens: The least output with which a model call makes sense, if a budget does not
             cover ``max_output_tokens``; 0: all or nothing.
+        run_timeout_seconds: How long a run may take; 0: as the executor is set.
         api_key_ciphertext: The agent's own provider key, encrypted; empty if it has none.
         created_at_ms: When the agent was created, in milliseconds since 1970-01-01 UTC.
         updated_at_ms: When this version was made.
@@ -79,6 +80,7 @@ class AgentVersion(msgspec.Struct, frozen=True):
     max_cost_nano_usd: int = 0
     min_output_tokens: int = 0
     approval_policy: ApprovalPolicy = NO_POLICY
+    run_timeout_seconds: int = 0
 
     def check(self) -> None:
         """Checks what no field tells by itself.

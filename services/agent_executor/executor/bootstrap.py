@@ -21,9 +21,11 @@ from agent_executor.api.tool_runner.v1 import (
     tool_call_service_pb2,
     tool_call_service_pb2_grpc,
 )
+from agent_executor.executor.admission import Admission
 from agent_executor.executor.agent_servicer import AgentServicer
 from agent_executor.executor.agents import Agents
 from agent_executor.executor.approvals.approvals import Approvals
+from agent_executor.executor.approvals.parked_runs import ParkedRuns
 from agent_executor.executor.approvals.store import ApprovalStore
 from agent_executor.executor.drivers import RunDrivers
 from agent_executor.executor.engine import Engine, EngineLimits
@@ -128,12 +130,16 @@ async def _runs(
         drivers=RunDrivers(
             journal=journal,
             agents=agents,
-            approvals=storage.approvals,
+            parked=ParkedRuns(storage.approvals, now_ms),
             engine=_engine(runtime, tools, ledger, storage.approvals),
             owner=owner,
             now_ms=now_ms,
             max_active_runs=settings.max_active_runs,
-            max_waiting_runs=settings.max_waiting_runs,
+            admission=Admission(
+                journal,
+                max_waiting_runs=settings.max_waiting_runs,
+                max_per_organization=settings.max_waiting_runs_per_organization,
+            ),
         ),
         now_ms=now_ms,
     )
@@ -145,9 +151,11 @@ async def _runs(
         now_ms=now_ms,
         lease_seconds=settings.lease_seconds,
         renewal_seconds=settings.lease_renewal_seconds,
+        key_ttl_seconds=settings.idempotency_key_ttl_seconds,
     )
     await keeper.start()
     runtime.resources.push_async_callback(keeper.stop)
+    runtime.drain_callbacks.append(runs.begin_drain)
     # What is still under way after that is left to an heir.
     runtime.resources.push_async_callback(runs.drain, settings.shutdown_grace_seconds)
     return runs

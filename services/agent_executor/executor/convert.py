@@ -21,6 +21,7 @@ from agent_executor.executor.approvals.convert import (
     policy_to_proto,
     requested_to_proto,
 )
+from agent_executor.executor.cancel_receipt import CancelReceipt
 from agent_executor.executor.journal import RunRecord
 from agent_executor.executor.models.model import (
     ContentBlock,
@@ -38,6 +39,7 @@ from agent_executor.executor.run import RunState, response_text, results_of
 from agent_executor.executor.run_event import (
     ApprovalRequested,
     ApprovalResolved,
+    CancelRequested,
     ModelCallCompleted,
     ModelCallFailed,
     ModelCallSettled,
@@ -70,6 +72,7 @@ _PLAIN_FIELDS: Final = (
     "max_output_tokens",
     "on_budget_exceeded",
     "min_output_tokens",
+    "run_timeout_seconds",
 )
 _MAP_FIELDS: Final = ("tools", "custom_tools")
 # What a field becomes that a mask names and the request leaves out. A name has no default.
@@ -143,6 +146,7 @@ def agent_to_proto(agent: AgentVersion) -> agent_pb2.Agent:
         max_cost_usd=usd_of(agent.max_cost_nano_usd),
         max_cost_nano_usd=agent.max_cost_nano_usd,
         min_output_tokens=agent.min_output_tokens,
+        run_timeout_seconds=agent.run_timeout_seconds,
         version=agent.version,
         created_at=timestamp(agent.created_at_ms),
         updated_at=timestamp(agent.updated_at_ms),
@@ -224,6 +228,7 @@ def run_to_proto(run: RunRecord, state: RunState | None = None) -> run_pb2.Run:
         user_id=run.user_id,
         last_sequence=run.last_sequence,
         parent_run_id=run.parent_run_id,
+        conversation_id=run.conversation_id,
     )
 
 
@@ -238,6 +243,11 @@ def output_to_proto(state: RunState) -> run_pb2.RunOutput:
         cost_nano_usd=state.cost_nano_usd,
         state=state.state,
     )
+
+
+def receipt_to_proto(receipt: CancelReceipt) -> run_service_pb2.CancelReceipt:
+    """Returns what a cancellation did."""
+    return run_service_pb2.CancelReceipt(**msgspec.structs.asdict(receipt))
 
 
 def event_to_proto(run_id: str, event: RunEvent) -> run_event_pb2.RunEvent:
@@ -265,6 +275,7 @@ def _payload_to_proto(payload: Any) -> Any:
             | RunResumed()
             | RunPaused()
             | RunContinued()
+            | CancelRequested()
             | ModelCallStarted()
             | ToolCallStarted()
             | ApprovalResolved()

@@ -22,6 +22,7 @@ from agent_executor.executor.purpose import CallPurpose
 from agent_executor.executor.run_event import (
     ApprovalRequested,
     ApprovalResolved,
+    CancelRequested,
     ModelCallCompleted,
     ModelCallFailed,
     ModelCallSettled,
@@ -41,12 +42,16 @@ from agent_executor.executor.run_waiting import (
     call_begun_or_asked_about,
     edited_result_json,
     waiting_or_running,
+    without_approval,
 )
 
 FINAL_STATES: Final = frozenset({"completed", "failed", "cancelled", "budget_exceeded"})
 
 _RESULT_ENCODER: Final = msgspec.json.Encoder()
 
+
+# The code of what was stopped, and of a run that was.
+CANCELLED_CODE: Final = "RUN_CANCELLED"
 
 # The codes of failed tool calls whose tool was run all the same. One that was refused, or failed for
 # its arguments, may not have been run: it is not named to the ledger, so that nobody pays its fee.
@@ -77,10 +82,13 @@ class RunState(msgspec.Struct, frozen=True):
     """A run after some of its events.
 
     Attributes:
-        state: ``pending`` before the first event, ``running``, ``paused``, ``waiting`` while nothing
-            but decisions of people is waited for, or how it ended.
-        model, input, is_test, tool_versions, max_cost_nano_usd, parent_amount_id, is_background: As
-            the run was started.
+        state: ``pending`` before the first event and while it waits for its turn, ``running``,
+            ``paused``, ``waiting`` while nothing but decisions of people is waited for, or how it
+            ended.
+        model, input, is_test, tool_versions, max_cost_nano_usd, parent_amount_id, is_background,
+            timeout_seconds: As the run was started.
+        queued_at_ms: Since when it waits for its turn; 0 unless it does.
+        queued_ms: How long it did.
         messages: The conversation in the Messages API's shape.
         turn: How many model calls have been answered.
         tries: How many model calls of the present turn have failed.
@@ -98,6 +106,10 @@ class RunState(msgspec.Struct, frozen=True):
         last_stop_reason: Why the last answer ended; empty before it.
         reduced_max_tokens: The output that the budget covered for the last answer, if that was less
             than the agent's limit; else 0.
+        cancel: The request to end the run; None unless there is one.
+        stopped_call: The model call that was stopped for it.
+        stopped_cost_nano_usd: What that one was settled with.
+        doubtful_call_ids: Tool calls without a result that a driver before this one may have sent.
         pending_tool_calls: Tool calls without a result, in the order asked for.
         tool_results: All results so far, in the order asked for.
         unsettled: Model calls that are to be settled at the ledger.
@@ -116,6 +128,9 @@ class RunState(msgspec.Struct, frozen=True):
     max_cost_nano_usd: int = 0
     parent_amount_id: str = ""
     is_background: bool = False
+    timeout_seconds: int = 0
+    queued_at_ms: int = 0
+    queued_ms: int = 0
     messages: tuple[Message, ...] = ()
     turn: int = 0
     tries: int = 0
@@ -131,6 +146,10 @@ class RunState(msgspec.Struct, frozen=True):
     approvals: tuple[ApprovalRequested, ...] = ()
     waiting_since_ms: int = 0
     waited_ms: int = 0
+    cancel: CancelRequested | None = None
+    stopped_call: ModelCallFailed | None = None
+    stopped_cost_nano_usd: int = 0
+    doubtful_call_ids: tuple[str, ...] = ()
     pending_tool_calls: tuple[ToolCallStarted, ...] = ()
     turn_results: tuple[ToolCallCompleted, ...] = ()
     turn_calls: tuple[ToolCallStarted, ...] = ()
@@ -159,6 +178,8 @@ def apply(state: RunState, event: RunEvent) -> RunState:
     """
     if event.sequence != state.last_sequence + 1:
         raise ValueError(f"event {event.sequence} does not follow event {state.last_sequence}")
+    if state.queued_at_ms:
+        state = _begun(state, event.created_at_ms)
     changed = _changed(state, event.payload, event.created_at_ms)
     return msgspec.structs.replace(changed, last_sequence=event.sequence)
 
@@ -205,7 +226,7 @@ def _changed(state: RunState, payload: Payload, created_at_ms: int) -> RunState:
         case RunStarted():
             return msgspec.structs.replace(
                 state,
-                state="running",
+                state="pending" if payload.is_queued else "running",
                 model=payload.model,
                 input=payload.input,
                 is_test=payload.is_test,
@@ -213,10 +234,14 @@ def _changed(state: RunState, payload: Payload, created_at_ms: int) -> RunState:
                 max_cost_nano_usd=payload.max_cost_nano_usd,
                 parent_amount_id=payload.parent_amount_id,
                 is_background=payload.is_background,
+                timeout_seconds=payload.timeout_seconds,
+                queued_at_ms=created_at_ms if payload.is_queued else 0,
                 messages=(Message(role="user", content=(TextBlock(text=payload.input),)),),
             )
         case RunResumed() | RunPaused() | RunContinued():
             return _paused_or_continued(state, payload, created_at_ms)
+        case CancelRequested():
+            return _to_be_cancelled(state, payload, created_at_ms)
         case ModelCallStarted():
             return msgspec.structs.replace(state, open_call=payload)
         case ModelCallCompleted():
@@ -233,6 +258,13 @@ def _changed(state: RunState, payload: Payload, created_at_ms: int) -> RunState:
             return msgspec.structs.replace(state, state=payload.state, finished=payload)
 
 
+def _begun(state: RunState, now_ms: int) -> RunState:
+    """Returns the state of a run that waited for its turn, once that has come."""
+    # A clock that was set back meanwhile has not made the run younger.
+    queued_ms = max(0, now_ms - state.queued_at_ms)
+    return msgspec.structs.replace(state, state="running", queued_at_ms=0, queued_ms=queued_ms)
+
+
 def _paused_or_continued(
     state: RunState, payload: RunResumed | RunPaused | RunContinued, created_at_ms: int
 ) -> RunState:
@@ -240,7 +272,9 @@ def _paused_or_continued(
         case RunResumed():
             is_idle = state.state in {"paused", "waiting"}
             return msgspec.structs.replace(
-                state, takeovers_in_pause=state.takeovers_in_pause + is_idle
+                state,
+                takeovers_in_pause=state.takeovers_in_pause + is_idle,
+                doubtful_call_ids=tuple(call.tool_call_id for call in state.pending_tool_calls),
             )
         case RunPaused():
             return msgspec.structs.replace(
@@ -252,10 +286,20 @@ def _paused_or_continued(
             return msgspec.structs.replace(state, state="running", pause=None, paused_ms=paused_ms)
 
 
+def _to_be_cancelled(state: RunState, payload: CancelRequested, created_at_ms: int) -> RunState:
+    """Notes that the run is to end. It waits for nothing any more."""
+    if state.pause is not None:
+        state = _paused_or_continued(state, RunContinued(state.pause.turn), created_at_ms)
+    return msgspec.structs.replace(state, cancel=payload)
+
+
 def _settled(state: RunState, settled: ModelCallSettled) -> RunState:
+    stopped = state.stopped_call
+    is_stopped = stopped is not None and stopped.model_call_id == settled.model_call_id
     return msgspec.structs.replace(
         state,
         cost_nano_usd=state.cost_nano_usd + settled.cost_nano_usd,
+        stopped_cost_nano_usd=state.stopped_cost_nano_usd + is_stopped * settled.cost_nano_usd,
         unsettled=tuple(
             call for call in state.unsettled if call.model_call_id != settled.model_call_id
         ),
@@ -291,6 +335,7 @@ def _model_failed(state: RunState, failed: ModelCallFailed) -> RunState:
         tries=state.tries + 1,
         refusals=state.refusals + failed.is_refused,
         failure=None if failed.will_retry else failed,
+        stopped_call=failed if failed.code == CANCELLED_CODE else state.stopped_call,
         tokens_used=state.tokens_used + (tokens_of(usage) if usage else 0),
         unsettled=unsettled,
     )
@@ -319,6 +364,9 @@ def _tool_answered(state: RunState, result: ToolCallCompleted, created_at_ms: in
     pending = tuple(
         call for call in state.pending_tool_calls if call.tool_call_id != result.tool_call_id
     )
+    if state.approvals:
+        # One that waited until its run was to end has a result that says so.
+        state = without_approval(state, result.tool_call_id)
     if pending or state.approvals:
         left = msgspec.structs.replace(state, pending_tool_calls=pending, turn_results=turn_results)
         return waiting_or_running(left, created_at_ms)

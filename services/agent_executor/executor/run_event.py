@@ -24,6 +24,9 @@ class RunStarted(msgspec.Struct, frozen=True, tag="run_started"):
         parent_amount_id: The amount that was held for the nearest ancestor with a limit, from which
             this run draws, directly or by an amount of its own; empty if there is none.
         is_background: Nobody waits for the run.
+        conversation_id: The conversation that it continues; empty if it stands alone.
+        timeout_seconds: How long it may take; 0: as the executor is set.
+        is_queued: It waits for its turn, which the next event says to have come.
     """
 
     agent_id: str
@@ -36,6 +39,9 @@ class RunStarted(msgspec.Struct, frozen=True, tag="run_started"):
     max_cost_nano_usd: int = 0
     parent_amount_id: str = ""
     is_background: bool = False
+    conversation_id: str = ""
+    timeout_seconds: int = 0
+    is_queued: bool = False
 
 
 class RunResumed(msgspec.Struct, frozen=True, tag="run_resumed"):
@@ -67,6 +73,23 @@ class RunContinued(msgspec.Struct, frozen=True, tag="run_continued"):
     """The money for the model call that was waited for is held; ``turn`` says which one."""
 
     turn: int
+
+
+class CancelRequested(msgspec.Struct, frozen=True, tag="cancel_requested"):
+    """Somebody asked for the run's end, and there was something left of it to stop.
+
+    Nothing is begun after it; what was under way has its outcome between it and the run's end.
+
+    Attributes:
+        user_id: Who; empty if the caller went away from a run that is bound to it.
+        reason: Why, as they put it.
+        child_run_ids: The runs that it had started, also indirectly, and that were under way: they
+            were asked to end with it.
+    """
+
+    user_id: str = ""
+    reason: str = ""
+    child_run_ids: tuple[str, ...] = ()
 
 
 class ModelCallStarted(msgspec.Struct, frozen=True, tag="model_call_started"):
@@ -102,7 +125,7 @@ class ModelCallFailed(msgspec.Struct, frozen=True, tag="model_call_failed"):
     """The model call gave no answer that can be used; ``usage`` is what it is taken to have cost.
 
     ``usage`` is None when nothing can have been spent. It is an estimate in every other case.
-    ``is_refused`` says that no money was held for it, so that no model was asked.
+    ``is_refused`` says that no model was asked: no money was held for it, or the run was to end.
     """
 
     model_call_id: str
@@ -139,8 +162,12 @@ class ToolCallStarted(msgspec.Struct, frozen=True, tag="tool_call_started"):
     approval: Literal["", "approved", "edited"] = ""
 
 
-class ToolCallCompleted(msgspec.Struct, frozen=True, tag="tool_call_completed"):
-    """A tool call has its result; ``result_json`` is ``null`` unless ``success``."""
+class ToolCallCompleted(msgspec.Struct, frozen=True, omit_defaults=True, tag="tool_call_completed"):
+    """A tool call has its result; ``result_json`` is ``null`` unless ``success``.
+
+    ``was_begun`` is False only for a call that was never sent, since the run was to end, or nobody
+    let it pass.
+    """
 
     tool_call_id: str
     tool_name: str
@@ -149,6 +176,7 @@ class ToolCallCompleted(msgspec.Struct, frozen=True, tag="tool_call_completed"):
     error: str
     code: str
     timestamp_ms: int
+    was_begun: bool = True
 
 
 class ApprovalRequested(msgspec.Struct, frozen=True, tag="approval_requested"):
@@ -188,13 +216,17 @@ class ApprovalResolved(msgspec.Struct, frozen=True, tag="approval_resolved"):
     edited_arguments_json: str = ""
 
 
-class RunFinished(msgspec.Struct, frozen=True, tag="run_finished"):
-    """The run ended. No event follows."""
+class RunFinished(msgspec.Struct, frozen=True, omit_defaults=True, tag="run_finished"):
+    """The run ended. No event follows.
+
+    ``released_nano_usd`` is what was held for a run that was cancelled, and is free again.
+    """
 
     state: str
     response: str = ""
     error: str = ""
     code: str = ""
+    released_nano_usd: int = 0
 
 
 Payload: TypeAlias = (
@@ -202,6 +234,7 @@ Payload: TypeAlias = (
     | RunResumed
     | RunPaused
     | RunContinued
+    | CancelRequested
     | ModelCallStarted
     | ModelCallCompleted
     | ModelCallFailed

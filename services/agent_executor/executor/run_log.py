@@ -7,9 +7,10 @@ from collections.abc import Callable
 import msgspec
 
 from agent_executor.errors import LeaseLostError
-from agent_executor.executor.journal import Journal, RunRecord
+from agent_executor.executor.journal import IdempotencyKey, Journal, RunRecord
 from agent_executor.executor.run import FINAL_STATES, RunState, apply, response_text
-from agent_executor.executor.run_event import Payload, RunEvent
+from agent_executor.executor.run_event import CancelRequested, Payload, RunEvent
+from agent_executor.serving.cancellation import StopSignal
 
 
 class RunLog:
@@ -21,6 +22,8 @@ class RunLog:
     Attributes:
         run: The run as the journal has it after the last commit.
         state: The fold of all events, those not yet durable included.
+        stop: Given when the run is to end; heard by whatever is under way in it.
+        cancel: Who asked for that, and why; None unless somebody has.
     """
 
     def __init__(
@@ -38,6 +41,19 @@ class RunLog:
         self._is_created = run.last_sequence > 0
         self.run = run
         self.state = state
+        self.stop = StopSignal()
+        self.cancel: CancelRequested | None = None
+
+    def request_cancel(self, cancel: CancelRequested) -> None:
+        """Tells the run's driver, in this process, that the run is to end; the first one counts."""
+        if self.cancel is None:
+            self.cancel = cancel
+            self.stop.set()
+
+    def note_cancel(self) -> None:
+        """Adds that the run is to end, before the first thing that is stopped for it."""
+        if self.cancel is not None and self.state.cancel is None:
+            self.add(self.cancel)
 
     @property
     def is_parked(self) -> bool:
@@ -54,33 +70,24 @@ class RunLog:
         self.state = apply(self.state, event)
         self._waiting.append(event)
 
-    async def commit(self) -> None:
+    async def commit(self, key: IdempotencyKey | None = None) -> str:
         """Makes all added events durable, in one transaction.
 
+        Args:
+            key: Of a new run, if it has one.
+
+        Returns:
+            The run's id; or of the run that was created before under the key. Then nothing is stored.
+
         Raises:
+            IdempotencyConflictError: The key was used for another request.
             LeaseLostError: Another executor drives the run now.
             UnavailableError: The storage failed.
             Exception: Whatever else the journal raised. The events still wait, as after any error.
         """
-        if self._waiting:
-            await self._write(self._waiting[-1].created_at_ms)
-
-    async def _write(self, now_ms: int) -> None:
-        """Writes all added events, if there are any, and what they change of the run."""
-        events, self._waiting = self._waiting, []
-        run = summarized(self.run, self.state, now_ms)
-        try:
-            if self._is_created:
-                await self._journal.append(run, events)
-            else:
-                await self._journal.create(run, events)
-        except Exception:
-            # Nothing was written, so the next commit has to write these too.
-            self._waiting[:0] = events
-            raise
-        self._is_created = True
-        self.run = run
-        self._on_commit(run.run_id)
+        if not self._waiting:
+            return self.run.run_id
+        return await self._write(self.run, self._waiting[-1].created_at_ms, key)
 
     async def park(self, wake_at_ms: int) -> None:
         """Makes all added events durable and gives the run up, so that nobody drives it.
@@ -91,13 +98,28 @@ class RunLog:
         Raises:
             AgentExecutorError: As ``commit``.
         """
-        owner = self.run.owner
-        self.run = msgspec.structs.replace(self.run, owner="", wake_at_ms=wake_at_ms)
+        parked = msgspec.structs.replace(self.run, owner="", wake_at_ms=wake_at_ms)
+        await self._write(parked, self.now_ms())
+
+    async def _write(self, run: RunRecord, now_ms: int, key: IdempotencyKey | None = None) -> str:
+        """Writes all added events, if there are any, and the run as they leave it."""
+        events, self._waiting = self._waiting, []
+        run = summarized(run, self.state, now_ms)
         try:
-            await self._write(self.now_ms())
-        except BaseException:
-            self.run = msgspec.structs.replace(self.run, owner=owner, wake_at_ms=0)
+            if self._is_created:
+                await self._journal.append(run, events)
+            else:
+                run_id = await self._journal.create(run, events, key)
+                if run_id != run.run_id:
+                    return run_id
+        except Exception:
+            # Nothing was written, so the next commit has to write these too.
+            self._waiting[:0] = events
             raise
+        self._is_created = True
+        self.run = run
+        self._on_commit(run.run_id)
+        return run.run_id
 
     async def check_ownership(self) -> None:
         """Checks that the run has not been taken over since the last commit.

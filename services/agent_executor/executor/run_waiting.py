@@ -35,11 +35,15 @@ def call_begun_or_asked_about(
             changed = _asked_about(state, payload)
         case ApprovalResolved():
             # It has no result yet, which follows in the same commit, or its beginning does.
-            approvals = tuple(
-                asked for asked in state.approvals if asked.tool_call_id != payload.tool_call_id
-            )
-            changed = msgspec.structs.replace(state, approvals=approvals)
+            changed = without_approval(state, payload.tool_call_id)
     return waiting_or_running(changed, created_at_ms)
+
+
+def call_of(asked: ApprovalRequested) -> ToolCallStarted:
+    """Returns the call that a person is asked about, as the model asked for it."""
+    return ToolCallStarted(
+        asked.tool_call_id, asked.tool_use_id, asked.tool_name, asked.arguments_json
+    )
 
 
 def waiting_or_running(state: RunState, now_ms: int) -> RunState:
@@ -52,6 +56,12 @@ def waiting_or_running(state: RunState, now_ms: int) -> RunState:
     # A clock that was set back meanwhile has not made the run younger.
     waited_ms = state.waited_ms + max(0, now_ms - state.waiting_since_ms)
     return msgspec.structs.replace(state, state="running", waited_ms=waited_ms)
+
+
+def without_approval(state: RunState, tool_call_id: str) -> RunState:
+    """Returns the state in which no decision about a call is waited for any more."""
+    approvals = tuple(asked for asked in state.approvals if asked.tool_call_id != tool_call_id)
+    return msgspec.structs.replace(state, approvals=approvals)
 
 
 def waited_ms_by(state: RunState, now_ms: int) -> int:
@@ -87,9 +97,8 @@ def _begun(state: RunState, call: ToolCallStarted) -> RunState:
 
 def _asked_about(state: RunState, asked: ApprovalRequested) -> RunState:
     """Adds a call that waits, which takes its place in the turn."""
-    call = ToolCallStarted(
-        asked.tool_call_id, asked.tool_use_id, asked.tool_name, asked.arguments_json
-    )
     return msgspec.structs.replace(
-        state, approvals=(*state.approvals, asked), turn_calls=(*state.turn_calls, call)
+        state,
+        approvals=(*state.approvals, asked),
+        turn_calls=(*state.turn_calls, call_of(asked)),
     )

@@ -71,10 +71,13 @@ RUNS: Final = Table(
     sqlite_with_rowid=False,
 )
 Index("runs_by_organization", RUNS.c.organization_id, RUNS.c.run_id)
-# Unfinished runs are few however many have ended, so the claim of a dead owner's reads little.
+# Unfinished runs are few however many have ended. Those of one owner stand together in it, and of
+# those that wait for their turn, which have none, those of each organization in their order.
 Index(
     "runs_unfinished",
     RUNS.c.owner,
+    RUNS.c.wake_at_ms,
+    RUNS.c.organization_id,
     RUNS.c.run_id,
     sqlite_where=RUNS.c.ended_at_ms == 0,
     postgresql_where=RUNS.c.ended_at_ms == 0,

@@ -7,15 +7,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from agent_executor.errors import UnavailableError
+from agent_executor.errors import CancelledRunError, UnavailableError
 from agent_executor.executor.models.model import ToolSpecification
 from agent_executor.executor.tools import ToolOutcome, ToolRequest
+from agent_executor.serving.cancellation import StopSignal
 from agent_executor.serving.security import SecurityContext
 
 
 def answer(result_json: str = "42") -> ToolOutcome:
     """Returns the outcome of a tool that worked."""
     return ToolOutcome(success=True, result_json=result_json, error="", code="", timestamp_ms=1_000)
+
+
+def stop_harmlessly(request: ToolRequest) -> ToolOutcome:
+    """Says of a call that it was stopped without a trace."""
+    raise CancelledRunError("The tool was stopped.", tool_name=request.tool_name)
 
 
 @dataclass
@@ -25,6 +31,7 @@ class RecordingToolRunner:
     Attributes:
         newest: The newest version of each custom tool, by name.
         retired: Versions that are gone.
+        stopped: What is said of a call that was stopped while it waited for ``gate``.
         asked_versions: The versions that each description was asked for.
         effects: What tools are declared, by name; ``unsafe`` is what is not named.
         demanding: Tools each of whose calls needs a decision.
@@ -36,6 +43,7 @@ class RecordingToolRunner:
     run: Callable[[ToolRequest], ToolOutcome] = lambda request: answer()
     newest: dict[str, str] = field(default_factory=dict)
     retired: set[str] = field(default_factory=set)
+    stopped: Callable[[ToolRequest], ToolOutcome] = stop_harmlessly
     asked_versions: list[dict[str, str]] = field(default_factory=list)
     effects: dict[str, str] = field(default_factory=dict)
     demanding: set[str] = field(default_factory=set)
@@ -76,6 +84,7 @@ class RecordingToolRunner:
         *,
         timeout_seconds: float,
         traceparent: str = "",
+        stop: StopSignal | None = None,
     ) -> ToolOutcome:
         """See ``ToolRunner``."""
         del security, timeout_seconds, traceparent
@@ -85,8 +94,8 @@ class RecordingToolRunner:
         self.running += 1
         self.running_max = max(self.running_max, self.running)
         try:
-            if self.gate is not None:
-                await self.gate.wait()
+            if self.gate is not None and not await (stop or StopSignal()).bound(self.gate.wait()):
+                return self.stopped(request)
             return self.run(request)
         finally:
             self.running -= 1

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from opentelemetry.trace import NoOpTracer
 from prometheus_client import CollectorRegistry
 
+from agent_executor.executor.admission import Admission
 from agent_executor.executor.agent_store_memory import MemoryAgentStore
 from agent_executor.executor.agents import Agents
+from agent_executor.executor.approvals.parked_runs import ParkedRuns
 from agent_executor.executor.approvals.store_memory import MemoryApprovalStore
 from agent_executor.executor.drivers import RunDrivers
 from agent_executor.executor.engine import Engine, EngineLimits
@@ -39,8 +43,10 @@ class Platform:
         incarnation: int = 1,
         max_active_runs: int = 8,
         max_waiting_runs: int = 8,
+        max_waiting_per_organization: int = 1_000,
         limits: EngineLimits | None = None,
         model: ModelProvider | None = None,
+        keeps_leases: bool = True,
     ) -> None:
         self.now_ms = 1_000_000
         self.journal = journal or MemoryJournal()
@@ -66,20 +72,25 @@ class Platform:
             limits=limits,
         )
         self.owner = f"{worker}/{incarnation}"
+        self.drivers = RunDrivers(
+            journal=self.journal,
+            agents=self.agents,
+            parked=ParkedRuns(self.approvals, lambda: self.now_ms, keeps_leases=keeps_leases),
+            engine=engine,
+            owner=self.owner,
+            now_ms=lambda: self.now_ms,
+            max_active_runs=max_active_runs,
+            admission=Admission(
+                self.journal,
+                max_waiting_runs=max_waiting_runs,
+                max_per_organization=max_waiting_per_organization,
+            ),
+        )
         self.runs = Runs(
             journal=self.journal,
             agents=self.agents,
             tools=self.tools,
-            drivers=RunDrivers(
-                journal=self.journal,
-                agents=self.agents,
-                approvals=self.approvals,
-                engine=engine,
-                owner=self.owner,
-                now_ms=lambda: self.now_ms,
-                max_active_runs=max_active_runs,
-                max_waiting_runs=max_waiting_runs,
-            ),
+            drivers=self.drivers,
             now_ms=lambda: self.now_ms,
         )
 
@@ -93,3 +104,10 @@ class Platform:
 
 
 CALCULATOR = {"calculator": True}
+
+
+async def until_idle(runs: Runs) -> None:
+    """Returns once nothing is driven."""
+    async with asyncio.timeout(5.0):
+        while runs.active_count:  # noqa: ASYNC110 -- the end of tasks makes no event
+            await asyncio.sleep(0)

@@ -134,6 +134,7 @@ def _log_decision(log: RunLog, asked: ApprovalRequested, approval: Approval) -> 
             error=_refusal(approval),
             code=PermissionDeniedError.reason,
             timestamp_ms=log.now_ms(),
+            was_begun=False,
         )
     )
 

@@ -88,12 +88,11 @@ async def test_a_caller_that_goes_away_leaves_the_run_waiting() -> None:
     assert await office.state(run_id) == "completed"
 
 
-async def test_who_waits_sees_to_it_that_a_call_expires() -> None:
-    office = Office()
-    agent_id = await office.agent_that_asks()
-    # The clock of the run is at its expiry once the wait begins.
-    executing = asyncio.create_task(office.runs.execute(agent_id, "1", ADA))
+async def test_without_leases_a_call_expires_by_itself() -> None:
+    office = Office(keeps_leases=False)
+    executing = asyncio.create_task(office.runs.execute(await office.agent_that_asks(), "1", ADA))
     await office.until_asked()
+    # The clock of the run is at its expiry once it is parked.
     office.now_ms += TIMEOUT_SECONDS * 1000
     async with asyncio.timeout(10):
         view = await executing
@@ -105,9 +104,9 @@ async def test_the_sweep_denies_what_nobody_decided() -> None:
     office = Office()
     run_id = await office.parked_run()
     office.now_ms += TIMEOUT_SECONDS * 1000 - 1
-    assert await office.runs.take_over(9) == 0
+    assert await office.runs.take_over() == 0
     office.now_ms += 1
-    assert await office.runs.take_over(9) == 1
+    assert await office.runs.take_over() == 1
     await office.until_idle()
     assert await office.state(run_id) == "completed"
     assert office.tools.requests == []
@@ -301,7 +300,7 @@ async def test_a_decision_at_the_instant_of_expiry_is_either(
         office = Office()
         run_id = await office.parked_run()
         office.now_ms += TIMEOUT_SECONDS * 1000
-        sweeping = asyncio.create_task(office.runs.take_over(9))
+        sweeping = asyncio.create_task(office.runs.take_over())
         for _ in range(moment):
             await asyncio.sleep(0)
         # A clock that is a little behind still sees the call as open.
@@ -341,11 +340,11 @@ async def test_a_decision_whose_executor_died_is_found_by_another() -> None:
     assert (await office.resolve(run_id)).state == "approved"
     assert await office.state(run_id) == "waiting"
     other = beside(office)
-    await other.runs.take_over(9)
+    await other.runs.take_over()
     await other.until_idle()
     assert await office.state(run_id) == "completed"
     assert len(other.tools.requests) == 1
-    await other.runs.take_over(9)
+    await other.runs.take_over()
     assert other.runs.active_count == 0, "it is found once"
 
 
@@ -356,7 +355,7 @@ async def test_an_executor_that_drains_leaves_the_run_to_others() -> None:
     await office.resolve(run_id)
     assert await office.state(run_id) == "waiting"
     other = beside(office)
-    await other.runs.take_over(9)
+    await other.runs.take_over()
     await other.until_idle()
     assert await office.state(run_id) == "completed"
 
@@ -372,7 +371,7 @@ async def test_without_room_the_run_goes_on_later() -> None:
     assert await office.state(run_id) == "waiting"
     office.tools.gate.set()
     await office.until_idle()
-    await office.runs.take_over(9)
+    await office.runs.take_over()
     await office.until_idle()
     assert await office.state(run_id) == "completed"
     assert await office.state(blocking) == "completed"
