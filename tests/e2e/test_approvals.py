@@ -274,6 +274,61 @@ def test_a_policy_is_shown_changed_and_taken_away(client: Client) -> None:
     assert client.get(path).body.get("approval_policy") is None
 
 
+def test_a_cancelled_run_waits_for_nobody(client: Client, approver: Client) -> None:
+    run_id = waiting_run(client, THREE_SUMS)
+    first, second, third = approvals(approver, run_id)
+    resolved(approver, second, "deny")
+    until(lambda: get_run(client, run_id)["state"] == "waiting")
+    answer = client.post(f"/api/v1/runs/{run_id}/cancel", {})
+    assert answer.status == 200, answer.content
+    receipt = answer.body
+    assert (receipt["state"], receipt["was_stopped"]) == ("cancelled", True)
+    ids = {it["tool_call_id"] for it in (first, second, third)}
+    assert set(receipt["never_begun_call_ids"]) == ids
+    assert receipt["unknown_call_ids"] == receipt["finished_call_ids"] == []
+    assert approvals(approver) == []
+    assert_is_error(resolve(approver, first, "approve"), 400, "RUN_FINISHED")
+    assert event_types(client, run_id)[-1] == "run_finished"
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[RunningPlatform]:
+    """A platform of two executors on one file, each of which may be killed."""
+    with running_platform(workers=2) as running:
+        yield running
+
+
+def test_a_decision_may_be_taken_by_another_executor(pair: RunningPlatform) -> None:
+    client = pair.client(pair.token(f"organization-{uuid.uuid4()}"))
+    run_ids = [waiting_run(client) for _ in range(6)]
+    with ThreadPoolExecutor(8) as pool:
+        twice = approvals(client) * 2
+        answers = list(pool.map(lambda approval: resolve(client, approval, "approve"), twice))
+    assert {answer.status for answer in answers} == {200}
+    for run_id in run_ids:
+        assert wait_for_end(client, run_id)["output"]["response"] == "15 + 27 = 42"
+        types = event_types(client, run_id)
+        assert (types.count("approval_resolved"), types.count("tool_call_started")) == (1, 1)
+
+
+def test_an_executor_that_dies_with_decisions_leaves_them_to_the_other(
+    pair: RunningPlatform,
+) -> None:
+    client = pair.client(pair.token(f"organization-{uuid.uuid4()}"))
+    run_ids = [waiting_run(client) for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        deciding = [
+            pool.submit(_resolved_in_spite_of_it, client, approval)
+            for approval in approvals(client)
+        ]
+        pair.kill("executor")
+        for decision in deciding:
+            decision.result()
+    for run_id in run_ids:
+        assert wait_for_end(client, run_id)["output"]["response"] == "15 + 27 = 42"
+        assert event_types(client, run_id).count("approval_resolved") == 1
+
+
 @pytest.fixture(scope="module")
 def mortal() -> Iterator[RunningPlatform]:
     """A platform whose processes may be killed."""

@@ -72,6 +72,13 @@ RPCS = [
     Rpc("RunService/GetRun", "run:read", RUN, "RUN_NOT_FOUND"),
     Rpc("RunService/ListRuns", "run:read"),
     Rpc("RunService/StreamRunEvents", "run:read", RUN, "RUN_NOT_FOUND"),
+    Rpc("RunService/ListApprovals", "run:read"),
+    Rpc(
+        "RunService/ResolveApproval",
+        "run:approve",
+        {**RUN, "tool_call_id": "t", "decision": "deny"},
+        "RUN_NOT_FOUND",
+    ),
     Rpc("ToolService/ListTools", "tool:read"),
     Rpc("ToolService/GetTool", "tool:read", {"tool_name": "calculator"}),
     Rpc("ToolService/DescribeTools", "tool:read", {"tool_names": ["calculator"]}),
