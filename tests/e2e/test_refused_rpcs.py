@@ -12,7 +12,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from agent_executor.api.error.v1 import error_pb2
-from tests.e2e.agents_and_runs import create_agent, execute
+from tests.e2e.agents_and_runs import create_agent
+from tests.e2e.approving import decided_run
 from tests.e2e.bad_tokens import BAD_TOKENS
 from tests.e2e.rpc import (
     METHODS,
@@ -76,7 +77,7 @@ RPCS = [
     Rpc(
         "RunService/ResolveApproval",
         "run:approve",
-        {**RUN, "tool_call_id": "t", "decision": "deny"},
+        {**RUN, "tool_call_id": "$tool_call_id", "decision": "approve"},
         "RUN_NOT_FOUND",
     ),
     Rpc("ToolService/ListTools", "tool:read"),
@@ -139,7 +140,9 @@ RPCS = [
 # It admits any caller, and answers with a result what it refuses; see below.
 EXECUTE_TOOL_CALL = METHODS["ToolCallService/ExecuteToolCall"]
 STREAMS = ("ToolCallService/StreamToolCalls", "UsageService/StreamUsage")
-UNKNOWN = dict.fromkeys(("agent_id", "run_id", "reservation_id", "budget_id", *NAMES), "unknown")
+UNKNOWN = dict.fromkeys(
+    ("agent_id", "run_id", "tool_call_id", "reservation_id", "budget_id", *NAMES), "unknown"
+)
 
 INVALID = [
     ("AgentService/CreateAgent", {}, "name"),
@@ -188,14 +191,20 @@ INVALID = [
 def names(client: Client, organization: str, platform: RunningPlatform) -> dict[str, str]:
     """The names of one resource of each kind."""
     agent_id = create_agent(client)
-    run_id = execute(client, agent_id, "Hello!")["task_id"]
+    run_id, tool_call_id = decided_run(client)
     assert client.put("/api/v1/budgets/ours", {"limit_usd": 5}).status == 200
     reserve = METHODS["UsageService/ReserveUsage"]
     held = {"reservation_id": "held", "max_input_tokens": 1, "max_output_tokens": 1}
     with channel_to(platform, "ledger") as channel:
         call(channel, reserve, reserve.request(**MODEL_CALL, **held), client.token)
     create_tool_runner_resources(client)
-    names = {"agent_id": agent_id, "run_id": run_id, "budget_id": "ours", "reservation_id": "held"}
+    names = {
+        "agent_id": agent_id,
+        "run_id": run_id,
+        "tool_call_id": tool_call_id,
+        "budget_id": "ours",
+        "reservation_id": "held",
+    }
     return names | NAMES
 
 
