@@ -17,7 +17,10 @@ def agent_that_asks(client: Client, **policy: Any) -> str:
 def waiting_run(client: Client, text: str = SUM, **policy: Any) -> str:
     """Starts a run and returns its id once nothing of it is left but to decide."""
     run_id = start_run(client, agent_that_asks(client, **policy), text)
-    until(lambda: get_run(client, run_id)["state"] == "waiting", what="the wait for a person")
+    until(
+        lambda: get_run(client, run_id)["state"] == "waiting" and approvals(client, run_id),
+        what="the wait for a person",
+    )
     return run_id
 
 

@@ -119,7 +119,7 @@ def test_a_person_denies_a_call(client: Client, approver: Client) -> None:
 
 
 def test_a_call_that_nobody_decides_about_is_denied(client: Client, approver: Client) -> None:
-    run_id = waiting_run(client, timeout_seconds=1)
+    run_id = start_run(client, agent_that_asks(client, timeout_seconds=1))
     approval = {"run_id": run_id, "tool_call_id": f"{run_id}_1_0"}
     run = wait_for_end(client, run_id)
     [result] = run["output"]["tool_results"]
