@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from tests.e2e.agents_and_runs import (
     create_agent,
     get_run,
     pages,
+    start_run,
     wait_for_end,
 )
 from tests.e2e.approving import (
@@ -26,8 +28,17 @@ from tests.e2e.approving import (
     resolved,
     waiting_run,
 )
+from tests.e2e.custom_tools import create_custom_agent, register, source_of
 from tests.e2e.error_shape import assert_is_error
-from tests.platforms import Answer, Client, RunningPlatform, running_platform, until
+from tests.platforms import (
+    COMMAND,
+    Answer,
+    Client,
+    RunningPlatform,
+    command_environment,
+    running_platform,
+    until,
+)
 
 
 def event_types(client: Client, run_id: str) -> list[str]:
@@ -267,6 +278,53 @@ def test_a_cancelled_run_waits_for_nobody(client: Client, approver: Client) -> N
     assert approvals(approver) == []
     assert_is_error(resolve(approver, first, "approve"), 400, "RUN_FINISHED")
     assert event_types(client, run_id)[-1] == "run_finished"
+
+
+def test_a_tool_demands_a_decision_by_itself(client: Client, approver: Client) -> None:
+    demanding = source_of('return "done"').replace("effect=", "requires_approval=True, effect=")
+    assert register(client, demanding)["requires_approval"] is True
+    run_id = start_run(client, create_custom_agent(client), "Test the custom_tool tool")
+    until(lambda: approvals(approver, run_id))
+    [approval] = approvals(approver, run_id)
+    assert approval["reason"] == 'Every call of "custom_tool" needs a decision.'
+    resolved(approver, approval, "approve")
+    assert wait_for_end(client, run_id)["state"] == "completed"
+    # Who registers it has the last word.
+    assert register(client, demanding, requires_approval=False)["requires_approval"] is False
+    run_id = start_run(client, create_custom_agent(client), "Test the custom_tool tool")
+    assert wait_for_end(client, run_id)["state"] == "completed"
+    assert "approval_requested" not in event_types(client, run_id)
+
+
+def test_people_decide_by_commands(platform: RunningPlatform, organization: str) -> None:
+    client = platform.client(platform.token(organization))
+    run_id = waiting_run(client, THREE_SUMS)
+    first, second, third = (it["tool_call_id"] for it in approvals(client, run_id))
+
+    def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+        where = ("--url", f"http://127.0.0.1:{platform.http_port}")
+        whose = ("--data-dir", str(platform.data_dir), "--organization", organization)
+        return subprocess.run(
+            [*COMMAND, "approvals", *arguments, *where, *whose],
+            env=command_environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    listed = command("list").stdout
+    assert all(call_id in listed for call_id in (first, second, third))
+    assert "Sums are sent to a person." in listed
+    assert len(json.loads(command("list", "--json", "--run", run_id).stdout)) == 3
+    assert command("deny", run_id, first, "--reason", "Not today.").stdout == "denied by admin\n"
+    edited = command("approve", run_id, second, "--arguments", "no JSON")
+    assert (edited.returncode, edited.stdout) == (1, "")
+    assert "400" in edited.stderr
+    for call_id in (second, third):
+        assert command("approve", run_id, call_id).stdout == "approved by admin\n"
+    results = wait_for_end(client, run_id)["output"]["tool_results"]
+    assert [it["success"] for it in results] == [False, True, True]
+    assert command("list").stdout == "No tool call waits for a decision.\n"
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
+from agent_executor.embedded.approvals import list_approvals, resolve_approval
 from agent_executor.embedded.assembly import Assembly
 from agent_executor.embedded.configuration import (
     agent_fields,
@@ -115,6 +116,58 @@ class AsyncAgentExecutor:
         running = self._execute(input, parent_run_id, max_cost_usd)
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(running, _event_loop()))
 
+    async def list_approvals(self, run_id: str = "") -> list[dict[str, Any]]:
+        """Returns the tool calls that wait for a decision, oldest first.
+
+        While one waits, the ``execute`` that it belongs to waits too.
+
+        Args:
+            run_id: Only this run's. Default: all of the executor's organization.
+        """
+        listing = list_approvals(self._assembly.approvals, self._security, run_id)
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(listing, _event_loop()))
+
+    async def resolve_approval(
+        self,
+        approval: Mapping[str, Any],
+        decision: str,
+        *,
+        reason: str = "",
+        arguments: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Decides about a tool call, once; the same decision again gets the same answer.
+
+        Args:
+            approval: One of ``list_approvals``, or a mapping with its ``run_id`` and ``tool_call_id``.
+            decision: ``approve`` or ``deny``.
+            reason: Why; the model is told the reason of a denial.
+            arguments: With ``approve``: what to use in place of the model's. Default: the model's.
+
+        Raises:
+            InvalidArgumentError: The decision is none, or the tool does not take the arguments.
+            RunNotFoundError: There is no such run.
+            ApprovalNotFoundError: There is no such call, or it needs no decision.
+            FailedPreconditionError: It was decided otherwise, has expired, or the run has ended.
+        """
+        resolving = self._resolve_approval(approval, decision, reason, arguments)
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(resolving, _event_loop()))
+
+    def _resolve_approval(
+        self,
+        approval: Mapping[str, Any],
+        decision: str,
+        reason: str,
+        arguments: Mapping[str, Any] | None,
+    ) -> Coroutine[Any, Any, dict[str, Any]]:
+        return resolve_approval(
+            self._assembly.approvals,
+            self._security,
+            approval,
+            decision,
+            reason=reason,
+            arguments=arguments,
+        )
+
     async def close(self) -> None:
         """Waits for nothing and releases what the executor holds open."""
         await asyncio.wrap_future(
@@ -202,6 +255,28 @@ class AgentExecutor:
         """Runs the agent and returns what came of it; see ``AsyncAgentExecutor.execute``."""
         running = self._executor._execute(input, parent_run_id, max_cost_usd)  # noqa: SLF001 -- its own other half
         return _loop_runs(running)
+
+    def list_approvals(self, run_id: str = "") -> list[dict[str, Any]]:
+        """Returns the tool calls that wait; see ``AsyncAgentExecutor.list_approvals``.
+
+        As ``execute`` waits as well, it is called in another thread.
+        """
+        executor = self._executor
+        return _loop_runs(
+            list_approvals(executor._assembly.approvals, executor._security, run_id)  # noqa: SLF001 -- its own other half
+        )
+
+    def resolve_approval(
+        self,
+        approval: Mapping[str, Any],
+        decision: str,
+        *,
+        reason: str = "",
+        arguments: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Decides about a tool call; see ``AsyncAgentExecutor.resolve_approval``."""
+        resolving = self._executor._resolve_approval(approval, decision, reason, arguments)  # noqa: SLF001 -- its own other half
+        return _loop_runs(resolving)
 
     def close(self) -> None:
         """Releases what the executor holds open."""
