@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
+import msgspec
+
 from agent_executor.embedded.approvals import list_approvals, resolve_approval
 from agent_executor.embedded.assembly import Assembly
 from agent_executor.embedded.configuration import (
@@ -20,6 +22,7 @@ from agent_executor.embedded.configuration import (
 )
 from agent_executor.embedded.peers import with_permissions
 from agent_executor.errors import InvalidArgumentError
+from agent_executor.executor.journal import RunFilter
 from agent_executor.executor.models.catalog import LLMModel
 from agent_executor.executor.money import nano_usd_of
 from agent_executor.executor.result import result_mapping
@@ -36,6 +39,9 @@ T = TypeVar("T")
 DEFAULT_ORGANIZATION: Final = "default"
 DEFAULT_USER: Final = "local"
 EVERYTHING: Final = frozenset({"*"})
+
+_UNFINISHED: Final = ("pending", "running", "waiting", "paused")
+_RUNS_MAX: Final = 1_000
 
 _STARTING: Final = threading.Lock()
 
@@ -168,6 +174,37 @@ class AsyncAgentExecutor:
             arguments=arguments,
         )
 
+    async def run_ids(self) -> list[str]:
+        """Returns its runs that have not ended, by id, newest first and 1,000 at most."""
+        return await asyncio.wrap_future(
+            asyncio.run_coroutine_threadsafe(self._run_ids(), _event_loop())
+        )
+
+    async def cancel(self, run_id: str, reason: str = "") -> dict[str, Any]:
+        """Ends a run with those that it has started, and says what that did.
+
+        Whoever waits for the run is answered with the ``state`` ``cancelled``. To cancel the task that
+        awaits ``execute`` does not end the run.
+
+        Args:
+            run_id: The run. One that has ended is left as it is.
+            reason: Why; kept in the run's log.
+
+        Returns:
+            ``run_id``, ``state``, ``was_stopped``, ``stopped_call_ids`` and, of these,
+            ``unknown_call_ids`` (nobody knows whether they took effect), ``finished_call_ids``,
+            ``never_begun_call_ids``, ``stopped_run_ids``, ``cost_nano_usd`` and
+            ``released_nano_usd``.
+
+        Raises:
+            RunNotFoundError: There is no such run.
+            UnavailableError: It has not ended in 30 seconds; it will.
+        """
+        cancelling = self._cancel(run_id, reason)
+        return await asyncio.wrap_future(
+            asyncio.run_coroutine_threadsafe(cancelling, _event_loop())
+        )
+
     async def close(self) -> None:
         """Waits for nothing and releases what the executor holds open."""
         await asyncio.wrap_future(
@@ -208,6 +245,21 @@ class AsyncAgentExecutor:
                 ),
             )
         )
+
+    async def _run_ids(self) -> list[str]:
+        reader = with_permissions(self._security, frozenset({"run:read"}))
+        found: list[str] = []
+        for state in _UNFINISHED:
+            run_filter = RunFilter(agent_id=self._agent.agent_id, state=state)
+            runs = await self._assembly.runs.list_runs(reader, _RUNS_MAX, run_filter=run_filter)
+            found += [run.run_id for run in runs]
+        return sorted(found, reverse=True)[:_RUNS_MAX]
+
+    async def _cancel(self, run_id: str, reason: str) -> dict[str, Any]:
+        security = with_permissions(self._security, frozenset({"run:execute"}))
+        receipt = await self._assembly.runs.cancel(run_id, reason, security)
+        answer: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(receipt))
+        return answer
 
     async def _assemble(
         self,
@@ -277,6 +329,14 @@ class AgentExecutor:
         """Decides about a tool call; see ``AsyncAgentExecutor.resolve_approval``."""
         resolving = self._executor._resolve_approval(approval, decision, reason, arguments)  # noqa: SLF001 -- its own other half
         return _loop_runs(resolving)
+
+    def run_ids(self) -> list[str]:
+        """Returns its runs that have not ended; see ``AsyncAgentExecutor.run_ids``."""
+        return _loop_runs(self._executor._run_ids())  # noqa: SLF001 -- its own other half
+
+    def cancel(self, run_id: str, reason: str = "") -> dict[str, Any]:
+        """Ends a run, from another thread; see ``AsyncAgentExecutor.cancel``."""
+        return _loop_runs(self._executor._cancel(run_id, reason))  # noqa: SLF001 -- its own other half
 
     def close(self) -> None:
         """Releases what the executor holds open."""

@@ -189,11 +189,11 @@ class RunDrivers:
         self.begin_drain()
         if self._driving:
             await asyncio.wait(self._driving, timeout=grace_seconds)
-        await self.cancellations.close()
         left = list(self._driving)
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
+        await self.cancellations.close()
         await self._engine.close()
 
     async def _is_drained_within(self, seconds: float, stop: StopSignal) -> bool:

@@ -89,13 +89,14 @@ async def released_nano_usd(ledger: Ledger, log: RunLog, security: SecurityConte
     model call that was stopped was not spent of. If the ledger cannot be asked, it is 0.
     """
     run, stopped = log.run, log.state.stopped_call
+    has_amount = run.amount_id == run.run_id
+    hold_id = run.run_id if has_amount else stopped.model_call_id if stopped is not None else ""
+    if not hold_id:
+        return 0
     found: FoundHold | None = None
     with contextlib.suppress(AgentExecutorError):
-        if run.amount_id == run.run_id:
-            found = await ledger.find_hold(run.run_id, security)
-        elif stopped is not None:
-            found = await ledger.find_hold(stopped.model_call_id, security)
+        found = await ledger.find_hold(hold_id, security)
     if found is None:
         return 0
-    spent = found.spent_nano_usd or log.state.stopped_cost_nano_usd
+    spent = found.spent_nano_usd if has_amount else log.state.stopped_cost_nano_usd
     return max(0, found.held_nano_usd - spent)

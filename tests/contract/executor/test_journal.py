@@ -342,6 +342,26 @@ async def test_a_request_to_cancel_is_seen_by_the_owner_and_survives_its_writes(
     assert await journal.cancel_requested("a/1") == []
 
 
+@pytest.mark.parametrize("is_parked_first", [True, False])
+async def test_a_parked_run_that_is_to_end_can_be_claimed_at_once(
+    journal: Journal, *, is_parked_first: bool
+) -> None:
+    run, other = new_run(), new_run()
+    for each in (run, other):
+        await journal.create(each, [FIRST])
+    parked = msgspec.structs.replace(
+        run, owner="", state="waiting", wake_at_ms=10**12, last_sequence=2
+    )
+    if is_parked_first:
+        await journal.append(parked, [SECOND])
+    await journal.request_cancel(msgspec.structs.replace(run, cancel_requested_at_ms=7))
+    if not is_parked_first:
+        await journal.append(parked, [SECOND])
+    await journal.append(msgspec.structs.replace(parked, run_id=other.run_id), [SECOND])
+    (claimed,) = await journal.claim("c/1", 2_000, 10)
+    assert (claimed.run_id, claimed.cancel_requested_at_ms) == (run.run_id, 7)
+
+
 async def test_lists_are_filtered_by_user_conversation_parent_and_time(journal: Journal) -> None:
     run = new_run(
         user_id="grace", conversation_id="talk", parent_run_id="another", created_at_ms=2_000
