@@ -49,7 +49,8 @@ _CLAIM_RUNS: Final = (
     f"{_TAKE} WHERE run_id IN (SELECT run_id FROM ("  # noqa: S608 -- fixed column names, no input
     "  SELECT run_id, organization_id AS organization,"
     "   row_number() OVER (PARTITION BY organization_id ORDER BY run_id) AS turn"
-    f"  FROM runs WHERE {_CAN_BE_CLAIMED} AND wake_at_ms <= ?2"
+    # Else it would read all runs that have ever ended, for they stand in the order of the turns.
+    f"  FROM runs INDEXED BY runs_unfinished WHERE {_CAN_BE_CLAIMED} AND wake_at_ms <= ?2"
     f" ) ORDER BY turn + {_DRIVEN}, run_id LIMIT ?3) RETURNING {RUN_COLUMNS}"
 )
 _WAITING: Final = "ended_at_ms = 0 AND owner = '' AND wake_at_ms = 0"

@@ -76,6 +76,10 @@ def test_the_trace_context_is_passed_on(gateway: RunningGateway) -> None:
     assert metadata_of(gateway, {"traceparent": traceparent})["traceparent"] == traceparent
 
 
+def test_the_idempotency_key_is_passed_on(gateway: RunningGateway) -> None:
+    assert metadata_of(gateway, {"Idempotency-Key": "a-key"})["idempotency-key"] == "a-key"
+
+
 def test_callers_cannot_steer_envoy(gateway: RunningGateway) -> None:
     steering = {"x-envoy-retry-on": "5xx", "x-envoy-upstream-rq-timeout-ms": "1"}
     metadata = metadata_of(gateway, {**steering, "x-envoy-max-retries": "9"})

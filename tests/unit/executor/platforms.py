@@ -47,13 +47,14 @@ class Platform:
         limits: EngineLimits | None = None,
         model: ModelProvider | None = None,
         keeps_leases: bool = True,
+        ledger: MemoryLedger | None = None,
     ) -> None:
         self.now_ms = 1_000_000
         self.journal = journal or MemoryJournal()
         self.approvals = approvals or MemoryApprovalStore(self.journal)
         self.store = store or MemoryAgentStore()
         self.tools = RecordingToolRunner()
-        self.ledger = MemoryLedger()
+        self.ledger = ledger or MemoryLedger()
         telemetry = RunTelemetry(NoOpTracer(), Metrics(CollectorRegistry()))
         self.agents = Agents(self.store, Encryption(bytes(KEY_BYTES)), lambda: self.now_ms)
         engine = Engine(
