@@ -10,13 +10,16 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from agent_executor.executor.models.anthropic.client import AnthropicAccounts, ProviderNetworks
+from agent_executor.executor.models.anthropic.client import AnthropicAccounts
 from agent_executor.executor.models.anthropic.provider import AnthropicProvider
 from agent_executor.executor.models.mock import MockClaude
-from agent_executor.executor.models.mock_http.api import MessagesApi
+from agent_executor.executor.models.mock_http.api import MockApi
 from agent_executor.executor.models.mock_http.faults import Fault, FaultPlan
 from agent_executor.executor.models.mock_http.server import Exchange, HttpServer
 from agent_executor.executor.models.model import ModelProvider
+from agent_executor.executor.models.openai.client import OpenAIAccounts
+from agent_executor.executor.models.openai.provider import OpenAIProvider
+from agent_executor.executor.models.provider_networks import ProviderNetworks
 
 OPERATOR_KEY = "sk-ant-api03-the-operators-own-key"
 LOOPBACK = ProviderNetworks((ipaddress.ip_network("127.0.0.0/8"),))
@@ -36,7 +39,7 @@ class MockClaudeServer:
     """
 
     faults: FaultPlan
-    api: MessagesApi
+    api: MockApi
     server: HttpServer = field(init=False)
     url: str = ""
     started: int = 0
@@ -87,7 +90,7 @@ async def mock_claude_server(
 ) -> AsyncIterator[MockClaudeServer]:
     """Runs the server on a free port."""
     faults = FaultPlan(rates or {}, retry_after_seconds=retry_after_seconds)
-    api = MessagesApi(model or MockClaude(), faults, api_key=api_key)
+    api = MockApi(model or MockClaude(), faults, api_key=api_key)
     running = MockClaudeServer(faults, api)
     port = await running.server.start("127.0.0.1", 0)
     running.url = f"http://127.0.0.1:{port}"
@@ -118,6 +121,28 @@ async def provider_of(
     provider = AnthropicProvider(
         AnthropicAccounts(lambda ciphertext, _: ciphertext.decode(), networks)
     )
+    try:
+        yield provider
+    finally:
+        await provider.close()
+
+
+@asynccontextmanager
+async def openai_provider_of(
+    url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    key: str = OPERATOR_KEY,
+    networks: ProviderNetworks = LOOPBACK,
+    custom_headers: str = "",
+) -> AsyncIterator[OpenAIProvider]:
+    """Gives a provider of the other API, in the same way."""
+    monkeypatch.setenv("OPENAI_BASE_URL", f"{url}/v1")
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", custom_headers)
+    for name in ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_ADMIN_KEY"):
+        monkeypatch.setenv(name, f"the-operators-{name.lower()}")
+    provider = OpenAIProvider(OpenAIAccounts(lambda ciphertext, _: ciphertext.decode(), networks))
     try:
         yield provider
     finally:

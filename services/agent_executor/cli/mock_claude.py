@@ -1,4 +1,4 @@
-"""`agent-executor mock-claude`: mock Claude over HTTP, in the Messages API's own format."""
+"""`agent-executor mock-claude`: mock Claude over HTTP, in the formats of two APIs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from agent_executor.executor.models.mock import MockClaude
-from agent_executor.executor.models.mock_http.api import MessagesApi
+from agent_executor.executor.models.mock_http.api import MockApi
 from agent_executor.executor.models.mock_http.faults import (
     Fault,
     FaultNameError,
@@ -49,6 +49,8 @@ def mock_claude(
 ) -> None:
     """Serve mock Claude over HTTP, for the SDK of any language and for tests.
 
+    It speaks Anthropic's Messages API and OpenAI's Chat Completions API.
+
     A request chooses its fault by the header `x-mock-fault: NAME`; `GET /mock/calls` counts what
     would have been billed. To run the platform on it:
 
@@ -57,9 +59,11 @@ def mock_claude(
         EXECUTOR_MODEL_PROVIDER=anthropic ANTHROPIC_API_KEY=any
         ANTHROPIC_BASE_URL=http://127.0.0.1:8787
         EXECUTOR_EGRESS_ALLOWED_CIDRS='["127.0.0.1/32"]' agent-executor up
+
+    or with EXECUTOR_MODEL_PROVIDER=openai and OPENAI_BASE_URL=http://127.0.0.1:8787/v1.
     """
     plan = FaultPlan(_rates(fault or []), seed, retry_after_seconds)
-    api = MessagesApi(
+    api = MockApi(
         MockClaude(latency_seconds=latency_seconds),
         plan,
         api_key=api_key,

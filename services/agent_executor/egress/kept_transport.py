@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import ssl
 import sys
-from collections.abc import AsyncIterator
-from typing import Final
+from collections.abc import AsyncIterable, AsyncIterator
+from typing import Final, cast
 
 import httpcore2
 import httpx2
@@ -125,7 +125,11 @@ class KeptEgressTransport(httpx2.AsyncBaseTransport):
 
 
 class _Body(httpx2.AsyncByteStream):
-    """The body of a response. Closing it before its end closes its connection."""
+    """The body of a response. Closing it before its end closes its connection.
+
+    As with httpx2's own transport, who stopped reading may go on where it stopped: so SDKs read the
+    rest of a stream after its last event, to keep the connection.
+    """
 
     def __init__(self, response: httpcore2.Response, bytes_max: int) -> None:
         self._response = response
@@ -133,7 +137,7 @@ class _Body(httpx2.AsyncByteStream):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
-            async for chunk in self._response.aiter_stream():
+            async for chunk in cast("AsyncIterable[bytes]", self._response.stream):
                 self._bytes_left -= len(chunk)
                 if self._bytes_left < 0:
                     raise httpx2.ReadError("The response is larger than is allowed.")

@@ -11,11 +11,13 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 import msgspec
+from pydantic import SecretStr
 
 from agent_executor.embedded.approvals import list_approvals, resolve_approval
 from agent_executor.embedded.assembly import Assembly
 from agent_executor.embedded.configuration import (
     agent_fields,
+    api_key_of,
     enabled_tools,
     model_of,
     tool_registry,
@@ -57,8 +59,12 @@ class AsyncAgentExecutor:
             ``on_budget_exceeded``, ``"end"`` (default) or ``"pause"``; ``max_cost_usd``, what one
             run may cost at most (default 0: no limit); ``min_output_tokens``, the least output with
             which a model call makes sense, if the budget does not cover ``max_output_tokens``
-            (default 0: all or nothing).
-        model: The model to run on: an ``LLMModel`` or any id that has a price.
+            (default 0: all or nothing); ``provider``, ``"mock"``, ``"anthropic"`` or ``"openai"``
+            (default: ``EXECUTOR_MODEL_PROVIDER``, or the mock), with ``api_key`` and ``base_url`` if
+            they are not those of the provider's own environment variables;
+            ``thinking_budget_tokens`` (default 0: the model does not think) and
+            ``response_cache_ttl_seconds`` (default 0: no answer is used again).
+        model: The model to run on: an ``LLMModel``, any id that has a price, or ``"auto"``.
         sandbox: Rate limits and allowed domains of its tools. Default: none of either.
         security_context: On whose behalf, as a mapping with ``user_id``, ``organization_id``,
             ``permissions`` and ``rate_limit``. Default: everything is permitted.
@@ -92,6 +98,7 @@ class AsyncAgentExecutor:
         http_request = EgressSettings.of_environment("http_request").http_request_tool(sandbox)
         registry = tool_registry(agent_config, http_request)
         self.tools = enabled_tools(self._fields, registry)
+        self._api_key = SecretStr(api_key_of(agent_config))
         folder = None if data_dir is None else Path(data_dir)
         _loop_runs(self._assemble(registry, http_request, sandbox, rate_limits, folder))
 
@@ -271,7 +278,9 @@ class AsyncAgentExecutor:
     ) -> None:
         self._assembly = Assembly(registry, http_request, sandbox, rate_limits, data_dir)
         creator = with_permissions(self._security, frozenset({"agent:write"}))
-        self._agent = await self._assembly.agents.create(self._fields, "", creator)
+        self._agent = await self._assembly.agents.create(
+            self._fields, self._api_key.get_secret_value(), creator
+        )
 
 
 class AgentExecutor:

@@ -33,7 +33,7 @@ from agent_executor.executor.leases import LeaseKeeper
 from agent_executor.executor.ledger import Ledger
 from agent_executor.executor.ledger_grpc import GrpcLedger
 from agent_executor.executor.model_call import ModelLimits
-from agent_executor.executor.model_providers import model_provider
+from agent_executor.executor.model_providers import model_providers
 from agent_executor.executor.model_turn import ModelTurn
 from agent_executor.executor.run_servicer import RunServicer
 from agent_executor.executor.run_telemetry import RunTelemetry
@@ -80,13 +80,10 @@ async def bootstrap(runtime: ServiceRuntime[ExecutorSettings]) -> Sequence[str]:
     runtime.resources.push_async_callback(storage.close)
     tools = await _tool_runner(runtime)
     ledger = await _ledger(runtime)
-    agents = Agents(
-        storage.agents,
-        Encryption.from_file(settings.encryption_key_file),
-        now_ms,
-        warns_of_retirements=settings.model_provider != "mock",
-    )
-    runs = await _runs(runtime, storage, agents, tools, ledger)
+    encryption = Encryption.from_file(settings.encryption_key_file)
+    agents = Agents(storage.agents, encryption, now_ms, settings.agent_models())
+    engine = _engine(runtime, tools, ledger, storage.approvals, encryption)
+    runs = await _runs(runtime, storage, agents, tools, engine)
     approvals = Approvals(
         store=storage.approvals,
         journal=storage.journal,
@@ -118,7 +115,7 @@ async def _runs(
     storage: ExecutorStorage,
     agents: Agents,
     tools: ToolRunner,
-    ledger: Ledger,
+    engine: Engine,
 ) -> Runs:
     settings, journal = runtime.settings, storage.journal
     worker = settings.worker or f"{settings.host}:{settings.grpc_port}"
@@ -131,7 +128,7 @@ async def _runs(
             journal=journal,
             agents=agents,
             parked=ParkedRuns(storage.approvals, now_ms),
-            engine=_engine(runtime, tools, ledger, storage.approvals),
+            engine=engine,
             owner=owner,
             now_ms=now_ms,
             max_active_runs=settings.max_active_runs,
@@ -166,12 +163,16 @@ def _engine(
     tools: ToolRunner,
     ledger: Ledger,
     approvals: ApprovalStore,
+    encryption: Encryption,
 ) -> Engine:
     settings = runtime.settings
     telemetry = RunTelemetry(runtime.telemetry.tracer, runtime.metrics)
     model_turn = ModelTurn(
-        providers={settings.model_provider: model_provider(runtime)},
+        providers=model_providers(
+            encryption, settings.networks(), runtime.resources, eager=settings.model_provider
+        ),
         provider_name=settings.model_provider,
+        cache=settings.response_cache(),
         tools=tools,
         ledger=ledger,
         telemetry=telemetry,

@@ -9,18 +9,11 @@ import msgspec
 from google.protobuf import struct_pb2, timestamp_pb2
 
 from agent_executor.api.executor.v1 import (
-    agent_pb2,
-    agent_service_pb2,
     run_event_pb2,
     run_pb2,
     run_service_pb2,
 )
-from agent_executor.executor.agent import AgentVersion, CustomTool
-from agent_executor.executor.approvals.convert import (
-    policy_from_proto,
-    policy_to_proto,
-    requested_to_proto,
-)
+from agent_executor.executor.approvals.convert import requested_to_proto
 from agent_executor.executor.cancel_receipt import CancelReceipt
 from agent_executor.executor.journal import RunRecord
 from agent_executor.executor.models.model import (
@@ -33,125 +26,24 @@ from agent_executor.executor.models.model import (
     ToolResultBlock,
     ToolUseBlock,
 )
-from agent_executor.executor.money import nano_usd_of, usd_of
+from agent_executor.executor.money import usd_of
 from agent_executor.executor.result import is_success
 from agent_executor.executor.run import RunState, response_text, results_of
 from agent_executor.executor.run_event import (
     ApprovalRequested,
-    ApprovalResolved,
-    CancelRequested,
     ModelCallCompleted,
     ModelCallFailed,
     ModelCallSettled,
-    ModelCallStarted,
     Payload,
-    RunContinued,
     RunEvent,
     RunFinished,
-    RunPaused,
-    RunResumed,
-    RunStarted,
     ToolCallCompleted,
-    ToolCallStarted,
     payload_type,
 )
 from agent_executor.executor.runs import RunView
 
 INT32_MAX: Final = 2**31 - 1
 EXACT_INTEGER_MAX: Final = 2**53
-
-# Fields of CreateAgentRequest and UpdateAgentRequest that are fields of AgentVersion as they are.
-_PLAIN_FIELDS: Final = (
-    "name",
-    "description",
-    "model",
-    "is_active",
-    "role",
-    "instructions",
-    "max_model_turns",
-    "max_output_tokens",
-    "on_budget_exceeded",
-    "min_output_tokens",
-    "run_timeout_seconds",
-)
-_MAP_FIELDS: Final = ("tools", "custom_tools")
-# What a field becomes that a mask names and the request leaves out. A name has no default.
-_DEFAULTS: Final = {
-    field.name: field.default
-    for field in msgspec.structs.fields(AgentVersion)
-    if field.name in _PLAIN_FIELDS and not field.required
-}
-UPDATABLE_FIELDS: Final = frozenset(
-    {*_PLAIN_FIELDS, *_MAP_FIELDS, "max_cost_usd", "api_key", "approval_policy"}
-)
-
-
-def created_fields(request: agent_service_pb2.CreateAgentRequest) -> dict[str, Any]:
-    """Returns the fields of ``AgentVersion`` that a request sets; the others have defaults."""
-    fields = {name: getattr(request, name) for name in _PLAIN_FIELDS if name != "is_active"}
-    fields = {name: value for name, value in fields.items() if value}
-    if request.HasField("is_active"):
-        fields["is_active"] = request.is_active
-    if request.agent_type:
-        fields["agent_type"] = request.agent_type
-    if request.max_cost_usd:
-        fields["max_cost_nano_usd"] = nano_usd_of(request.max_cost_usd, "max_cost_usd")
-    if request.HasField("approval_policy"):
-        fields["approval_policy"] = policy_from_proto(request.approval_policy)
-    return fields | _maps_of(request, _MAP_FIELDS)
-
-
-def updated_fields(
-    request: agent_service_pb2.UpdateAgentRequest,
-) -> tuple[dict[str, Any], str | None]:
-    """Returns the fields of ``AgentVersion`` to change, and the new key or None to leave it."""
-    if request.HasField("update_mask"):
-        named = set(request.update_mask.paths)
-    else:
-        optional = (*_PLAIN_FIELDS, "max_cost_usd", "api_key", "approval_policy")
-        named = {name for name in optional if request.HasField(name)}
-        named |= {name for name in _MAP_FIELDS if getattr(request, name)}
-    fields: dict[str, Any] = {
-        name: getattr(request, name) if request.HasField(name) else _DEFAULTS[name]
-        for name in _PLAIN_FIELDS
-        if name in named
-    }
-    if "max_cost_usd" in named:
-        fields["max_cost_nano_usd"] = nano_usd_of(request.max_cost_usd, "max_cost_usd")
-    if "approval_policy" in named:
-        fields["approval_policy"] = policy_from_proto(request.approval_policy)
-    fields |= _maps_of(request, [name for name in _MAP_FIELDS if name in named])
-    return fields, request.api_key if "api_key" in named else None
-
-
-def agent_to_proto(agent: AgentVersion) -> agent_pb2.Agent:
-    """Returns an agent as the API shows it: without its key."""
-    return agent_pb2.Agent(
-        id=agent.agent_id,
-        name=agent.name,
-        description=agent.description,
-        agent_type=agent.agent_type,
-        model=agent.model,
-        role=agent.role,
-        instructions=agent.instructions,
-        tools=agent.tools,
-        custom_tools={
-            name: _custom_tool_to_proto(custom) for name, custom in agent.custom_tools.items()
-        },
-        is_active=agent.is_active,
-        has_api_key=bool(agent.api_key_ciphertext),
-        max_model_turns=agent.max_model_turns,
-        max_output_tokens=agent.max_output_tokens,
-        on_budget_exceeded=agent.on_budget_exceeded,
-        max_cost_usd=usd_of(agent.max_cost_nano_usd),
-        max_cost_nano_usd=agent.max_cost_nano_usd,
-        min_output_tokens=agent.min_output_tokens,
-        run_timeout_seconds=agent.run_timeout_seconds,
-        version=agent.version,
-        created_at=timestamp(agent.created_at_ms),
-        updated_at=timestamp(agent.updated_at_ms),
-        approval_policy=policy_to_proto(agent.approval_policy),
-    )
 
 
 def execution_to_proto(view: RunView) -> run_service_pb2.ExecuteAgentResponse:
@@ -270,17 +162,6 @@ def timestamp(milliseconds: int) -> timestamp_pb2.Timestamp:
 
 def _payload_to_proto(payload: Any) -> Any:
     match payload:
-        case (
-            RunStarted()
-            | RunResumed()
-            | RunPaused()
-            | RunContinued()
-            | CancelRequested()
-            | ModelCallStarted()
-            | ToolCallStarted()
-            | ApprovalResolved()
-        ):
-            return _same_fields(payload)
         case ModelCallCompleted(usage=usage):
             return run_event_pb2.ModelCallCompleted(
                 model_call_id=payload.model_call_id,
@@ -319,7 +200,8 @@ def _payload_to_proto(payload: Any) -> Any:
                 error=payload.error or None,
                 code=payload.code or None,
             )
-    raise AssertionError(f"no message for {payload!r}")
+    # What is left has the same fields in its message.
+    return _same_fields(payload)
 
 
 def _same_fields(payload: Payload) -> Any:
@@ -392,28 +274,6 @@ def json_value(value: Any) -> struct_pb2.Value:
 def json_struct(value: dict[str, Any]) -> struct_pb2.Struct:
     """Returns a JSON object as a message."""
     return struct_pb2.Struct(fields={name: json_value(item) for name, item in value.items()})
-
-
-def _custom_tool_to_proto(custom: CustomTool) -> agent_pb2.CustomTool:
-    # The field is a word, which Python cannot take as a keyword argument.
-    fields: dict[str, Any] = {"class": custom.class_name, "enabled": custom.enabled}
-    return agent_pb2.CustomTool(version=custom.version, **fields)
-
-
-def _maps_of(
-    request: agent_service_pb2.CreateAgentRequest | agent_service_pb2.UpdateAgentRequest,
-    names: Iterable[str],
-) -> dict[str, Any]:
-    maps: dict[str, Any] = {}
-    for name in names:
-        if name == "tools":
-            maps[name] = dict(request.tools)
-        else:
-            maps[name] = {
-                tool: CustomTool(getattr(custom, "class"), custom.enabled, custom.version)
-                for tool, custom in request.custom_tools.items()
-            }
-    return maps
 
 
 def _int32(value: int) -> int:

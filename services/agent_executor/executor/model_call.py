@@ -11,7 +11,7 @@ import msgspec
 from agent_executor.errors import AgentExecutorError
 from agent_executor.executor.driven_run import DrivenRun
 from agent_executor.executor.late_answers import DEFAULT_LATE_ANSWER_SECONDS
-from agent_executor.executor.models.model import ModelRequest, ModelUsage, ToolSpecification
+from agent_executor.executor.models.model import ModelRequest, ModelUsage
 from agent_executor.executor.next_action import CallModel
 from agent_executor.executor.prompts import PreparedCall
 from agent_executor.executor.run_event import ModelCallFailed, ModelCallStarted
@@ -55,7 +55,6 @@ class ModelCall:
         prepared: What is sent.
         run_ends_at: When the run's time is over, in the event loop's time.
         max_tokens: The output that it may have: what the hold covers.
-        tools: The tools that it offers, as the tool-runner describes them.
     """
 
     driven: DrivenRun
@@ -63,7 +62,6 @@ class ModelCall:
     prepared: PreparedCall
     run_ends_at: float
     max_tokens: int
-    tools: tuple[ToolSpecification, ...] = ()
 
     @property
     def id(self) -> str:

@@ -11,7 +11,7 @@ from agent_executor.executor.agents import Agents
 from agent_executor.executor.identifiers import new_id
 from agent_executor.executor.journal import Journal, RunRecord
 from agent_executor.executor.run import FINAL_STATES
-from agent_executor.executor.run_event import RunStarted
+from agent_executor.executor.run_event import ModelSelected, Payload, RunStarted
 from agent_executor.executor.run_options import RunOptions
 from agent_executor.executor.tools import ToolRunner, require_all
 from agent_executor.serving.security import SecurityContext
@@ -83,8 +83,8 @@ class NewRuns:
 
     def make(
         self, plan: RunPlan, text: str, *, is_background: bool, is_queued: bool
-    ) -> tuple[RunRecord, RunStarted]:
-        """Returns the record of a new run and its first event.
+    ) -> tuple[RunRecord, list[Payload]]:
+        """Returns the record of a new run and its first events.
 
         Args:
             plan: What it is bound to.
@@ -93,6 +93,8 @@ class NewRuns:
             is_queued: It waits for its turn; else this executor drives it.
         """
         agent, security, options = plan.agent, plan.security, plan.options
+        selected = self._agents.select_model(agent, text)
+        model = agent.model if selected is None else selected.model
         run_id = new_id()
         max_cost_nano_usd = _tighter(options.max_cost_nano_usd, agent.max_cost_nano_usd)
         run = RunRecord(
@@ -102,7 +104,7 @@ class NewRuns:
             permissions=tuple(sorted(security.permissions)),
             agent_id=agent.agent_id,
             agent_version=agent.version,
-            model=agent.model,
+            model=model,
             input=text,
             is_test=options.is_test,
             traceparent=options.traceparent,
@@ -116,7 +118,7 @@ class NewRuns:
         started = RunStarted(
             agent_id=agent.agent_id,
             agent_version=agent.version,
-            model=agent.model,
+            model=model,
             input=text,
             is_test=options.is_test,
             tool_versions=plan.tool_versions,
@@ -128,7 +130,9 @@ class NewRuns:
             timeout_seconds=options.timeout_seconds or agent.run_timeout_seconds,
             is_queued=is_queued,
         )
-        return run, started
+        if selected is None:
+            return run, [started]
+        return run, [started, ModelSelected(selected.model, selected.reason)]
 
     async def _parent(self, run_id: str, security: SecurityContext) -> RunRecord | None:
         """Returns the run that starts a new one, which must be under way; None if none does."""

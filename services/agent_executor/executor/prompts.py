@@ -41,18 +41,20 @@ class PreparedCall(msgspec.Struct, frozen=True):
         request: The request.
         size_bytes: The length of its JSON: an upper bound of its tokens.
         purpose: What it is made for.
+        described: The tools as the tool-runner described them, each with its effect.
     """
 
     request: ModelRequest
     size_bytes: int
     purpose: CallPurpose
+    described: tuple[ToolSpecification, ...] = ()
 
 
 class Prompts:
     """Keeps the prompts of the agents that were run lately."""
 
     def __init__(self) -> None:
-        self._known: LRUCache[tuple[str, str, int], Prompt] = LRUCache(PROMPTS_MAX)
+        self._known: LRUCache[tuple[str, str, int, str], Prompt] = LRUCache(PROMPTS_MAX)
 
     def prepare(
         self,
@@ -60,17 +62,19 @@ class Prompts:
         described: tuple[ToolSpecification, ...],
         messages: Sequence[Message],
         *,
+        model: str,
         is_background: bool,
     ) -> PreparedCall:
         """Returns the next call of a conversation.
 
         Args:
             agent: Who is to answer.
+            model: On which model.
             described: The tools that it may use.
             messages: The conversation.
             is_background: Nobody waits for the run.
         """
-        prompt = self._prompt(agent, described)
+        prompt = self._prompt(agent, described, model)
         messages_bytes = len(_ENCODER.encode(messages))
         size_bytes = prompt.size_bytes - _NO_MESSAGES_BYTES + messages_bytes
         history_bytes = 0
@@ -85,16 +89,19 @@ class Prompts:
                 history_tokens=estimated_tokens(history_bytes),
                 is_background=is_background,
             ),
+            described=described,
         )
 
-    def _prompt(self, agent: AgentVersion, described: tuple[ToolSpecification, ...]) -> Prompt:
-        key = (agent.organization_id, agent.agent_id, agent.version)
+    def _prompt(
+        self, agent: AgentVersion, described: tuple[ToolSpecification, ...], model: str
+    ) -> Prompt:
+        key = (agent.organization_id, agent.agent_id, agent.version, model)
         known = self._known.get(key)
         # The descriptions are the very same object for as long as the tool-runner's are kept.
         if known is not None and (known.described is described or known.described == described):
             return known
         request = ModelRequest(
-            model=agent.model,
+            model=model,
             system=agent.system_prompt(),
             messages=(),
             tools=tuple(
@@ -103,6 +110,8 @@ class Prompts:
                 for tool in described
             ),
             max_tokens=agent.max_output_tokens,
+            thinking="on" if agent.thinking_budget_tokens else "off",
+            thinking_budget_tokens=agent.thinking_budget_tokens,
         )
         prompt = Prompt(
             described=described,

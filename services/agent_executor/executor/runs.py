@@ -177,11 +177,12 @@ class Runs:
             AgentExecutorError: As ``execute``, for what concerns this run alone.
         """
         is_placed = self._drivers.take_place(plan.security.organization_id)
-        run, started = self._new_runs.make(
+        run, events = self._new_runs.make(
             plan, text, is_background=is_background, is_queued=not is_placed
         )
         log = self._drivers.log_of(run, RunState())
-        log.add(started)
+        for event in events:
+            log.add(event)
         if is_placed and not is_background and plan.options.key is None:
             # Its first event shares a commit with those that follow.
             driving = self._drivers.in_background(self._drivers.drive(log, plan.agent))

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gzip
 import ipaddress
 import logging
 import traceback
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import httpx2
 import pytest
@@ -20,7 +18,6 @@ from agent_executor.errors import (
     InvalidArgumentError,
     ModelError,
 )
-from agent_executor.executor.models.anthropic.client import ProviderNetworks
 from agent_executor.executor.models.anthropic.provider import AnthropicProvider
 from agent_executor.executor.models.mock import MockClaude
 from agent_executor.executor.models.mock_http.faults import Fault
@@ -42,12 +39,14 @@ from agent_executor.executor.models.model import (
     ToolUseBlock,
     delivered_usage,
 )
+from agent_executor.executor.models.provider_networks import ProviderNetworks
 from tests.mock_claude import (
     OPERATOR_KEY,
     MockClaudeServer,
     mock_claude_server,
     provider_of,
 )
+from tests.raw_server import raw_server
 
 AGENT_KEY = "sk-ant-api03-the-agents-own-secret-key"
 CALCULATOR = ToolSpecification("calculator", "It calculates.", {"type": "object"})
@@ -424,20 +423,3 @@ async def test_the_key_appears_nowhere(
         assert OPERATOR_KEY not in text
     # Nor does the prompt appear in a log.
     assert "15 + 27" not in logged
-
-
-@asynccontextmanager
-async def raw_server(answer: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
-    """Gives the URL of a server that answers everything with these bytes, and what it was asked."""
-    requests: list[bytes] = []
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        requests.append(await reader.readuntil(b"\r\n\r\n"))
-        writer.write(answer)
-        with contextlib.suppress(OSError):
-            await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", requests

@@ -1,8 +1,9 @@
-"""A run over the SDK, a socket and the Messages API is the run with the mock in the process."""
+"""A run over an SDK, a socket and either API is the run with the mock in the process."""
 
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,7 +13,7 @@ from agent_executor.executor.models.mock_http.faults import Fault
 from agent_executor.executor.models.model import ModelProvider
 from agent_executor.executor.run import RunState
 from agent_executor.executor.tools import ToolOutcome, ToolRequest
-from tests.mock_claude import mock_claude_server, provider_of
+from tests.mock_claude import mock_claude_server, openai_provider_of, provider_of
 from tests.unit.executor.peers import answer
 from tests.unit.executor.worlds import World
 
@@ -21,6 +22,10 @@ INPUTS = (
     "What is 2 * 3? And what is 10 / 4? And what is 7 - 5?",
     "What is (1 + 2) * 3 - 4 / 5?",
     "Hello, who are you? ✨",
+)
+
+PROVIDERS = pytest.mark.parametrize(
+    "provider_at", [provider_of, openai_provider_of], ids=["anthropic", "openai"]
 )
 
 
@@ -42,13 +47,16 @@ def told(state: RunState) -> bytes:
     return msgspec.json.encode(state)
 
 
+@PROVIDERS
 @pytest.mark.parametrize("text", INPUTS)
-async def test_the_run_is_the_same(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+async def test_the_run_is_the_same(
+    monkeypatch: pytest.MonkeyPatch, text: str, provider_at: Any
+) -> None:
     expected, expected_world = await run(MockClaude(), text)
     assert expected.state == "completed"
     async with (
         mock_claude_server() as server,
-        provider_of(server.url, monkeypatch) as provider,
+        provider_at(server.url, monkeypatch) as provider,
     ):
         state, world = await run(provider, text)
         assert server.api.calls.billed == len(world.ledger.settled)
@@ -60,14 +68,15 @@ async def test_the_run_is_the_same(monkeypatch: pytest.MonkeyPatch, text: str) -
     assert await world.event_types() == await expected_world.event_types()
 
 
+@PROVIDERS
 @pytest.mark.parametrize("fault", [Fault.RATE_LIMIT, Fault.OVERLOADED, Fault.SERVER_ERROR])
 async def test_a_passing_error_changes_nothing_but_its_own_events(
-    monkeypatch: pytest.MonkeyPatch, fault: Fault
+    monkeypatch: pytest.MonkeyPatch, fault: Fault, provider_at: Any
 ) -> None:
     expected, _ = await run(MockClaude(), INPUTS[0])
     async with (
         mock_claude_server(retry_after_seconds=0.0) as server,
-        provider_of(server.url, monkeypatch) as provider,
+        provider_at(server.url, monkeypatch) as provider,
     ):
         server.faults.queue(fault, None, fault)
         state, world = await run(provider, INPUTS[0])
@@ -82,13 +91,14 @@ async def test_a_passing_error_changes_nothing_but_its_own_events(
     assert len(world.ledger.voided) == 2
 
 
+@PROVIDERS
 async def test_an_answer_that_broke_off_is_settled_as_an_estimate(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, provider_at: Any
 ) -> None:
     expected, _ = await run(MockClaude(), INPUTS[3])
     async with (
         mock_claude_server() as server,
-        provider_of(server.url, monkeypatch) as provider,
+        provider_at(server.url, monkeypatch) as provider,
     ):
         server.faults.queue(Fault.CUT)
         state, world = await run(provider, INPUTS[3])

@@ -143,7 +143,7 @@ def test_a_service_says_which_tool_and_when_to_try_again(gateway: RunningGateway
         ("POST", "/api/v1/agents/a", "DELETE, GET, PATCH"),
         ("GET", "/api/v1/agents/a/execute", "POST"),
         ("HEAD", "/api/v1/agents", "GET, POST"),
-        ("OPTIONS", "/api/v1/usage/entries", "GET"),
+        ("OPTIONS", "/api/v1/usage/entries", "GET, POST"),
         ("POST", "/healthz", "GET"),
         ("DELETE", "/openapi.json", "GET"),
     ],

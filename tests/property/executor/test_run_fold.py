@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,6 +57,7 @@ class Driver:
         self.waited_ms = 0
         self.asked: list[str] = []
         self.denied: set[str] = set()
+        self.free_without_tools: set[str] = set()
         self.add(
             RunStarted(
                 "agent",
@@ -143,9 +146,17 @@ class Driver:
             )
         )
         asks = any(isinstance(block, ToolUseBlock) for block in blocks)
+        ends = st.sampled_from(["end_turn", "pause_turn", "refusal", "max_tokens"])
+        is_cached = self.chance()
         answer = ModelCallCompleted(
-            call_id, tuple(blocks), "tool_use" if asks else "end_turn", ModelUsage(3, 4)
+            call_id,
+            tuple(blocks),
+            "tool_use" if asks else self.data.draw(ends),
+            ModelUsage(0, 0) if is_cached else ModelUsage(3, 4),
+            is_cached=is_cached,
         )
+        if is_cached and not self.state.given_calls:
+            self.free_without_tools.add(call_id)
         self.add(answer)
         for call in tool_calls_of("run", action.turn, answer):
             self.asked.append(call.tool_call_id)
@@ -260,7 +271,17 @@ def test_every_run_ends_once_and_keeps_its_promises(data: st.DataObject) -> None
     assert len({call.model_call_id for call in settled}) == len(settled)
     assert state.cost_nano_usd == sum(call.cost_nano_usd for call in settled)
 
-    roles = [message.role for message in state.messages]
+    # What was answered again costs nothing, and is told only for the tools that it was given.
+    again = {
+        event.payload.model_call_id
+        for event in events
+        if isinstance(event.payload, ModelCallCompleted) and event.payload.is_cached
+    }
+    assert driver.free_without_tools.isdisjoint(call.model_call_id for call in settled)
+    assert driver.free_without_tools <= again
+
+    # A turn that was paused has several messages of the model.
+    roles = [role for role, _ in groupby(message.role for message in state.messages)]
     assert roles == (["user", "assistant"] * len(roles))[: len(roles)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,14 +13,8 @@ from hypothesis import strategies as st
 
 from agent_executor.api.executor.v1 import agent_service_pb2, run_event_pb2
 from agent_executor.executor.agent import AgentVersion, CustomTool
-from agent_executor.executor.convert import (
-    EXACT_INTEGER_MAX,
-    agent_to_proto,
-    created_fields,
-    event_to_proto,
-    json_value,
-    updated_fields,
-)
+from agent_executor.executor.agent_convert import agent_to_proto, created_fields, updated_fields
+from agent_executor.executor.convert import EXACT_INTEGER_MAX, event_to_proto, json_value
 from agent_executor.executor.models.model import ModelUsage, TextBlock, ToolUseBlock
 from agent_executor.executor.purpose import CallPurpose
 from agent_executor.executor.run_event import (
@@ -29,6 +24,7 @@ from agent_executor.executor.run_event import (
     ModelCallFailed,
     ModelCallSettled,
     ModelCallStarted,
+    ModelSelected,
     Payload,
     RunContinued,
     RunEvent,
@@ -66,6 +62,7 @@ PAYLOADS: list[Payload] = [
         parent_amount_id="parent",
         is_background=True,
     ),
+    ModelSelected("model", "Small."),
     RunResumed(2),
     ApprovalRequested("call", "use", "email", "{}", "It is sent.", 9_000),
     ApprovalResolved("call", "approved", "bob", "fine", '{"a":1}'),
@@ -180,6 +177,27 @@ def test_limits_of_an_agent_can_be_changed_and_lifted() -> None:
     masked = agent_service_pb2.UpdateAgentRequest(agent_id="id")
     masked.update_mask.paths.extend(["on_budget_exceeded", "max_cost_usd", "min_output_tokens"])
     assert updated_fields(masked) == (changes, None)
+
+
+def test_what_an_agent_says_of_its_model_is_shown_as_it_was_sent() -> None:
+    said: dict[str, Any] = {
+        "model": "auto",
+        "provider": "openai",
+        "base_url": "https://llm.example.com/v1",
+        "thinking_budget_tokens": 2_000,
+        "response_cache_ttl_seconds": 60,
+    }
+    fields = created_fields(agent_service_pb2.CreateAgentRequest(name="Name", **said))
+    assert fields.items() >= said.items()
+    shown = agent_to_proto(msgspec.structs.replace(AGENT, **fields), ("Beware.",))
+    assert {name: getattr(shown, name) for name in said} == said
+    assert list(shown.warnings) == ["Beware."]
+    changes: dict[str, Any] = {"provider": "", "base_url": "", "thinking_budget_tokens": 0}
+    request = agent_service_pb2.UpdateAgentRequest(agent_id="id", **changes)
+    assert updated_fields(request) == (changes, None)
+    masked = agent_service_pb2.UpdateAgentRequest(agent_id="id")
+    masked.update_mask.paths.extend(["response_cache_ttl_seconds", "provider"])
+    assert updated_fields(masked) == ({"response_cache_ttl_seconds": 0, "provider": ""}, None)
 
 
 def test_an_agent_can_be_created_switched_off() -> None:

@@ -86,7 +86,10 @@ class MockClaude:
             ContextLengthExceededError: The request is larger than the model's context window.
         """
         del access
-        encoded = _encode(request)
+        # It thinks of nothing, whatever it is told.
+        encoded = _encode(
+            msgspec.structs.replace(request, thinking="default", thinking_budget_tokens=0)
+        )
         digest = hashlib.blake2b(encoded, digest_size=11).hexdigest()
         conversation = read_conversation(request)
         entry = None

@@ -144,6 +144,8 @@ class ModelRequest(msgspec.Struct, frozen=True, omit_defaults=True):
         max_tokens: Most output tokens of this call, at least 1; thinking counts towards it.
         thinking: Whether the model is to think first, where it leaves the choice; ``default``
             leaves it to the model.
+        thinking_budget_tokens: About how many tokens it is to think if it is told to; 0 leaves it
+            to the provider.
     """
 
     model: str
@@ -152,6 +154,7 @@ class ModelRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     tools: tuple[ToolSpecification, ...]
     max_tokens: int
     thinking: Thinking = "default"
+    thinking_budget_tokens: int = 0
 
 
 class ModelAccess(msgspec.Struct, frozen=True):
@@ -160,8 +163,8 @@ class ModelAccess(msgspec.Struct, frozen=True):
     Attributes:
         agent_id: The agent that the key belongs to.
         api_key_ciphertext: The agent's own key, still encrypted; empty for the operator's.
-        base_url: Where the agent's own provider is; empty for the operator's. It is only used
-            together with a key of the agent's own, since the operator's goes nowhere else.
+        base_url: Where the agent's own provider is; empty for the operator's. The operator's key
+            never goes there.
     """
 
     agent_id: str = ""
@@ -227,6 +230,8 @@ class ModelResponse(msgspec.Struct, frozen=True):
         usage: What the call is billed for.
         request_id: The provider's id of the request, for its support; empty if it gave none.
         stop_detail: Why the model refused, in the provider's words; empty if it did not say.
+        is_usage_estimated: The provider does not count, so that ``usage`` is made from the lengths of
+            the texts.
     """
 
     id: str
@@ -236,6 +241,7 @@ class ModelResponse(msgspec.Struct, frozen=True):
     usage: ModelUsage
     request_id: str = ""
     stop_detail: str = ""
+    is_usage_estimated: bool = False
 
 
 class ModelProvider(Protocol):
@@ -251,7 +257,7 @@ class ModelProvider(Protocol):
     * It has no deadline of its own; the caller sets one.
 
     Attributes:
-        name: ``mock`` or ``anthropic``; a label of metrics, traces and usage entries.
+        name: ``mock``, ``anthropic`` or ``openai``; a label of metrics, traces and usage entries.
     """
 
     @property

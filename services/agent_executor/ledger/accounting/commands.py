@@ -45,8 +45,8 @@ class Settle(msgspec.Struct, frozen=True):
             priced by the card of its reservation, if that is for the same model, processing and
             speed, and by ``card`` if not.
         card: The card that holds at present.
-        tool_entries: Entries of the tool calls whose results the call was given, priced already, with
-            the call's ``reservation_id``. One whose id is recorded is left as it is, whatever it
+        tool_entries: Entries of the tool calls whose results the call was given, priced already;
+            they get the call's reservation. One whose id is recorded is left as it is, whatever it
             records.
     """
 

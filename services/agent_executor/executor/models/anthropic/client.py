@@ -4,41 +4,23 @@ from __future__ import annotations
 
 import logging
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
 
 import httpx2
 from anthropic import AsyncAnthropic
-from cryptography.exceptions import InvalidTag
 from pydantic import SecretStr
 
-from agent_executor.egress.addresses import Network
-from agent_executor.egress.kept_transport import IDENTITY, KeptEgressTransport
-from agent_executor.egress.policy import EgressPolicy
-from agent_executor.egress.urls import parse_url
-from agent_executor.executor.models.anthropic.errors import refused_call
+from agent_executor.executor.models.anthropic.errors import ERRORS
 from agent_executor.executor.models.model import ModelAccess
-
-# More than any model can answer; a host that sends more is not a model.
-RESPONSE_BYTES_MAX: Final = 64 * 1024 * 1024
-
-# Turns the ciphertext of an agent's key, and the agent's id, into the key.
-Decrypt = Callable[[bytes, str], str]
-
-
-@dataclass(frozen=True, slots=True)
-class ProviderNetworks:
-    """Which networks a provider may be in.
-
-    Attributes:
-        allowed: Internal networks that the operator admits, such as loopback for mock Claude.
-        denied: Networks that are never reached, in addition to all internal ones.
-    """
-
-    allowed: tuple[Network, ...] = ()
-    denied: tuple[Network, ...] = ()
+from agent_executor.executor.models.provider_http import (
+    Decrypt,
+    http_client,
+    key_of,
+    unconnected_client,
+)
+from agent_executor.executor.models.provider_networks import ProviderNetworks
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +69,9 @@ class AnthropicAccounts:
             max_retries=0,
             timeout=httpx2.Timeout(None),
             open_telemetry=False,
-            http_client=httpx2.AsyncClient(transport=httpx2.MockTransport(_unreachable)),
+            http_client=unconnected_client(),
         )
-        self._http = self._http_client(str(found.base_url))
+        self._http = http_client(str(found.base_url), networks, ssl_context)
         self._operator = found.with_options(http_client=self._http)
 
     @asynccontextmanager
@@ -100,16 +82,16 @@ class AnthropicAccounts:
             ModelError: There is no key, it cannot be decrypted, or there is a base URL without a
                 key of its own.
         """
-        key = self._key(access)
+        key = key_of(access, self._decrypt, ERRORS)
         if access.base_url:
-            async with self._http_client(access.base_url) as http:
+            async with http_client(access.base_url, self._networks, self._ssl_context) as http:
                 yield Account(self._own_provider(access, key, http), key)
         elif key.get_secret_value():
             yield Account(self._operator.with_options(api_key=key.get_secret_value()), key)
         elif self._has_operator_key():
             yield Account(self._operator, key)
         else:
-            raise refused_call(
+            raise ERRORS.refused(
                 "There is no API key for the model's provider: the agent has none, and "
                 "ANTHROPIC_API_KEY is not set.",
                 "authentication_error",
@@ -119,21 +101,11 @@ class AnthropicAccounts:
         """Closes the connections."""
         await self._http.aclose()
 
-    def _key(self, access: ModelAccess) -> SecretStr:
-        try:
-            return SecretStr(self._decrypt(access.api_key_ciphertext, access.agent_id))
-        except InvalidTag:
-            raise refused_call(
-                "The agent's API key cannot be decrypted; it was encrypted with another key. "
-                "Set it again.",
-                "authentication_error",
-            ) from None
-
     def _own_provider(
         self, access: ModelAccess, key: SecretStr, http: httpx2.AsyncClient
     ) -> AsyncAnthropic:
         if not key.get_secret_value():
-            raise refused_call(
+            raise ERRORS.refused(
                 "An agent with a base URL of its own needs an API key of its own.",
                 "authentication_error",
             )
@@ -148,29 +120,3 @@ class AnthropicAccounts:
     def _has_operator_key(self) -> bool:
         operator = self._operator
         return bool(operator.api_key or operator.auth_token or operator.credentials)
-
-    def _http_client(self, base_url: str) -> httpx2.AsyncClient:
-        policy = EgressPolicy(
-            allowed_domains=None,
-            allowed_origins=frozenset({parse_url(base_url).origin}),
-            allowed_networks=self._networks.allowed,
-            denied_networks=self._networks.denied,
-        )
-        transport = KeptEgressTransport(
-            base_url,
-            policy,
-            body_bytes_max=RESPONSE_BYTES_MAX,
-            ssl_context=self._ssl_context,
-        )
-        # The caller sets deadlines; a redirect would take the key and the prompt elsewhere.
-        return httpx2.AsyncClient(
-            transport=transport,
-            headers={"accept-encoding": IDENTITY},
-            trust_env=False,
-            follow_redirects=False,
-            timeout=None,
-        )
-
-
-def _unreachable(request: httpx2.Request) -> httpx2.Response:
-    raise httpx2.ConnectError("This client has no connections.", request=request)

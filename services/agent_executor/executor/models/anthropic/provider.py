@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import httpx2
-import msgspec
 from anthropic import (
     AnthropicError,
     APIConnectionError,
@@ -14,32 +13,20 @@ from anthropic import (
     AsyncStream,
 )
 
-from agent_executor.errors import AgentExecutorError, PermissionDeniedError
+from agent_executor.errors import AgentExecutorError
 from agent_executor.executor.models.anthropic.client import Account, AnthropicAccounts
-from agent_executor.executor.models.anthropic.errors import (
-    PROVIDER,
-    connection_error,
-    refused_call,
-    status_error,
-)
+from agent_executor.executor.models.anthropic.errors import ERRORS, PROVIDER, status_error
 from agent_executor.executor.models.anthropic.request import request_body
-from agent_executor.executor.models.anthropic.stream import (
-    BYTES_PER_ESTIMATED_TOKEN,
-    AnswerAssembly,
-)
+from agent_executor.executor.models.anthropic.stream import AnswerAssembly
+from agent_executor.executor.models.catalog import find_model
 from agent_executor.executor.models.model import (
     OPERATOR_ACCESS,
     DeltaListener,
     ModelAccess,
     ModelRequest,
     ModelResponse,
-    ModelUsage,
 )
-
-_REFUSED_ADDRESS: Final = (
-    "The model's provider is at an address that may not be reached; the operator can admit it by "
-    "EXECUTOR_EGRESS_ALLOWED_CIDRS."
-)
+from agent_executor.executor.models.provider_http import unreached, unsendable
 
 
 class AnthropicProvider:
@@ -95,15 +82,18 @@ async def _call(
         return error
     except APIStatusError as error:
         secret = account.key.get_secret_value() or account.client.api_key or ""
-        return status_error(error.status_code, error.body, error.response.headers, secret)
-    except APIConnectionError as error:
-        return _unreached(error.__cause__, request)
-    except (AnthropicError, TypeError, ValueError) as error:
-        # What the SDK refuses to send; its words may hold what it was given.
-        return refused_call(
-            f"The request cannot be sent to the model's provider ({type(error).__name__}).",
-            "invalid_request_error",
+        known = find_model(request.model)
+        return status_error(
+            error.status_code,
+            error.body,
+            error.response.headers,
+            secret,
+            known.retirement if known is not None else None,
         )
+    except APIConnectionError as error:
+        return unreached(error.__cause__, request, ERRORS)
+    except (AnthropicError, TypeError, ValueError) as error:
+        return unsendable(error, ERRORS)
 
 
 async def _stream(
@@ -122,16 +112,3 @@ async def _stream(
         if not (is_readable or assembly.is_complete):
             raise assembly.broken()
         return assembly.response()
-
-
-def _unreached(cause: BaseException | None, request: ModelRequest) -> AgentExecutorError:
-    """Returns the error of a call that got no answer."""
-    if isinstance(cause, PermissionDeniedError):
-        return refused_call(_REFUSED_ADDRESS, "permission_error")
-    if isinstance(cause, AgentExecutorError):
-        return refused_call(cause.message, "invalid_request_error")
-    if isinstance(cause, httpx2.ConnectError):
-        return connection_error(str(cause), None)
-    # It was sent, and may have been answered and billed: its input is booked, as an estimate.
-    input_tokens = len(msgspec.json.encode(request)) // BYTES_PER_ESTIMATED_TOKEN + 1
-    return connection_error("The connection failed.", ModelUsage(input_tokens, 0))

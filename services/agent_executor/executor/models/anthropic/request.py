@@ -13,6 +13,7 @@ from agent_executor.executor.models.model import (
     ModelRequest,
     ProviderBlock,
     TextBlock,
+    ThinkingBlock,
     ToolSpecification,
 )
 
@@ -69,7 +70,13 @@ def _messages(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
 
 
 def _is_empty(block: ContentBlock) -> bool:
-    return isinstance(block, TextBlock) and not block.text
+    """Tells whether the API takes no such block: nor does it take another provider's thinking."""
+    match block:
+        case TextBlock():
+            return not block.text
+        case ThinkingBlock():
+            return not block.signature
+    return False
 
 
 def _block(block: ContentBlock) -> dict[str, Any]:
@@ -98,4 +105,8 @@ def _thinking(request: ModelRequest, max_tokens: int) -> dict[str, Any] | None:
         return {"type": known.thinking.on} if known.thinking.on else None
     if max_tokens <= THINKING_TOKENS_MIN:
         return None
-    return {"type": "enabled", "budget_tokens": max(THINKING_TOKENS_MIN, max_tokens // 2)}
+    budget = request.thinking_budget_tokens
+    if not 0 < budget < max_tokens:
+        # None was given, or the money covers less output than the agent may have.
+        budget = max_tokens // 2
+    return {"type": "enabled", "budget_tokens": max(THINKING_TOKENS_MIN, budget)}

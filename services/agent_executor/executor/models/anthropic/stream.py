@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 import msgspec
 
 from agent_executor.errors import AgentExecutorError
-from agent_executor.executor.models.anthropic.errors import broken_answer, stream_error
+from agent_executor.executor.models.anthropic.errors import ERRORS, stream_error
 from agent_executor.executor.models.anthropic.usage import merge_usage, read_usage
 from agent_executor.executor.models.model import (
     DeltaListener,
@@ -23,11 +23,12 @@ from agent_executor.executor.models.model import (
     ThinkingBlock,
     ToolUseBlock,
 )
+from agent_executor.executor.models.provider_errors import (
+    BYTES_PER_ESTIMATED_TOKEN,
+    MALFORMED,
+    TRUNCATED,
+)
 
-# A token of text has about 4 bytes; this is how an answer that broke off is counted.
-BYTES_PER_ESTIMATED_TOKEN: Final = 4
-TRUNCATED: Final = "The model's answer broke off before it was complete."
-MALFORMED: Final = "The model's answer could not be read."
 _KINDS: Final = {"text_delta": "text", "thinking_delta": "thinking"}
 
 
@@ -133,7 +134,7 @@ class AnswerAssembly:
 
     def broken(self, message: str = TRUNCATED) -> AgentExecutorError:
         """Returns the error of an answer that cannot be used, with what it has cost."""
-        return broken_answer(message, self._request_id, self.delivered_usage())
+        return ERRORS.broken_answer(message, self._request_id, self.delivered_usage())
 
     def _start_block(self, index: int, block: dict[str, Any]) -> None:
         self._blocks[index] = _OpenBlock(block)

@@ -1,1 +1,1 @@
-"""Mock Claude over HTTP: the Messages API, offline, with faults on demand."""
+"""Mock Claude over HTTP: two APIs, offline, with faults on demand."""

@@ -26,7 +26,7 @@ from agent_executor.executor.models.model import (
 PIECE_CHARACTERS: Final = 12
 _THINKING: Final = "The person asks me something; I look at what I have, and answer."
 _SECRET_BYTES: Final = 32
-_BAD_JSON: Final = '{"operation": "add", "a": '
+BAD_JSON: Final = '{"operation": "add", "a": '
 
 
 def altered(response: ModelResponse, fault: Fault | None) -> ModelResponse:
@@ -113,6 +113,13 @@ def server_sent_event(event: dict[str, Any]) -> bytes:
     return b"event: %b\ndata: %b\n\n" % (name.encode(), msgspec.json.encode(event))
 
 
+def cut(text: str) -> list[str]:
+    """Returns a text in the pieces in which it is streamed."""
+    return [
+        text[start : start + PIECE_CHARACTERS] for start in range(0, len(text), PIECE_CHARACTERS)
+    ]
+
+
 def _pieces(
     block: ResponseBlock, fault: Fault | None
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -120,11 +127,11 @@ def _pieces(
     built = _block(block)
     match block:
         case TextBlock():
-            deltas = [{"type": "text_delta", "text": piece} for piece in _cut(block.text)]
+            deltas = [{"type": "text_delta", "text": piece} for piece in cut(block.text)]
             return {"type": "text", "text": ""}, deltas
         case ThinkingBlock():
             deltas = [
-                {"type": "thinking_delta", "thinking": piece} for piece in _cut(block.thinking)
+                {"type": "thinking_delta", "thinking": piece} for piece in cut(block.thinking)
             ]
             deltas.append({"type": "signature_delta", "signature": block.signature})
             return {"type": "thinking", "thinking": "", "signature": ""}, deltas
@@ -132,15 +139,9 @@ def _pieces(
             return built, []
     text = msgspec.json.encode(built["input"]).decode()
     if fault is Fault.BAD_JSON and isinstance(block, ToolUseBlock):
-        text = _BAD_JSON
-    deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in ("", *_cut(text))]
+        text = BAD_JSON
+    deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in ("", *cut(text))]
     return {**built, "input": {}}, deltas
-
-
-def _cut(text: str) -> list[str]:
-    return [
-        text[start : start + PIECE_CHARACTERS] for start in range(0, len(text), PIECE_CHARACTERS)
-    ]
 
 
 def _half(content: tuple[ResponseBlock, ...]) -> tuple[ResponseBlock, ...]:

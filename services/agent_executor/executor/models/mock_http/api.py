@@ -1,4 +1,4 @@
-"""The Messages API over mock Claude."""
+"""The Messages API and the Chat Completions API over mock Claude."""
 
 from __future__ import annotations
 
@@ -10,38 +10,37 @@ from typing import Any, Final
 
 from agent_executor.errors import AgentExecutorError
 from agent_executor.executor.models.catalog import KNOWN_MODELS, KnownModel, find_model
-from agent_executor.executor.models.mock_http.answer import (
-    altered,
-    events,
-    message,
-    server_sent_event,
-    with_thinking,
-)
+from agent_executor.executor.models.mock_http.answer import altered, with_thinking
 from agent_executor.executor.models.mock_http.api_error import (
     MESSAGES,
-    OVERLOADED_IN_STREAM,
     ApiError,
     fault_error,
     invalid_request,
     model_error,
 )
 from agent_executor.executor.models.mock_http.calls import Calls
+from agent_executor.executor.models.mock_http.chat_format import ChatFormat
 from agent_executor.executor.models.mock_http.faults import (
     FAULT_HEADER,
     Fault,
     FaultNameError,
     FaultPlan,
 )
-from agent_executor.executor.models.mock_http.request import ReceivedRequest, read_request
+from agent_executor.executor.models.mock_http.messages_format import MessagesFormat
+from agent_executor.executor.models.mock_http.request import read_request
 from agent_executor.executor.models.mock_http.server import Exchange
+from agent_executor.executor.models.mock_http.wire_format import ReceivedRequest, WireFormat
 from agent_executor.executor.models.model import ModelProvider, ModelRequest, ModelResponse
 
 _HALF_WAY: Final = (Fault.CUT, Fault.STREAM_ERROR, Fault.STALL)
 _MODELS: Final = "/v1/models"
+_CHAT: Final = "/v1/chat/completions"
+_MESSAGES_FORMAT: Final = MessagesFormat()
+_CHAT_FORMAT: Final = ChatFormat()
 
 
-class MessagesApi:
-    """Answers the API's requests.
+class MockApi:
+    """Answers the requests of both APIs.
 
     Args:
         model: Who answers.
@@ -70,31 +69,35 @@ class MessagesApi:
 
     async def handle(self, exchange: Exchange) -> None:
         """Answers one request."""
+        wire: WireFormat = _CHAT_FORMAT if exchange.path == _CHAT else _MESSAGES_FORMAT
         request_id = f"req_{next(self._numbers):024d}"
-        headers = {"request-id": request_id}
+        headers = {wire.request_id_header: request_id}
         try:
-            await self._route(exchange, headers)
+            await self._route(exchange, wire, headers)
         except ApiError as error:
-            self.calls.fail(error.status_code)
+            status_code, body = wire.error(error, request_id)
+            self.calls.fail(status_code)
             if error.retry_after_seconds is not None:
                 headers["retry-after"] = f"{error.retry_after_seconds:g}"
-            await exchange.answer(error.status_code, error.body(request_id), headers)
+            await exchange.answer(status_code, body, headers)
         except asyncio.CancelledError:
             self.calls.disconnected += 1
             raise
 
-    async def _route(self, exchange: Exchange, headers: dict[str, str]) -> None:
+    async def _route(self, exchange: Exchange, wire: WireFormat, headers: dict[str, str]) -> None:
         route = (exchange.method, exchange.path)
         if route == ("GET", "/mock/calls"):
             await exchange.answer(200, self.calls.shown(), headers)
             return
-        self._authenticate(exchange)
+        key = wire.key_of(exchange.headers)
+        if self._api_key and not hmac.compare_digest(key.encode(), self._api_key.encode()):
+            raise ApiError(401, "authentication_error", "invalid API key")
         match route:
-            case ("POST", "/v1/messages"):
+            case ("POST", "/v1/messages" | "/v1/chat/completions"):
                 self.calls.requests += 1
                 self.calls.open += 1
                 try:
-                    await self._message(exchange, headers)
+                    await self._message(exchange, wire, headers)
                 finally:
                     self.calls.open -= 1
             case ("POST", "/v1/messages/count_tokens"):
@@ -112,22 +115,12 @@ class MessagesApi:
             case _:
                 raise ApiError(404, "not_found_error", "Not found")
 
-    def _authenticate(self, exchange: Exchange) -> None:
-        bearer = exchange.headers.get("authorization", "").removeprefix("Bearer ")
-        key = exchange.headers.get("x-api-key", "") or bearer
-        if not key:
-            raise ApiError(401, "authentication_error", "x-api-key header is required")
-        if self._api_key and not hmac.compare_digest(key.encode(), self._api_key.encode()):
-            raise ApiError(401, "authentication_error", "invalid x-api-key")
-        if not exchange.headers.get("anthropic-version"):
-            raise invalid_request("anthropic-version: header is required")
-
-    async def _message(self, exchange: Exchange, headers: dict[str, str]) -> None:
+    async def _message(self, exchange: Exchange, wire: WireFormat, headers: dict[str, str]) -> None:
         try:
             fault = self._faults.next_fault(exchange.headers.get(FAULT_HEADER, ""))
         except FaultNameError as error:
             raise invalid_request(str(error)) from None
-        received = read_request(exchange.body)
+        received = wire.read(exchange.body)
         is_in_stream = fault is Fault.STREAM_ERROR and received.is_streamed
         if fault is not None and fault in MESSAGES and not is_in_stream:
             raise fault_error(fault, self._faults.retry_after_seconds)
@@ -139,13 +132,14 @@ class MessagesApi:
         response = await self._answer(received, fault)
         self.calls.bill(response.model, response.usage)
         if received.is_streamed:
-            await self._stream(exchange, response, fault, headers)
+            await exchange.start_events(headers)
+            await self._stream(exchange, wire, received, response, fault)
         elif fault is Fault.STALL:
             await asyncio.Event().wait()
         elif fault is Fault.CUT:
             exchange.abort()
         else:
-            await exchange.answer(200, message(response), headers)
+            await exchange.answer(200, wire.whole(response), headers)
 
     async def _answer(self, received: ReceivedRequest, fault: Fault | None) -> ModelResponse:
         request = received.request
@@ -169,17 +163,16 @@ class MessagesApi:
     async def _stream(
         self,
         exchange: Exchange,
+        wire: WireFormat,
+        received: ReceivedRequest,
         response: ModelResponse,
         fault: Fault | None,
-        headers: dict[str, str],
     ) -> None:
-        all_events = list(events(response, fault))
-        await exchange.start_events(headers)
-        sent = all_events[: len(all_events) // 2] if fault in _HALF_WAY else all_events
-        for event in sent:
-            if self._token_delay_seconds and event["type"] == "content_block_delta":
+        events = wire.stream(received, response, fault)
+        for event in events[: len(events) // 2] if fault in _HALF_WAY else events:
+            if self._token_delay_seconds and event.is_piece:
                 await asyncio.sleep(self._token_delay_seconds)
-            await exchange.send(server_sent_event(event))
+            await exchange.send(event.data)
         match fault:
             case Fault.CUT:
                 exchange.abort()
@@ -187,7 +180,7 @@ class MessagesApi:
             case Fault.STALL:
                 await asyncio.Event().wait()
             case Fault.STREAM_ERROR:
-                await exchange.send(server_sent_event(OVERLOADED_IN_STREAM))
+                await exchange.send(wire.failure_in_stream())
         await exchange.end()
 
 

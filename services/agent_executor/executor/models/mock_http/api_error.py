@@ -1,9 +1,9 @@
-"""The errors of the Messages API, in its own words."""
+"""The errors of the APIs, in the Messages API's words."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from agent_executor.errors import AgentExecutorError, ContextLengthExceededError
 from agent_executor.executor.models.mock_http.faults import Fault
@@ -20,10 +20,6 @@ MESSAGES: Final[Mapping[Fault, tuple[int, str, str]]] = {
     Fault.NO_PERMISSION: (403, "permission_error", "Your API key may not use this model."),
     Fault.TOO_LARGE: (413, "request_too_large", "Request exceeds the maximum size."),
     Fault.STREAM_ERROR: (500, "api_error", "Internal server error"),
-}
-OVERLOADED_IN_STREAM: Final = {
-    "type": "error",
-    "error": {"type": "overloaded_error", "message": "Overloaded"},
 }
 
 
@@ -49,14 +45,6 @@ class ApiError(Exception):
         self.error_type = error_type
         self.message = message
         self.retry_after_seconds = retry_after_seconds
-
-    def body(self, request_id: str) -> dict[str, Any]:
-        """Returns the body of the answer."""
-        return {
-            "type": "error",
-            "error": {"type": self.error_type, "message": self.message},
-            "request_id": request_id,
-        }
 
 
 def invalid_request(message: str) -> ApiError:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 
 from agent_executor.executor.models.mock_http.api_error import ApiError, invalid_request
+from agent_executor.executor.models.mock_http.wire_format import ReceivedRequest
 from agent_executor.executor.models.model import (
     ContentBlock,
     Message,
@@ -24,20 +25,6 @@ from agent_executor.executor.models.model import (
 REQUEST_BYTES_MAX: Final = 32 * 1024 * 1024
 BREAKPOINTS_MAX: Final = 4
 _SIGNATURE_BYTES: Final = 24
-
-
-class ReceivedRequest(NamedTuple):
-    """A request.
-
-    Attributes:
-        request: What mock Claude is asked.
-        is_streamed: Whether the answer is to come as events.
-        thinks: Whether the caller switched thinking on.
-    """
-
-    request: ModelRequest
-    is_streamed: bool
-    thinks: bool
 
 
 def signature_of(thinking: str) -> str:

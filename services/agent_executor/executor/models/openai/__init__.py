@@ -1,0 +1,1 @@
+"""Any endpoint that speaks OpenAI's Chat Completions API: vLLM, Ollama, OpenAI."""
