@@ -1,4 +1,4 @@
-"""`agent-executor runs`: what runs there are, and ending them."""
+"""`agent-executor runs`: what runs there are, watching them, and ending them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 
 from agent_executor.cli.connection import (
     DEFAULT_URL,
+    FAILURE_EXIT_CODE,
     AsJson,
     Organization,
     Target,
@@ -21,9 +22,10 @@ from agent_executor.cli.connection import (
 )
 from agent_executor.cli.data_dir import DEFAULT_DATA_DIR, DataDir
 from agent_executor.cli.figures import output_console
+from agent_executor.cli.run_following import display_of, follow, interruptible
 from agent_executor.cli.runs_report import show_receipt, show_runs
 
-app = typer.Typer(help="Shows runs and ends them.", no_args_is_help=True)
+app = typer.Typer(help="Shows runs, follows and ends them.", no_args_is_help=True)
 
 
 class State(StrEnum):
@@ -41,7 +43,7 @@ class State(StrEnum):
 
 @app.callback()
 def runs() -> None:
-    """Show runs and end them."""
+    """Show runs, follow and end them."""
 
 
 @app.command("list")
@@ -95,3 +97,33 @@ def cancel_run(
         typer.echo(json.dumps(receipt))
     else:
         show_receipt(receipt, output_console())
+
+
+@app.command("follow")
+def follow_run(
+    run_id: Annotated[str, typer.Argument(help="The run's id.")],
+    after: Annotated[
+        int, typer.Option(min=0, help="Only what happened after the event of this sequence.")
+    ] = 0,
+    as_json: AsJson = False,
+    url: Url = DEFAULT_URL,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    organization: Organization = "default",
+) -> None:
+    """Watch a run to its end, wherever and by whomever it was started.
+
+    Ctrl-C leaves it. The exit code is 0 if it completed.
+
+    For example:
+
+        agent-executor runs follow 01a22142-4b53-7d2b-a8b3-9131db1471a3
+    """
+    with failures_told():
+        client = connect(Target(url=url, data_dir=data_dir, organization=organization))
+        display, tell = display_of(as_json=as_json)
+        display.run_id, display.last_sequence = run_id, after
+        with interruptible(client, display, cancels=False):
+            ended = follow(client, run_id, after, tell)
+        is_completed = display.show_end(ended)
+    if not is_completed:
+        raise typer.Exit(FAILURE_EXIT_CODE)

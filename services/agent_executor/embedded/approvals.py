@@ -15,46 +15,47 @@ from agent_executor.executor.approvals.approvals import (
     PERMISSION_READ,
     Answer,
     Approvals,
+    Verdict,
 )
 from agent_executor.serving.security import SecurityContext
 
 LISTED_MAX: Final = 1_000
 
 
-async def list_approvals(
-    approvals: Approvals, security: SecurityContext, run_id: str
-) -> list[dict[str, Any]]:
-    """Returns the tool calls that wait, oldest first, at most a thousand."""
-    reader = with_permissions(security, frozenset({PERMISSION_READ}))
-    found = await approvals.list_pending(reader, LISTED_MAX, run_id=run_id)
-    return [approval_mapping(approval) for approval in found]
+class ProgramApprovals:
+    """What a program does about the tool calls of its own runs."""
 
+    def __init__(self, approvals: Approvals, security: SecurityContext) -> None:
+        self._approvals = approvals
+        self._security = with_permissions(
+            security, frozenset({PERMISSION_READ, PERMISSION_APPROVE})
+        )
 
-async def resolve_approval(
-    approvals: Approvals,
-    security: SecurityContext,
-    approval: Mapping[str, Any],
-    decision: str,
-    *,
-    reason: str = "",
-    arguments: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Decides about a tool call; see ``AsyncAgentExecutor.resolve_approval``."""
-    if decision not in ("approve", "deny"):
-        raise InvalidArgumentError('The decision is "approve" or "deny".')
-    try:
-        run_id, tool_call_id = approval["run_id"], approval["tool_call_id"]
-        arguments_json = "" if arguments is None else json.dumps(arguments, allow_nan=False)
-    except (KeyError, TypeError, ValueError) as error:
-        message = f"It is no approval, or its arguments are not JSON: {error}."
-        raise InvalidArgumentError(message) from error
-    decided = await approvals.resolve(
-        run_id,
-        tool_call_id,
-        Answer("approve" if decision == "approve" else "deny", reason, arguments_json),
-        with_permissions(security, frozenset({PERMISSION_APPROVE})),
-    )
-    return approval_mapping(decided)
+    async def list_pending(self, run_id: str) -> list[dict[str, Any]]:
+        """Returns the tool calls that wait, oldest first, at most a thousand."""
+        found = await self._approvals.list_pending(self._security, LISTED_MAX, run_id=run_id)
+        return [approval_mapping(approval) for approval in found]
+
+    async def resolve(
+        self,
+        approval: Mapping[str, Any],
+        decision: str,
+        reason: str,
+        arguments: Mapping[str, Any] | None,
+    ) -> dict[str, Any]:
+        """Decides about a tool call; see ``AsyncAgentExecutor.resolve_approval``."""
+        if decision not in ("approve", "deny"):
+            raise InvalidArgumentError('The decision is "approve" or "deny".')
+        try:
+            run_id, tool_call_id = approval["run_id"], approval["tool_call_id"]
+            arguments_json = "" if arguments is None else json.dumps(arguments, allow_nan=False)
+        except (KeyError, TypeError, ValueError) as error:
+            message = f"It is no approval, or its arguments are not JSON: {error}."
+            raise InvalidArgumentError(message) from error
+        verdict: Verdict = "approve" if decision == "approve" else "deny"
+        answer = Answer(verdict, reason, arguments_json)
+        decided = await self._approvals.resolve(run_id, tool_call_id, answer, self._security)
+        return approval_mapping(decided)
 
 
 def approval_mapping(approval: Approval) -> dict[str, Any]:

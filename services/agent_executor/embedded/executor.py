@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import threading
-from collections.abc import Coroutine, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Generator, Mapping
+from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -13,7 +14,7 @@ from typing import Any, Final, Self, TypeVar
 import msgspec
 from pydantic import SecretStr
 
-from agent_executor.embedded.approvals import list_approvals, resolve_approval
+from agent_executor.embedded.approvals import ProgramApprovals
 from agent_executor.embedded.assembly import Assembly
 from agent_executor.embedded.configuration import (
     agent_fields,
@@ -29,6 +30,7 @@ from agent_executor.executor.models.catalog import LLMModel
 from agent_executor.executor.money import nano_usd_of
 from agent_executor.executor.result import result_mapping
 from agent_executor.executor.run_options import RunOptions
+from agent_executor.executor.update_mapping import update_mapping
 from agent_executor.serving.security import SecurityContext
 from agent_executor.tool_runner.builtin.http_request import HTTPRequestTool
 from agent_executor.tool_runner.egress_settings import EgressSettings
@@ -127,7 +129,42 @@ class AsyncAgentExecutor:
             LimitExceededError: Too many runs are under way.
         """
         running = self._execute(input, parent_run_id, max_cost_usd)
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(running, _event_loop()))
+        return await _awaited(running)
+
+    async def stream(
+        self,
+        input: str,  # noqa: A002 -- the word of the public API
+        *,
+        parent_run_id: str = "",
+        max_cost_usd: float = 0.0,
+        on_disconnect: str = "continue",
+    ) -> AsyncGenerator[dict[str, Any]]:
+        """Runs the agent and yields what happens, as it happens; see ``executor.update_mapping``.
+
+        Each update has a ``type``: ``run_started``, ``text_delta`` (``text`` that the model has just
+        written, ``is_thinking``), ``tool_call_started``, ``tool_call_completed``, ``usage``,
+        ``model_call_failed`` (what was told of its text is void), ``run_paused``, ``run_continued``,
+        and last ``done``, which holds what ``execute`` returns, or ``error``.
+
+        Args:
+            input: What is asked of the agent.
+            parent_run_id: As in ``execute``.
+            max_cost_usd: As in ``execute``.
+            on_disconnect: What becomes of the run if the iteration is ended early: ``"continue"``
+                (default) or ``"cancel"``. Close the generator for that (``contextlib.aclosing``).
+
+        Raises:
+            AgentExecutorError: As ``execute``, before the first update.
+        """
+        updates = _Updates(self._stream(input, parent_run_id, max_cost_usd, on_disconnect))
+        try:
+            while True:
+                update = await _awaited(updates.next())
+                if update is None:
+                    return
+                yield update
+        finally:
+            await _awaited(updates.close())
 
     async def list_approvals(self, run_id: str = "") -> list[dict[str, Any]]:
         """Returns the tool calls that wait for a decision, oldest first.
@@ -137,8 +174,7 @@ class AsyncAgentExecutor:
         Args:
             run_id: Only this run's. Default: all of the executor's organization.
         """
-        listing = list_approvals(self._assembly.approvals, self._security, run_id)
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(listing, _event_loop()))
+        return await _awaited(self._approvals.list_pending(run_id))
 
     async def resolve_approval(
         self,
@@ -162,30 +198,11 @@ class AsyncAgentExecutor:
             ApprovalNotFoundError: There is no such call, or it needs no decision.
             FailedPreconditionError: It was decided otherwise, has expired, or the run has ended.
         """
-        resolving = self._resolve_approval(approval, decision, reason, arguments)
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(resolving, _event_loop()))
-
-    def _resolve_approval(
-        self,
-        approval: Mapping[str, Any],
-        decision: str,
-        reason: str,
-        arguments: Mapping[str, Any] | None,
-    ) -> Coroutine[Any, Any, dict[str, Any]]:
-        return resolve_approval(
-            self._assembly.approvals,
-            self._security,
-            approval,
-            decision,
-            reason=reason,
-            arguments=arguments,
-        )
+        return await _awaited(self._approvals.resolve(approval, decision, reason, arguments))
 
     async def run_ids(self) -> list[str]:
         """Returns its runs that have not ended, by id, newest first and 1,000 at most."""
-        return await asyncio.wrap_future(
-            asyncio.run_coroutine_threadsafe(self._run_ids(), _event_loop())
-        )
+        return await _awaited(self._run_ids())
 
     async def cancel(self, run_id: str, reason: str = "") -> dict[str, Any]:
         """Ends a run with those that it has started, and says what that did.
@@ -207,16 +224,11 @@ class AsyncAgentExecutor:
             RunNotFoundError: There is no such run.
             UnavailableError: It has not ended in 30 seconds; it will.
         """
-        cancelling = self._cancel(run_id, reason)
-        return await asyncio.wrap_future(
-            asyncio.run_coroutine_threadsafe(cancelling, _event_loop())
-        )
+        return await _awaited(self._cancel(run_id, reason))
 
     async def close(self) -> None:
         """Waits for nothing and releases what the executor holds open."""
-        await asyncio.wrap_future(
-            asyncio.run_coroutine_threadsafe(self._assembly.close(), _event_loop())
-        )
+        await _awaited(self._assembly.close())
 
     async def __aenter__(self) -> Self:
         """Returns itself."""
@@ -234,12 +246,7 @@ class AsyncAgentExecutor:
     async def _execute(
         self, text: str, parent_run_id: str = "", max_cost_usd: float = 0.0
     ) -> dict[str, Any]:
-        if not isinstance(text, str) or not text:  # type: ignore[redundant-expr]  # as above
-            raise InvalidArgumentError("The input must be a text that is not empty.")
-        if not _is_unicode(text):
-            raise InvalidArgumentError(
-                "The input holds half of a surrogate pair, which is no text."
-            )
+        _require_text(text)
         security = with_permissions(self._security, frozenset({"run:execute"}))
         return result_mapping(
             await self._assembly.runs.execute(
@@ -252,6 +259,26 @@ class AsyncAgentExecutor:
                 ),
             )
         )
+
+    async def _stream(
+        self, text: str, parent_run_id: str, max_cost_usd: float, on_disconnect: str
+    ) -> AsyncGenerator[dict[str, Any]]:
+        _require_text(text)
+        if on_disconnect not in ("continue", "cancel"):
+            raise InvalidArgumentError('on_disconnect must be "continue" or "cancel".')
+        updates = self._assembly.runs.stream(
+            self._agent.agent_id,
+            text,
+            with_permissions(self._security, frozenset({"run:execute"})),
+            RunOptions(
+                parent_run_id=parent_run_id,
+                max_cost_nano_usd=nano_usd_of(max_cost_usd, "max_cost_usd"),
+                on_disconnect=on_disconnect,
+            ),
+        )
+        async with aclosing(updates):
+            async for update in updates:
+                yield update_mapping(update)
 
     async def _run_ids(self) -> list[str]:
         reader = with_permissions(self._security, frozenset({"run:read"}))
@@ -277,6 +304,7 @@ class AsyncAgentExecutor:
         data_dir: Path | None,
     ) -> None:
         self._assembly = Assembly(registry, http_request, sandbox, rate_limits, data_dir)
+        self._approvals = ProgramApprovals(self._assembly.approvals, self._security)
         creator = with_permissions(self._security, frozenset({"agent:write"}))
         self._agent = await self._assembly.agents.create(
             self._fields, self._api_key.get_secret_value(), creator
@@ -322,10 +350,7 @@ class AgentExecutor:
 
         As ``execute`` waits as well, it is called in another thread.
         """
-        executor = self._executor
-        return _loop_runs(
-            list_approvals(executor._assembly.approvals, executor._security, run_id)  # noqa: SLF001 -- its own other half
-        )
+        return _loop_runs(self._executor._approvals.list_pending(run_id))  # noqa: SLF001 -- its own other half
 
     def resolve_approval(
         self,
@@ -336,8 +361,28 @@ class AgentExecutor:
         arguments: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Decides about a tool call; see ``AsyncAgentExecutor.resolve_approval``."""
-        resolving = self._executor._resolve_approval(approval, decision, reason, arguments)  # noqa: SLF001 -- its own other half
-        return _loop_runs(resolving)
+        approvals = self._executor._approvals  # noqa: SLF001 -- its own other half
+        return _loop_runs(approvals.resolve(approval, decision, reason, arguments))
+
+    def stream(
+        self,
+        input: str,  # noqa: A002 -- the word of the public API
+        *,
+        parent_run_id: str = "",
+        max_cost_usd: float = 0.0,
+        on_disconnect: str = "continue",
+    ) -> Generator[dict[str, Any]]:
+        """Runs the agent and yields what happens; see ``AsyncAgentExecutor.stream``."""
+        stream = self._executor._stream  # noqa: SLF001 -- its own other half
+        updates = _Updates(stream(input, parent_run_id, max_cost_usd, on_disconnect))
+        try:
+            while True:
+                update = _loop_runs(updates.next())
+                if update is None:
+                    return
+                yield update
+        finally:
+            _loop_runs(updates.close())
 
     def run_ids(self) -> list[str]:
         """Returns its runs that have not ended; see ``AsyncAgentExecutor.run_ids``."""
@@ -363,6 +408,37 @@ class AgentExecutor:
     ) -> None:
         """Closes it."""
         self.close()
+
+
+def _require_text(text: str) -> None:
+    if not isinstance(text, str) or not text:  # type: ignore[redundant-expr]  # callers need not be type-checked
+        raise InvalidArgumentError("The input must be a text that is not empty.")
+    if not _is_unicode(text):
+        raise InvalidArgumentError("The input holds half of a surrogate pair, which is no text.")
+
+
+class _Updates:
+    """An iteration that is taken step by step from elsewhere than the loop that it runs on."""
+
+    def __init__(self, updates: AsyncGenerator[dict[str, Any]]) -> None:
+        self._updates = updates
+        # Whoever is interrupted leaves a step behind that is just being cancelled.
+        self._step = asyncio.Lock()
+
+    async def next(self) -> dict[str, Any] | None:
+        """Returns the next update; None after the last one."""
+        async with self._step:
+            return await anext(self._updates, None)
+
+    async def close(self) -> None:
+        """Ends the iteration."""
+        async with self._step:
+            await self._updates.aclose()
+
+
+async def _awaited(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Runs a coroutine on the loop of all runs, and awaits it from any other."""
+    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, _event_loop()))
 
 
 def _is_unicode(text: str) -> bool:

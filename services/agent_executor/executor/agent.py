@@ -56,13 +56,13 @@ class AgentVersion(msgspec.Struct, frozen=True):
             starts; 0: only budgets limit it.
         min_output_tokens: The least output with which a model call makes sense, if a budget does not
             cover ``max_output_tokens``; 0: all or nothing.
-        run_timeout_seconds: How long a run may take; 0: as the executor is set.
         provider: Who serves the model; empty: as the executor is set.
         base_url: The provider's address, if it is not its usual one; empty: the usual one.
         thinking_budget_tokens: How many tokens the model may think before it answers; 0: it does
             not, where it leaves the choice.
         response_cache_ttl_seconds: How long an equal request is answered from what was answered
             before; 0: never.
+        run_timeout_seconds: How long a run may take; 0: as the executor is set.
         api_key_ciphertext: The agent's own provider key, encrypted; empty if it has none.
         created_at_ms: When the agent was created, in milliseconds since 1970-01-01 UTC.
         updated_at_ms: When this version was made.
@@ -89,11 +89,11 @@ class AgentVersion(msgspec.Struct, frozen=True):
     max_cost_nano_usd: int = 0
     min_output_tokens: int = 0
     approval_policy: ApprovalPolicy = NO_POLICY
-    run_timeout_seconds: int = 0
     provider: ProviderName = ""
     base_url: str = ""
     thinking_budget_tokens: int = 0
     response_cache_ttl_seconds: int = 0
+    run_timeout_seconds: int = 0
 
     def check(self) -> None:
         """Checks what no field tells by itself.

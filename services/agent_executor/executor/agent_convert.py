@@ -30,6 +30,7 @@ _PLAIN_FIELDS: Final = (
     "base_url",
     "thinking_budget_tokens",
     "response_cache_ttl_seconds",
+    "run_timeout_seconds",
 )
 _MAP_FIELDS: Final = ("tools", "custom_tools")
 # What a field becomes that a mask names and the request leaves out. A name has no default.

@@ -58,6 +58,7 @@ from agent_executor.storage.group_commit import BatchStatistics
 from agent_executor.storage.migrations import MigrationError
 
 SERVICE_NAME: Final = "executor"
+LAST_WORDS_SECONDS: Final = 1.0
 
 SERVED: Final = (
     agent_service_pb2.DESCRIPTOR.services_by_name["AgentService"].full_name,
@@ -152,6 +153,9 @@ async def _runs(
     )
     await keeper.start()
     runtime.resources.push_async_callback(keeper.stop)
+    # Streams say that they end before they are cut.
+    stream_seconds = max(0.0, settings.shutdown_grace_seconds - LAST_WORDS_SECONDS)
+    runtime.drain_callbacks.append(lambda: runs.feed.close(stream_seconds))
     runtime.drain_callbacks.append(runs.begin_drain)
     # What is still under way after that is left to an heir.
     runtime.resources.push_async_callback(runs.drain, settings.shutdown_grace_seconds)

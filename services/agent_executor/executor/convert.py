@@ -40,7 +40,7 @@ from agent_executor.executor.run_event import (
     ToolCallCompleted,
     payload_type,
 )
-from agent_executor.executor.runs import RunView
+from agent_executor.executor.run_view import RunView
 
 INT32_MAX: Final = 2**31 - 1
 EXACT_INTEGER_MAX: Final = 2**53
@@ -150,7 +150,7 @@ def event_to_proto(run_id: str, event: RunEvent) -> run_event_pb2.RunEvent:
         sequence=event.sequence,
         type=name,
         created_at=timestamp(event.created_at_ms),
-        **{name: _payload_to_proto(event.payload)},
+        **{name: payload_to_proto(event.payload)},
     )
 
 
@@ -160,7 +160,8 @@ def timestamp(milliseconds: int) -> timestamp_pb2.Timestamp:
     return timestamp_pb2.Timestamp(seconds=seconds, nanos=rest * 1_000_000)
 
 
-def _payload_to_proto(payload: Any) -> Any:
+def payload_to_proto(payload: Any) -> Any:
+    """Returns the message of an event's payload."""
     match payload:
         case ModelCallCompleted(usage=usage):
             return run_event_pb2.ModelCallCompleted(

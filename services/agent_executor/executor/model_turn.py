@@ -140,7 +140,7 @@ class ModelTurn:
         timeout = asyncio.timeout(timeout_seconds)
         driven, request = call.driven, call.request()
         provider = self._provider(driven.agent)
-        delivered = DeliveredText()
+        delivered = DeliveredText(driven.log.on_delta(call.id))
         # A task of its own, since its answer is of use also if it comes too late for the run.
         answering = asyncio.ensure_future(
             provider.generate(request, access=driven.agent.model_access(), on_delta=delivered)
@@ -191,9 +191,13 @@ class ModelTurn:
         ttl_seconds = agent.response_cache_ttl_seconds
         provider, request = self._provider(agent), call.prepared.request
         key = key_of(agent.organization_id, provider.name, agent.base_url, request)
+
+        async def commit() -> None:
+            await log.commit()
+
         try:
             found = await self._answers.find(
-                key, ttl_seconds, call.run_ends_at - loop_seconds(), before_waiting=log.commit
+                key, ttl_seconds, call.run_ends_at - loop_seconds(), before_waiting=commit
             )
         except TimeoutError:
             # The run's time is over, and whoever drives it sees so.

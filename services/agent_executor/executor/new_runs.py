@@ -93,9 +93,9 @@ class NewRuns:
             is_queued: It waits for its turn; else this executor drives it.
         """
         agent, security, options = plan.agent, plan.security, plan.options
-        selected = self._agents.select_model(agent, text)
-        model = agent.model if selected is None else selected.model
         run_id = new_id()
+        selected = self._agents.select_model(agent, text)
+        model = selected.model if selected is not None else agent.model
         max_cost_nano_usd = _tighter(options.max_cost_nano_usd, agent.max_cost_nano_usd)
         run = RunRecord(
             run_id=run_id,
@@ -130,9 +130,10 @@ class NewRuns:
             timeout_seconds=options.timeout_seconds or agent.run_timeout_seconds,
             is_queued=is_queued,
         )
-        if selected is None:
-            return run, [started]
-        return run, [started, ModelSelected(selected.model, selected.reason)]
+        first: list[Payload] = [started]
+        if selected is not None:
+            first.append(ModelSelected(selected.model, selected.reason))
+        return run, first
 
     async def _parent(self, run_id: str, security: SecurityContext) -> RunRecord | None:
         """Returns the run that starts a new one, which must be under way; None if none does."""

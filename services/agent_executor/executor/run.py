@@ -182,6 +182,7 @@ def apply(state: RunState, event: RunEvent) -> RunState:
     """
     if event.sequence != state.last_sequence + 1:
         raise ValueError(f"event {event.sequence} does not follow event {state.last_sequence}")
+    # The choice of its model is made before a run waits for its turn.
     if state.queued_at_ms and not isinstance(event.payload, ModelSelected):
         state = _begun(state, event.created_at_ms)
     changed = _changed(state, event.payload, event.created_at_ms)
@@ -248,10 +249,8 @@ def _changed(state: RunState, payload: Payload, created_at_ms: int) -> RunState:
             )
         case ModelSelected():
             return msgspec.structs.replace(state, model=payload.model)
-        case RunResumed() | RunPaused() | RunContinued():
-            return _paused_or_continued(state, payload, created_at_ms)
-        case CancelRequested():
-            return _to_be_cancelled(state, payload, created_at_ms)
+        case RunResumed() | RunPaused() | RunContinued() | CancelRequested():
+            return _held_up_or_continued(state, payload, created_at_ms)
         case ModelCallStarted():
             return msgspec.structs.replace(state, open_call=payload)
         case ModelCallCompleted() | ModelCallFailed():
@@ -273,8 +272,10 @@ def _begun(state: RunState, now_ms: int) -> RunState:
     return msgspec.structs.replace(state, state="running", queued_at_ms=0, queued_ms=queued_ms)
 
 
-def _paused_or_continued(
-    state: RunState, payload: RunResumed | RunPaused | RunContinued, created_at_ms: int
+def _held_up_or_continued(
+    state: RunState,
+    payload: RunResumed | RunPaused | RunContinued | CancelRequested,
+    created_at_ms: int,
 ) -> RunState:
     match payload:
         case RunResumed():
@@ -292,12 +293,14 @@ def _paused_or_continued(
             # A clock that was set back meanwhile has not made the run younger.
             paused_ms = state.paused_ms + max(0, created_at_ms - state.paused_at_ms)
             return msgspec.structs.replace(state, state="running", pause=None, paused_ms=paused_ms)
+        case CancelRequested():
+            return _to_be_cancelled(state, payload, created_at_ms)
 
 
 def _to_be_cancelled(state: RunState, payload: CancelRequested, created_at_ms: int) -> RunState:
     """Notes that the run is to end. It waits for nothing any more."""
     if state.pause is not None:
-        state = _paused_or_continued(state, RunContinued(state.pause.turn), created_at_ms)
+        state = _held_up_or_continued(state, RunContinued(state.pause.turn), created_at_ms)
     return msgspec.structs.replace(state, cancel=payload)
 
 

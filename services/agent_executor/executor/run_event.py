@@ -26,7 +26,7 @@ class RunStarted(msgspec.Struct, frozen=True, tag="run_started"):
         is_background: Nobody waits for the run.
         conversation_id: The conversation that it continues; empty if it stands alone.
         timeout_seconds: How long it may take; 0: as the executor is set.
-        is_queued: It waits for its turn, which the next event says to have come.
+        is_queued: It waits for its turn, which the next event but ``ModelSelected`` says to have come.
     """
 
     agent_id: str

@@ -7,7 +7,7 @@ from typing import Final
 
 from agent_executor.errors import AgentExecutorError, CancelledRunError, OutcomeUnknownError
 from agent_executor.executor.ledger import FoundHold, Ledger
-from agent_executor.executor.models.model import ModelDelta, ModelUsage
+from agent_executor.executor.models.model import DeltaListener, ModelDelta, ModelUsage
 from agent_executor.executor.next_action import EndTools
 from agent_executor.executor.purpose import BYTES_PER_ESTIMATED_TOKEN
 from agent_executor.executor.run import CANCELLED_CODE
@@ -27,16 +27,22 @@ _STOPPED_CODES: Final = (CANCELLED_CODE, OutcomeUnknownError.reason)
 class DeliveredText:
     """Counts what a model has written so far, and hands it on.
 
+    Args:
+        reader: Who reads it; None if nobody does.
+
     Attributes:
         size_bytes: Of all texts, in UTF-8.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, reader: DeltaListener | None) -> None:
+        self._reader = reader
         self.size_bytes = 0
 
     def __call__(self, delta: ModelDelta) -> None:
         """Takes a piece of the answer."""
         self.size_bytes += len(delta.text.encode(errors="replace"))
+        if self._reader is not None:
+            self._reader(delta)
 
     def usage(self, input_usage: ModelUsage) -> ModelUsage:
         """Returns about what a call has cost that was broken off, given what its input costs."""

@@ -391,3 +391,14 @@ async def test_a_run_can_be_parked_without_an_event(journal: Journal) -> None:
     assert taken is not None
     with pytest.raises(LeaseLostError):
         await journal.append(parked, [])
+
+
+async def test_the_last_sequences_of_many_runs_are_read_at_once(journal: Journal) -> None:
+    runs = [new_run() for _ in range(3)]
+    for run in runs:
+        await journal.create(msgspec.structs.replace(run, last_sequence=1), [FIRST])
+    grown = msgspec.structs.replace(runs[1], last_sequence=2)
+    await journal.append(grown, [SECOND])
+    asked = [runs[0].run_id, runs[1].run_id, new_id(), "é'\u0000"[:2]]
+    assert await journal.last_sequences(asked) == {runs[0].run_id: 1, runs[1].run_id: 2}
+    assert await journal.last_sequences([]) == {}

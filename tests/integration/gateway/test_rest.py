@@ -37,8 +37,8 @@ def test_a_stream_is_server_sent_events(gateway: RunningGateway) -> None:
     answer = gateway.call("GET", "/api/v1/runs/r/events?after_sequence=0")
     assert answer.status == 200
     assert answer.headers["content-type"] == "text/event-stream"
-    events = answer.content.decode().strip().split("\n\n")
-    assert [json.loads(event.removeprefix("data: "))["sequence"] for event in events] == [1, 2]
+    data = [line for line in answer.content.splitlines() if line.startswith(b"data: ")]
+    assert [json.loads(line.removeprefix(b"data: "))["sequence"] for line in data] == [1, 2]
 
 
 def test_health_needs_no_token(gateway: RunningGateway) -> None:

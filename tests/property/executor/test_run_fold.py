@@ -27,6 +27,7 @@ from agent_executor.executor.run_event import (
     ModelCallFailed,
     ModelCallSettled,
     ModelCallStarted,
+    ModelSelected,
     Payload,
     RunContinued,
     RunEvent,
@@ -58,6 +59,8 @@ class Driver:
         self.asked: list[str] = []
         self.denied: set[str] = set()
         self.free_without_tools: set[str] = set()
+        self.queued_for = data.draw(st.integers(0, 50))
+        self.is_queued = data.draw(st.booleans())
         self.add(
             RunStarted(
                 "agent",
@@ -69,12 +72,19 @@ class Driver:
                 max_cost_nano_usd=data.draw(st.integers(0, 9)),
                 parent_amount_id=data.draw(st.sampled_from(["", "parent"])),
                 is_background=data.draw(st.booleans()),
+                is_queued=self.is_queued,
             )
         )
+        assert self.state.state == ("pending" if self.is_queued else "running")
+        if self.is_queued and self.chance():
+            self.add(ModelSelected("model", "it is small"))
+            assert self.state.state == "pending"
+        self.queued_events = len(self.events)
 
     @property
     def now_ms(self) -> int:
-        return 10 * len(self.events)
+        waited = self.queued_for if self.events else 0
+        return 1_000 + waited + 10 * len(self.events)
 
     def add(self, payload: Payload) -> None:
         event = RunEvent(self.state.last_sequence + 1, self.now_ms, payload)
@@ -243,6 +253,10 @@ def test_every_run_ends_once_and_keeps_its_promises(data: st.DataObject) -> None
     assert not state.unsettled
     assert state.turn <= MAX_MODEL_TURNS
     assert state.tool_versions == driver.versions, "the run is bound to other tools"
+    assert state.queued_at_ms == 0
+    # It waited from its start until the first event of its turn.
+    begun = events[driver.queued_events].created_at_ms
+    assert state.queued_ms == (begun - events[0].created_at_ms if driver.is_queued else 0)
     assert state.pause is None
     assert state.paused_ms == driver.paused_ms
     assert state.takeovers_in_pause == driver.takeovers_in_pause

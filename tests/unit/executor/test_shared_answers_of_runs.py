@@ -27,7 +27,7 @@ from agent_executor.executor.run_event import (
     RunStarted,
     payload_type,
 )
-from agent_executor.executor.runs import RunView
+from agent_executor.executor.run_view import RunView
 from agent_executor.serving.security import SecurityContext
 from tests.unit.executor.peers import answer
 from tests.unit.executor.platforms import ADA, CALCULATOR, EVE, Platform
