@@ -1,4 +1,4 @@
-"""What the calls of RunService say of new runs and of lists, as the use cases take it."""
+"""What calls of RunService say of new runs and of lists, as the use cases take it. Decides nothing."""
 
 from __future__ import annotations
 
