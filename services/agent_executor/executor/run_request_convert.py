@@ -1,4 +1,4 @@
-"""What calls of RunService say of new runs and of lists, as the use cases take it. Decides nothing."""
+"""What the calls of RunService say of new runs and of lists, as the use cases take it."""
 
 from __future__ import annotations
 
