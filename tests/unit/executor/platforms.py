@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from opentelemetry.trace import NoOpTracer
 from prometheus_client import CollectorRegistry
@@ -12,6 +13,7 @@ from agent_executor.executor.agent_store_memory import MemoryAgentStore
 from agent_executor.executor.agents import Agents
 from agent_executor.executor.drivers import RunDrivers
 from agent_executor.executor.engine import Engine, EngineLimits
+from agent_executor.executor.journal import Journal
 from agent_executor.executor.journal_memory import MemoryJournal
 from agent_executor.executor.model_turn import ModelTurn
 from agent_executor.executor.models.mock import MockClaude
@@ -34,7 +36,7 @@ class Platform:
     def __init__(
         self,
         *,
-        journal: MemoryJournal | None = None,
+        journal: Journal | None = None,
         store: MemoryAgentStore | None = None,
         worker: str = "w",
         incarnation: int = 1,
@@ -46,7 +48,8 @@ class Platform:
         model: ModelProvider | None = None,
     ) -> None:
         self.now_ms = 1_000_000
-        self.journal = journal or MemoryJournal()
+        # Tests look into the one in memory.
+        self.journal: Any = journal or MemoryJournal()
         self.store = store or MemoryAgentStore()
         self.tools = RecordingToolRunner()
         self.ledger = ledger or MemoryLedger()
