@@ -98,6 +98,7 @@ class RunTelling:
         self.state = RunState()
         self._run = run
         self._told_characters: dict[int, int] = {}
+        self._is_summary = False
 
     def of_event(self, event: RunEvent) -> list[RunUpdate]:
         """Returns what is told of the next event of the log.
@@ -110,7 +111,9 @@ class RunTelling:
         match payload:
             case ModelCallStarted():
                 self._told_characters = {}
-            case ModelCallCompleted():
+                # What sums up a conversation for the model is not said to its caller.
+                self._is_summary = getattr(payload, "is_summary", False)
+            case ModelCallCompleted() if not self._is_summary:
                 return self._rest_of(payload, before.last_sequence)
             case RunFinished():
                 run = summarized(self._run, self.state, event.created_at_ms)
@@ -121,6 +124,8 @@ class RunTelling:
         """Returns what is told of the answer that the model is writing."""
         call = self.state.open_call
         if answer is None or call is None or call.model_call_id != answer.model_call_id:
+            return []
+        if self._is_summary:
             return []
         updates = []
         for block, kind, text in answer.since(self._told_characters):
