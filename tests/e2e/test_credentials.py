@@ -42,7 +42,8 @@ def receiver() -> Iterator[OtlpReceiver]:
 def platform(receiver: OtlpReceiver) -> Iterator[RunningPlatform]:
     """A platform that is traced, and whose tools may reach this machine."""
     with running_platform(
-        **LOOPBACK_ADMITTED, OTEL_EXPORTER_OTLP_ENDPOINT=receiver.endpoint
+        **LOOPBACK_ADMITTED,
+        OTEL_EXPORTER_OTLP_ENDPOINT=receiver.endpoint,
     ) as running:
         yield running
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import os
 import signal
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 from agent_executor.api.executor.v1 import run_service_pb2, run_service_pb2_grpc
 from tests.e2e.agents_and_runs import create_agent, wait_for_end
 from tests.e2e.rpc import TIMEOUT_SECONDS
-from tests.platforms import COMMAND, Client, RunningPlatform, running_platform
+from tests.platforms import COMMAND, Client, RunningPlatform, running_platform, until
 
 QUESTION = "What is 15 + 27?"
 ANSWER = "15 + 27 = 42"
@@ -176,3 +177,30 @@ def test_a_stream_is_told_that_its_executor_stops(
     assert run_id in updates[-1]["error"]["error"]
     slow_platform.wait_until_serving()
     assert wait_for_end(slow_client, run_id)["state"] == "completed"
+
+
+@pytest.mark.parametrize("path", ["execute", "execute/stream"])
+@pytest.mark.parametrize("on_disconnect", ["", "cancel"])
+def test_a_caller_that_goes_away_takes_its_run_along_if_it_said_so(
+    slow_client: Client, path: str, on_disconnect: str
+) -> None:
+    agent_id = create_agent(slow_client)
+    body = json.dumps({"input": CHAT, "on_disconnect": on_disconnect})
+    connection = http.client.HTTPConnection("127.0.0.1", slow_client.port, timeout=20)
+    headers = {"authorization": f"Bearer {slow_client.token}", "content-type": "application/json"}
+    connection.request("POST", f"/api/v1/agents/{agent_id}/{path}", body, headers)
+
+    def runs() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = slow_client.get(f"/api/v1/runs?agent_id={agent_id}").body[
+            "runs"
+        ]
+        return found
+
+    until(lambda: len(runs()) == 1, what="that the run has begun")
+    connection.close()
+    ended = wait_for_end(slow_client, runs()[0]["id"])
+    assert ended["state"] == ("cancelled" if on_disconnect else "completed")
+    if on_disconnect:
+        events = list(slow_client.events(ended["id"]))
+        (asked,) = (event for event in events if event["type"] == "cancel_requested")
+        assert asked["cancel_requested"]["user_id"] == ""

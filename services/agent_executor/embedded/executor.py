@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import functools
-import threading
-from collections.abc import AsyncGenerator, Coroutine, Generator, Mapping
+from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +20,7 @@ from agent_executor.embedded.configuration import (
     model_of,
     tool_registry,
 )
+from agent_executor.embedded.event_loop import Steps, awaited, loop_runs
 from agent_executor.embedded.peers import with_permissions
 from agent_executor.errors import InvalidArgumentError
 from agent_executor.executor.journal import RunFilter
@@ -46,8 +44,6 @@ EVERYTHING: Final = frozenset({"*"})
 
 _UNFINISHED: Final = ("pending", "running", "waiting", "paused")
 _RUNS_MAX: Final = 1_000
-
-_STARTING: Final = threading.Lock()
 
 
 class AsyncAgentExecutor:
@@ -102,7 +98,7 @@ class AsyncAgentExecutor:
         self.tools = enabled_tools(self._fields, registry)
         self._api_key = SecretStr(api_key_of(agent_config))
         folder = None if data_dir is None else Path(data_dir)
-        _loop_runs(self._assemble(registry, http_request, sandbox, rate_limits, folder))
+        loop_runs(self._assemble(registry, http_request, sandbox, rate_limits, folder))
 
     async def execute(
         self,
@@ -129,7 +125,7 @@ class AsyncAgentExecutor:
             LimitExceededError: Too many runs are under way.
         """
         running = self._execute(input, parent_run_id, max_cost_usd)
-        return await _awaited(running)
+        return await awaited(running)
 
     async def stream(
         self,
@@ -156,15 +152,15 @@ class AsyncAgentExecutor:
         Raises:
             AgentExecutorError: As ``execute``, before the first update.
         """
-        updates = _Updates(self._stream(input, parent_run_id, max_cost_usd, on_disconnect))
+        updates = Steps(self._stream(input, parent_run_id, max_cost_usd, on_disconnect))
         try:
             while True:
-                update = await _awaited(updates.next())
+                update = await awaited(updates.next())
                 if update is None:
                     return
                 yield update
         finally:
-            await _awaited(updates.close())
+            await awaited(updates.close())
 
     async def list_approvals(self, run_id: str = "") -> list[dict[str, Any]]:
         """Returns the tool calls that wait for a decision, oldest first.
@@ -202,7 +198,7 @@ class AsyncAgentExecutor:
 
     async def run_ids(self) -> list[str]:
         """Returns its runs that have not ended, by id, newest first and 1,000 at most."""
-        return await _awaited(self._run_ids())
+        return await awaited(self._run_ids())
 
     async def cancel(self, run_id: str, reason: str = "") -> dict[str, Any]:
         """Ends a run with those that it has started, and says what that did.
@@ -224,11 +220,11 @@ class AsyncAgentExecutor:
             RunNotFoundError: There is no such run.
             UnavailableError: It has not ended in 30 seconds; it will.
         """
-        return await _awaited(self._cancel(run_id, reason))
+        return await awaited(self._cancel(run_id, reason))
 
     async def close(self) -> None:
         """Waits for nothing and releases what the executor holds open."""
-        await _awaited(self._assembly.close())
+        await awaited(self._assembly.close())
 
     async def __aenter__(self) -> Self:
         """Returns itself."""
@@ -343,7 +339,7 @@ class AgentExecutor:
     ) -> dict[str, Any]:
         """Runs the agent and returns what came of it; see ``AsyncAgentExecutor.execute``."""
         running = self._executor._execute(input, parent_run_id, max_cost_usd)  # noqa: SLF001 -- its own other half
-        return _loop_runs(running)
+        return loop_runs(running)
 
     def list_approvals(self, run_id: str = "") -> list[dict[str, Any]]:
         """Returns the tool calls that wait; see ``AsyncAgentExecutor.list_approvals``.
@@ -374,27 +370,27 @@ class AgentExecutor:
     ) -> Generator[dict[str, Any]]:
         """Runs the agent and yields what happens; see ``AsyncAgentExecutor.stream``."""
         stream = self._executor._stream  # noqa: SLF001 -- its own other half
-        updates = _Updates(stream(input, parent_run_id, max_cost_usd, on_disconnect))
+        updates = Steps(stream(input, parent_run_id, max_cost_usd, on_disconnect))
         try:
             while True:
-                update = _loop_runs(updates.next())
+                update = loop_runs(updates.next())
                 if update is None:
                     return
                 yield update
         finally:
-            _loop_runs(updates.close())
+            loop_runs(updates.close())
 
     def run_ids(self) -> list[str]:
         """Returns its runs that have not ended; see ``AsyncAgentExecutor.run_ids``."""
-        return _loop_runs(self._executor._run_ids())  # noqa: SLF001 -- its own other half
+        return loop_runs(self._executor._run_ids())  # noqa: SLF001 -- its own other half
 
     def cancel(self, run_id: str, reason: str = "") -> dict[str, Any]:
         """Ends a run, from another thread; see ``AsyncAgentExecutor.cancel``."""
-        return _loop_runs(self._executor._cancel(run_id, reason))  # noqa: SLF001 -- its own other half
+        return loop_runs(self._executor._cancel(run_id, reason))  # noqa: SLF001 -- its own other half
 
     def close(self) -> None:
         """Releases what the executor holds open."""
-        _loop_runs(self._executor._assembly.close())  # noqa: SLF001 -- its own other half
+        loop_runs(self._executor._assembly.close())  # noqa: SLF001 -- its own other half
 
     def __enter__(self) -> Self:
         """Returns itself."""
@@ -417,30 +413,6 @@ def _require_text(text: str) -> None:
         raise InvalidArgumentError("The input holds half of a surrogate pair, which is no text.")
 
 
-class _Updates:
-    """An iteration that is taken step by step from elsewhere than the loop that it runs on."""
-
-    def __init__(self, updates: AsyncGenerator[dict[str, Any]]) -> None:
-        self._updates = updates
-        # Whoever is interrupted leaves a step behind that is just being cancelled.
-        self._step = asyncio.Lock()
-
-    async def next(self) -> dict[str, Any] | None:
-        """Returns the next update; None after the last one."""
-        async with self._step:
-            return await anext(self._updates, None)
-
-    async def close(self) -> None:
-        """Ends the iteration."""
-        async with self._step:
-            await self._updates.aclose()
-
-
-async def _awaited(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Runs a coroutine on the loop of all runs, and awaits it from any other."""
-    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, _event_loop()))
-
-
 def _is_unicode(text: str) -> bool:
     """Tells whether a text can be written down; one of lone surrogates cannot."""
     try:
@@ -448,37 +420,3 @@ def _is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _event_loop() -> asyncio.AbstractEventLoop:
-    """Returns the loop on which all runs of this process are driven, in a thread of its own."""
-    # Of threads that come first at the same time only one may start it.
-    with _STARTING:
-        return _started_event_loop()
-
-
-@functools.cache
-def _started_event_loop() -> asyncio.AbstractEventLoop:
-    loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, name="agent-executor", daemon=True).start()
-    return loop
-
-
-def _loop_runs(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Runs a coroutine on that loop and waits for it; interrupted, it cancels it.
-
-    Raises:
-        RuntimeError: It is called on that loop itself, by a tool that is a coroutine.
-    """
-    loop = _event_loop()
-    if asyncio._get_running_loop() is loop:  # noqa: SLF001 -- documented, for event loops' code
-        coroutine.close()
-        raise RuntimeError(
-            "A coroutine of a tool cannot wait for an agent, since both need the same event loop;"
-            " let its _execute_impl be a plain def."
-        )
-    future = asyncio.run_coroutine_threadsafe(coroutine, loop)
-    try:
-        return future.result()
-    finally:
-        future.cancel()

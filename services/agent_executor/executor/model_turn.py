@@ -197,7 +197,11 @@ class ModelTurn:
 
         try:
             found = await self._answers.find(
-                key, ttl_seconds, call.run_ends_at - loop_seconds(), before_waiting=commit
+                key,
+                ttl_seconds,
+                call.run_ends_at - loop_seconds(),
+                before_waiting=commit,
+                stop=log.stop,
             )
         except TimeoutError:
             # The run's time is over, and whoever drives it sees so.
@@ -221,8 +225,10 @@ class ModelTurn:
                     flight.turn_out_unique()
 
     async def _ask(self, call: ModelCall) -> None:
-        """Holds the money for a call and makes it."""
+        """Holds the money for a call and makes it, unless the run is to end."""
         log = call.driven.log
+        if log.stop.is_set:
+            return
         try:
             held = await self._holds.hold(call)
         except AgentExecutorError as error:

@@ -30,7 +30,7 @@ from agent_executor.executor.convert import (
     run_to_proto,
 )
 from agent_executor.executor.paging import decode_page_token, encode_page_token, page_size_of
-from agent_executor.executor.run_request import (
+from agent_executor.executor.run_request_convert import (
     batch_options_of,
     filter_of,
     options_of,

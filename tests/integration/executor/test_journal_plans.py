@@ -44,7 +44,7 @@ def test_a_claim_of_the_waiting_looks_up_each_and_reads_no_other(path: Path) -> 
 
 @pytest.mark.parametrize("name", ["parent_run_id", "conversation_id"])
 def test_runs_are_found_by_what_few_of_them_have(path: Path, name: str) -> None:
-    condition, values = filter_sql(RunFilter(**{name: "x"}), lambda number: f"?{number}")
+    condition, values = filter_sql(RunFilter(**{name: "x"}), lambda number: f"?{number}")  # type: ignore[arg-type]  # both are texts
     statement = f"SELECT * FROM runs WHERE organization_id = 'acme'{condition}"
     statement += " ORDER BY run_id DESC LIMIT 10"
     assert f"USING INDEX runs_by_{name}" in plan_of(path, statement, *values)

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -28,6 +28,7 @@ from agent_executor.api.executor.v1 import (
 from agent_executor.executor.agent_store_memory import MemoryAgentStore
 from agent_executor.executor.convert import event_to_proto
 from agent_executor.executor.journal import Journal
+from agent_executor.executor.journal_memory import MemoryJournal
 from agent_executor.executor.journal_postgres import PostgresJournal
 from agent_executor.executor.journal_sqlite import SqliteJournal
 from agent_executor.executor.models.model import (
@@ -233,7 +234,14 @@ async def test_what_clients_see_is_the_log(connect: Connect, full: bool) -> None
     async with AsyncExitStack() as stack:
         executors = [
             Executor(
-                Platform(journal=connect(), store=store, worker=name, max_active_runs=500), name
+                # It takes any journal.
+                Platform(
+                    journal=cast("MemoryJournal", connect()),
+                    store=store,
+                    worker=name,
+                    max_active_runs=500,
+                ),
+                name,
             )
             for name in ("one", "two")
         ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from opentelemetry.trace import NoOpTracer
 from prometheus_client import CollectorRegistry
@@ -15,7 +14,6 @@ from agent_executor.executor.approvals.parked_runs import ParkedRuns
 from agent_executor.executor.approvals.store_memory import MemoryApprovalStore
 from agent_executor.executor.drivers import RunDrivers
 from agent_executor.executor.engine import Engine, EngineLimits
-from agent_executor.executor.journal import Journal
 from agent_executor.executor.journal_memory import MemoryJournal
 from agent_executor.executor.model_turn import ModelTurn
 from agent_executor.executor.models.mock import MockClaude
@@ -38,7 +36,7 @@ class Platform:
     def __init__(
         self,
         *,
-        journal: Journal | None = None,
+        journal: MemoryJournal | None = None,
         store: MemoryAgentStore | None = None,
         approvals: MemoryApprovalStore | None = None,
         worker: str = "w",
@@ -52,8 +50,7 @@ class Platform:
         ledger: MemoryLedger | None = None,
     ) -> None:
         self.now_ms = 1_000_000
-        # Tests look into the one in memory.
-        self.journal: Any = journal or MemoryJournal()
+        self.journal = journal or MemoryJournal()
         self.approvals = approvals or MemoryApprovalStore(self.journal)
         self.store = store or MemoryAgentStore()
         self.tools = RecordingToolRunner()

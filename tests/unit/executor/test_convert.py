@@ -20,6 +20,7 @@ from agent_executor.executor.purpose import CallPurpose
 from agent_executor.executor.run_event import (
     ApprovalRequested,
     ApprovalResolved,
+    CancelRequested,
     ModelCallCompleted,
     ModelCallFailed,
     ModelCallSettled,
@@ -79,6 +80,7 @@ PAYLOADS: list[Payload] = [
     ModelCallSettled("call", "call", 1_965_000),
     ToolCallStarted("id", "t", "calculator", '{"a":1}'),
     ToolCallCompleted("id", "calculator", True, '{"result":42}', "", "", 1_500),
+    CancelRequested("ada", "too slow", ("child",)),
     RunFinished("completed", "42"),
 ]
 

@@ -10,6 +10,7 @@ import pytest
 from agent_executor.errors import AgentInactiveError, UnavailableError
 from agent_executor.executor import run_stream
 from agent_executor.executor.feed import RunFeed
+from agent_executor.executor.journal import IdempotencyKey
 from agent_executor.executor.models.model import (
     OPERATOR_ACCESS,
     DeltaListener,
@@ -20,7 +21,7 @@ from agent_executor.executor.models.model import (
     ModelUsage,
     TextBlock,
 )
-from agent_executor.executor.run_event import ToolCallCompleted, ToolCallStarted
+from agent_executor.executor.run_event import RunFinished, ToolCallCompleted, ToolCallStarted
 from agent_executor.executor.run_options import RunOptions
 from agent_executor.executor.run_updates import RunUpdate, Silence, StreamBroken, TextWritten
 from agent_executor.executor.run_view import RunView
@@ -180,7 +181,7 @@ async def test_a_run_that_cannot_be_recorded_is_an_error() -> None:
     async def fail(*_: object) -> str:
         raise UnavailableError("The disk is full.")
 
-    platform.journal.create = fail  # type: ignore[method-assign,assignment]  # the storage fails
+    platform.journal.create = fail
     with pytest.raises(UnavailableError):
         await read(platform.runs.stream(agent_id, "hi", ADA))
 
@@ -325,3 +326,49 @@ async def test_events_of_another_executor_are_not_skipped() -> None:
         # The run went away and came back: what is between is only in the journal.
         feed.committed(view.run.run_id, events[4:6])
         assert await reader.events(2) == events[2:]
+
+
+async def test_a_run_that_waits_for_its_turn_is_streamed_once_it_has_come() -> None:
+    platform, model = writing_platform(max_active_runs=1)
+    agent_id = await platform.agent()
+    first = asyncio.create_task(platform.runs.execute(agent_id, "first", ADA))
+    await model.asked.wait()
+    updates = platform.runs.stream(agent_id, "second", ADA)
+    started = await anext(updates)
+    run_id = started.run_id
+    assert (await platform.runs.get(run_id, ADA)).run.state == "pending"
+    model.may_end.set()
+    rest = await read(updates)
+    assert isinstance(rest[-1].change, RunView)
+    assert rest[-1].change.state.state == "completed"
+    assert (await first).state.state == "completed"
+
+
+async def test_the_repeat_of_a_call_is_told_of_the_same_run() -> None:
+    platform = Platform()
+    agent_id = await platform.agent(tools=CALCULATOR)
+    options = RunOptions(key=IdempotencyKey("key", "digest"))
+    first = await read(platform.runs.stream(agent_id, "What is 2 + 3?", ADA, options))
+    again = await read(platform.runs.stream(agent_id, "What is 2 + 3?", ADA, options))
+    assert text_of(again) == text_of(first)
+    assert [update for update in again if not text_of([update])] == [
+        update for update in first if not text_of([update])
+    ]
+    assert {update.run_id for update in again} == {first[0].run_id}
+    assert len(await platform.runs.list_runs(ADA, 10)) == 1
+
+
+async def test_a_caller_that_goes_away_from_the_queue_ends_its_run() -> None:
+    platform, model = writing_platform(max_active_runs=1)
+    agent_id = await platform.agent()
+    first = asyncio.create_task(platform.runs.execute(agent_id, "first", ADA))
+    await model.asked.wait()
+    updates = platform.runs.stream(agent_id, "second", ADA, RunOptions(on_disconnect="cancel"))
+    run_id = (await anext(updates)).run_id
+    await updates.aclose()
+    # It needs no place for that.
+    followed = [event async for event in platform.runs.follow(run_id, 0, ADA)]
+    assert isinstance(followed[-1].payload, RunFinished)
+    assert followed[-1].payload.state == "cancelled"
+    model.may_end.set()
+    assert (await first).state.state == "completed"
