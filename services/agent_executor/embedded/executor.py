@@ -170,7 +170,7 @@ class AsyncAgentExecutor:
         Args:
             run_id: Only this run's. Default: all of the executor's organization.
         """
-        return await _awaited(self._approvals.list_pending(run_id))
+        return await awaited(self._approvals.list_pending(run_id))
 
     async def resolve_approval(
         self,
@@ -194,7 +194,7 @@ class AsyncAgentExecutor:
             ApprovalNotFoundError: There is no such call, or it needs no decision.
             FailedPreconditionError: It was decided otherwise, has expired, or the run has ended.
         """
-        return await _awaited(self._approvals.resolve(approval, decision, reason, arguments))
+        return await awaited(self._approvals.resolve(approval, decision, reason, arguments))
 
     async def run_ids(self) -> list[str]:
         """Returns its runs that have not ended, by id, newest first and 1,000 at most."""
@@ -346,7 +346,7 @@ class AgentExecutor:
 
         As ``execute`` waits as well, it is called in another thread.
         """
-        return _loop_runs(self._executor._approvals.list_pending(run_id))  # noqa: SLF001 -- its own other half
+        return loop_runs(self._executor._approvals.list_pending(run_id))  # noqa: SLF001 -- its own other half
 
     def resolve_approval(
         self,
@@ -358,7 +358,7 @@ class AgentExecutor:
     ) -> dict[str, Any]:
         """Decides about a tool call; see ``AsyncAgentExecutor.resolve_approval``."""
         approvals = self._executor._approvals  # noqa: SLF001 -- its own other half
-        return _loop_runs(approvals.resolve(approval, decision, reason, arguments))
+        return loop_runs(approvals.resolve(approval, decision, reason, arguments))
 
     def stream(
         self,
