@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from agent_executor.executor.admission import Admission
 from agent_executor.executor.agent_store_memory import MemoryAgentStore
 from agent_executor.executor.agents import Agents
+from agent_executor.executor.approvals.approvals import Approvals
 from agent_executor.executor.approvals.parked_runs import ParkedRuns
 from agent_executor.executor.approvals.store_memory import MemoryApprovalStore
 from agent_executor.executor.drivers import RunDrivers
@@ -92,6 +93,13 @@ class Platform:
             agents=self.agents,
             tools=self.tools,
             drivers=self.drivers,
+            now_ms=lambda: self.now_ms,
+        )
+        self.decisions = Approvals(
+            store=self.approvals,
+            journal=self.journal,
+            tools=self.tools,
+            wake=self.runs.wake,
             now_ms=lambda: self.now_ms,
         )
 
