@@ -60,6 +60,12 @@ ROUTES = [
         missing="RUN_NOT_FOUND",
         streams=True,
     ),
+    Route("GET", "/api/v1/approvals", "run:read"),
+    Route(
+        *("POST", "/api/v1/runs/{run_id}/approvals/{tool_call_id}", "run:approve"),
+        body={"decision": "approve"},
+        missing="RUN_NOT_FOUND",
+    ),
     Route("POST", "/api/v1/tools", "tool:write", TOOL),
     Route("GET", "/api/v1/tools", "tool:read"),
     Route("GET", "/api/v1/tools/{tool_name}", "tool:read"),

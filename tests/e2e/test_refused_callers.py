@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.e2e.agents_and_runs import create_agent, execute
+from tests.e2e.agents_and_runs import create_agent
+from tests.e2e.approving import decided_run
 from tests.e2e.bad_tokens import BAD_TOKENS
 from tests.e2e.error_shape import assert_is_error
 from tests.e2e.ledger_resources import LEDGER_NAMES, create_ledger_resources
@@ -17,11 +18,12 @@ from tests.platforms import Answer, Client, RunningPlatform
 def resources(client: Client) -> dict[str, str]:
     """The names of one resource of each kind, by their names in paths."""
     agent_id = create_agent(client)
-    run_id = execute(client, agent_id, "Hello!")["task_id"]
+    run_id, tool_call_id = decided_run(client)
     create_tool_runner_resources(client)
     return {
         "agent_id": agent_id,
         "run_id": run_id,
+        "tool_call_id": tool_call_id,
         **create_ledger_resources(client),
         **NAMES,
     }
@@ -43,7 +45,7 @@ def test_the_table_has_every_route(platform: RunningPlatform) -> None:
 @pytest.mark.parametrize("route", ROUTES, ids=str)
 def test_a_bad_token_is_refused(platform: RunningPlatform, route: Route, kind: str) -> None:
     make_token, status, code = BAD_TOKENS[kind]
-    names = dict.fromkeys(("agent_id", "run_id", *LEDGER_NAMES, *NAMES), "anything")
+    names = dict.fromkeys(("agent_id", "run_id", "tool_call_id", *LEDGER_NAMES, *NAMES), "anything")
     assert_is_error(call(platform.client(make_token(platform)), route, names), status, code)
 
 
@@ -87,8 +89,11 @@ def test_what_is_another_organizations_is_not_there(
     # And it is answered as what never was.
     unknown = call(client, route, dict.fromkeys(resources, "unknown"))
     assert_is_error(unknown, 404, route.missing)
-    (name,) = (value for name, value in resources.items() if f"{{{name}}}" in route.path)
-    assert theirs.body["error"].replace(name, "unknown") == unknown.body["error"]
+    error = theirs.body["error"]
+    for name, value in resources.items():
+        if f"{{{name}}}" in route.path:
+            error = error.replace(value, "unknown")
+    assert error == unknown.body["error"]
 
 
 def test_a_tool_of_another_organization_is_not_there(
@@ -112,7 +117,7 @@ def test_a_tool_of_another_organization_is_not_there(
     "path",
     [
         *("agents", "runs", "audit-events", "usage/entries", "budgets"),
-        *("rate-limits", "allowed-domains", "credentials"),
+        *("rate-limits", "allowed-domains", "credentials", "approvals"),
     ],
 )
 def test_lists_hold_nothing_of_other_organizations(

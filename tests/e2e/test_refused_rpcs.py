@@ -12,7 +12,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from agent_executor.api.error.v1 import error_pb2
-from tests.e2e.agents_and_runs import create_agent, execute
+from tests.e2e.agents_and_runs import create_agent
+from tests.e2e.approving import decided_run
 from tests.e2e.bad_tokens import BAD_TOKENS
 from tests.e2e.ledger_resources import (
     LEDGER_NAMES,
@@ -79,6 +80,13 @@ RPCS = [
     Rpc("RunService/GetRun", "run:read", RUN, "RUN_NOT_FOUND"),
     Rpc("RunService/ListRuns", "run:read"),
     Rpc("RunService/StreamRunEvents", "run:read", RUN, "RUN_NOT_FOUND"),
+    Rpc("RunService/ListApprovals", "run:read"),
+    Rpc(
+        "RunService/ResolveApproval",
+        "run:approve",
+        {**RUN, "tool_call_id": "$tool_call_id", "decision": "approve"},
+        "RUN_NOT_FOUND",
+    ),
     Rpc("ToolService/ListTools", "tool:read"),
     Rpc("ToolService/GetTool", "tool:read", {"tool_name": "calculator"}),
     Rpc("ToolService/DescribeTools", "tool:read", {"tool_names": ["calculator"]}),
@@ -165,7 +173,12 @@ RPCS = [
 EXECUTE_TOOL_CALL = METHODS["ToolCallService/ExecuteToolCall"]
 STREAMS = ("ToolCallService/StreamToolCalls", "UsageService/StreamUsage")
 UNKNOWN = dict.fromkeys(
-    ("agent_id", "run_id", "reservation_id", "entry_id", *LEDGER_NAMES, *NAMES), "unknown"
+    (
+        *("agent_id", "run_id", "tool_call_id", "reservation_id", "entry_id"),
+        *LEDGER_NAMES,
+        *NAMES,
+    ),
+    "unknown",
 )
 
 INVALID = [
@@ -221,7 +234,7 @@ INVALID = [
 def names(client: Client, organization: str, platform: RunningPlatform) -> dict[str, str]:
     """The names of one resource of each kind."""
     agent_id = create_agent(client)
-    run_id = execute(client, agent_id, "Hello!")["task_id"]
+    run_id, tool_call_id = decided_run(client)
     reserve = METHODS["UsageService/ReserveUsage"]
     held = {"reservation_id": "held", "max_input_tokens": 1, "max_output_tokens": 1}
     with channel_to(platform, "ledger") as channel:
@@ -230,6 +243,7 @@ def names(client: Client, organization: str, platform: RunningPlatform) -> dict[
     return {
         "agent_id": agent_id,
         "run_id": run_id,
+        "tool_call_id": tool_call_id,
         "reservation_id": "held",
         "entry_id": RECORDED["id"],
         **create_ledger_resources(client),

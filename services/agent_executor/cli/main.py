@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from agent_executor.cli.approvals import app as approvals
 from agent_executor.cli.audit import app as audit
 from agent_executor.cli.budgets import app as budgets
 from agent_executor.cli.demo import demo
@@ -37,6 +38,7 @@ app.add_typer(usage, name="usage")
 app.add_typer(budgets, name="budgets")
 app.add_typer(rate_cards, name="rate-cards")
 app.command()(suggestions)
+app.add_typer(approvals, name="approvals")
 app.add_typer(audit, name="audit")
 app.add_typer(ledger, name="ledger")
 

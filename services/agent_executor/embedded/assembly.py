@@ -16,6 +16,11 @@ from agent_executor.executor.agent_store import AgentStore
 from agent_executor.executor.agent_store_memory import MemoryAgentStore
 from agent_executor.executor.agent_store_sqlite import SqliteAgentStore
 from agent_executor.executor.agents import Agents
+from agent_executor.executor.approvals.approvals import Approvals
+from agent_executor.executor.approvals.parked_runs import ParkedRuns
+from agent_executor.executor.approvals.store import ApprovalStore
+from agent_executor.executor.approvals.store_memory import MemoryApprovalStore
+from agent_executor.executor.approvals.store_sql import SqlApprovalStore
 from agent_executor.executor.drivers import RunDrivers
 from agent_executor.executor.engine import Engine
 from agent_executor.executor.journal import Journal
@@ -65,7 +70,9 @@ class Stores:
 
     def __init__(self, data_dir: Path | None, resources: AsyncExitStack) -> None:
         if data_dir is None:
-            self.journal: Journal = MemoryJournal()
+            journal = MemoryJournal()
+            self.journal: Journal = journal
+            self.approvals: ApprovalStore = MemoryApprovalStore(journal)
             self.agents: AgentStore = MemoryAgentStore()
             self.calls: CallRecords = MemoryCallStore()
             self.ledger: AccountingStore = MemoryAccountingStore(MemoryLedger())
@@ -79,6 +86,7 @@ class Stores:
             resources.push_async_callback(database.close)
         self.journal = SqliteJournal(executor)
         self.agents = SqliteAgentStore(executor)
+        self.approvals = SqlApprovalStore(SqliteStatementRunner(executor))
         self.calls = SqliteCallStore(tools)
         self.ledger = SqliteAccountingStore(ledger)
         self.prices = SqlOrganizationCardStore(SqliteStatementRunner(ledger))
@@ -91,6 +99,7 @@ class Assembly:
     Attributes:
         agents: The agents.
         runs: Their runs.
+        approvals: The tool calls of these that wait for a person.
     """
 
     def __init__(
@@ -116,32 +125,46 @@ class Assembly:
         ledger = InProcessLedger(Usage(stores.ledger, rate_cards, time.time, metrics))
         telemetry = RunTelemetry(NoOpTracer(), metrics)
         models = ModelSettings.of_environment()
-        engine = Engine(
-            model_turn=ModelTurn(
-                providers=model_providers(stores.encryption, models.networks(), self._resources),
-                provider_name=models.model_provider,
-                cache=models.response_cache(),
-                tools=tool_runner,
-                ledger=ledger,
-                telemetry=telemetry,
-            ),
+        model_turn = ModelTurn(
+            providers=model_providers(stores.encryption, models.networks(), self._resources),
+            provider_name=models.model_provider,
+            cache=models.response_cache(),
             tools=tool_runner,
             ledger=ledger,
+            telemetry=telemetry,
+        )
+        engine = Engine(
+            model_turn=model_turn,
+            tools=tool_runner,
+            ledger=ledger,
+            approvals=stores.approvals,
             telemetry=telemetry,
             now_ms=now_ms,
         )
         self.agents = Agents(stores.agents, stores.encryption, now_ms, models.agent_models())
+        self._drive(stores, engine, tool_runner)
+
+    def _drive(self, stores: Stores, engine: Engine, tool_runner: InProcessToolRunner) -> None:
+        drivers = RunDrivers(
+            journal=stores.journal,
+            agents=self.agents,
+            parked=ParkedRuns(stores.approvals, now_ms, keeps_leases=False),
+            engine=engine,
+            owner=f"library/{uuid.uuid4()}",
+            now_ms=now_ms,
+        )
         self.runs = Runs(
             journal=stores.journal,
             agents=self.agents,
             tools=tool_runner,
-            drivers=RunDrivers(
-                journal=stores.journal,
-                agents=self.agents,
-                engine=engine,
-                owner=f"library/{uuid.uuid4()}",
-                now_ms=now_ms,
-            ),
+            drivers=drivers,
+            now_ms=now_ms,
+        )
+        self.approvals = Approvals(
+            store=stores.approvals,
+            journal=stores.journal,
+            tools=tool_runner,
+            wake=self.runs.wake,
             now_ms=now_ms,
         )
 

@@ -11,6 +11,7 @@ from typing import Any, Final, Self, TypeVar
 import msgspec
 from pydantic import SecretStr
 
+from agent_executor.embedded.approvals import ProgramApprovals
 from agent_executor.embedded.assembly import Assembly
 from agent_executor.embedded.configuration import (
     agent_fields,
@@ -161,6 +162,40 @@ class AsyncAgentExecutor:
         finally:
             await awaited(updates.close())
 
+    async def list_approvals(self, run_id: str = "") -> list[dict[str, Any]]:
+        """Returns the tool calls that wait for a decision, oldest first.
+
+        While one waits, the ``execute`` that it belongs to waits too.
+
+        Args:
+            run_id: Only this run's. Default: all of the executor's organization.
+        """
+        return await awaited(self._approvals.list_pending(run_id))
+
+    async def resolve_approval(
+        self,
+        approval: Mapping[str, Any],
+        decision: str,
+        *,
+        reason: str = "",
+        arguments: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Decides about a tool call, once; the same decision again gets the same answer.
+
+        Args:
+            approval: One of ``list_approvals``, or a mapping with its ``run_id`` and ``tool_call_id``.
+            decision: ``approve`` or ``deny``.
+            reason: Why; the model is told the reason of a denial.
+            arguments: With ``approve``: what to use in place of the model's. Default: the model's.
+
+        Raises:
+            InvalidArgumentError: The decision is none, or the tool does not take the arguments.
+            RunNotFoundError: There is no such run.
+            ApprovalNotFoundError: There is no such call, or it needs no decision.
+            FailedPreconditionError: It was decided otherwise, has expired, or the run has ended.
+        """
+        return await awaited(self._approvals.resolve(approval, decision, reason, arguments))
+
     async def run_ids(self) -> list[str]:
         """Returns its runs that have not ended, by id, newest first and 1,000 at most."""
         return await awaited(self._run_ids())
@@ -265,6 +300,7 @@ class AsyncAgentExecutor:
         data_dir: Path | None,
     ) -> None:
         self._assembly = Assembly(registry, http_request, sandbox, rate_limits, data_dir)
+        self._approvals = ProgramApprovals(self._assembly.approvals, self._security)
         creator = with_permissions(self._security, frozenset({"agent:write"}))
         self._agent = await self._assembly.agents.create(
             self._fields, self._api_key.get_secret_value(), creator
@@ -304,6 +340,25 @@ class AgentExecutor:
         """Runs the agent and returns what came of it; see ``AsyncAgentExecutor.execute``."""
         running = self._executor._execute(input, parent_run_id, max_cost_usd)  # noqa: SLF001 -- its own other half
         return loop_runs(running)
+
+    def list_approvals(self, run_id: str = "") -> list[dict[str, Any]]:
+        """Returns the tool calls that wait; see ``AsyncAgentExecutor.list_approvals``.
+
+        As ``execute`` waits as well, it is called in another thread.
+        """
+        return loop_runs(self._executor._approvals.list_pending(run_id))  # noqa: SLF001 -- its own other half
+
+    def resolve_approval(
+        self,
+        approval: Mapping[str, Any],
+        decision: str,
+        *,
+        reason: str = "",
+        arguments: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Decides about a tool call; see ``AsyncAgentExecutor.resolve_approval``."""
+        approvals = self._executor._approvals  # noqa: SLF001 -- its own other half
+        return loop_runs(approvals.resolve(approval, decision, reason, arguments))
 
     def stream(
         self,

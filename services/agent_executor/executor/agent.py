@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 
 from agent_executor.errors import InvalidArgumentError
+from agent_executor.executor.approvals.policy import NO_POLICY, ApprovalPolicy
 from agent_executor.executor.models.model import OPERATOR_ACCESS, ModelAccess
 
 OnBudgetExceeded: TypeAlias = Literal["end", "pause"]
@@ -87,6 +88,7 @@ class AgentVersion(msgspec.Struct, frozen=True):
     on_budget_exceeded: OnBudgetExceeded = "end"
     max_cost_nano_usd: int = 0
     min_output_tokens: int = 0
+    approval_policy: ApprovalPolicy = NO_POLICY
     provider: ProviderName = ""
     base_url: str = ""
     thinking_budget_tokens: int = 0
@@ -98,7 +100,9 @@ class AgentVersion(msgspec.Struct, frozen=True):
 
         Raises:
             InvalidArgumentError: ``min_output_tokens`` is negative or above ``max_output_tokens``, or
-                ``thinking_budget_tokens`` is neither 0 nor within its bounds.
+                ``thinking_budget_tokens`` is neither 0 nor within its bounds, or the approval policy is
+                not valid.
+            LimitExceededError: A schema of the approval policy would cost too much to check against.
         """
         if not 0 <= self.min_output_tokens <= self.max_output_tokens:
             raise wrong_field(
@@ -112,6 +116,7 @@ class AgentVersion(msgspec.Struct, frozen=True):
                 f"thinking_budget_tokens must be 0, or at least {least} and less than "
                 "max_output_tokens, since an answer follows the thinking.",
             )
+        self.approval_policy.check()
 
     def enabled_tools(self) -> tuple[str, ...]:
         """Returns the names of the tools that the agent may use, sorted."""

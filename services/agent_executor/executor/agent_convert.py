@@ -9,6 +9,7 @@ import msgspec
 
 from agent_executor.api.executor.v1 import agent_pb2, agent_service_pb2
 from agent_executor.executor.agent import AgentVersion, CustomTool
+from agent_executor.executor.approvals.convert import policy_from_proto, policy_to_proto
 from agent_executor.executor.convert import timestamp
 from agent_executor.executor.money import nano_usd_of, usd_of
 
@@ -24,6 +25,7 @@ _PLAIN_FIELDS: Final = (
     "max_output_tokens",
     "on_budget_exceeded",
     "min_output_tokens",
+    "run_timeout_seconds",
     "provider",
     "base_url",
     "thinking_budget_tokens",
@@ -37,7 +39,9 @@ _DEFAULTS: Final = {
     for field in msgspec.structs.fields(AgentVersion)
     if field.name in _PLAIN_FIELDS and not field.required
 }
-UPDATABLE_FIELDS: Final = frozenset({*_PLAIN_FIELDS, *_MAP_FIELDS, "max_cost_usd", "api_key"})
+# What else is left unchanged unless it is set.
+_OTHER_FIELDS: Final = ("max_cost_usd", "api_key", "approval_policy")
+UPDATABLE_FIELDS: Final = frozenset({*_PLAIN_FIELDS, *_MAP_FIELDS, *_OTHER_FIELDS})
 
 
 def created_fields(request: agent_service_pb2.CreateAgentRequest) -> dict[str, Any]:
@@ -50,6 +54,8 @@ def created_fields(request: agent_service_pb2.CreateAgentRequest) -> dict[str, A
         fields["agent_type"] = request.agent_type
     if request.max_cost_usd:
         fields["max_cost_nano_usd"] = nano_usd_of(request.max_cost_usd, "max_cost_usd")
+    if request.HasField("approval_policy"):
+        fields["approval_policy"] = policy_from_proto(request.approval_policy)
     return fields | _maps_of(request, _MAP_FIELDS)
 
 
@@ -60,7 +66,7 @@ def updated_fields(
     if request.HasField("update_mask"):
         named = set(request.update_mask.paths)
     else:
-        optional = (*_PLAIN_FIELDS, "max_cost_usd", "api_key")
+        optional = (*_PLAIN_FIELDS, *_OTHER_FIELDS)
         named = {name for name in optional if request.HasField(name)}
         named |= {name for name in _MAP_FIELDS if getattr(request, name)}
     fields: dict[str, Any] = {
@@ -70,6 +76,8 @@ def updated_fields(
     }
     if "max_cost_usd" in named:
         fields["max_cost_nano_usd"] = nano_usd_of(request.max_cost_usd, "max_cost_usd")
+    if "approval_policy" in named:
+        fields["approval_policy"] = policy_from_proto(request.approval_policy)
     fields |= _maps_of(request, [name for name in _MAP_FIELDS if name in named])
     return fields, request.api_key if "api_key" in named else None
 
@@ -90,6 +98,7 @@ def agent_to_proto(agent: AgentVersion, warnings: Sequence[str] = ()) -> agent_p
         version=agent.version,
         created_at=timestamp(agent.created_at_ms),
         updated_at=timestamp(agent.updated_at_ms),
+        approval_policy=policy_to_proto(agent.approval_policy),
         warnings=warnings,
         **plain,
     )

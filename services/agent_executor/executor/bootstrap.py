@@ -24,9 +24,11 @@ from agent_executor.api.tool_runner.v1 import (
 from agent_executor.executor.admission import Admission
 from agent_executor.executor.agent_servicer import AgentServicer
 from agent_executor.executor.agents import Agents
+from agent_executor.executor.approvals.approvals import Approvals
+from agent_executor.executor.approvals.parked_runs import ParkedRuns
+from agent_executor.executor.approvals.store import ApprovalStore
 from agent_executor.executor.drivers import RunDrivers
 from agent_executor.executor.engine import Engine, EngineLimits
-from agent_executor.executor.journal import Journal
 from agent_executor.executor.leases import LeaseKeeper
 from agent_executor.executor.ledger import Ledger
 from agent_executor.executor.ledger_grpc import GrpcLedger
@@ -37,7 +39,7 @@ from agent_executor.executor.run_servicer import RunServicer
 from agent_executor.executor.run_telemetry import RunTelemetry
 from agent_executor.executor.runs import Runs
 from agent_executor.executor.settings import ExecutorSettings
-from agent_executor.executor.storage import open_storage
+from agent_executor.executor.storage import ExecutorStorage, open_storage
 from agent_executor.executor.tools import ToolRunner
 from agent_executor.executor.tools_grpc import GrpcToolRunner
 from agent_executor.serving.metrics import (
@@ -81,12 +83,21 @@ async def bootstrap(runtime: ServiceRuntime[ExecutorSettings]) -> Sequence[str]:
     ledger = await _ledger(runtime)
     encryption = Encryption.from_file(settings.encryption_key_file)
     agents = Agents(storage.agents, encryption, now_ms, settings.agent_models())
-    engine = _engine(runtime, tools, ledger, encryption)
-    runs = await _runs(runtime, storage.journal, agents, tools, engine)
+    engine = _engine(runtime, tools, ledger, storage.approvals, encryption)
+    runs = await _runs(runtime, storage, agents, tools, engine)
+    approvals = Approvals(
+        store=storage.approvals,
+        journal=storage.journal,
+        tools=tools,
+        wake=runs.wake,
+        now_ms=now_ms,
+    )
     agent_service_pb2_grpc.add_AgentServiceServicer_to_server(
         AgentServicer(agents, tools), runtime.server
     )
-    run_service_pb2_grpc.add_RunServiceServicer_to_server(RunServicer(runs), runtime.server)
+    run_service_pb2_grpc.add_RunServiceServicer_to_server(
+        RunServicer(runs, approvals), runtime.server
+    )
     return SERVED
 
 
@@ -102,12 +113,12 @@ def now_ms() -> int:
 
 async def _runs(
     runtime: ServiceRuntime[ExecutorSettings],
-    journal: Journal,
+    storage: ExecutorStorage,
     agents: Agents,
     tools: ToolRunner,
     engine: Engine,
 ) -> Runs:
-    settings = runtime.settings
+    settings, journal = runtime.settings, storage.journal
     worker = settings.worker or f"{settings.host}:{settings.grpc_port}"
     owner = f"{worker}/{uuid.uuid4()}"
     runs = Runs(
@@ -117,6 +128,7 @@ async def _runs(
         drivers=RunDrivers(
             journal=journal,
             agents=agents,
+            parked=ParkedRuns(storage.approvals, now_ms),
             engine=engine,
             owner=owner,
             now_ms=now_ms,
@@ -154,6 +166,7 @@ def _engine(
     runtime: ServiceRuntime[ExecutorSettings],
     tools: ToolRunner,
     ledger: Ledger,
+    approvals: ApprovalStore,
     encryption: Encryption,
 ) -> Engine:
     settings = runtime.settings
@@ -178,6 +191,7 @@ def _engine(
         model_turn=model_turn,
         tools=tools,
         ledger=ledger,
+        approvals=approvals,
         telemetry=telemetry,
         now_ms=now_ms,
         limits=EngineLimits(

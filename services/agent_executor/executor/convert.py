@@ -13,6 +13,7 @@ from agent_executor.api.executor.v1 import (
     run_pb2,
     run_service_pb2,
 )
+from agent_executor.executor.approvals.convert import requested_to_proto
 from agent_executor.executor.cancel_receipt import CancelReceipt
 from agent_executor.executor.journal import RunRecord
 from agent_executor.executor.models.model import (
@@ -29,21 +30,14 @@ from agent_executor.executor.money import usd_of
 from agent_executor.executor.result import is_success
 from agent_executor.executor.run import RunState, response_text, results_of
 from agent_executor.executor.run_event import (
-    CancelRequested,
+    ApprovalRequested,
     ModelCallCompleted,
     ModelCallFailed,
     ModelCallSettled,
-    ModelCallStarted,
-    ModelSelected,
     Payload,
-    RunContinued,
     RunEvent,
     RunFinished,
-    RunPaused,
-    RunResumed,
-    RunStarted,
     ToolCallCompleted,
-    ToolCallStarted,
     payload_type,
 )
 from agent_executor.executor.run_view import RunView
@@ -169,17 +163,6 @@ def timestamp(milliseconds: int) -> timestamp_pb2.Timestamp:
 def payload_to_proto(payload: Any) -> Any:
     """Returns the message of an event's payload."""
     match payload:
-        case (
-            RunStarted()
-            | ModelSelected()
-            | RunResumed()
-            | RunPaused()
-            | RunContinued()
-            | CancelRequested()
-            | ModelCallStarted()
-            | ToolCallStarted()
-        ):
-            return _same_fields(payload)
         case ModelCallCompleted(usage=usage):
             return run_event_pb2.ModelCallCompleted(
                 model_call_id=payload.model_call_id,
@@ -207,6 +190,8 @@ def payload_to_proto(payload: Any) -> Any:
                 cost_nano_usd=payload.cost_nano_usd,
                 estimated=payload.estimated,
             )
+        case ApprovalRequested():
+            return requested_to_proto(payload)
         case ToolCallCompleted():
             return run_event_pb2.ToolCallCompleted(tool_result=_tool_result_to_proto(payload))
         case RunFinished():
@@ -216,7 +201,8 @@ def payload_to_proto(payload: Any) -> Any:
                 error=payload.error or None,
                 code=payload.code or None,
             )
-    raise AssertionError(f"no message for {payload!r}")
+    # What is left has the same fields in its message.
+    return _same_fields(payload)
 
 
 def _same_fields(payload: Payload) -> Any:

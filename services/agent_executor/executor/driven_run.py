@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agent_executor.executor.agent import AgentVersion
 from agent_executor.executor.journal import RunRecord
@@ -23,6 +23,7 @@ class DrivenRun:
         settlements: Of its model calls.
         money: What is held for it.
         traceparent: The trace context for its tool calls.
+        announced: The tool calls about which people are known to be asked.
     """
 
     log: RunLog
@@ -31,6 +32,7 @@ class DrivenRun:
     settlements: Settlements
     money: RunMoney
     traceparent: str = ""
+    announced: set[str] = field(default_factory=set)
 
     def stop(self) -> None:
         """Ends what goes on beside the steps. Whoever drives the run next begins it again."""

@@ -16,6 +16,7 @@ from agent_executor.errors import (
 from agent_executor.executor.admission import Admission
 from agent_executor.executor.agent import AgentVersion
 from agent_executor.executor.agents import Agents
+from agent_executor.executor.approvals.parked_runs import ParkedRuns
 from agent_executor.executor.cancellations import Cancellations
 from agent_executor.executor.driven_run import security_of
 from agent_executor.executor.engine import Engine
@@ -51,6 +52,7 @@ class RunDrivers:
         *,
         journal: Journal,
         agents: Agents,
+        parked: ParkedRuns,
         engine: Engine,
         owner: str,
         now_ms: Callable[[], int],
@@ -62,6 +64,7 @@ class RunDrivers:
         self.owner = owner
         self._journal = journal
         self._agents = agents
+        self._parked = parked
         self._engine = engine
         self._now_ms = now_ms
         self._admission = admission or Admission(journal)
@@ -136,9 +139,14 @@ class RunDrivers:
     async def drive(self, log: RunLog, agent: AgentVersion, *, is_placed: bool = True) -> None:
         """Drives a run, whose place is taken, to its end; whatever goes wrong ends this run only.
 
-        A run that is paused when this executor drains is left to an heir. One that is to end waits
-        for nothing, nor for a place.
+        A run that is paused when this executor drains is left to an heir; one that is parked, to
+        whoever learns that it can go on. One that is to end waits for nothing, nor for a place.
         """
+        await self._drive_to_end(log, agent, is_placed=is_placed)
+        if log.is_parked:
+            await self._look_again(log.run)
+
+    async def _drive_to_end(self, log: RunLog, agent: AgentVersion, *, is_placed: bool) -> None:
         organization_id, stop = log.run.organization_id, log.stop
         with self.cancellations.driving(log):
             while True:
@@ -160,7 +168,11 @@ class RunDrivers:
 
         It claims as many as there are places free, and none if this executor drains.
         """
-        return await self._scheduler.take_over()
+        count = await self._scheduler.take_over()
+        # Whoever decided about a call of theirs did not live to go on with them.
+        for run_id in await self._parked.to_wake(self._places.free):
+            count += await self.wake(run_id)
+        return count
 
     async def wake(self, run_id: str) -> bool:
         """Claims one run, parked or not, and goes on with it; False if somebody drives it."""
@@ -196,6 +208,23 @@ class RunDrivers:
             async with asyncio.timeout(seconds):
                 await stop.bound(self._draining.wait())
         return self._draining.is_set()
+
+    async def _look_again(self, run: RunRecord, *, is_due: bool = False) -> None:
+        """Goes on with a run that was parked while somebody decided about it, or whose time has come.
+
+        Who decided before could not claim it, since it was driven; who decides from now on can.
+        """
+        try:
+            if is_due or await self._parked.can_go_on(run.run_id):
+                await self.wake(run.run_id)
+            elif (delay_seconds := self._parked.wake_delay_seconds(run)) is not None:
+                asyncio.get_running_loop().call_later(delay_seconds, self._look_when_due, run)
+        except AgentExecutorError as error:
+            _LOGGER.warning("Run %s is looked at later: %s", run.run_id, error.message)
+
+    def _look_when_due(self, run: RunRecord) -> None:
+        if not self._draining.is_set():
+            self.in_background(self._look_again(run, is_due=True))
 
     async def _drive_on(self, log: RunLog, agent: AgentVersion) -> float | None:
         """Drives a run and returns after how many seconds it is to be driven again, if it is."""
@@ -280,7 +309,7 @@ class RunDrivers:
         if run.attempt > 1:
             _LOGGER.info("Run %s is taken over, attempt %d.", run.run_id, run.attempt)
             log.add(RunResumed(attempt=run.attempt))
-        # A run that waits for money may do so for many lives of its executors.
+        # A run that waits for money or people may do so for many lives of its executors.
         if run.attempt - log.state.takeovers_in_pause > MAX_ATTEMPTS:
             message = f"The run was taken over {MAX_ATTEMPTS} times without reaching its end."
             await self._fail(log, message, "INTERNAL")

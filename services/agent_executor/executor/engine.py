@@ -12,12 +12,15 @@ import msgspec
 
 from agent_executor.errors import AgentExecutorError, CancelledRunError, DeadlineExceededError
 from agent_executor.executor.agent import AgentVersion
+from agent_executor.executor.approvals.store import ApprovalStore
+from agent_executor.executor.approvals.waiting import WaitingCalls
 from agent_executor.executor.deadlines import remaining_seconds, timeout_seconds
 from agent_executor.executor.driven_run import DrivenRun, security_of
 from agent_executor.executor.ledger import Ledger
 from agent_executor.executor.model_call import ModelCall
 from agent_executor.executor.model_turn import ModelTurn
 from agent_executor.executor.next_action import (
+    AwaitApprovals,
     AwaitMoney,
     CallModel,
     EndTools,
@@ -67,8 +70,8 @@ class EngineLimits:
     """What a run may take.
 
     Attributes:
-        run_timeout_seconds: From its start to its end, without the time that it waits for its turn or
-            is paused; a run and its agent may say otherwise.
+        run_timeout_seconds: From its start to its end, without the time that it waits for its turn,
+            for money or for people; a run and its agent may say otherwise.
         tool_timeout_seconds: For one tool call.
         max_parallel_tool_calls: Of one run at a time.
         pause_retry_seconds: How often a paused run looks for money.
@@ -91,11 +94,13 @@ class Engine:
         model_turn: ModelTurn,
         tools: ToolRunner,
         ledger: Ledger,
+        approvals: ApprovalStore,
         telemetry: RunTelemetry,
         now_ms: Callable[[], int],
         limits: EngineLimits | None = None,
     ) -> None:
         self._model_turn = model_turn
+        self._waiting_calls = WaitingCalls(approvals)
         self._tools = tools
         self._ledger = ledger
         self._telemetry = telemetry
@@ -103,15 +108,15 @@ class Engine:
         self._limits = limits or EngineLimits()
 
     async def drive(self, log: RunLog, agent: AgentVersion) -> float | None:
-        """Drives a run from where its log stands until it ends or has to wait for money.
+        """Drives a run from where its log stands until it ends or has to wait for money or people.
 
         When ``log.stop`` is given, it stops what is in flight, logs what became of that, and ends
         the run. Cancelled as a task, it stops what is in flight and adds nothing: the run can be
         taken over.
 
         Returns:
-            None once the run's last event is durable; else after how many seconds to drive it again,
-            since it is paused.
+            None once the run's last event is durable, or the run is parked; else after how many
+            seconds to drive it again, since it is paused.
 
         Raises:
             LeaseLostError: Another executor drives the run now.
@@ -182,6 +187,11 @@ class Engine:
             driven.settlements.begin()
         outcome = start if isinstance(start, RunFinished) else await self._steps(driven)
         await driven.settlements.settle_all()
+        if outcome is None and log.state.approvals:
+            if not log.stop.is_set:
+                await self._waiting_calls.park(driven)
+                return None
+            outcome = await self._steps(driven)
         if outcome is None:
             await log.commit()
             return self._retry_delay_seconds(log.state.pause.resets_at_ms if log.state.pause else 0)
@@ -197,7 +207,7 @@ class Engine:
         return None
 
     async def _steps(self, driven: DrivenRun) -> RunFinished | None:
-        """Takes steps until the run is to end, and returns how; None if it is paused.
+        """Takes steps until the run is to end, and returns how; None if it is paused or waits.
 
         The run's deadline bounds every wait, rather than cutting a step anywhere: so a step's
         events are always written or not, and never in doubt.
@@ -217,13 +227,14 @@ class Engine:
                     return None
                 case ResolveLostCall():
                     await self._model_turn.resolve_lost(driven, action)
-                case CallModel() | RunTools() if remaining_seconds <= 0:
+                case CallModel() | RunTools() | AwaitApprovals() if remaining_seconds <= 0:
                     return self._too_late(log)
                 case CallModel():
                     await self._model_turn.take(driven, action, remaining_seconds)
                     driven.settlements.begin()
-                case RunTools():
-                    await self._run_tools(driven, action)
+                case RunTools() | AwaitApprovals():
+                    if not await self._go_on_with_tools(driven, action):
+                        return None
                 case EndTools():
                     end_tools(log, action, self._now_ms())
                 case Stop():
@@ -258,6 +269,14 @@ class Engine:
     def _too_late(self, log: RunLog) -> RunFinished:
         error = f"The run did not end within {self._timeout_seconds(log):g} seconds."
         return failed_run(error, DeadlineExceededError.reason)
+
+    async def _go_on_with_tools(self, driven: DrivenRun, action: RunTools | AwaitApprovals) -> bool:
+        """Runs tool calls, or takes up what people decided; False if they have decided nothing."""
+        if isinstance(action, AwaitApprovals):
+            return await self._waiting_calls.take_up(driven)
+        await self._waiting_calls.announce(driven)
+        await self._run_tools(driven, action)
+        return True
 
     async def _run_tools(self, driven: DrivenRun, action: RunTools) -> None:
         """Runs the pending tool calls in parallel and logs each result as it comes."""

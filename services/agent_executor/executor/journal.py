@@ -123,7 +123,7 @@ class Journal(Protocol):
         Args:
             run: The run after the events. ``attempt`` is the writer's own; ``owner`` too, or empty
                 to park it until ``wake_at_ms``.
-            events: Follow the stored log without a gap.
+            events: Follow the stored log without a gap. Without any, only the summary is stored.
 
         Raises:
             LeaseLostError: The run's attempt is another one by now, or its log has gone on.

@@ -53,6 +53,10 @@ _CREATE: Final = (
     f" INSERT INTO run_events (run_id, sequence, created_at_ms, payload) {_EVENTS}, written"
 )
 _FENCE: Final = 4 + len(SUMMARY_NAMES)
+_SUMMARIZE: Final = (
+    f"UPDATE runs SET ({', '.join(SUMMARY_NAMES)}) = ({_places(1, len(SUMMARY_NAMES))})"  # noqa: S608 -- see above
+    f" WHERE run_id = ${_FENCE - 3} AND attempt = ${_FENCE - 2} AND last_sequence = ${_FENCE - 1}"
+)
 _APPEND: Final = (
     f"WITH written AS (UPDATE runs SET ({', '.join(SUMMARY_NAMES)})"  # noqa: S608 -- see above
     f" = ({summary_sql(_places(4, len(SUMMARY_NAMES)).split(', '))}) WHERE run_id = ${_FENCE} AND attempt = ${_FENCE + 1}"
@@ -169,8 +173,9 @@ class PostgresJournal:
 
     async def append(self, run: RunRecord, events: Sequence[RunEvent]) -> None:
         """See ``Journal``."""
+        statement = _APPEND if events else _SUMMARIZE
         values = (
-            *_columns_of(run.run_id, events),
+            *(_columns_of(run.run_id, events) if events else ()),
             *_storable(summary_of(run)),
             run.run_id,
             run.attempt,
@@ -178,7 +183,7 @@ class PostgresJournal:
         )
 
         async def write(transaction: PostgresTransaction) -> str:
-            return await transaction.execute(_APPEND, *values)
+            return await transaction.execute(statement, *values)
 
         status = await self._database.writer.submit(write, key=run.run_id)
         if status.endswith(_NO_ROW):

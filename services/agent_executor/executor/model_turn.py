@@ -17,6 +17,7 @@ from agent_executor.errors import (
     UnavailableError,
 )
 from agent_executor.executor.agent import AgentVersion
+from agent_executor.executor.approvals.policy import asked_or_started
 from agent_executor.executor.driven_run import DrivenRun
 from agent_executor.executor.late_answers import LateAnswers
 from agent_executor.executor.ledger import Ledger
@@ -196,7 +197,11 @@ class ModelTurn:
 
         try:
             found = await self._answers.find(
-                key, ttl_seconds, call.run_ends_at - loop_seconds(), before_waiting=commit
+                key,
+                ttl_seconds,
+                call.run_ends_at - loop_seconds(),
+                before_waiting=commit,
+                stop=log.stop,
             )
         except TimeoutError:
             # The run's time is over, and whoever drives it sees so.
@@ -220,8 +225,10 @@ class ModelTurn:
                     flight.turn_out_unique()
 
     async def _ask(self, call: ModelCall) -> None:
-        """Holds the money for a call and makes it."""
+        """Holds the money for a call and makes it, unless the run is to end."""
         log = call.driven.log
+        if log.stop.is_set:
+            return
         try:
             held = await self._holds.hold(call)
         except AgentExecutorError as error:
@@ -286,8 +293,10 @@ class ModelTurn:
         log.add(answer)
         # An answer that was cut may hold a tool call without its last arguments.
         if answer.stop_reason == "tool_use":
-            for tool_call in tool_calls_of(log.run.run_id, call.action.turn, answer):
-                log.add(tool_call)
+            calls = tool_calls_of(log.run.run_id, call.action.turn, answer)
+            policy, tools = call.driven.agent.approval_policy, call.prepared.described
+            for event in asked_or_started(calls, policy, tools, log.now_ms()):
+                log.add(event)
 
     async def _failed(self, call: ModelCall, error: AgentExecutorError) -> None:
         """Logs a failed model call, and waits if it is to be tried again.

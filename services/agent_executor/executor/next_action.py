@@ -8,11 +8,13 @@ import msgspec
 
 from agent_executor.executor.run import CANCELLED_CODE, RunState, response_text
 from agent_executor.executor.run_event import (
+    ApprovalRequested,
     ModelCallStarted,
     RunFinished,
     RunPaused,
     ToolCallStarted,
 )
+from agent_executor.executor.run_waiting import call_of
 
 
 class CallModel(msgspec.Struct, frozen=True):
@@ -48,6 +50,12 @@ class RunTools(msgspec.Struct, frozen=True):
     tool_calls: tuple[ToolCallStarted, ...]
 
 
+class AwaitApprovals(msgspec.Struct, frozen=True):
+    """Take up what people have decided about these tool calls, or wait until they have."""
+
+    approvals: tuple[ApprovalRequested, ...]
+
+
 class EndTools(msgspec.Struct, frozen=True):
     """Give these tool calls, which are not to be sent any more, a result that says so.
 
@@ -70,7 +78,9 @@ class Stop(msgspec.Struct, frozen=True):
     """The run has ended; nothing is to be done."""
 
 
-Action: TypeAlias = CallModel | AwaitMoney | ResolveLostCall | RunTools | EndTools | Finish | Stop
+Action: TypeAlias = (
+    CallModel | AwaitMoney | ResolveLostCall | RunTools | AwaitApprovals | EndTools | Finish | Stop
+)
 
 
 CANCELLED_RUN: Final = RunFinished(
@@ -90,13 +100,16 @@ def next_action(state: RunState, max_model_turns: int) -> Action:
     if state.open_call is not None:
         return ResolveLostCall(state.open_call)
     if state.cancel is not None:
-        if state.pending_tool_calls:
-            return EndTools(state.pending_tool_calls, state.doubtful_call_ids)
+        calls = (*state.pending_tool_calls, *map(call_of, state.approvals))
+        if calls:
+            return EndTools(calls, state.doubtful_call_ids)
         return Finish(CANCELLED_RUN)
     if state.failure is not None:
         return Finish(failed_run(state.failure.error, state.failure.code))
     if state.pending_tool_calls:
         return RunTools(state.pending_tool_calls)
+    if state.approvals:
+        return AwaitApprovals(state.approvals)
     is_answered = state.turn > 0 and state.messages[-1].role == "assistant"
     # A turn that its provider paused goes on by sending what there is of it.
     if is_answered and state.last_stop_reason != "pause_turn":

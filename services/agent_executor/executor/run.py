@@ -21,6 +21,8 @@ from agent_executor.executor.models.model import (
 )
 from agent_executor.executor.purpose import CallPurpose
 from agent_executor.executor.run_event import (
+    ApprovalRequested,
+    ApprovalResolved,
     CancelRequested,
     ModelCallCompleted,
     ModelCallFailed,
@@ -36,6 +38,13 @@ from agent_executor.executor.run_event import (
     RunStarted,
     ToolCallCompleted,
     ToolCallStarted,
+)
+from agent_executor.executor.run_waiting import (
+    EDITED_NOTE,
+    call_begun_or_asked_about,
+    edited_result_json,
+    waiting_or_running,
+    without_approval,
 )
 
 FINAL_STATES: Final = frozenset({"completed", "failed", "cancelled", "budget_exceeded"})
@@ -76,7 +85,8 @@ class RunState(msgspec.Struct, frozen=True):
 
     Attributes:
         state: ``pending`` before the first event and while it waits for its turn, ``running``,
-            ``paused``, or how it ended.
+            ``paused``, ``waiting`` while nothing but decisions of people is waited for, or how it
+            ended.
         model, input, is_test, tool_versions, max_cost_nano_usd, parent_amount_id, is_background,
             timeout_seconds: As the run was started.
         queued_at_ms: Since when it waits for its turn; 0 unless it does.
@@ -91,7 +101,10 @@ class RunState(msgspec.Struct, frozen=True):
         pause: Why the run waits for money; None unless it does.
         paused_at_ms: When the present pause began.
         paused_ms: How long the pauses before it were, in all.
-        takeovers_in_pause: How often the run was taken over while it was paused.
+        takeovers_in_pause: How often the run was taken over while it was paused or waiting.
+        approvals: Tool calls that wait for a person's decision, in the order asked for.
+        waiting_since_ms: When the run began to wait for nothing else, if it does.
+        waited_ms: How long it did so before, in all.
         last_stop_reason: Why the last answer ended; empty before it.
         last_stop_detail: Why the model refused; empty if it did not, or did not say.
         reduced_max_tokens: The output that the budget covered for the last answer, if that was less
@@ -134,6 +147,9 @@ class RunState(msgspec.Struct, frozen=True):
     paused_at_ms: int = 0
     paused_ms: int = 0
     takeovers_in_pause: int = 0
+    approvals: tuple[ApprovalRequested, ...] = ()
+    waiting_since_ms: int = 0
+    waited_ms: int = 0
     cancel: CancelRequested | None = None
     stopped_call: ModelCallFailed | None = None
     stopped_cost_nano_usd: int = 0
@@ -237,20 +253,14 @@ def _changed(state: RunState, payload: Payload, created_at_ms: int) -> RunState:
             return _held_up_or_continued(state, payload, created_at_ms)
         case ModelCallStarted():
             return msgspec.structs.replace(state, open_call=payload)
-        case ModelCallCompleted():
-            return _model_answered(state, payload)
-        case ModelCallFailed():
-            return _model_failed(state, payload)
+        case ModelCallCompleted() | ModelCallFailed():
+            return _model_call_ended(state, payload)
         case ModelCallSettled():
             return _settled(state, payload)
-        case ToolCallStarted():
-            return msgspec.structs.replace(
-                state,
-                pending_tool_calls=(*state.pending_tool_calls, payload),
-                turn_calls=(*state.turn_calls, payload),
-            )
+        case ToolCallStarted() | ApprovalRequested() | ApprovalResolved():
+            return call_begun_or_asked_about(state, payload, created_at_ms)
         case ToolCallCompleted():
-            return _tool_answered(state, payload)
+            return _tool_answered(state, payload, created_at_ms)
         case RunFinished():
             return msgspec.structs.replace(state, state=payload.state, finished=payload)
 
@@ -269,9 +279,10 @@ def _held_up_or_continued(
 ) -> RunState:
     match payload:
         case RunResumed():
+            is_idle = state.state in {"paused", "waiting"}
             return msgspec.structs.replace(
                 state,
-                takeovers_in_pause=state.takeovers_in_pause + (state.pause is not None),
+                takeovers_in_pause=state.takeovers_in_pause + is_idle,
                 doubtful_call_ids=tuple(call.tool_call_id for call in state.pending_tool_calls),
             )
         case RunPaused():
@@ -304,6 +315,12 @@ def _settled(state: RunState, settled: ModelCallSettled) -> RunState:
             call for call in state.unsettled if call.model_call_id != settled.model_call_id
         ),
     )
+
+
+def _model_call_ended(state: RunState, payload: ModelCallCompleted | ModelCallFailed) -> RunState:
+    if isinstance(payload, ModelCallCompleted):
+        return _model_answered(state, payload)
+    return _model_failed(state, payload)
 
 
 def _model_answered(state: RunState, answer: ModelCallCompleted) -> RunState:
@@ -364,14 +381,18 @@ def _unsettled(
     )
 
 
-def _tool_answered(state: RunState, result: ToolCallCompleted) -> RunState:
+def _tool_answered(state: RunState, result: ToolCallCompleted, created_at_ms: int) -> RunState:
     """Adds a result. The turn's last one makes the message that the model sees next."""
     turn_results = (*state.turn_results, result)
     pending = tuple(
         call for call in state.pending_tool_calls if call.tool_call_id != result.tool_call_id
     )
-    if pending:
-        return msgspec.structs.replace(state, pending_tool_calls=pending, turn_results=turn_results)
+    if state.approvals:
+        # One that waited until its run was to end has a result that says so.
+        state = without_approval(state, result.tool_call_id)
+    if pending or state.approvals:
+        left = msgspec.structs.replace(state, pending_tool_calls=pending, turn_results=turn_results)
+        return waiting_or_running(left, created_at_ms)
     by_id = {done.tool_call_id: done for done in turn_results}
     ordered = tuple(by_id[call.tool_call_id] for call in state.turn_calls)
     blocks = tuple(
@@ -393,11 +414,13 @@ def _tool_answered(state: RunState, result: ToolCallCompleted) -> RunState:
 
 
 def _result_block(call: ToolCallStarted, done: ToolCallCompleted) -> ToolResultBlock:
+    is_edited = call.approval == "edited"
     if done.success:
-        return ToolResultBlock(tool_use_id=call.tool_use_id, content=done.result_json)
+        content = edited_result_json(call, done.result_json) if is_edited else done.result_json
+        return ToolResultBlock(tool_use_id=call.tool_use_id, content=content)
     shape = {
         "success": False,
-        "error": done.error,
+        "error": f"{done.error} {EDITED_NOTE}" if is_edited else done.error,
         "tool_name": done.tool_name,
         "code": done.code,
     }

@@ -6,7 +6,7 @@ be added with a default, none may change its meaning. Money is integer nano-US-d
 
 from __future__ import annotations
 
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
@@ -161,18 +161,27 @@ class ModelCallSettled(msgspec.Struct, frozen=True, tag="model_call_settled"):
 
 
 class ToolCallStarted(msgspec.Struct, frozen=True, tag="tool_call_started"):
-    """A tool call is about to be sent. ``tool_use_id`` is the model's own id for it."""
+    """A tool call is about to be sent.
+
+    Attributes:
+        tool_use_id: The model's own id for it.
+        arguments_json: What is sent: the model's arguments, or a person's in their place.
+        approval: ``approved`` if a person let it pass, ``edited`` if that one changed the arguments;
+            empty if nobody was asked.
+    """
 
     tool_call_id: str
     tool_use_id: str
     tool_name: str
     arguments_json: str
+    approval: Literal["", "approved", "edited"] = ""
 
 
 class ToolCallCompleted(msgspec.Struct, frozen=True, omit_defaults=True, tag="tool_call_completed"):
     """A tool call has its result; ``result_json`` is ``null`` unless ``success``.
 
-    ``was_begun`` is False only for a call that was not sent any more, since the run was to end.
+    ``was_begun`` is False only for a call that was never sent, since the run was to end, or nobody
+    let it pass.
     """
 
     tool_call_id: str
@@ -183,6 +192,43 @@ class ToolCallCompleted(msgspec.Struct, frozen=True, omit_defaults=True, tag="to
     code: str
     timestamp_ms: int
     was_begun: bool = True
+
+
+class ApprovalRequested(msgspec.Struct, frozen=True, tag="approval_requested"):
+    """A tool call waits for a person's decision. It is started only if that is to approve.
+
+    Attributes:
+        tool_use_id: The model's own id for it.
+        arguments_json: The model's.
+        reason: Why a decision is needed.
+        expires_at_ms: From when on it is denied if nobody has decided.
+    """
+
+    tool_call_id: str
+    tool_use_id: str
+    tool_name: str
+    arguments_json: str
+    reason: str
+    expires_at_ms: int
+
+
+class ApprovalResolved(msgspec.Struct, frozen=True, tag="approval_resolved"):
+    """A person has decided, or nobody has in time.
+
+    In the same commit follows the call's beginning, or its result if it was not let pass.
+
+    Attributes:
+        decision: ``approved``, ``denied`` or ``expired``.
+        user_id: Who decided; empty if nobody has.
+        reason: What the decider said.
+        edited_arguments_json: The arguments in place of the model's; empty if they are unchanged.
+    """
+
+    tool_call_id: str
+    decision: str
+    user_id: str = ""
+    reason: str = ""
+    edited_arguments_json: str = ""
 
 
 class RunFinished(msgspec.Struct, frozen=True, omit_defaults=True, tag="run_finished"):
@@ -211,6 +257,8 @@ Payload: TypeAlias = (
     | ModelCallSettled
     | ToolCallStarted
     | ToolCallCompleted
+    | ApprovalRequested
+    | ApprovalResolved
     | RunFinished
 )
 

@@ -69,6 +69,15 @@ class RunLog:
         if self.cancel is not None and self.state.cancel is None:
             self.add(self.cancel)
 
+    @property
+    def is_parked(self) -> bool:
+        """Whether the run was given up, to be gone on with by whoever claims it."""
+        return not self.run.owner
+
+    def now_ms(self) -> int:
+        """Returns the time as the log tells it, in milliseconds since 1970-01-01 UTC."""
+        return self._now_ms()
+
     def add(self, payload: Payload) -> None:
         """Adds an event to the log. It is not durable before ``commit`` has returned."""
         event = RunEvent(self.state.last_sequence + 1, self._now_ms(), payload)
@@ -92,8 +101,24 @@ class RunLog:
         """
         if not self._waiting:
             return self.run.run_id
+        return await self._write(self.run, self._waiting[-1].created_at_ms, key)
+
+    async def park(self, wake_at_ms: int) -> None:
+        """Makes all added events durable and gives the run up, so that nobody drives it.
+
+        Args:
+            wake_at_ms: When any executor takes it over by itself.
+
+        Raises:
+            AgentExecutorError: As ``commit``.
+        """
+        parked = msgspec.structs.replace(self.run, owner="", wake_at_ms=wake_at_ms)
+        await self._write(parked, self.now_ms())
+
+    async def _write(self, run: RunRecord, now_ms: int, key: IdempotencyKey | None = None) -> str:
+        """Writes all added events, if there are any, and the run as they leave it."""
         events, self._waiting = self._waiting, []
-        run = summarized(self.run, self.state, events[-1].created_at_ms)
+        run = summarized(run, self.state, now_ms)
         try:
             if self._is_created:
                 await self._journal.append(run, events)

@@ -13,6 +13,12 @@ from agent_executor.api.executor.v1 import (
     run_service_pb2,
     run_service_pb2_grpc,
 )
+from agent_executor.executor.approvals.approvals import Answer, Approvals
+from agent_executor.executor.approvals.convert import (
+    approval_to_proto,
+    decode_position,
+    encode_position,
+)
 from agent_executor.executor.batch_convert import batch_to_proto
 from agent_executor.executor.batches import execute_batch
 from agent_executor.executor.cancellations import WAIT_SECONDS_MAX
@@ -44,8 +50,9 @@ ANSWER_SHARE: Final = 0.9
 class RunServicer(run_service_pb2_grpc.RunServiceServicer):
     """See ``protos/agent_executor/api/executor/v1/run_service.proto``."""
 
-    def __init__(self, runs: Runs) -> None:
+    def __init__(self, runs: Runs, approvals: Approvals) -> None:
         self._runs = runs
+        self._approvals = approvals
 
     async def ExecuteAgent(  # noqa: N802 -- the contract's name
         self, request: run_service_pb2.ExecuteAgentRequest, context: Context
@@ -158,3 +165,39 @@ class RunServicer(run_service_pb2_grpc.RunServiceServicer):
                 else:
                     last_sequence = event.sequence
                     yield event_to_proto(request.run_id, event)
+
+    async def ListApprovals(  # noqa: N802 -- the contract's name
+        self, request: run_service_pb2.ListApprovalsRequest, context: Context
+    ) -> run_service_pb2.ListApprovalsResponse:
+        """Lists the tool calls that wait for a person."""
+        del context
+        size = page_size_of(request.page_size)
+        found = await self._approvals.list_pending(
+            current_security_context.get(),
+            size + 1,
+            after=decode_position(request.page_token),
+            run_id=request.run_id,
+            agent_id=request.agent_id,
+        )
+        page = found[:size]
+        return run_service_pb2.ListApprovalsResponse(
+            approvals=[approval_to_proto(approval) for approval in page],
+            next_page_token=encode_position(page[-1]) if len(found) > size else "",
+        )
+
+    async def ResolveApproval(  # noqa: N802 -- the contract's name
+        self, request: run_service_pb2.ResolveApprovalRequest, context: Context
+    ) -> run_service_pb2.Approval:
+        """Decides about a tool call that waits."""
+        del context
+        approval = await self._approvals.resolve(
+            request.run_id,
+            request.tool_call_id,
+            Answer(
+                "approve" if request.decision == "approve" else "deny",
+                request.reason,
+                request.arguments_json,
+            ),
+            current_security_context.get(),
+        )
+        return approval_to_proto(approval)

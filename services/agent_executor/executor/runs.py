@@ -326,6 +326,10 @@ class Runs:
         """Takes up no more runs, and tells those who wait for one that it goes on elsewhere."""
         self._drivers.begin_drain()
 
+    async def wake(self, run_id: str) -> None:
+        """Goes on with a run that nobody drives."""
+        await self._drivers.wake(run_id)
+
     async def drain(self, grace_seconds: float) -> None:
         """Waits for the runs under way, then stops those that are left, to be taken over."""
         await self._drivers.drain(grace_seconds)

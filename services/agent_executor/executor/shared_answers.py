@@ -29,6 +29,7 @@ from agent_executor.executor.models.model import (
     ToolUseBlock,
 )
 from agent_executor.executor.response_cache import CachedAnswer, ResponseCache
+from agent_executor.serving.cancellation import StopSignal
 
 _KEPT_STOP_REASONS: Final = frozenset({"end_turn", "stop_sequence", "tool_use"})
 _DIGEST_BYTES: Final = 32
@@ -109,6 +110,7 @@ class SharedAnswers:
         max_age_seconds: int,
         wait_seconds: float,
         before_waiting: Callable[[], Awaitable[object]],
+        stop: StopSignal,
     ) -> Found:
         """Returns the answer to an equal request, or who is to ask.
 
@@ -116,21 +118,24 @@ class SharedAnswers:
             key: See ``key_of``.
             max_age_seconds: How old the answer may be.
             wait_seconds: How long a request that is on its way is waited for.
-            before_waiting: Awaited before that.
+            before_waiting: Awaited before that, and not cut by it.
+            stop: Given when there is nothing to wait for any more; then the answer is None.
 
         Raises:
             TimeoutError: It was waited for in vain.
         """
-        async with asyncio.timeout(wait_seconds):
-            while True:
+        ends_at = asyncio.get_running_loop().time() + wait_seconds
+        while True:
+            async with asyncio.timeout_at(ends_at):
                 answer = await self._cache.get(key, max_age_seconds)
-                if answer is not None:
-                    return answer
-                flight = self._flights.get(key)
-                if flight is None:
-                    return Flight(self._flights, key)
-                await before_waiting()
-                if not await flight.landed():
+            if answer is not None:
+                return answer
+            flight = self._flights.get(key)
+            if flight is None:
+                return Flight(self._flights, key)
+            await before_waiting()
+            async with asyncio.timeout_at(ends_at):
+                if not await stop.bound(flight.landed()):
                     return None
 
     async def keep(self, key: bytes, answer: CachedAnswer, ttl_seconds: int) -> None:

@@ -380,6 +380,19 @@ async def test_lists_are_filtered_by_user_conversation_parent_and_time(journal: 
     assert await journal.list_runs("acme", 10, run_filter=RunFilter(end_ms=1_000)) == []
 
 
+async def test_a_run_can_be_parked_without_an_event(journal: Journal) -> None:
+    run = new_run()
+    await journal.create(run, [FIRST])
+    parked = msgspec.structs.replace(run, owner="", state="waiting", wake_at_ms=9_000)
+    await journal.append(parked, [])
+    assert await journal.get("acme", run.run_id) == parked
+    assert await journal.events(run.run_id) == [FIRST]
+    taken = await journal.claim_run("b/1", run.run_id, 0)
+    assert taken is not None
+    with pytest.raises(LeaseLostError):
+        await journal.append(parked, [])
+
+
 async def test_the_last_sequences_of_many_runs_are_read_at_once(journal: Journal) -> None:
     runs = [new_run() for _ in range(3)]
     for run in runs:

@@ -57,7 +57,7 @@ async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
     upgrade(path, MIGRATIONS)
     journal = SqliteJournal(SqliteDatabase(path))
     platform = Platform(
-        journal=journal,
+        journal=journal,  # type: ignore[arg-type]  # any journal does
         max_active_runs=PLACES,
         max_waiting_runs=12_000,
         max_waiting_per_organization=12_000,
@@ -90,9 +90,9 @@ def hold_claims_back(platform: Platform) -> asyncio.Event:
 
     async def claim_then(*args: object, **options: object) -> object:
         await may_claim.wait()
-        return await claim(*args, **options)
+        return await claim(*args, **options)  # type: ignore[arg-type]  # passed on
 
-    platform.journal.claim = claim_then
+    platform.journal.claim = claim_then  # type: ignore[assignment, method-assign]  # a test's own
     return may_claim
 
 

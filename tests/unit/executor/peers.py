@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from agent_executor.errors import CancelledRunError
+from agent_executor.errors import CancelledRunError, UnavailableError
 from agent_executor.executor.models.model import ToolSpecification
 from agent_executor.executor.tools import ToolOutcome, ToolRequest
 from agent_executor.serving.cancellation import StopSignal
@@ -33,6 +34,10 @@ class RecordingToolRunner:
         stopped: What is said of a call that was stopped while it waited for ``gate``.
         effect: What every tool can do.
         asked_versions: The versions that each description was asked for.
+        effects: What tools are declared, by name; ``unsafe`` is what is not named.
+        demanding: Tools each of whose calls needs a decision.
+        schema: The arguments that they take.
+        is_away: Whether the tool-runner cannot be asked.
     """
 
     tool_names: tuple[str, ...] = ("calculator",)
@@ -42,6 +47,10 @@ class RecordingToolRunner:
     stopped: Callable[[ToolRequest], ToolOutcome] = stop_harmlessly
     effect: str = "read_only"
     asked_versions: list[dict[str, str]] = field(default_factory=list)
+    effects: dict[str, str] = field(default_factory=dict)
+    demanding: set[str] = field(default_factory=set)
+    schema: dict[str, Any] = field(default_factory=lambda: {"type": "object"})
+    is_away: bool = False
     requests: list[ToolRequest] = field(default_factory=list)
     gate: asyncio.Event | None = None
     asked: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -53,10 +62,19 @@ class RecordingToolRunner:
     ) -> tuple[ToolSpecification, ...]:
         """See ``ToolRunner``."""
         del security
+        if self.is_away:
+            raise UnavailableError("The tool-runner is away.")
         self.asked_versions.append(dict(versions))
         meant = {name: versions.get(name) or self.newest.get(name, "") for name in tool_names}
         return tuple(
-            ToolSpecification(name, f"The {name}.", {"type": "object"}, version, self.effect)
+            ToolSpecification(
+                name,
+                f"The {name}.",
+                self.schema,
+                version,
+                effect=self.effects.get(name, self.effect),
+                requires_approval=name in self.demanding,
+            )
             for name, version in meant.items()
             if name in self.tool_names and version not in self.retired
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from opentelemetry.trace import NoOpTracer
 from prometheus_client import CollectorRegistry
@@ -11,9 +10,11 @@ from prometheus_client import CollectorRegistry
 from agent_executor.executor.admission import Admission
 from agent_executor.executor.agent_store_memory import MemoryAgentStore
 from agent_executor.executor.agents import Agents
+from agent_executor.executor.approvals.approvals import Approvals
+from agent_executor.executor.approvals.parked_runs import ParkedRuns
+from agent_executor.executor.approvals.store_memory import MemoryApprovalStore
 from agent_executor.executor.drivers import RunDrivers
 from agent_executor.executor.engine import Engine, EngineLimits
-from agent_executor.executor.journal import Journal
 from agent_executor.executor.journal_memory import MemoryJournal
 from agent_executor.executor.model_turn import ModelTurn
 from agent_executor.executor.models.mock import MockClaude
@@ -36,20 +37,22 @@ class Platform:
     def __init__(
         self,
         *,
-        journal: Journal | None = None,
+        journal: MemoryJournal | None = None,
         store: MemoryAgentStore | None = None,
+        approvals: MemoryApprovalStore | None = None,
         worker: str = "w",
         incarnation: int = 1,
         max_active_runs: int = 8,
         max_waiting_runs: int = 8,
         max_waiting_per_organization: int = 1_000,
         limits: EngineLimits | None = None,
-        ledger: MemoryLedger | None = None,
         model: ModelProvider | None = None,
+        keeps_leases: bool = True,
+        ledger: MemoryLedger | None = None,
     ) -> None:
         self.now_ms = 1_000_000
-        # Tests look into the one in memory.
-        self.journal: Any = journal or MemoryJournal()
+        self.journal = journal or MemoryJournal()
+        self.approvals = approvals or MemoryApprovalStore(self.journal)
         self.store = store or MemoryAgentStore()
         self.tools = RecordingToolRunner()
         self.ledger = ledger or MemoryLedger()
@@ -65,6 +68,7 @@ class Platform:
             ),
             tools=self.tools,
             ledger=self.ledger,
+            approvals=self.approvals,
             telemetry=telemetry,
             now_ms=lambda: self.now_ms,
             limits=limits,
@@ -73,6 +77,7 @@ class Platform:
         self.drivers = RunDrivers(
             journal=self.journal,
             agents=self.agents,
+            parked=ParkedRuns(self.approvals, lambda: self.now_ms, keeps_leases=keeps_leases),
             engine=engine,
             owner=self.owner,
             now_ms=lambda: self.now_ms,
@@ -88,6 +93,13 @@ class Platform:
             agents=self.agents,
             tools=self.tools,
             drivers=self.drivers,
+            now_ms=lambda: self.now_ms,
+        )
+        self.decisions = Approvals(
+            store=self.approvals,
+            journal=self.journal,
+            tools=self.tools,
+            wake=self.runs.wake,
             now_ms=lambda: self.now_ms,
         )
 

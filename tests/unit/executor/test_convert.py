@@ -18,6 +18,9 @@ from agent_executor.executor.convert import EXACT_INTEGER_MAX, event_to_proto, j
 from agent_executor.executor.models.model import ModelUsage, TextBlock, ToolUseBlock
 from agent_executor.executor.purpose import CallPurpose
 from agent_executor.executor.run_event import (
+    ApprovalRequested,
+    ApprovalResolved,
+    CancelRequested,
     ModelCallCompleted,
     ModelCallFailed,
     ModelCallSettled,
@@ -62,6 +65,8 @@ PAYLOADS: list[Payload] = [
     ),
     ModelSelected("model", "Small."),
     RunResumed(2),
+    ApprovalRequested("call", "use", "email", "{}", "It is sent.", 9_000),
+    ApprovalResolved("call", "approved", "bob", "fine", '{"a":1}'),
     RunPaused(1, "too little", "BUDGET_EXCEEDED", "month", 1_000),
     RunContinued(1),
     ModelCallStarted("call", 1, CallPurpose("digest", 1, 2, is_background=True), is_unheld=True),
@@ -75,6 +80,7 @@ PAYLOADS: list[Payload] = [
     ModelCallSettled("call", "call", 1_965_000),
     ToolCallStarted("id", "t", "calculator", '{"a":1}'),
     ToolCallCompleted("id", "calculator", True, '{"result":42}', "", "", 1_500),
+    CancelRequested("ada", "too slow", ("child",)),
     RunFinished("completed", "42"),
 ]
 

@@ -117,7 +117,7 @@ async def test_a_conflict_that_shows_only_in_storing_gives_its_place_back() -> N
     async def finds_nothing(*_: object) -> None:
         return None
 
-    platform.journal.run_of_key = finds_nothing
+    platform.journal.run_of_key = finds_nothing  # type: ignore[assignment, method-assign]  # looked up before the other stored it
     with pytest.raises(IdempotencyConflictError):
         await platform.runs.execute(agent_id, "hello", ADA, keyed(request=b"another"))
     assert platform.drivers._places.free == 1

@@ -19,6 +19,7 @@ from agent_executor.executor.models.model import (
 )
 from agent_executor.executor.response_cache import CachedAnswer, MemoryResponseCache
 from agent_executor.executor.shared_answers import Flight, SharedAnswers, is_kept, key_of
+from agent_executor.serving.cancellation import StopSignal
 
 REQUEST = ModelRequest(
     "model",
@@ -157,15 +158,15 @@ def test_what_may_be_given_again(names: tuple[str, ...], stop_reason: str, kept:
 class TestFlights:
     async def test_equal_requests_wait_for_the_first(self) -> None:
         answers = SharedAnswers(MemoryResponseCache(Clock()))
-        flight = await answers.find(b"k", 10, 5, nothing)
+        flight = await answers.find(b"k", 10, 5, nothing, StopSignal())
         assert isinstance(flight, Flight)
         waits = asyncio.Event()
 
         async def told() -> None:
             waits.set()
 
-        waiting = asyncio.create_task(answers.find(b"k", 10, 5, told))
-        other = await answers.find(b"other", 10, 5, nothing)
+        waiting = asyncio.create_task(answers.find(b"k", 10, 5, told, StopSignal()))
+        other = await answers.find(b"other", 10, 5, nothing, StopSignal())
         assert isinstance(other, Flight)
         await waits.wait()
         with flight:
@@ -174,9 +175,11 @@ class TestFlights:
 
     async def test_if_the_first_fails_one_of_the_others_asks(self) -> None:
         answers = SharedAnswers(MemoryResponseCache(Clock()))
-        flight = await answers.find(b"k", 10, 5, nothing)
+        flight = await answers.find(b"k", 10, 5, nothing, StopSignal())
         assert isinstance(flight, Flight)
-        waiting = [asyncio.create_task(answers.find(b"k", 10, 5, nothing)) for _ in range(3)]
+        waiting = [
+            asyncio.create_task(answers.find(b"k", 10, 5, nothing, StopSignal())) for _ in range(3)
+        ]
         await asyncio.sleep(0)
         with pytest.raises(RuntimeError), flight:
             raise RuntimeError
@@ -188,19 +191,19 @@ class TestFlights:
             heir.turn_out_unique()
         # They do not wait for each other for an answer that is not theirs.
         assert [await task for task in pending] == [None, None]
-        assert isinstance(await answers.find(b"k", 10, 5, nothing), Flight)
+        assert isinstance(await answers.find(b"k", 10, 5, nothing, StopSignal()), Flight)
 
     async def test_a_wait_ends_with_the_time_and_with_its_caller(self) -> None:
         answers = SharedAnswers(MemoryResponseCache(Clock()))
-        flight = await answers.find(b"k", 10, 5, nothing)
+        flight = await answers.find(b"k", 10, 5, nothing, StopSignal())
         assert isinstance(flight, Flight)
         with pytest.raises(TimeoutError):
-            await answers.find(b"k", 10, 0.001, nothing)
-        waiting = asyncio.create_task(answers.find(b"k", 10, 5, nothing))
+            await answers.find(b"k", 10, 0.001, nothing, StopSignal())
+        waiting = asyncio.create_task(answers.find(b"k", 10, 5, nothing, StopSignal()))
         await asyncio.sleep(0)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
         with flight:
             await answers.keep(b"k", HI, 10)
-        assert await answers.find(b"k", 10, 5, nothing) == HI
+        assert await answers.find(b"k", 10, 5, nothing, StopSignal()) == HI

@@ -181,7 +181,7 @@ async def test_a_run_that_cannot_be_recorded_is_an_error() -> None:
     async def fail(*_: object) -> str:
         raise UnavailableError("The disk is full.")
 
-    platform.journal.create = fail
+    platform.journal.create = fail  # type: ignore[method-assign, assignment]  # a test's own
     with pytest.raises(UnavailableError):
         await read(platform.runs.stream(agent_id, "hi", ADA))
 

@@ -216,6 +216,25 @@ async def test_equal_runs_at_the_same_time_ask_once() -> None:
     assert sum(view.state.cost_nano_usd > 0 for view in views) == 1
 
 
+async def test_a_run_that_waits_for_anothers_answer_ends_when_it_is_told_to() -> None:
+    world = World()
+    world.model.gate = asyncio.Event()
+    agent_id = await world.agent()
+    runs = world.platform.runs
+    first, second = [(await runs.start(agent_id, "Hello", ADA)).run.run_id for _ in range(2)]
+    async with asyncio.timeout(10):
+        receipt = await runs.cancel(second, "", ADA)
+        assert (receipt.was_stopped, receipt.stopped_call_ids) == (True, ())
+        # Whoever asks for others and is ended leaves the asking to the next one.
+        third = asyncio.create_task(world.run(agent_id, "Hello"))
+        await world.journal.wait_until_created(3)
+        assert (await runs.cancel(first, "", ADA)).was_stopped
+        world.model.gate.set()
+        assert (await third).state.state == "completed"
+    assert world.model.asked == 2
+    assert world.platform.ledger.open_nano_usd == 0
+
+
 async def test_a_failure_is_not_shared() -> None:
     gone = ScriptedFailure(
         status_code=400, error_type="invalid_request_error", when=lambda request: True, times=1

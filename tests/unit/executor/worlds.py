@@ -13,6 +13,7 @@ from agent_executor.errors import (
     AgentExecutorError,
 )
 from agent_executor.executor.agent import AgentVersion
+from agent_executor.executor.approvals.store_memory import MemoryApprovalStore
 from agent_executor.executor.engine import Engine, EngineLimits
 from agent_executor.executor.feed import RunFeed
 from agent_executor.executor.journal import RunRecord
@@ -105,6 +106,7 @@ class World:
         self.tools = RecordingToolRunner()
         self.ledger = MemoryLedger()
         self.journal = MemoryJournal()
+        self.approvals = MemoryApprovalStore(self.journal)
         self.metrics = Metrics(CollectorRegistry())
         telemetry = RunTelemetry(NoOpTracer(), self.metrics)
         self.now_ms = 1_000
@@ -132,6 +134,7 @@ class World:
             ),
             tools=self.tools,
             ledger=self.ledger,
+            approvals=self.approvals,
             telemetry=telemetry,
             now_ms=lambda: self.now_ms,
             limits=limits,

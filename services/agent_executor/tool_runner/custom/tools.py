@@ -11,7 +11,7 @@ import msgspec
 from cachetools import LRUCache
 
 from agent_executor.errors import SandboxUnavailableError
-from agent_executor.tool_runner.argument_schema import ArgumentSchema
+from agent_executor.json_schema.argument_schema import ArgumentSchema
 from agent_executor.tool_runner.custom.custom_tool import CustomTool
 from agent_executor.tool_runner.custom.store import CustomToolStore
 from agent_executor.tool_runner.fresh_cache import FreshCache
@@ -125,6 +125,7 @@ def _compiled(tool: CustomTool) -> RegisteredTool:
         program=tool.program,
         timeout_seconds=tool.timeout_seconds or None,
         cache_ttl_seconds=tool.cache_ttl_seconds,
+        requires_approval=tool.requires_approval,
         allowed_origins=frozenset(tool.allowed_origins),
         findings=tool.findings,
     )
