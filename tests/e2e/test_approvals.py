@@ -360,6 +360,11 @@ def test_an_executor_that_dies_with_decisions_leaves_them_to_the_other(
         pair.kill("executor")
         for decision in deciding:
             decision.result()
+    # Calls that meet the dead one are answered 503 until it is started again.
+    for run_id in run_ids:
+        path = f"/api/v1/runs/{run_id}"
+        until(lambda path=path: client.get(path).body.get("state") == "completed")  # type: ignore[misc]  # of this run
+    pair.wait_until_serving()
     for run_id in run_ids:
         assert wait_for_end(client, run_id)["output"]["response"] == "15 + 27 = 42"
         assert event_types(client, run_id).count("approval_resolved") == 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from agent_executor.embedded.peers import with_permissions
@@ -17,6 +16,7 @@ from agent_executor.executor.approvals.approvals import (
     Approvals,
     Verdict,
 )
+from agent_executor.executor.result import time_text
 from agent_executor.serving.security import SecurityContext
 
 LISTED_MAX: Final = 1_000
@@ -68,14 +68,9 @@ def approval_mapping(approval: Approval) -> dict[str, Any]:
         "arguments_json": approval.arguments_json,
         "reason": approval.reason,
         "state": approval.state,
-        "created_at": _time(approval.created_at_ms),
-        "expires_at": _time(approval.expires_at_ms),
+        "created_at": time_text(approval.created_at_ms),
+        "expires_at": time_text(approval.expires_at_ms),
         "decided_by": approval.decided_by,
         "decision_reason": approval.decision_reason,
         "edited_arguments_json": approval.edited_arguments_json,
     }
-
-
-def _time(milliseconds: int) -> str:
-    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

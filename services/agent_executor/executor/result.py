@@ -43,7 +43,6 @@ def is_success(state: RunState) -> bool:
 
 def tool_result_mapping(result: ToolCallCompleted) -> dict[str, Any]:
     """Returns what a tool call gave."""
-    time = datetime.fromtimestamp(result.timestamp_ms / 1000, UTC)
     return {
         "tool_call_id": result.tool_call_id,
         "tool_name": result.tool_name,
@@ -51,5 +50,11 @@ def tool_result_mapping(result: ToolCallCompleted) -> dict[str, Any]:
         "result": msgspec.json.decode(result.result_json),
         "error": result.error,
         "code": result.code,
-        "timestamp": time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "timestamp": time_text(result.timestamp_ms),
     }
+
+
+def time_text(milliseconds: int) -> str:
+    """Returns a time, in milliseconds since 1970-01-01 UTC, as JSON shows it."""
+    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

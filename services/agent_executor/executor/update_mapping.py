@@ -7,8 +7,13 @@ from typing import Any
 import msgspec
 
 from agent_executor.executor.money import usd_of
-from agent_executor.executor.result import result_mapping, tool_result_mapping
-from agent_executor.executor.run_event import ModelCallSettled, ToolCallCompleted, payload_type
+from agent_executor.executor.result import result_mapping, time_text, tool_result_mapping
+from agent_executor.executor.run_event import (
+    ApprovalRequested,
+    ModelCallSettled,
+    ToolCallCompleted,
+    payload_type,
+)
 from agent_executor.executor.run_updates import RunUpdate, Silence, StreamBroken, TextWritten
 from agent_executor.executor.run_view import RunView
 
@@ -42,6 +47,14 @@ def _content(update: RunUpdate) -> tuple[str, dict[str, Any]]:
         case ModelCallSettled() as settled:
             shown = msgspec.structs.asdict(settled)
             return "usage", {**shown, "cost_usd": usd_of(settled.cost_nano_usd)}
+        case ApprovalRequested() as asked:
+            return "approval_requested", {
+                "tool_call_id": asked.tool_call_id,
+                "tool_name": asked.tool_name,
+                "arguments_json": asked.arguments_json,
+                "reason": asked.reason,
+                "expires_at": time_text(asked.expires_at_ms),
+            }
         case payload:
             shown = msgspec.to_builtins(payload)
             return payload_type(payload), {

@@ -57,7 +57,7 @@ async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
     upgrade(path, MIGRATIONS)
     journal = SqliteJournal(SqliteDatabase(path))
     platform = Platform(
-        journal=journal,  # type: ignore[arg-type]  # any journal does
+        journal=journal,
         max_active_runs=PLACES,
         max_waiting_runs=12_000,
         max_waiting_per_organization=12_000,

@@ -112,6 +112,19 @@ def test_what_nobody_decides_expires_by_itself(pool: ThreadPoolExecutor) -> None
         assert "in time" in result["tool_results"][0]["error"]
 
 
+def test_a_stream_tells_of_it(pool: ThreadPoolExecutor) -> None:
+    with AgentExecutor(ASKS, MODEL) as agent:
+        told: dict[str, Any] = {}
+        for update in agent.stream(SUM):
+            told[update["type"]] = update[update["type"]]
+            if update["type"] == "approval_requested":
+                approval = {**told["approval_requested"], "run_id": update["run_id"]}
+                pool.submit(agent.resolve_approval, approval, "approve")
+        assert told["approval_requested"]["expires_at"].endswith("Z")
+        assert told["approval_resolved"]["decision"] == "approved"
+        assert told["done"]["response"] == "15 + 27 = 42"
+
+
 async def test_it_is_the_same_with_await() -> None:
     async with AsyncAgentExecutor(ASKS, MODEL) as agent:
         executing = asyncio.create_task(agent.execute(SUM))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from opentelemetry.trace import NoOpTracer
 from prometheus_client import CollectorRegistry
@@ -37,7 +38,7 @@ class Platform:
     def __init__(
         self,
         *,
-        journal: MemoryJournal | None = None,
+        journal: Any = None,
         store: MemoryAgentStore | None = None,
         approvals: MemoryApprovalStore | None = None,
         worker: str = "w",
@@ -51,7 +52,8 @@ class Platform:
         ledger: MemoryLedger | None = None,
     ) -> None:
         self.now_ms = 1_000_000
-        self.journal = journal or MemoryJournal()
+        # Tests look into the one in memory, and those of databases bring their own.
+        self.journal: MemoryJournal = journal or MemoryJournal()
         self.approvals = approvals or MemoryApprovalStore(self.journal)
         self.store = store or MemoryAgentStore()
         self.tools = RecordingToolRunner()
