@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -233,7 +233,11 @@ async def test_what_clients_see_is_the_log(connect: Connect, full: bool) -> None
     async with AsyncExitStack() as stack:
         executors = [
             Executor(
-                Platform(journal=connect(), store=store, worker=name, max_active_runs=500), name
+                # It takes any journal.
+                Platform(
+                    journal=cast("Any", connect()), store=store, worker=name, max_active_runs=500
+                ),
+                name,
             )
             for name in ("one", "two")
         ]
