@@ -101,12 +101,13 @@ class RunServiceServicer:
     def ExecuteAgent(self, request, context):
         """Executes an agent and waits for the end. A run that has started is answered with its state and
         error, whatever became of it; only a refusal before its first event is an error. A caller that
-        goes away does not stop the run.
+        goes away does not stop the run, unless `on_disconnect` says so. A repeat under the same
+        `Idempotency-Key` (metadata `idempotency-key`) is answered with the same run.
         Errors: UNAUTHENTICATED; PERMISSION_DENIED without run:execute; NOT_FOUND (AGENT_NOT_FOUND, or
         RUN_NOT_FOUND for the parent); FAILED_PRECONDITION (AGENT_INACTIVE, or RUN_FINISHED for the
-        parent); INVALID_ARGUMENT;
-        RESOURCE_EXHAUSTED (LIMIT_EXCEEDED) when too many runs are under way; DEADLINE_EXCEEDED while the
-        run goes on; UNAVAILABLE.
+        parent); INVALID_ARGUMENT; ALREADY_EXISTS (IDEMPOTENCY_CONFLICT; CONFLICT while another run of the
+        conversation is under way); RESOURCE_EXHAUSTED (LIMIT_EXCEEDED) when too many runs are under way;
+        DEADLINE_EXCEEDED while the run goes on; UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -132,7 +133,8 @@ class RunServiceServicer:
         """Executes an agent and tells what happens as it happens: text as the model writes it, tool calls,
         usage, requests for approval. The last message is always `done` or `error`, which is how whatever
         goes wrong after the first message is told; a stream that ends without one was cut, and can be
-        taken up again by StreamRunEvents.
+        taken up again by StreamRunEvents, whose form over REST it has. A repeat under the same
+        `Idempotency-Key` is told of the same run from its beginning.
         Errors: those of ExecuteAgent before the first message.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -200,8 +202,11 @@ class RunServiceServicer:
     def StreamRunEvents(self, request, context):
         """Sends the events of a run, those that happened and those to come, until its last one. The same
         events come whichever sequence one resumes from, without a gap or a repeat. The last event is
-        always `run_finished`: a stream that ends without it was cut.
-        Errors: UNAUTHENTICATED; PERMISSION_DENIED without run:read; NOT_FOUND (RUN_NOT_FOUND).
+        always `run_finished`: a stream that ends without it was cut. Over REST they are server-sent events
+        with `event` (the type) and `id` (the sequence), and a comment after 15 seconds of silence; the
+        header `Last-Event-ID` resumes as `after_sequence` does.
+        Errors: UNAUTHENTICATED; PERMISSION_DENIED without run:read; NOT_FOUND (RUN_NOT_FOUND); UNAVAILABLE
+        if its executor stops, to be taken up at another one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

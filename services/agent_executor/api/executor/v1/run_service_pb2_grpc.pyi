@@ -38,12 +38,13 @@ class RunServiceStub:
     ExecuteAgent: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.ExecuteAgentRequest, _run_service_pb2.ExecuteAgentResponse]
     """Executes an agent and waits for the end. A run that has started is answered with its state and
     error, whatever became of it; only a refusal before its first event is an error. A caller that
-    goes away does not stop the run.
+    goes away does not stop the run, unless `on_disconnect` says so. A repeat under the same
+    `Idempotency-Key` (metadata `idempotency-key`) is answered with the same run.
     Errors: UNAUTHENTICATED; PERMISSION_DENIED without run:execute; NOT_FOUND (AGENT_NOT_FOUND, or
     RUN_NOT_FOUND for the parent); FAILED_PRECONDITION (AGENT_INACTIVE, or RUN_FINISHED for the
-    parent); INVALID_ARGUMENT;
-    RESOURCE_EXHAUSTED (LIMIT_EXCEEDED) when too many runs are under way; DEADLINE_EXCEEDED while the
-    run goes on; UNAVAILABLE.
+    parent); INVALID_ARGUMENT; ALREADY_EXISTS (IDEMPOTENCY_CONFLICT; CONFLICT while another run of the
+    conversation is under way); RESOURCE_EXHAUSTED (LIMIT_EXCEEDED) when too many runs are under way;
+    DEADLINE_EXCEEDED while the run goes on; UNAVAILABLE.
     """
     TestAgent: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.TestAgentRequest, _run_service_pb2.TestAgentResponse]
     """Executes an agent with sample input, marked as a test in the run and in the ledger.
@@ -57,7 +58,8 @@ class RunServiceStub:
     """Executes an agent and tells what happens as it happens: text as the model writes it, tool calls,
     usage, requests for approval. The last message is always `done` or `error`, which is how whatever
     goes wrong after the first message is told; a stream that ends without one was cut, and can be
-    taken up again by StreamRunEvents.
+    taken up again by StreamRunEvents, whose form over REST it has. A repeat under the same
+    `Idempotency-Key` is told of the same run from its beginning.
     Errors: those of ExecuteAgent before the first message.
     """
     ExecuteAgentBatch: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.ExecuteAgentBatchRequest, _run_service_pb2.ExecuteAgentBatchResponse]
@@ -97,8 +99,11 @@ class RunServiceStub:
     StreamRunEvents: _grpc.UnaryStreamMultiCallable[_run_service_pb2.StreamRunEventsRequest, _run_event_pb2.RunEvent]
     """Sends the events of a run, those that happened and those to come, until its last one. The same
     events come whichever sequence one resumes from, without a gap or a repeat. The last event is
-    always `run_finished`: a stream that ends without it was cut.
-    Errors: UNAUTHENTICATED; PERMISSION_DENIED without run:read; NOT_FOUND (RUN_NOT_FOUND).
+    always `run_finished`: a stream that ends without it was cut. Over REST they are server-sent events
+    with `event` (the type) and `id` (the sequence), and a comment after 15 seconds of silence; the
+    header `Last-Event-ID` resumes as `after_sequence` does.
+    Errors: UNAUTHENTICATED; PERMISSION_DENIED without run:read; NOT_FOUND (RUN_NOT_FOUND); UNAVAILABLE
+    if its executor stops, to be taken up at another one.
     """
 
 @_typing.type_check_only
@@ -109,12 +114,13 @@ class RunServiceAsyncStub(RunServiceStub):
     ExecuteAgent: _aio.UnaryUnaryMultiCallable[_run_service_pb2.ExecuteAgentRequest, _run_service_pb2.ExecuteAgentResponse]  # type: ignore[assignment]
     """Executes an agent and waits for the end. A run that has started is answered with its state and
     error, whatever became of it; only a refusal before its first event is an error. A caller that
-    goes away does not stop the run.
+    goes away does not stop the run, unless `on_disconnect` says so. A repeat under the same
+    `Idempotency-Key` (metadata `idempotency-key`) is answered with the same run.
     Errors: UNAUTHENTICATED; PERMISSION_DENIED without run:execute; NOT_FOUND (AGENT_NOT_FOUND, or
     RUN_NOT_FOUND for the parent); FAILED_PRECONDITION (AGENT_INACTIVE, or RUN_FINISHED for the
-    parent); INVALID_ARGUMENT;
-    RESOURCE_EXHAUSTED (LIMIT_EXCEEDED) when too many runs are under way; DEADLINE_EXCEEDED while the
-    run goes on; UNAVAILABLE.
+    parent); INVALID_ARGUMENT; ALREADY_EXISTS (IDEMPOTENCY_CONFLICT; CONFLICT while another run of the
+    conversation is under way); RESOURCE_EXHAUSTED (LIMIT_EXCEEDED) when too many runs are under way;
+    DEADLINE_EXCEEDED while the run goes on; UNAVAILABLE.
     """
     TestAgent: _aio.UnaryUnaryMultiCallable[_run_service_pb2.TestAgentRequest, _run_service_pb2.TestAgentResponse]  # type: ignore[assignment]
     """Executes an agent with sample input, marked as a test in the run and in the ledger.
@@ -128,7 +134,8 @@ class RunServiceAsyncStub(RunServiceStub):
     """Executes an agent and tells what happens as it happens: text as the model writes it, tool calls,
     usage, requests for approval. The last message is always `done` or `error`, which is how whatever
     goes wrong after the first message is told; a stream that ends without one was cut, and can be
-    taken up again by StreamRunEvents.
+    taken up again by StreamRunEvents, whose form over REST it has. A repeat under the same
+    `Idempotency-Key` is told of the same run from its beginning.
     Errors: those of ExecuteAgent before the first message.
     """
     ExecuteAgentBatch: _aio.UnaryUnaryMultiCallable[_run_service_pb2.ExecuteAgentBatchRequest, _run_service_pb2.ExecuteAgentBatchResponse]  # type: ignore[assignment]
@@ -168,8 +175,11 @@ class RunServiceAsyncStub(RunServiceStub):
     StreamRunEvents: _aio.UnaryStreamMultiCallable[_run_service_pb2.StreamRunEventsRequest, _run_event_pb2.RunEvent]  # type: ignore[assignment]
     """Sends the events of a run, those that happened and those to come, until its last one. The same
     events come whichever sequence one resumes from, without a gap or a repeat. The last event is
-    always `run_finished`: a stream that ends without it was cut.
-    Errors: UNAUTHENTICATED; PERMISSION_DENIED without run:read; NOT_FOUND (RUN_NOT_FOUND).
+    always `run_finished`: a stream that ends without it was cut. Over REST they are server-sent events
+    with `event` (the type) and `id` (the sequence), and a comment after 15 seconds of silence; the
+    header `Last-Event-ID` resumes as `after_sequence` does.
+    Errors: UNAUTHENTICATED; PERMISSION_DENIED without run:read; NOT_FOUND (RUN_NOT_FOUND); UNAVAILABLE
+    if its executor stops, to be taken up at another one.
     """
 
 class RunServiceServicer:
@@ -182,12 +192,13 @@ class RunServiceServicer:
     ) -> _typing.Union[_run_service_pb2.ExecuteAgentResponse, _abc.Awaitable[_run_service_pb2.ExecuteAgentResponse]]:
         """Executes an agent and waits for the end. A run that has started is answered with its state and
         error, whatever became of it; only a refusal before its first event is an error. A caller that
-        goes away does not stop the run.
+        goes away does not stop the run, unless `on_disconnect` says so. A repeat under the same
+        `Idempotency-Key` (metadata `idempotency-key`) is answered with the same run.
         Errors: UNAUTHENTICATED; PERMISSION_DENIED without run:execute; NOT_FOUND (AGENT_NOT_FOUND, or
         RUN_NOT_FOUND for the parent); FAILED_PRECONDITION (AGENT_INACTIVE, or RUN_FINISHED for the
-        parent); INVALID_ARGUMENT;
-        RESOURCE_EXHAUSTED (LIMIT_EXCEEDED) when too many runs are under way; DEADLINE_EXCEEDED while the
-        run goes on; UNAVAILABLE.
+        parent); INVALID_ARGUMENT; ALREADY_EXISTS (IDEMPOTENCY_CONFLICT; CONFLICT while another run of the
+        conversation is under way); RESOURCE_EXHAUSTED (LIMIT_EXCEEDED) when too many runs are under way;
+        DEADLINE_EXCEEDED while the run goes on; UNAVAILABLE.
         """
 
     def TestAgent(
@@ -216,7 +227,8 @@ class RunServiceServicer:
         """Executes an agent and tells what happens as it happens: text as the model writes it, tool calls,
         usage, requests for approval. The last message is always `done` or `error`, which is how whatever
         goes wrong after the first message is told; a stream that ends without one was cut, and can be
-        taken up again by StreamRunEvents.
+        taken up again by StreamRunEvents, whose form over REST it has. A repeat under the same
+        `Idempotency-Key` is told of the same run from its beginning.
         Errors: those of ExecuteAgent before the first message.
         """
 
@@ -291,8 +303,11 @@ class RunServiceServicer:
     ) -> _typing.Union[_abc.Iterator[_run_event_pb2.RunEvent], _abc.AsyncIterator[_run_event_pb2.RunEvent]]:
         """Sends the events of a run, those that happened and those to come, until its last one. The same
         events come whichever sequence one resumes from, without a gap or a repeat. The last event is
-        always `run_finished`: a stream that ends without it was cut.
-        Errors: UNAUTHENTICATED; PERMISSION_DENIED without run:read; NOT_FOUND (RUN_NOT_FOUND).
+        always `run_finished`: a stream that ends without it was cut. Over REST they are server-sent events
+        with `event` (the type) and `id` (the sequence), and a comment after 15 seconds of silence; the
+        header `Last-Event-ID` resumes as `after_sequence` does.
+        Errors: UNAUTHENTICATED; PERMISSION_DENIED without run:read; NOT_FOUND (RUN_NOT_FOUND); UNAVAILABLE
+        if its executor stops, to be taken up at another one.
         """
 
 def add_RunServiceServicer_to_server(servicer: RunServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
