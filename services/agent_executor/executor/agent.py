@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 
 from agent_executor.errors import InvalidArgumentError
+from agent_executor.executor.context.policy import ContextPolicy
 from agent_executor.executor.models.model import OPERATOR_ACCESS, ModelAccess
 
 OnBudgetExceeded: TypeAlias = Literal["end", "pause"]
@@ -52,6 +53,7 @@ class AgentVersion(msgspec.Struct, frozen=True):
             starts; 0: only budgets limit it.
         min_output_tokens: The least output with which a model call makes sense, if a budget does not
             cover ``max_output_tokens``; 0: all or nothing.
+        context_policy: What of a conversation its model is given.
         api_key_ciphertext: The agent's own provider key, encrypted; empty if it has none.
         created_at_ms: When the agent was created, in milliseconds since 1970-01-01 UTC.
         updated_at_ms: When this version was made.
@@ -77,13 +79,16 @@ class AgentVersion(msgspec.Struct, frozen=True):
     on_budget_exceeded: OnBudgetExceeded = "end"
     max_cost_nano_usd: int = 0
     min_output_tokens: int = 0
+    context_policy: ContextPolicy = ContextPolicy()
 
     def check(self) -> None:
         """Checks what no field tells by itself.
 
         Raises:
-            InvalidArgumentError: ``min_output_tokens`` is negative or above ``max_output_tokens``.
+            InvalidArgumentError: ``min_output_tokens`` is negative or above ``max_output_tokens``, or
+                the context policy is outside of its limits.
         """
+        self.context_policy.check()
         if not 0 <= self.min_output_tokens <= self.max_output_tokens:
             message = "min_output_tokens must be between 0 and max_output_tokens."
             violations = (("min_output_tokens", message),)

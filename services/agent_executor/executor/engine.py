@@ -10,6 +10,7 @@ from typing import Final, assert_never
 
 from agent_executor.errors import AgentExecutorError, DeadlineExceededError
 from agent_executor.executor.agent import AgentVersion
+from agent_executor.executor.context.run_context import RunContext
 from agent_executor.executor.driven_run import DrivenRun, security_of
 from agent_executor.executor.ledger import Ledger
 from agent_executor.executor.model_call import ModelCall
@@ -216,6 +217,7 @@ class Engine:
             security=security,
             settlements=Settlements(self._ledger, log, security),
             money=self._money(log, security),
+            context=RunContext(log.history),
         )
 
     def _money(self, log: RunLog, security: SecurityContext) -> RunMoney:

@@ -6,11 +6,13 @@ on whichever machine and however often.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
 
+from agent_executor.executor.context.tool_results import given_content
+from agent_executor.executor.growing import Growing
 from agent_executor.executor.models.model import (
     Message,
     ModelUsage,
@@ -20,6 +22,8 @@ from agent_executor.executor.models.model import (
 )
 from agent_executor.executor.purpose import CallPurpose
 from agent_executor.executor.run_event import (
+    HistoryRange,
+    HistoryTrimmed,
     ModelCallCompleted,
     ModelCallFailed,
     ModelCallSettled,
@@ -70,9 +74,12 @@ class RunState(msgspec.Struct, frozen=True):
 
     Attributes:
         state: ``pending`` before the first event, ``running``, ``paused``, or how it ended.
-        model, input, is_test, tool_versions, max_cost_nano_usd, parent_amount_id, is_background: As
-            the run was started.
-        messages: The conversation in the Messages API's shape.
+        model, input, is_test, tool_versions, max_cost_nano_usd, parent_amount_id, is_background,
+            history, max_tool_result_bytes: As the run was started.
+        messages: What was said in the run itself, in the Messages API's shape.
+        trimmed: What of it, and of the conversation before it, the model is not given; None if it is
+            given all.
+        summaries: How many model calls were begun to sum up what is left out.
         turn: How many model calls have been answered.
         tries: How many model calls of the present turn have failed.
         refusals: How many of these were not made, since no money was held.
@@ -104,7 +111,11 @@ class RunState(msgspec.Struct, frozen=True):
     max_cost_nano_usd: int = 0
     parent_amount_id: str = ""
     is_background: bool = False
-    messages: tuple[Message, ...] = ()
+    history: HistoryRange | None = None
+    max_tool_result_bytes: int = 0
+    messages: Growing[Message] = Growing()
+    trimmed: HistoryTrimmed | None = None
+    summaries: int = 0
     turn: int = 0
     tries: int = 0
     refusals: int = 0
@@ -119,7 +130,7 @@ class RunState(msgspec.Struct, frozen=True):
     pending_tool_calls: tuple[ToolCallStarted, ...] = ()
     turn_results: tuple[ToolCallCompleted, ...] = ()
     turn_calls: tuple[ToolCallStarted, ...] = ()
-    tool_results: tuple[ToolCallCompleted, ...] = ()
+    tool_results: Growing[ToolCallCompleted] = Growing()
     unsettled: tuple[UnsettledCall, ...] = ()
     tokens_used: int = 0
     cost_nano_usd: int = 0
@@ -173,7 +184,7 @@ def tokens_of(usage: ModelUsage) -> int:
     )
 
 
-def response_text(messages: tuple[Message, ...]) -> str:
+def response_text(messages: Sequence[Message]) -> str:
     """Returns the text of the last message if it is the model's, else the empty string."""
     if not messages or messages[-1].role != "assistant":
         return ""
@@ -198,12 +209,15 @@ def _changed(state: RunState, payload: Payload, created_at_ms: int) -> RunState:
                 max_cost_nano_usd=payload.max_cost_nano_usd,
                 parent_amount_id=payload.parent_amount_id,
                 is_background=payload.is_background,
-                messages=(Message(role="user", content=(TextBlock(text=payload.input),)),),
+                history=payload.history,
+                max_tool_result_bytes=payload.max_tool_result_bytes,
+                messages=Growing([Message(role="user", content=(TextBlock(text=payload.input),))]),
             )
         case RunResumed() | RunPaused() | RunContinued():
             return _paused_or_continued(state, payload, created_at_ms)
         case ModelCallStarted():
-            return msgspec.structs.replace(state, open_call=payload)
+            summaries = state.summaries + payload.is_summary
+            return msgspec.structs.replace(state, open_call=payload, summaries=summaries)
         case ModelCallCompleted():
             return _model_answered(state, payload)
         case ModelCallFailed():
@@ -218,6 +232,8 @@ def _changed(state: RunState, payload: Payload, created_at_ms: int) -> RunState:
             )
         case ToolCallCompleted():
             return _tool_answered(state, payload)
+        case HistoryTrimmed():
+            return msgspec.structs.replace(state, trimmed=payload)
         case RunFinished():
             return msgspec.structs.replace(state, state=payload.state, finished=payload)
 
@@ -250,20 +266,26 @@ def _settled(state: RunState, settled: ModelCallSettled) -> RunState:
 
 
 def _model_answered(state: RunState, answer: ModelCallCompleted) -> RunState:
-    return msgspec.structs.replace(
+    call = state.open_call
+    state = msgspec.structs.replace(
         state,
         open_call=None,
+        tokens_used=state.tokens_used + tokens_of(answer.usage),
+        unsettled=(*state.unsettled, _unsettled(state, answer.model_call_id, answer.usage, False)),
+    )
+    if call is not None and call.is_summary:
+        return state
+    return msgspec.structs.replace(
+        state,
         turn=state.turn + 1,
         tries=0,
         refusals=0,
         last_stop_reason=answer.stop_reason,
         reduced_max_tokens=answer.reduced_max_tokens,
-        messages=(*state.messages, Message(role="assistant", content=answer.content)),
+        messages=state.messages.with_items(Message(role="assistant", content=answer.content)),
         turn_calls=(),
         turn_results=(),
         given_calls=(),
-        tokens_used=state.tokens_used + tokens_of(answer.usage),
-        unsettled=(*state.unsettled, _unsettled(state, answer.model_call_id, answer.usage, False)),
     )
 
 
@@ -295,7 +317,8 @@ def _unsettled(
         estimated,
         attempt=state.tries + 1,
         purpose=call.purpose,
-        tool_calls=state.given_calls,
+        # The turn's own call is given them.
+        tool_calls=() if call.is_summary else state.given_calls,
         is_unheld=call.is_unheld,
     )
 
@@ -311,34 +334,39 @@ def _tool_answered(state: RunState, result: ToolCallCompleted) -> RunState:
     by_id = {done.tool_call_id: done for done in turn_results}
     ordered = tuple(by_id[call.tool_call_id] for call in state.turn_calls)
     blocks = tuple(
-        _result_block(call, done) for call, done in zip(state.turn_calls, ordered, strict=True)
+        result_block(call, done, state.max_tool_result_bytes)
+        for call, done in zip(state.turn_calls, ordered, strict=True)
     )
     return msgspec.structs.replace(
         state,
         pending_tool_calls=(),
         turn_calls=(),
         turn_results=(),
-        tool_results=(*state.tool_results, *ordered),
+        tool_results=state.tool_results.with_items(*ordered),
         given_calls=tuple(
             call
             for call, done in zip(state.turn_calls, ordered, strict=True)
             if done.success or done.code in _RAN_CODES
         ),
-        messages=(*state.messages, Message(role="user", content=blocks)),
+        messages=state.messages.with_items(Message(role="user", content=blocks)),
     )
 
 
-def _result_block(call: ToolCallStarted, done: ToolCallCompleted) -> ToolResultBlock:
-    if done.success:
-        return ToolResultBlock(tool_use_id=call.tool_use_id, content=done.result_json)
-    shape = {
-        "success": False,
-        "error": done.error,
-        "tool_name": done.tool_name,
-        "code": done.code,
-    }
+def result_block(
+    call: ToolCallStarted, done: ToolCallCompleted, max_bytes: int = 0
+) -> ToolResultBlock:
+    """Returns what the model is given of a result; above ``max_bytes``, if not 0, its beginning."""
+    content = done.result_json
+    if not done.success:
+        shape = {
+            "success": False,
+            "error": done.error,
+            "tool_name": done.tool_name,
+            "code": done.code,
+        }
+        content = _RESULT_ENCODER.encode(shape).decode()
     return ToolResultBlock(
         tool_use_id=call.tool_use_id,
-        content=_RESULT_ENCODER.encode(shape).decode(),
-        is_error=True,
+        content=given_content(content, done.tool_call_id, max_bytes),
+        is_error=not done.success,
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from agent_executor.errors import LeaseLostError
+from agent_executor.executor.context.history import NO_HISTORY
 from agent_executor.executor.journal import Journal, RunRecord
 from agent_executor.executor.run import FINAL_STATES, RunState, apply, response_text
 from agent_executor.executor.run_event import Payload, RunEvent
@@ -21,6 +22,7 @@ class RunLog:
     Attributes:
         run: The run as the journal has it after the last commit.
         state: The fold of all events, those not yet durable included.
+        history: What was said before the run in its conversation; whoever drives it needs it.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class RunLog:
         self._is_created = run.last_sequence > 0
         self.run = run
         self.state = state
+        self.history = NO_HISTORY
 
     def add(self, payload: Payload) -> None:
         """Adds an event to the log. It is not durable before ``commit`` has returned."""
