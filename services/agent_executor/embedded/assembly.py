@@ -16,6 +16,10 @@ from agent_executor.executor.agent_store import AgentStore
 from agent_executor.executor.agent_store_memory import MemoryAgentStore
 from agent_executor.executor.agent_store_sqlite import SqliteAgentStore
 from agent_executor.executor.agents import Agents
+from agent_executor.executor.conversations.conversations import Conversations
+from agent_executor.executor.conversations.store import ConversationStore
+from agent_executor.executor.conversations.store_memory import MemoryConversationStore
+from agent_executor.executor.conversations.store_sql import SqlConversationStore
 from agent_executor.executor.drivers import RunDrivers
 from agent_executor.executor.engine import Engine
 from agent_executor.executor.journal import Journal
@@ -64,7 +68,9 @@ class Stores:
 
     def __init__(self, data_dir: Path | None, resources: AsyncExitStack) -> None:
         if data_dir is None:
-            self.journal: Journal = MemoryJournal()
+            conversations = MemoryConversationStore()
+            self.conversations: ConversationStore = conversations
+            self.journal: Journal = MemoryJournal(conversations)
             self.agents: AgentStore = MemoryAgentStore()
             self.calls: CallRecords = MemoryCallStore()
             self.ledger: AccountingStore = MemoryAccountingStore(MemoryLedger())
@@ -77,6 +83,7 @@ class Stores:
         for database in (executor, tools, ledger):
             resources.push_async_callback(database.close)
         self.journal = SqliteJournal(executor)
+        self.conversations = SqlConversationStore(SqliteStatementRunner(executor))
         self.agents = SqliteAgentStore(executor)
         self.calls = SqliteCallStore(tools)
         self.ledger = SqliteAccountingStore(ledger)
@@ -128,13 +135,16 @@ class Assembly:
             now_ms=now_ms,
         )
         self.agents = Agents(stores.agents, stores.encryption, now_ms)
+        conversations = Conversations(stores.conversations, stores.journal)
         self.runs = Runs(
             journal=stores.journal,
             agents=self.agents,
+            conversations=conversations,
             tools=tool_runner,
             drivers=RunDrivers(
                 journal=stores.journal,
                 agents=self.agents,
+                conversations=conversations,
                 engine=engine,
                 owner=f"library/{uuid.uuid4()}",
                 now_ms=now_ms,

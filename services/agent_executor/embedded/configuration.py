@@ -30,6 +30,7 @@ _CONFIG_KEYS: Final = frozenset(
         "on_budget_exceeded",
         "max_cost_usd",
         "min_output_tokens",
+        "context_policy",
     }
 )
 # Stands for what the platform gives an agent, while a configuration is checked.

@@ -93,6 +93,7 @@ class AsyncAgentExecutor:
         *,
         parent_run_id: str = "",
         max_cost_usd: float = 0.0,
+        conversation_id: str = "",
     ) -> dict[str, Any]:
         """Runs the agent and returns what came of it; see ``executor.result.result_mapping``.
 
@@ -104,14 +105,18 @@ class AsyncAgentExecutor:
                 draws from what is held for that one. Default: none.
             max_cost_usd: What the run may cost at most, in US dollars, 0 to 9,000,000. Default (0):
                 the agent's ``max_cost_usd``; of both the lower one holds.
+            conversation_id: The conversation that the run continues, 1 to 128 bytes of your choice;
+                it begins with its first run, and has one run at a time. Default: the run stands
+                alone. Conversations last as long as the ``data_dir``, or as this executor.
 
         Raises:
             InvalidArgumentError: The input is no text, or empty; or the limit cannot be.
             RunNotFoundError: There is no such parent.
             RunFinishedError: The parent has ended.
             LimitExceededError: Too many runs are under way.
+            ConflictError: Another run of the conversation is under way.
         """
-        running = self._execute(input, parent_run_id, max_cost_usd)
+        running = self._execute(input, parent_run_id, max_cost_usd, conversation_id)
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(running, _event_loop()))
 
     async def close(self) -> None:
@@ -134,7 +139,11 @@ class AsyncAgentExecutor:
         await self.close()
 
     async def _execute(
-        self, text: str, parent_run_id: str = "", max_cost_usd: float = 0.0
+        self,
+        text: str,
+        parent_run_id: str = "",
+        max_cost_usd: float = 0.0,
+        conversation_id: str = "",
     ) -> dict[str, Any]:
         if not isinstance(text, str) or not text:  # type: ignore[redundant-expr]  # as above
             raise InvalidArgumentError("The input must be a text that is not empty.")
@@ -150,6 +159,7 @@ class AsyncAgentExecutor:
                 security,
                 parent_run_id=parent_run_id,
                 max_cost_nano_usd=nano_usd_of(max_cost_usd, "max_cost_usd"),
+                conversation_id=conversation_id,
             )
         )
 
@@ -195,9 +205,10 @@ class AgentExecutor:
         *,
         parent_run_id: str = "",
         max_cost_usd: float = 0.0,
+        conversation_id: str = "",
     ) -> dict[str, Any]:
         """Runs the agent and returns what came of it; see ``AsyncAgentExecutor.execute``."""
-        running = self._executor._execute(input, parent_run_id, max_cost_usd)  # noqa: SLF001 -- its own other half
+        running = self._executor._execute(input, parent_run_id, max_cost_usd, conversation_id)  # noqa: SLF001 -- its own other half
         return _loop_runs(running)
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ import msgspec
 
 from agent_executor.api.executor.v1 import agent_pb2, agent_service_pb2
 from agent_executor.executor.agent import AgentVersion, CustomTool
+from agent_executor.executor.context.policy import ContextPolicy
 from agent_executor.executor.convert import timestamp
 from agent_executor.executor.money import nano_usd_of, usd_of
 
@@ -32,7 +33,9 @@ _DEFAULTS: Final = {
     for field in msgspec.structs.fields(AgentVersion)
     if field.name in _PLAIN_FIELDS and not field.required
 }
-UPDATABLE_FIELDS: Final = frozenset({*_PLAIN_FIELDS, *_MAP_FIELDS, "max_cost_usd", "api_key"})
+UPDATABLE_FIELDS: Final = frozenset(
+    {*_PLAIN_FIELDS, *_MAP_FIELDS, "max_cost_usd", "api_key", "context_policy"}
+)
 
 
 def created_fields(request: agent_service_pb2.CreateAgentRequest) -> dict[str, Any]:
@@ -45,6 +48,8 @@ def created_fields(request: agent_service_pb2.CreateAgentRequest) -> dict[str, A
         fields["agent_type"] = request.agent_type
     if request.max_cost_usd:
         fields["max_cost_nano_usd"] = nano_usd_of(request.max_cost_usd, "max_cost_usd")
+    if request.HasField("context_policy"):
+        fields["context_policy"] = _context_policy_of(request)
     return fields | _maps_of(request, _MAP_FIELDS)
 
 
@@ -55,7 +60,7 @@ def updated_fields(
     if request.HasField("update_mask"):
         named = set(request.update_mask.paths)
     else:
-        optional = (*_PLAIN_FIELDS, "max_cost_usd", "api_key")
+        optional = (*_PLAIN_FIELDS, "max_cost_usd", "api_key", "context_policy")
         named = {name for name in optional if request.HasField(name)}
         named |= {name for name in _MAP_FIELDS if getattr(request, name)}
     fields: dict[str, Any] = {
@@ -65,6 +70,8 @@ def updated_fields(
     }
     if "max_cost_usd" in named:
         fields["max_cost_nano_usd"] = nano_usd_of(request.max_cost_usd, "max_cost_usd")
+    if "context_policy" in named:
+        fields["context_policy"] = _context_policy_of(request)
     fields |= _maps_of(request, [name for name in _MAP_FIELDS if name in named])
     return fields, request.api_key if "api_key" in named else None
 
@@ -81,10 +88,23 @@ def agent_to_proto(agent: AgentVersion) -> agent_pb2.Agent:
         },
         has_api_key=bool(agent.api_key_ciphertext),
         max_cost_usd=usd_of(agent.max_cost_nano_usd),
+        context_policy=agent_pb2.ContextPolicy(**msgspec.structs.asdict(agent.context_policy)),
         version=agent.version,
         created_at=timestamp(agent.created_at_ms),
         updated_at=timestamp(agent.updated_at_ms),
         **plain,
+    )
+
+
+def _context_policy_of(
+    request: agent_service_pb2.CreateAgentRequest | agent_service_pb2.UpdateAgentRequest,
+) -> ContextPolicy:
+    policy = request.context_policy
+    return ContextPolicy(
+        max_history_turns=policy.max_history_turns,
+        max_input_tokens=policy.max_input_tokens,
+        summarize=policy.summarize,
+        max_tool_result_bytes=policy.max_tool_result_bytes,
     )
 
 

@@ -13,6 +13,8 @@ from google.protobuf.message import Message
 from agent_executor.api.executor.v1 import (
     agent_service_pb2,
     agent_service_pb2_grpc,
+    conversation_service_pb2,
+    conversation_service_pb2_grpc,
     run_service_pb2,
     run_service_pb2_grpc,
 )
@@ -23,6 +25,8 @@ from agent_executor.api.tool_runner.v1 import (
 )
 from agent_executor.executor.agent_servicer import AgentServicer
 from agent_executor.executor.agents import Agents
+from agent_executor.executor.conversations.conversations import Conversations
+from agent_executor.executor.conversations.servicer import ConversationServicer
 from agent_executor.executor.drivers import RunDrivers
 from agent_executor.executor.engine import Engine, EngineLimits
 from agent_executor.executor.journal import Journal
@@ -58,6 +62,7 @@ SERVICE_NAME: Final = "executor"
 
 SERVED: Final = (
     agent_service_pb2.DESCRIPTOR.services_by_name["AgentService"].full_name,
+    conversation_service_pb2.DESCRIPTOR.services_by_name["ConversationService"].full_name,
     run_service_pb2.DESCRIPTOR.services_by_name["RunService"].full_name,
 )
 
@@ -83,9 +88,13 @@ async def bootstrap(runtime: ServiceRuntime[ExecutorSettings]) -> Sequence[str]:
         now_ms,
         warns_of_retirements=settings.model_provider != "mock",
     )
-    runs = await _runs(runtime, storage.journal, agents, tools, ledger)
+    conversations = Conversations(storage.conversations, storage.journal)
+    runs = await _runs(runtime, storage.journal, agents, conversations, tools, ledger)
     agent_service_pb2_grpc.add_AgentServiceServicer_to_server(
         AgentServicer(agents, tools), runtime.server
+    )
+    conversation_service_pb2_grpc.add_ConversationServiceServicer_to_server(
+        ConversationServicer(conversations), runtime.server
     )
     run_service_pb2_grpc.add_RunServiceServicer_to_server(RunServicer(runs), runtime.server)
     return SERVED
@@ -105,6 +114,7 @@ async def _runs(
     runtime: ServiceRuntime[ExecutorSettings],
     journal: Journal,
     agents: Agents,
+    conversations: Conversations,
     tools: ToolRunner,
     ledger: Ledger,
 ) -> Runs:
@@ -114,10 +124,12 @@ async def _runs(
     runs = Runs(
         journal=journal,
         agents=agents,
+        conversations=conversations,
         tools=tools,
         drivers=RunDrivers(
             journal=journal,
             agents=agents,
+            conversations=conversations,
             engine=_engine(runtime, tools, ledger),
             owner=owner,
             now_ms=now_ms,

@@ -28,6 +28,7 @@ from agent_executor.executor.money import usd_of
 from agent_executor.executor.result import is_success
 from agent_executor.executor.run import RunState, response_text, results_of
 from agent_executor.executor.run_event import (
+    HistoryTrimmed,
     ModelCallCompleted,
     ModelCallFailed,
     ModelCallSettled,
@@ -123,6 +124,7 @@ def run_to_proto(run: RunRecord, state: RunState | None = None) -> run_pb2.Run:
         user_id=run.user_id,
         last_sequence=run.last_sequence,
         parent_run_id=run.parent_run_id,
+        conversation_id=run.conversation_id,
     )
 
 
@@ -131,7 +133,7 @@ def output_to_proto(state: RunState) -> run_pb2.RunOutput:
     return run_pb2.RunOutput(
         response=state.finished.response if state.finished else response_text(state.messages),
         tool_results=[_tool_result_to_proto(result) for result in results_of(state)],
-        conversation_history=[_message_to_proto(message) for message in state.messages],
+        conversation_history=[message_to_proto(message) for message in state.messages],
         tokens_used=_int32(state.tokens_used),
         cost_usd=usd_of(state.cost_nano_usd),
         cost_nano_usd=state.cost_nano_usd,
@@ -166,6 +168,7 @@ def _payload_to_proto(payload: Any) -> Any:
             | RunContinued()
             | ModelCallStarted()
             | ToolCallStarted()
+            | HistoryTrimmed()
         ):
             return _same_fields(payload)
         case ModelCallCompleted(usage=usage):
@@ -226,7 +229,8 @@ def _tool_result_to_proto(result: ToolCallCompleted) -> run_pb2.ToolResult:
     )
 
 
-def _message_to_proto(message: Message) -> run_pb2.ConversationMessage:
+def message_to_proto(message: Message) -> run_pb2.ConversationMessage:
+    """Returns a message of a conversation."""
     return run_pb2.ConversationMessage(role=message.role, content=_shown_blocks(message.content))
 
 

@@ -16,11 +16,13 @@ from agent_executor.errors import (
 )
 from agent_executor.executor.agent import AgentVersion
 from agent_executor.executor.agents import Agents
+from agent_executor.executor.conversations.conversations import Conversations
 from agent_executor.executor.driven_run import security_of
 from agent_executor.executor.engine import Engine
+from agent_executor.executor.event_pages import folded
 from agent_executor.executor.feed import RunFeed
 from agent_executor.executor.journal import Journal, RunRecord
-from agent_executor.executor.run import RunState, fold
+from agent_executor.executor.run import RunState
 from agent_executor.executor.run_event import RunFinished, RunResumed
 from agent_executor.executor.run_log import RunLog
 
@@ -47,6 +49,7 @@ class RunDrivers:
         *,
         journal: Journal,
         agents: Agents,
+        conversations: Conversations,
         engine: Engine,
         owner: str,
         now_ms: Callable[[], int],
@@ -57,6 +60,7 @@ class RunDrivers:
         self.owner = owner
         self._journal = journal
         self._agents = agents
+        self._conversations = conversations
         self._engine = engine
         self._now_ms = now_ms
         self._places = asyncio.Semaphore(max_active_runs)
@@ -180,8 +184,11 @@ class RunDrivers:
         # Enough to end the run, should its log be unreadable.
         log = self.log_of(run, _summary(run))
         try:
-            events = await _until_storage_is_back(lambda: self._journal.events(run.run_id))
-            log = self.log_of(run, fold(events))
+            state, _ = await _until_storage_is_back(lambda: folded(self._journal, run.run_id))
+            log = self.log_of(run, state)
+            log.history = await _until_storage_is_back(
+                lambda: self._conversations.history(run, state)
+            )
             agent = await _until_storage_is_back(
                 lambda: self._agents.load(run.agent_id, security_of(run), run.agent_version)
             )

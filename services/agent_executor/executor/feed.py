@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Final
 
+from agent_executor.executor.event_pages import event_pages
 from agent_executor.executor.journal import Journal
 from agent_executor.executor.run_event import RunEvent, RunFinished
 
@@ -37,11 +38,12 @@ class RunFeed:
         try:
             while True:
                 wake.clear()
-                for event in await self._journal.events(run_id, after_sequence):
-                    yield event
-                    if isinstance(event.payload, RunFinished):
-                        return
-                    after_sequence = event.sequence
+                async for page in event_pages(self._journal, run_id, after_sequence):
+                    for event in page:
+                        yield event
+                        if isinstance(event.payload, RunFinished):
+                            return
+                        after_sequence = event.sequence
                 # Not wait_for, which in Python 3.11 can lose a cancellation.
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._poll_interval_seconds):

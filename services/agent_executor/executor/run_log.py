@@ -8,6 +8,12 @@ import msgspec
 
 from agent_executor.errors import LeaseLostError
 from agent_executor.executor.context.history import NO_HISTORY
+from agent_executor.executor.conversations.conversation import (
+    AppliedTrim,
+    ConversationPart,
+    RunEnd,
+    kept_messages,
+)
 from agent_executor.executor.journal import Journal, RunRecord
 from agent_executor.executor.run import FINAL_STATES, RunState, apply, response_text
 from agent_executor.executor.run_event import Payload, RunEvent
@@ -62,9 +68,11 @@ class RunLog:
         run = summarized(self.run, self.state, events[-1].created_at_ms)
         try:
             if self._is_created:
-                await self._journal.append(run, events)
+                await self._journal.append(run, events, run_end_of(run, self.state))
             else:
-                await self._journal.create(run, events)
+                history = self.state.history
+                after_run_id = history.after_run_id if history is not None else ""
+                await self._journal.create(run, events, after_run_id=after_run_id)
         except Exception:
             # Nothing was written, so the next commit has to write these too.
             self._waiting[:0] = events
@@ -83,6 +91,26 @@ class RunLog:
         stored = await self._journal.get(self.run.organization_id, self.run.run_id)
         if stored is None or stored.attempt != self.run.attempt:
             raise LeaseLostError(f"Run {self.run.run_id} is driven by another executor.")
+
+
+def run_end_of(run: RunRecord, state: RunState) -> RunEnd | None:
+    """Returns what becomes of a run's conversation; None if it has none, or has not ended."""
+    history = state.history
+    if not run.conversation_id or history is None or state.finished is None:
+        return None
+    part = ConversationPart(
+        number=history.part_count + 1,
+        run_id=run.run_id,
+        model=run.model,
+        first_index=history.message_count,
+        messages=kept_messages(state),
+    )
+    applied = None
+    if state.trimmed is not None and state.trimmed.first_index > 1:
+        # What was emptied is whole again: it belongs to the newest turn no more.
+        trimmed = msgspec.structs.replace(state.trimmed, emptied_before_index=0)
+        applied = AppliedTrim(run.agent_id, run.agent_version, trimmed)
+    return RunEnd(run.organization_id, run.conversation_id, part, applied, run.ended_at_ms)
 
 
 def summarized(run: RunRecord, state: RunState, now_ms: int) -> RunRecord:

@@ -42,6 +42,7 @@ class RunServicer(run_service_pb2_grpc.RunServiceServicer):
             traceparent=current_traceparent(),
             parent_run_id=request.parent_run_id,
             max_cost_nano_usd=nano_usd_of(request.max_cost_usd, "max_cost_usd"),
+            conversation_id=request.conversation_id,
         )
         return execution_to_proto(view)
 
@@ -71,6 +72,7 @@ class RunServicer(run_service_pb2_grpc.RunServiceServicer):
             traceparent=current_traceparent(),
             parent_run_id=request.parent_run_id,
             max_cost_nano_usd=nano_usd_of(request.max_cost_usd, "max_cost_usd"),
+            conversation_id=request.conversation_id,
         )
         return run_to_proto(view.run, view.state)
 

@@ -14,10 +14,12 @@ from agent_executor.errors import (
 )
 from agent_executor.executor.agent import AgentVersion
 from agent_executor.executor.agents import Agents
+from agent_executor.executor.conversations.conversations import Conversations
 from agent_executor.executor.drivers import RunDrivers
+from agent_executor.executor.event_pages import folded
 from agent_executor.executor.identifiers import new_id
 from agent_executor.executor.journal import Journal, RunFilter, RunRecord
-from agent_executor.executor.run import FINAL_STATES, RunState, fold
+from agent_executor.executor.run import FINAL_STATES, RunState
 from agent_executor.executor.run_event import RunEvent, RunStarted
 from agent_executor.executor.run_log import RunLog, summarized
 from agent_executor.executor.tools import ToolRunner, require_all
@@ -46,6 +48,7 @@ class _RunRequest:
     max_cost_nano_usd: int
     is_test: bool = False
     is_background: bool = False
+    conversation_id: str = ""
 
 
 class Runs:
@@ -60,6 +63,7 @@ class Runs:
         *,
         journal: Journal,
         agents: Agents,
+        conversations: Conversations,
         tools: ToolRunner,
         drivers: RunDrivers,
         now_ms: Callable[[], int],
@@ -67,6 +71,7 @@ class Runs:
         self.feed = drivers.feed
         self._journal = journal
         self._agents = agents
+        self._conversations = conversations
         self._tools = tools
         self._drivers = drivers
         self._now_ms = now_ms
@@ -86,6 +91,7 @@ class Runs:
         is_test: bool = False,
         parent_run_id: str = "",
         max_cost_nano_usd: int = 0,
+        conversation_id: str = "",
     ) -> RunView:
         """Starts a run and waits for its end. A cancelled caller does not stop the run.
 
@@ -100,6 +106,7 @@ class Runs:
             parent_run_id: The run that starts this one; empty if none does.
             max_cost_nano_usd: What it may cost at most, with the runs that it starts; 0: only the
                 agent's own limit and the budgets hold. Of this and the agent's the lower one holds.
+            conversation_id: The conversation that it continues, or begins; empty if it stands alone.
 
         Raises:
             PermissionDeniedError: Without ``run:execute``.
@@ -109,14 +116,21 @@ class Runs:
             AgentInactiveError: The agent is switched off.
             ToolNotFoundError: The agent has a tool enabled that is not registered.
             LimitExceededError: Too many runs are under way.
+            ConflictError: Another run of the conversation is under way; its id is in the metadata.
             UnavailableError: The storage failed before the first event, or the run was taken over
                 by another executor and goes on there.
         """
         request = _RunRequest(
-            agent_id, text, traceparent, parent_run_id, max_cost_nano_usd, is_test=is_test
+            agent_id,
+            text,
+            traceparent,
+            parent_run_id,
+            max_cost_nano_usd,
+            is_test=is_test,
+            conversation_id=conversation_id,
         )
         log, agent = await self._new_run(request, security)
-        await asyncio.shield(self._drivers.in_background(self._drivers.drive(log, agent)))
+        await asyncio.shield(self._drivers.in_background(self._drive(log, agent)))
         if log.run.last_sequence == 0:
             raise UnavailableError("The run could not be recorded, and has not begun.")
         if log.run.state != log.state.state or log.state.finished is None:
@@ -135,6 +149,7 @@ class Runs:
         traceparent: str = "",
         parent_run_id: str = "",
         max_cost_nano_usd: int = 0,
+        conversation_id: str = "",
     ) -> RunView:
         """Starts a run in the background. It is durable, and survives this process, on return.
 
@@ -144,7 +159,13 @@ class Runs:
             AgentExecutorError: As ``execute``.
         """
         request = _RunRequest(
-            agent_id, text, traceparent, parent_run_id, max_cost_nano_usd, is_background=True
+            agent_id,
+            text,
+            traceparent,
+            parent_run_id,
+            max_cost_nano_usd,
+            is_background=True,
+            conversation_id=conversation_id,
         )
         log, agent = await self._new_run(request, security)
         # A caller that goes away meanwhile must not leave a durable run without a driver.
@@ -158,10 +179,9 @@ class Runs:
             RunNotFoundError: There is none in the organization.
         """
         run = await self._find(run_id, security)
-        events = await self._journal.events(run_id)
         # The log may have gone on since the record was read; the answer is of one moment.
-        state = fold(events)
-        return RunView(summarized(run, state, events[-1].created_at_ms), state)
+        state, at_ms = await folded(self._journal, run_id)
+        return RunView(summarized(run, state, at_ms), state)
 
     async def list_runs(
         self,
@@ -216,6 +236,9 @@ class Runs:
         agent = await self._agents.load(request.agent_id, security)
         parent = await self._parent(request.parent_run_id, security)
         tool_versions = await self._check(agent, security)
+        begun = await self._conversations.begin(
+            request.conversation_id, agent, agent.model, security
+        )
         run_id, parent_amount_id = new_id(), parent.amount_id if parent is not None else ""
         max_cost_nano_usd = _tighter(request.max_cost_nano_usd, agent.max_cost_nano_usd)
         run = RunRecord(
@@ -233,8 +256,10 @@ class Runs:
             owner=self._drivers.owner,
             parent_run_id=request.parent_run_id,
             amount_id=run_id if max_cost_nano_usd else parent_amount_id,
+            conversation_id=begun.conversation_id,
         )
         log = self._drivers.log_of(run, RunState())
+        log.history = begun.history
         log.add(
             RunStarted(
                 agent_id=agent.agent_id,
@@ -247,8 +272,13 @@ class Runs:
                 max_cost_nano_usd=max_cost_nano_usd,
                 parent_amount_id=parent_amount_id,
                 is_background=request.is_background,
+                conversation_id=begun.conversation_id,
+                history=begun.range,
+                max_tool_result_bytes=agent.context_policy.tool_result_bytes(),
             )
         )
+        if begun.trimmed is not None:
+            log.add(begun.trimmed)
         return log, agent
 
     async def _parent(self, run_id: str, security: SecurityContext) -> RunRecord | None:
@@ -281,6 +311,13 @@ class Runs:
         # Nothing is waited for between this and the run's task, so that no two pass it as one.
         self._drivers.require_room()
         return {tool.name: tool.version for tool in known if tool.version}
+
+    async def _drive(self, log: RunLog, agent: AgentVersion) -> None:
+        """Drives a new run to its end."""
+        if log.run.conversation_id:
+            # Whether it is the run's turn is known once it is there, and is the caller's to know.
+            await log.commit()
+        await self._drivers.drive(log, agent)
 
     async def _begin(self, log: RunLog, agent: AgentVersion) -> RunView:
         """Makes a new run durable and drives it in the background."""

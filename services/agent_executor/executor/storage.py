@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from agent_executor.executor.agent_store import AgentStore
 from agent_executor.executor.agent_store_sqlite import SqliteAgentStore
+from agent_executor.executor.conversations.store import ConversationStore
+from agent_executor.executor.conversations.store_sql import SqlConversationStore
 from agent_executor.executor.journal import Journal
 from agent_executor.executor.journal_sqlite import SqliteJournal
 from agent_executor.executor.schema import MIGRATIONS
@@ -25,12 +27,14 @@ class ExecutorStorage:
     Attributes:
         journal: Runs and their logs.
         agents: Agents and their versions.
+        conversations: What runs have said to be continued.
         statements: For stores that are written in SQLAlchemy Core.
         close: Ends what was submitted, and closes the database.
     """
 
     journal: Journal
     agents: AgentStore
+    conversations: ConversationStore
     statements: StatementRunner
     close: Callable[[], Awaitable[None]]
 
@@ -53,10 +57,12 @@ async def open_storage(
         return await _open_postgres(settings, on_batch)
     upgrade(settings.journal_file, MIGRATIONS)
     database = SqliteDatabase(settings.journal_file, on_batch=on_batch)
+    statements = SqliteStatementRunner(database)
     return ExecutorStorage(
         journal=SqliteJournal(database),
         agents=SqliteAgentStore(database),
-        statements=SqliteStatementRunner(database),
+        conversations=SqlConversationStore(statements),
+        statements=statements,
         close=database.close,
     )
 
@@ -78,6 +84,7 @@ async def _open_postgres(
     return ExecutorStorage(
         journal=PostgresJournal(database),
         agents=SqlAgentStore(statements),
+        conversations=SqlConversationStore(statements),
         statements=statements,
         close=database.close,
     )

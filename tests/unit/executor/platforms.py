@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry
 
 from agent_executor.executor.agent_store_memory import MemoryAgentStore
 from agent_executor.executor.agents import Agents
+from agent_executor.executor.conversations.conversations import Conversations
 from agent_executor.executor.drivers import RunDrivers
 from agent_executor.executor.engine import Engine, EngineLimits
 from agent_executor.executor.journal_memory import MemoryJournal
@@ -40,6 +41,7 @@ class Platform:
     ) -> None:
         self.now_ms = 1_000_000
         self.journal = journal or MemoryJournal()
+        self.conversations = Conversations(self.journal.conversations, self.journal)
         self.store = store or MemoryAgentStore()
         self.tools = RecordingToolRunner()
         self.ledger = MemoryLedger()
@@ -63,10 +65,12 @@ class Platform:
         self.runs = Runs(
             journal=self.journal,
             agents=self.agents,
+            conversations=self.conversations,
             tools=self.tools,
             drivers=RunDrivers(
                 journal=self.journal,
                 agents=self.agents,
+                conversations=self.conversations,
                 engine=engine,
                 owner=self.owner,
                 now_ms=lambda: self.now_ms,
