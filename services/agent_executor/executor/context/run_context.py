@@ -139,7 +139,7 @@ class RunContext:
         )
 
     def _measured(self) -> Measured:
-        return Measured(self._ends, self._starts, self._saved_bytes)
+        return Measured(self._ends, self._starts, self._saved_bytes, is_whole=not self._skipped)
 
     def _take(self, message: Message) -> None:
         size_bytes = _size_bytes(message)

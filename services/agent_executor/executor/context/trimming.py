@@ -67,11 +67,14 @@ class Measured:
             the newest turn's the last.
         saved_bytes: How much shorter the messages of the newest turn before an index are if their
             results are emptied.
+        is_whole: Whether message 1 is what followed message 0, so that nothing is missing between
+            them already.
     """
 
     ends: Sequence[int]
     starts: Sequence[int]
     saved_bytes: Callable[[int], int]
+    is_whole: bool = True
 
     @property
     def newest(self) -> int:
@@ -85,7 +88,7 @@ class Measured:
 
     def turn_count(self, cut: Cut) -> int:
         """Returns how many turns before the newest are given as a whole."""
-        is_first_whole = cut.first == 1 and self.newest > 0
+        is_first_whole = self.is_whole and cut.first == 1 and self.newest > 0
         return len(self.starts) - 1 - bisect_left(self.starts, cut.first) + is_first_whole
 
 
