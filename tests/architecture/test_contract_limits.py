@@ -59,7 +59,9 @@ def test_whatever_a_client_sends_is_bounded(contracts: Contracts) -> None:
         if not is_bounded(contracts, field)
     ]
     # As many frames as fit one gRPC message, whose size is limited; each frame is checked alone.
-    assert [name for name in unbounded if not name.endswith(".frames")] == []
+    # Rows of a batch are checked by the ledger, which names the bad one (ledger/usage/rows.py).
+    checked_elsewhere = re.compile(r".*\.(frames|RecordUsageRequest\.entries|UsageRecord\.\w+)")
+    assert [name for name in unbounded if not checked_elsewhere.fullmatch(name)] == []
 
 
 def test_path_variables_may_not_be_empty(contracts: Contracts) -> None:

@@ -39,10 +39,7 @@ from agent_executor.api.ledger.v1 import (
 from agent_executor.serving.grants import GRANT_METADATA_KEY, SERVICE_KEY_BYTES, ServiceKey
 from agent_executor.serving.multiplex_client import MultiplexedStream
 from agent_executor.serving.multiplex_frames import CHANNEL_OPTIONS
-<<<<<<< HEAD
-=======
 from tests import postgres
->>>>>>> af63369c9df5bf7329c5036f1e0b7fb97c5eb206
 
 MODEL = "claude-sonnet-4-20250514"
 IN_FLIGHT = (64, 256)

@@ -18,6 +18,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
@@ -34,7 +35,6 @@ from agent_executor.storage.sqlite import SqliteDatabase
 from tests.postgres import PostgresServer
 from tests.unit.ledger.accounting_samples import (
     CARD,
-    MINUTE_MS,
     NOW_MS,
     ORGANIZATION,
     budget,
@@ -60,7 +60,7 @@ class Numbers:
     def __init__(self) -> None:
         self._numbers = itertools.count()
 
-    def _who(self, number: int) -> dict[str, object]:
+    def _who(self, number: int) -> dict[str, Any]:
         return {
             "user_id": f"user-{number % USERS}",
             "agent_id": f"agent-{number % AGENTS}",
@@ -83,7 +83,7 @@ class Numbers:
         return [Reserve(one, CARD) for one in holds], [Settle(one, CARD) for one in entries]
 
     def _at(self, number: int) -> int:
-        return NOW_MS + number % 60 * MINUTE_MS
+        return NOW_MS + number
 
 
 NUMBERS = Numbers()
@@ -95,7 +95,7 @@ async def sqlite_store() -> AsyncIterator[tuple[AccountingStore, Run]]:
         path = Path(folder) / "ledger.sqlite3"
         upgrade(path, MIGRATIONS)
         database = SqliteDatabase(path)
-        await database.writer.submit(lambda connection: connection.execute(CREATE_BARE) and None)
+        await database.writer.submit(lambda connection: connection.execute(CREATE_BARE).rowcount)
 
         async def insert(batch: Batch) -> None:
             rows = [row_of_entry(entry_of(command)) for command in batch]

@@ -25,6 +25,9 @@ FULL = {
     "is_active": False,
     "max_model_turns": 7,
     "max_output_tokens": 321,
+    "on_budget_exceeded": "pause",
+    "max_cost_usd": 0.5,
+    "min_output_tokens": 123,
 }
 DEFAULTS = {
     "description": "",
@@ -38,6 +41,9 @@ DEFAULTS = {
     "has_api_key": False,
     "max_model_turns": 20,
     "max_output_tokens": 4096,
+    "on_budget_exceeded": "end",
+    "max_cost_usd": 0,
+    "min_output_tokens": 0,
 }
 
 
@@ -70,6 +76,20 @@ class TestCreate:
         assert {name: created[name] for name in FULL} == FULL
         assert created["has_api_key"] is True
         assert agent_of(client, created["id"]) == created
+
+    @pytest.mark.parametrize(
+        "limit",
+        [
+            {"on_budget_exceeded": "shrug"},
+            {"max_cost_usd": -0.01},
+            {"max_cost_usd": 9_000_001},
+            {"min_output_tokens": -1},
+            {"min_output_tokens": 101, "max_output_tokens": 100},
+        ],
+    )
+    def test_limits_that_cannot_be_are_refused(self, client: Client, limit: dict[str, Any]) -> None:
+        answer = client.post("/api/v1/agents", {"name": "Ada", **limit})
+        assert_is_error(answer, 400, "INVALID_ARGUMENT")
 
 
 class TestUpdate:
@@ -113,7 +133,15 @@ class TestUpdate:
 
     def test_what_a_mask_names_and_the_body_omits_gets_its_default(self, client: Client) -> None:
         agent_id = client.post("/api/v1/agents", FULL).body["id"]
-        names = ["model", "is_active", "max_model_turns", "max_output_tokens"]
+        names = [
+            "model",
+            "is_active",
+            "max_model_turns",
+            "max_output_tokens",
+            "on_budget_exceeded",
+            "max_cost_usd",
+            "min_output_tokens",
+        ]
         after = patched(client, agent_id, {"update_mask": ",".join(names)})
         assert {name: after[name] for name in names} == {name: DEFAULTS[name] for name in names}
 

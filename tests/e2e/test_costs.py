@@ -209,7 +209,7 @@ class TestBudgets:
         assert client.get("/api/v1/budgets").body["budgets"] == [budget]
 
     def test_it_is_never_overshot(self, client: Client) -> None:
-        # A call is held at 6.7 cents and costs a tenth of one: one at a time passes, and not for long.
+        # A call is held at 7.4 cents and costs a tenth of one: one at a time passes, and not for long.
         agent_id = create_agent(client)
         put_budget(client, "ours", limit_usd=0.08)
         assert execute(client, agent_id)["state"] == "completed"

@@ -23,7 +23,8 @@ WHAT_THE_TOUR_SHOWS = (
     '"name":"calculator","description":"Performs arithmetic operations","enabled":true',
     '"response":"Test successful: 15 + 27 = 42"',
     '"sequence":17,"type":"run_finished"',
-    "the call may cost $0.067482.",
+    "the call may cost $0.073524.",
+    "step                       input   cached   output        cost",
     'stock returned {\\"article\\":\\"A-17\\",\\"pieces\\":42}',
     '"domain":"stock.example.com"',
     '"allowed_origins":["https://stock.example.com"]',
@@ -67,6 +68,14 @@ def test_the_tour_can_be_made(platform: RunningPlatform, organization: str, tmp_
             f" --organization {organization}"
         ),
     }
+    here = (
+        f"--url http://127.0.0.1:{platform.http_port} --data-dir {platform.data_dir}"
+        f" --organization {organization}"
+    )
+    for command in ("usage --by agent --by model", "usage run $RUN"):
+        replacements[f".venv/bin/agent-executor {command}"] = (
+            f"{' '.join(COMMAND)} {command} {here}"
+        )
     script = "\n".join(block for block in blocks if "make setup" not in block)
     for written, meant in replacements.items():
         assert written in script

@@ -128,8 +128,8 @@ class TestPauses:
         assert_is_paid(client, run_id)
 
     def test_with_a_least_output_a_call_takes_what_there_is(self, client: Client) -> None:
-        # A whole worst case is 6.7 cents.
-        put_budget(client, 0.02)
+        # A whole worst case is more than 7 cents.
+        put_budget(client, 0.03)
         assert execute(client, create_agent(client))["state"] == "budget_exceeded"
         modest = create_agent(client, min_output_tokens=100)
         assert execute(client, modest)["state"] == "completed"

@@ -42,8 +42,15 @@ def method_not_allowed_routes(descriptor: FileDescriptorSet) -> list[dict[str, A
     Two templates can match one path (`/tools/{name}` and `/tools/search`), so a path is answered
     with the methods of the most literal template, which is the one that the transcoder prefers.
     """
-    paths = sorted(rest_methods(descriptor).items(), key=lambda path: (path[0].count("["), path[0]))
+    paths = sorted(
+        rest_methods(descriptor).items(), key=lambda path: (_literalness(path[0]), path[0])
+    )
     return [_method_not_allowed(pattern, sorted(verbs)) for pattern, verbs in paths]
+
+
+def _literalness(pattern: str) -> tuple[int, int]:
+    """Ranks a pattern: what matches across slashes comes after what does not."""
+    return pattern.count("[^?]+"), pattern.count("[^/]+")
 
 
 def path_pattern(template: str) -> str:

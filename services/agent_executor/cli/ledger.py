@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 from rich.console import Console
@@ -10,6 +10,9 @@ from rich.console import Console
 from agent_executor.cli.data_dir import DEFAULT_DATA_DIR, DataDir
 from agent_executor.cli.environment import inherited_environment
 from agent_executor.cli.reading import ReadingProgress
+
+if TYPE_CHECKING:
+    from agent_executor.ledger.verification.difference import Difference
 
 DATABASE_URL_VARIABLE: Final = "LEDGER_DATABASE_URL"
 FAULT_EXIT_CODE: Final = 1
@@ -75,10 +78,7 @@ def verify(
             ):
                 count += 1
                 if count <= MAX_DIFFERENCES_SHOWN:
-                    typer.echo(
-                        f"{one.organization_id}: {one.kind}: {one.what}: stored {one.stored}, "
-                        f"derived {one.derived}"
-                    )
+                    typer.echo(_line_of(one))
     except (UnavailableError, FailedPreconditionError) as error:
         _tell_unreadable(console, error.message)
     if count:
@@ -88,6 +88,13 @@ def verify(
         raise typer.Exit(FAULT_EXIT_CODE)
     typer.echo(
         f"{entries:,} entries checked: every balance, hold, sum and price follows from them."
+    )
+
+
+def _line_of(difference: Difference) -> str:
+    return (
+        f"{difference.organization_id}: {difference.kind}: {difference.what}: "
+        f"stored {difference.stored}, derived {difference.derived}"
     )
 
 

@@ -124,14 +124,8 @@ def set_card(  # noqa: PLR0913, PLR0917 -- a command's options are its parameter
 
         agent-executor rate-cards set --tool web_search --fee 0.01
     """
-    if bool(model) == bool(tool):
-        raise typer.BadParameter("Name one of --model and --tool.", param_hint="--model")
-    if model and not rates:
-        raise typer.BadParameter("A model needs its rates.", param_hint="--rates")
-    if tool and fee is None:
-        raise typer.BadParameter("A tool needs its fee.", param_hint="--fee")
-    zone, now = parse_time_zone("UTC"), datetime.now(UTC)
-    body: dict[str, Any] = {"description": description}
+    _check_subject(model, rates, tool, fee)
+    body: dict[str, Any] = {"description": description, **_validity(since, until)}
     if model:
         body |= {"model": model, "rates": parse_rates(rates, "--rates")}
         body["tiers"] = [_tier(each) for each in tier or []]
@@ -139,10 +133,6 @@ def set_card(  # noqa: PLR0913, PLR0917 -- a command's options are its parameter
         body["speed"] = _word(speed)
     else:
         body |= {"tool_name": tool, "fee_usd": fee}
-    if since:
-        body["valid_from"] = rfc_3339(parse_time(since, zone, now, "--since"))
-    if until:
-        body["valid_until"] = rfc_3339(parse_time(until, zone, now, "--until"))
     with failures_told():
         client = connect(Target(url=url, data_dir=data_dir, organization=organization))
         card = client.post("/api/v1/rate-cards", body)
@@ -241,3 +231,22 @@ def _tier(text: str) -> dict[str, object]:
 def _word(chosen: Processing | Speed) -> str:
     """Returns a choice as the API names it: the standard is empty there."""
     return "" if chosen.value == "standard" else chosen.value
+
+
+def _check_subject(model: str, rates: str, tool: str, fee: float | None) -> None:
+    if bool(model) == bool(tool):
+        raise typer.BadParameter("Name one of --model and --tool.", param_hint="--model")
+    if model and not rates:
+        raise typer.BadParameter("A model needs its rates.", param_hint="--rates")
+    if tool and fee is None:
+        raise typer.BadParameter("A tool needs its fee.", param_hint="--fee")
+
+
+def _validity(since: str, until: str) -> dict[str, str]:
+    zone, now = parse_time_zone("UTC"), datetime.now(UTC)
+    times = {"valid_from": (since, "--since"), "valid_until": (until, "--until")}
+    return {
+        name: rfc_3339(parse_time(text, zone, now, option))
+        for name, (text, option) in times.items()
+        if text
+    }

@@ -112,12 +112,8 @@ def usage(  # noqa: PLR0913, PLR0917 -- a command's options are its parameters
     """
     if context.invoked_subcommand is not None:
         return
-    groups = tuple(each.value for each in by or [Group.AGENT])
+    groups = _groups_of(by)
     times = [group for group in groups if group in TIME_GROUPS]
-    if len(set(groups)) < len(groups) or len(times) > 1:
-        raise typer.BadParameter(
-            "Each once, and one of hour, day and month at most.", param_hint="--by"
-        )
     query = _query(since, until, time_zone) | {
         "agent_id": agent,
         "user_id": user,
@@ -141,16 +137,7 @@ def usage(  # noqa: PLR0913, PLR0917 -- a command's options are its parameters
             typer.echo(json.dumps(page))
             return
         over_time = None if times else _over_time(client, groups, query)
-    table = UsageTable(
-        groups=groups,
-        rows=page["summaries"],
-        total=page["total"],
-        has_more=bool(page["next_page_token"]),
-        start=str(query["start_time"]),
-        end=str(query["end_time"]),
-        over_time=over_time,
-    )
-    show_usage(table, output_console())
+    show_usage(_table(groups, page, query, over_time), output_console())
 
 
 @app.command()
@@ -254,3 +241,30 @@ def _over_time(
         if not asked["page_token"]:
             break
     return CostOverTime(bucket, buckets_between(start, end, bucket, zone), rows)
+
+
+def _groups_of(by: list[Group] | None) -> tuple[str, ...]:
+    groups = tuple(each.value for each in by or [Group.AGENT])
+    times = [group for group in groups if group in TIME_GROUPS]
+    if len(set(groups)) < len(groups) or len(times) > 1:
+        raise typer.BadParameter(
+            "Each once, and one of hour, day and month at most.", param_hint="--by"
+        )
+    return groups
+
+
+def _table(
+    groups: Sequence[str],
+    page: Mapping[str, Any],
+    query: Mapping[str, object],
+    over_time: CostOverTime | None,
+) -> UsageTable:
+    return UsageTable(
+        groups=groups,
+        rows=page["summaries"],
+        total=page["total"],
+        has_more=bool(page["next_page_token"]),
+        start=str(query["start_time"]),
+        end=str(query["end_time"]),
+        over_time=over_time,
+    )

@@ -109,6 +109,7 @@ class InProcessLedger:
             model=hold.model,
             max_input_tokens=hold.max_input_tokens,
             max_output_tokens=hold.max_output_tokens,
+            writes_cache=hold.writes_cache,
             ttl_seconds=hold.ttl_seconds,
             parent_reservation_id=hold.amount_id,
             min_output_tokens=hold.min_output_tokens,

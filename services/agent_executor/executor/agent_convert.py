@@ -88,6 +88,7 @@ def agent_to_proto(agent: AgentVersion) -> agent_pb2.Agent:
         },
         has_api_key=bool(agent.api_key_ciphertext),
         max_cost_usd=usd_of(agent.max_cost_nano_usd),
+        max_cost_nano_usd=agent.max_cost_nano_usd,
         context_policy=agent_pb2.ContextPolicy(**msgspec.structs.asdict(agent.context_policy)),
         version=agent.version,
         created_at=timestamp(agent.created_at_ms),

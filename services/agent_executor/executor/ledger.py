@@ -24,6 +24,8 @@ class Hold(msgspec.Struct, frozen=True):
         min_output_tokens: The least output with which the call makes sense, if the whole does not
             fit; 0: all or nothing.
         amount_id: The amount to draw from; empty: the budgets.
+        writes_cache: Whether input may be written to the provider's prompt cache, which costs more
+            than to have it read.
     """
 
     model_call_id: str
@@ -35,6 +37,7 @@ class Hold(msgspec.Struct, frozen=True):
     ttl_seconds: int
     min_output_tokens: int = 0
     amount_id: str = ""
+    writes_cache: bool = False
 
 
 class AmountHold(msgspec.Struct, frozen=True):

@@ -47,6 +47,7 @@ class GrpcLedger:
                 model=hold.model,
                 max_input_tokens=hold.max_input_tokens,
                 max_output_tokens=hold.max_output_tokens,
+                writes_cache=hold.writes_cache,
                 ttl_seconds=hold.ttl_seconds,
                 parent_reservation_id=hold.amount_id,
                 min_output_tokens=hold.min_output_tokens,
@@ -109,7 +110,7 @@ class GrpcLedger:
             ),
             security,
         )
-        return int(entry.cost_nano_usd)
+        return int(entry.cost_nano_usd + entry.tool_cost_nano_usd)
 
     async def correct(self, correction: Correction, security: SecurityContext) -> int:
         """See ``Ledger``."""

@@ -125,6 +125,8 @@ class ModelHolds:
             ttl_seconds=math.ceil(self._limits.timeout_seconds) + HOLD_MARGIN_SECONDS,
             min_output_tokens=min(call.driven.agent.min_output_tokens, request.max_tokens),
             amount_id=run.amount_id,
+            # Every provider here caches the conversation as it goes.
+            writes_cache=True,
         )
         patience = PATIENCE_SECONDS if self._limits.proceeds_without_ledger else None
         try:

@@ -136,6 +136,17 @@ async def test_a_hold_gives_the_whole_output_or_what_fits(books: Books) -> None:
     assert not await ledger.is_reserved("never", ADA)
 
 
+async def test_a_call_that_may_write_the_cache_is_held_at_a_dearer_rate(books: Books) -> None:
+    await books.limit(books.worst())
+    await books.ledger.reserve(hold(), ADA)
+    await books.ledger.void("call", ADA)
+    caching = msgspec.structs.replace(hold("caching"), writes_cache=True)
+    with pytest.raises(BudgetExceededError):
+        await books.ledger.reserve(caching, ADA)
+    await books.limit(2 * books.worst())
+    assert await books.ledger.reserve(caching, ADA) == OUTPUT_TOKENS
+
+
 async def test_a_budget_that_refuses_is_named(books: Books) -> None:
     await books.limit(books.worst() - 1)
     with pytest.raises(BudgetExceededError) as refusal:

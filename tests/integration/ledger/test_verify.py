@@ -11,12 +11,15 @@ from contextlib import closing
 from pathlib import Path
 
 import asyncpg
+import msgspec
 import pytest
 
 from agent_executor.errors import FailedPreconditionError, UnavailableError
 from agent_executor.ledger.accounting.commands import Record, Rerate
 from agent_executor.ledger.accounting.store import AccountingStore
 from agent_executor.ledger.accounting.token_usage import TokenCounts, TokenUsage
+from agent_executor.ledger.money import NanoUsd
+from agent_executor.ledger.prices.organization_card import OrganizationCard, ToolFee
 from agent_executor.ledger.schema import MIGRATIONS
 from agent_executor.ledger.verification.difference import Difference, VerifyProgress
 from agent_executor.ledger.verification.verify import PROGRESS_ENTRIES, verify
@@ -43,10 +46,13 @@ from tests.unit.ledger.accounting_samples import (
     tool_entry,
 )
 
-FEE_CARD = b'{"price":{"type":"tool","tool_name":"search","fee_nano_usd":7}}'
+FEE = OrganizationCard.of(
+    ORGANIZATION, ToolFee("search", NanoUsd(7)), 0, created_at_ms=0, created_by="ada"
+)
+FEE_CARD = msgspec.json.encode(FEE)
 ADD_FEE_CARD = """
     INSERT INTO organization_cards (organization_id, id, model, tool_name, valid_from_ms,
-        created_at_ms, body) VALUES ('acme', 'fee', '', 'search', 0, 0, {body})
+        created_at_ms, body) VALUES ('acme', '{card_id}', '', 'search', 0, 0, {body})
 """
 # What someone changes, and what is found: the kind, and patterns of what, stored and derived.
 TAMPERING = {
@@ -161,14 +167,14 @@ async def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
     if request.param == "sqlite":
         path = tmp_path / "ledger.sqlite3"
         store = open_sqlite(path).store
-        await run(path, ADD_FEE_CARD.format(body=f"X'{FEE_CARD.hex()}'"))
+        await run(path, ADD_FEE_CARD.format(card_id=FEE.id, body=f"X'{FEE_CARD.hex()}'"))
         await fill(store)
         yield path
         return
     server: PostgresServer = request.getfixturevalue("postgres_server")
     name = await server.new_database(MIGRATIONS)
     url = server.url(name)
-    await run(url, ADD_FEE_CARD.format(body=f"'\\x{FEE_CARD.hex()}'"))
+    await run(url, ADD_FEE_CARD.format(card_id=FEE.id, body=f"'\\x{FEE_CARD.hex()}'"))
     await fill(open_postgres(url).store)
     yield url
     await server.drop_database(name)
@@ -192,7 +198,7 @@ async def fill(store: AccountingStore) -> None:
     await record(store, "yesterday", 60, now_ms=NOW_MS - DAY_MS, usage=TokenCounts(10, 10))
     await record(store, "of another", 150, usage=TokenCounts(100, 10))
     await record(store, "elsewhere", 100, organization_id="other")
-    await do(store, Record(tool_entry("tool", 7, rate_card_id="fee")))
+    await do(store, Record(tool_entry("tool", 7, rate_card_id=FEE.id)))
     await store.close()
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from agent_executor.cli.keys import ensure_keys
 from agent_executor.executor.schema import MIGRATIONS as EXECUTOR_MIGRATIONS
-from agent_executor.ledger.accounting.store_sqlite import MIGRATIONS_FOLDER as LEDGER_MIGRATIONS
+from agent_executor.ledger.schema import MIGRATIONS as LEDGER_MIGRATIONS
 from agent_executor.storage.migrations import upgrade
 from agent_executor.tool_runner.schema import MIGRATIONS as TOOL_MIGRATIONS
 from tests.platforms import command_environment

@@ -72,3 +72,21 @@ def test_the_worst_case_is_reached_by_some_call(
 def test_an_id_is_its_content(card: RateCard) -> None:
     again = RateCard.of(provider=card.provider, model=card.model, base=card.base, tiers=card.tiers)
     assert again == card
+
+
+@given(cards, counts, st.integers(0, 5_000), st.integers(0, 10**9), st.booleans())
+def test_the_output_that_fits_is_the_most_that_does(
+    card: RateCard, max_input: int, max_output: int, amount: int, writes_cache: bool
+) -> None:
+    def worst(output: int) -> int:
+        return card.worst_case(max_input, output, writes_cache=writes_cache)
+
+    # Amounts around what can be afforded, since most others fit all or nothing.
+    for tried in (amount, worst(max_output) - 1, worst(max_output // 2), worst(0), worst(0) - 1):
+        fitting = card.output_that_fits(max_input, max_output, tried, writes_cache=writes_cache)
+        if fitting is None:
+            assert worst(0) > tried
+        else:
+            assert 0 <= fitting <= max_output
+            assert worst(fitting) <= tried
+            assert fitting == max_output or worst(fitting + 1) > tried

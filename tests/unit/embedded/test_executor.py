@@ -68,7 +68,7 @@ def test_a_run_with_a_limit_ends_at_it() -> None:
 
 
 def test_a_limit_leaves_some_output_if_the_agent_can_do_with_less() -> None:
-    config = {"name": "Agent", "max_cost_usd": 0.02, "min_output_tokens": 100}
+    config = {"name": "Agent", "max_cost_usd": 0.03, "min_output_tokens": 100}
     with AgentExecutor(config, MODEL) as agent:
         assert agent.execute("hello")["state"] == "completed"
 

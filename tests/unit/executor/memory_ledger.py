@@ -18,6 +18,7 @@ from agent_executor.executor.models.model import ModelUsage
 from agent_executor.serving.security import SecurityContext
 
 COST_NANO_USD_PER_TOKEN = 3
+CACHE_WRITE_FACTOR = 2
 
 
 def cost_of(usage: ModelUsage) -> int:
@@ -95,11 +96,12 @@ class MemoryLedger:
         known = self._known(hold.model_call_id, hold)
         if known is not None:
             return known.max_output_tokens
-        left_tokens = self._left(hold.amount_id) // COST_NANO_USD_PER_TOKEN - hold.max_input_tokens
+        input_tokens = hold.max_input_tokens * (CACHE_WRITE_FACTOR if hold.writes_cache else 1)
+        left_tokens = self._left(hold.amount_id) // COST_NANO_USD_PER_TOKEN - input_tokens
         granted = min(hold.max_output_tokens, left_tokens)
         if granted < (hold.min_output_tokens or hold.max_output_tokens):
             raise self._refusal(hold.amount_id)
-        held = COST_NANO_USD_PER_TOKEN * (hold.max_input_tokens + granted)
+        held = COST_NANO_USD_PER_TOKEN * (input_tokens + granted)
         self._add(hold.model_call_id, Reserved(hold, held, granted))
         return granted
 

@@ -142,6 +142,7 @@ async def test_a_hold_outlasts_the_longest_model_call() -> None:
     await world.drive()
     (hold,) = world.ledger.holds.values()
     assert hold.ttl_seconds > DEFAULT_MODEL_TIMEOUT_SECONDS
+    assert hold.writes_cache, "providers cache the conversation, which costs more than plain input"
 
 
 async def test_a_model_without_a_price_fails_the_run() -> None:

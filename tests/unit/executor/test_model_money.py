@@ -293,7 +293,8 @@ class TestEvidence:
 
     async def test_another_prompt_or_tool_is_another_prefix(self) -> None:
         digests = set()
-        for fields in ({}, {"instructions": "x"}, {"tools": {}}):
+        changes: list[dict[str, Any]] = [{}, {"instructions": "x"}, {"tools": {}}]
+        for fields in changes:
             world = World(ScriptedModel([[TextBlock("hi")]]))
             world.agent = msgspec.structs.replace(world.agent, **fields)
             await world.drive()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ ENOUGH = COST_NANO_USD_PER_TOKEN * 50_000
 LIMITED = RunStarted("agent", 1, "model", "hello", max_cost_nano_usd=ENOUGH)
 
 
-def limited_world(model: ScriptedModel | StuckModel, **agent: object) -> World:
+def limited_world(model: ScriptedModel | StuckModel, **agent: Any) -> World:
     return World(model, started=LIMITED, **agent)
 
 
@@ -55,7 +56,7 @@ async def test_a_run_without_a_limit_holds_no_amount() -> None:
 
 @pytest.mark.parametrize("policy", ["end", "pause"])
 async def test_the_runs_own_limit_ends_it_whatever_its_agent_says(policy: str) -> None:
-    calls = 3 * (4096 + 1024 + 1_000)
+    calls = 3 * (4096 + 2 * 1024 + 1_000)
     world = World(
         ScriptedModel([[use(1)], [use(2)], [TextBlock("done")]]),
         started=RunStarted("agent", 1, "model", "hello", max_cost_nano_usd=calls),

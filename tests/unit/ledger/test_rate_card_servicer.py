@@ -115,6 +115,7 @@ async def test_a_tool_card_is_shown_whole(servicer: RateCardServicer) -> None:
         "provider": "organization",
         "tool_name": TOOL,
         "fee_usd": 0.0025,
+        "fee_nano_usd": "2500000",
         # The first whole millisecond that is not before.
         "valid_from": "1970-01-01T00:00:01.001Z",
         "created_at": NOON,

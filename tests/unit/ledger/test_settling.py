@@ -39,7 +39,9 @@ async def test_what_was_used_is_recorded_and_the_rest_freed(ledger: UsageLedger)
     await ledger.limit(1_000)
     await ledger.usage.reserve(reserving(), ADA)
     purpose = Purpose("digest", 40, 30, is_background=True)
-    entry = await ledger.usage.settle(settling(attempt=2, is_test=True, purpose=purpose), ADA)
+    entry = (
+        await ledger.usage.settle(settling(attempt=2, is_test=True, purpose=purpose), ADA)
+    ).entry
     assert (entry.cost_nano_usd, entry.reservation_outcome) == (200, "open")
     assert (entry.attempt, entry.is_test, entry.purpose) == (2, True, purpose)
     assert entry.occurred_at_ms == NOW_MS
@@ -52,9 +54,9 @@ async def test_what_was_used_is_recorded_and_the_rest_freed(ledger: UsageLedger)
 
 async def test_a_repeat_counts_once_and_gets_the_first_entry(ledger: UsageLedger) -> None:
     await ledger.usage.reserve(reserving(), ADA)
-    first = await ledger.usage.settle(settling(), ADA)
+    first = (await ledger.usage.settle(settling(), ADA)).entry
     ledger.clock.now_ms += 60_000
-    assert await ledger.usage.settle(settling(), ADA) == first
+    assert (await ledger.usage.settle(settling(), ADA)).entry == first
     assert ledger.cost() == 200
     assert ledger.count("usage_entries", model="test/model-1", reservation="open") == 1
 
@@ -88,7 +90,7 @@ async def test_a_late_settle_counts_and_is_reported(ledger: UsageLedger) -> None
     await ledger.usage.reserve(reserving(ttl_seconds=1), ADA)
     ledger.clock.now_ms += 1_000
     await ledger.usage.reserve(reserving("call-2"), ADA)
-    entry = await ledger.usage.settle(settling(), ADA)
+    entry = (await ledger.usage.settle(settling(), ADA)).entry
     assert entry.reservation_outcome == "expired"
     assert await ledger.left() == -200
     assert ledger.count("usage_entries", model="test/model-1", reservation="expired") == 1
@@ -108,7 +110,8 @@ async def test_a_threshold_is_counted_and_logged(
 async def test_tool_calls_become_entries_of_their_own(ledger: UsageLedger) -> None:
     await ledger.charge_for_tool()
     uses = (ToolUse("tool-1", TOOL, "digest"), ToolUse("tool-2", "free"))
-    await ledger.usage.settle(settling(tool_uses=uses, is_test=True), ADA)
+    settled = await ledger.usage.settle(settling(tool_uses=uses, is_test=True), ADA)
+    assert (settled.tool_cost_nano_usd, settled.cost_nano_usd) == (30, 230)
     first, second = ledger.books.organizations["acme"].entries[-2:]
     by_tool = {entry.tool_name: entry for entry in (first, second)}
     paid, free = by_tool[TOOL], by_tool["free"]
@@ -122,16 +125,29 @@ async def test_tool_calls_become_entries_of_their_own(ledger: UsageLedger) -> No
     assert paid.purpose.content_digest == "digest"
     assert paid.rate_card_id
     assert (free.cost_nano_usd, free.rate_card_id) == (0, "")
-    # The results are given to the next call as well; their tools were called once.
-    await ledger.usage.settle(settling("call-2", tool_uses=uses), ADA)
-    assert ledger.cost() == 200 + 30 + 200
+    # The results are given to the next try as well; their tools were called once.
+    again = await ledger.usage.settle(
+        settling("call-2", reservation_id="call-2", tool_uses=uses), ADA
+    )
+    assert (again.tool_cost_nano_usd, ledger.cost()) == (0, 200 + 30 + 200)
+
+
+async def test_a_repeated_settlement_tells_its_tool_fees_again(ledger: UsageLedger) -> None:
+    await ledger.charge_for_tool()
+    request = settling(tool_uses=(ToolUse("tool-1", TOOL, "digest"),))
+    first = await ledger.usage.settle(request, ADA)
+    retried = settling("call-2", reservation_id="call-2", tool_uses=request.tool_uses)
+    await ledger.usage.settle(retried, ADA)
+    assert await ledger.usage.settle(request, ADA) == first
+    assert (await ledger.usage.settle(retried, ADA)).tool_cost_nano_usd == 0
+    assert first.tool_cost_nano_usd == 30
 
 
 async def test_a_call_whose_price_was_withdrawn_meanwhile_counts(ledger: UsageLedger) -> None:
     await ledger.usage.reserve(reserving(), ADA)
     del ledger.prices.nano_usd_per_token[MODEL]
     ledger.reprice()
-    entry = await ledger.usage.settle(settling(), ADA)
+    entry = (await ledger.usage.settle(settling(), ADA)).entry
     assert entry.cost_nano_usd == 200
     for changes in ({"reservation_id": ""}, {"processing": "batch"}):
         with pytest.raises(UnknownModelError):

@@ -11,7 +11,12 @@ from agent_executor.ledger.accounting.budget import Budget, BudgetEvent, BudgetS
 from agent_executor.ledger.accounting.entry import UsageEntry
 from agent_executor.ledger.accounting.needs import Rows, Scope, scope_keys
 from agent_executor.ledger.accounting.reservation import Reservation
-from agent_executor.ledger.accounting.rollup import RollupKey, rollup_keys
+from agent_executor.ledger.accounting.rollup import (
+    RollupKey,
+    SpendingKey,
+    rollup_keys,
+    spending_key,
+)
 from agent_executor.ledger.accounting.window import window_at
 from agent_executor.ledger.money import NanoUsd
 from agent_executor.ledger.prices.rate_card import RateCard
@@ -251,7 +256,7 @@ class Book:
         self._new_entries: list[UsageEntry] = []
         self._new_reservations: dict[str, None] = {}
         self._changed_reservations: dict[str, None] = {}
-        self._rollups: dict[RollupKey, Rollup] = {}
+        self._spending: dict[SpendingKey, Rollup] = {}
         self._accounts = _open_accounts(budgets, balances or {}, now_ms)
         self._accounts_by_scope: dict[Scope, tuple[Account, ...]] = {}
 
@@ -284,11 +289,11 @@ class Book:
         self._new_entries.append(entry)
         if entry.corrects_entry_id:
             self.corrections.setdefault(entry.corrects_entry_id, []).append(entry)
-        for key in rollup_keys(entry):
-            rollup = self._rollups.get(key)
-            if rollup is None:
-                rollup = self._rollups[key] = Rollup()
-            rollup.add(entry)
+        key = spending_key(entry)
+        sums = self._spending.get(key)
+        if sums is None:
+            sums = self._spending[key] = Rollup()
+        sums.add(entry)
 
     def changes(self) -> Changes:
         """Returns what has changed since the book was opened."""
@@ -300,8 +305,20 @@ class Book:
             reserved=[change for one in accounts if (change := one.reserved_change())],
             balances=[change for one in accounts for change in one.balance_changes()],
             events=self.events,
-            rollups=self._rollups,
+            rollups=rollups_of(self._spending),
         )
+
+
+def rollups_of(spending: Mapping[SpendingKey, Rollup]) -> dict[RollupKey, Rollup]:
+    """Returns the sums of which these are part."""
+    rollups: dict[RollupKey, Rollup] = {}
+    for spent, sums in spending.items():
+        for key in rollup_keys(spent):
+            rollup = rollups.get(key)
+            if rollup is None:
+                rollup = rollups[key] = Rollup()
+            rollup.add_all(sums)
+    return rollups
 
 
 def _open_accounts(

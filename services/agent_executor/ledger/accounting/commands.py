@@ -45,8 +45,9 @@ class Settle(msgspec.Struct, frozen=True):
             priced by the card of its reservation, if that is for the same model, processing and
             speed, and by ``card`` if not.
         card: The card that holds at present.
-        tool_entries: Entries of the tool calls whose results the call was given, priced already.
-            One whose id is recorded is left as it is, whatever it records.
+        tool_entries: Entries of the tool calls whose results the call was given, priced already, with
+            the call's ``reservation_id``. One whose id is recorded is left as it is, whatever it
+            records.
     """
 
     entry: UsageEntry
@@ -134,6 +135,8 @@ class Recorded(msgspec.Struct, frozen=True):
             and it may record something else: the asker compares.
         is_new: Whether this command wrote it.
         tool_entries: The entries of tool calls that this command wrote.
+        tool_cost_nano_usd: Of ``Settle``: what the tool calls cost whose entries it wrote, or wrote
+            when it was carried out for the first time.
         events: What happened to budgets thereby.
         corrected_usage: Of a correction: what the corrected call came to with it, for the asker to
             compare with what it says; else None.
@@ -142,6 +145,7 @@ class Recorded(msgspec.Struct, frozen=True):
     entry: UsageEntry
     is_new: bool
     tool_entries: tuple[UsageEntry, ...] = ()
+    tool_cost_nano_usd: int = 0
     events: tuple[BudgetEvent, ...] = ()
     corrected_usage: TokenCounts | None = None
 

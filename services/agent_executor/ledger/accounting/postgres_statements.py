@@ -31,31 +31,34 @@ def _by_key(select: str, keys: str, where: str) -> str:
     return f"SELECT it.* FROM {keys}, LATERAL ({select} WHERE {where} OFFSET 0) AS it"
 
 
+_SELECT_RESERVATIONS: Final = f"SELECT {_names(RESERVATION_NAMES)} FROM reservations"
+_NAMED: Final = _by_key(
+    _SELECT_RESERVATIONS,
+    "unnest($2::text[]) AS keys (id)",
+    "organization_id = $1 AND id = keys.id",
+)
+_PARENTS: Final = _by_key(
+    _SELECT_RESERVATIONS,
+    "found",
+    "found.parent_id <> '' AND organization_id = $1 AND id = found.parent_id",
+)
 ANCESTORS: Final = f"""
     WITH RECURSIVE found AS (
-        ({
-    _by_key(
-        f"SELECT {_names(RESERVATION_NAMES)} FROM reservations",
-        "unnest($2::text[]) AS keys (id)",
-        "organization_id = $1 AND id = keys.id",
-    )
-}
+        (
+            {_NAMED}
+            UNION
+            {_SELECT_RESERVATIONS}
+            WHERE organization_id = $1 AND state = 'open' AND expires_at_ms <= $3
+        )
         UNION
-        SELECT {_names(RESERVATION_NAMES)} FROM reservations
-        WHERE organization_id = $1 AND state = 'open' AND expires_at_ms <= $3)
-        UNION
-        SELECT {_names(RESERVATION_NAMES, "it.")} FROM found
-        JOIN reservations AS it ON it.organization_id = $1 AND it.id = found.parent_id
-        WHERE found.parent_id <> ''
+        {_PARENTS}
     ) SELECT * FROM found
 """
 ANY_EXPIRED: Final = """
     SELECT 1 FROM reservations
     WHERE organization_id = $1 AND state = 'open' AND expires_at_ms <= $2 LIMIT 1
 """
-RESERVATION: Final = (
-    f"SELECT {_names(RESERVATION_NAMES)} FROM reservations WHERE organization_id = $1 AND id = $2"
-)
+RESERVATION: Final = f"{_SELECT_RESERVATIONS} WHERE organization_id = $1 AND id = $2"
 _SELECT_ENTRIES: Final = f"SELECT {_names(ENTRY_NAMES)} FROM usage_entries"
 ENTRIES: Final = _by_key(
     _SELECT_ENTRIES,

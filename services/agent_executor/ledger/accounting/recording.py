@@ -34,7 +34,7 @@ def settle(book: Book, command: Settle) -> Recorded:
     book.add_card(command.card)
     stored = book.entries.get(asked.id)
     if stored is not None:
-        return Recorded(stored, is_new=False)
+        return Recorded(stored, is_new=False, tool_cost_nano_usd=_tool_cost(book, command))
     reservation = book.reservations.get(asked.reservation_id) if asked.reservation_id else None
     card = _card_of_call(book, command, reservation)
     entry = msgspec.structs.replace(
@@ -43,13 +43,23 @@ def settle(book: Book, command: Settle) -> Recorded:
         rate_card_id=card.id,
         reservation_outcome=_outcome(asked, reservation),
     )
-    tool_entries = _new_entries(book, command) if command.tool_entries else ()
+    tool_entries: tuple[UsageEntry, ...] = ()
+    tool_cost_nano_usd = 0
+    if command.tool_entries:
+        tool_entries = _new_entries(book, command, entry.reservation_outcome)
+        tool_cost_nano_usd = sum(one.cost_nano_usd for one in tool_entries)
     if reservation is None:
         events = charge(book, (entry, *tool_entries))
     else:
-        cost = entry.cost_nano_usd + sum(one.cost_nano_usd for one in tool_entries)
+        cost = entry.cost_nano_usd + tool_cost_nano_usd
         events = charge(book, (entry, *tool_entries), lambda: _free(book, reservation, cost))
-    return Recorded(entry, is_new=True, tool_entries=tool_entries, events=events)
+    return Recorded(
+        entry,
+        is_new=True,
+        tool_entries=tool_entries,
+        tool_cost_nano_usd=tool_cost_nano_usd,
+        events=events,
+    )
 
 
 def record(book: Book, command: Record) -> Recorded:
@@ -133,13 +143,28 @@ def _free(book: Book, reservation: Reservation, cost_nano_usd: int) -> None:
         take_from_ancestors(book, reservation, cost_nano_usd)
 
 
-def _new_entries(book: Book, command: Settle) -> tuple[UsageEntry, ...]:
+def _new_entries(
+    book: Book, command: Settle, outcome: ReservationOutcome
+) -> tuple[UsageEntry, ...]:
     """Returns the entries of tool calls whose ids are new, each id once."""
     new: dict[str, UsageEntry] = {}
     for entry in command.tool_entries:
         if entry.id not in book.entries and entry.id != command.entry.id:
-            new.setdefault(entry.id, entry)
+            new.setdefault(entry.id, msgspec.structs.replace(entry, reservation_outcome=outcome))
     return tuple(new.values())
+
+
+def _tool_cost(book: Book, command: Settle) -> int:
+    """Returns what the tool calls cost that were settled with a call, for a repeat of it.
+
+    A call that was tried again has the same tool calls; its first try has settled them.
+    """
+    ids = {one.id for one in command.tool_entries} - {command.entry.id}
+    return sum(
+        book.entries[one].cost_nano_usd
+        for one in ids
+        if one in book.entries and book.entries[one].reservation_id == command.entry.reservation_id
+    )
 
 
 def _net(call: UsageEntry, corrections: Iterable[UsageEntry]) -> tuple[TokenCounts, int]:

@@ -35,16 +35,37 @@ class RollupKey(NamedTuple):
     kind: str
 
 
-def rollup_keys(entry: UsageEntry) -> tuple[RollupKey, ...]:
-    """Returns the sums that an entry is part of."""
+class SpendingKey(NamedTuple):
+    """What all entries that are part of the same sums have in common.
+
+    Attributes:
+        hour_ms: When the hour began in which they occurred.
+    """
+
+    hour_ms: int
+    user_id: str
+    agent_id: str
+    model: str
+    tool_name: str
+    kind: str
+
+
+def spending_key(entry: UsageEntry) -> SpendingKey:
+    """Returns what decides of which sums an entry is part."""
     hour_ms = entry.occurred_at_ms // HOUR_MS * HOUR_MS
-    day_ms = entry.occurred_at_ms // DAY_MS * DAY_MS
-    what = (entry.agent_id, entry.model, entry.tool_name, entry.kind)
+    who = (entry.user_id, entry.agent_id)
+    return SpendingKey(hour_ms, *who, entry.model, entry.tool_name, entry.kind)
+
+
+def rollup_keys(spending: SpendingKey) -> tuple[RollupKey, ...]:
+    """Returns the sums of which entries are part."""
+    hour_ms, user_id, *what = spending
+    day_ms = hour_ms // DAY_MS * DAY_MS
     nothing = ("", "", "", "")
     return (
-        RollupKey("all", 24, day_ms, entry.user_id, *what),
+        RollupKey("all", 24, day_ms, user_id, *what),
         RollupKey("agents", 24, day_ms, "", *what),
         RollupKey("agents", 1, hour_ms, "", *what),
-        RollupKey("users", 24, day_ms, entry.user_id, *nothing),
-        RollupKey("users", 1, hour_ms, entry.user_id, *nothing),
+        RollupKey("users", 24, day_ms, user_id, *nothing),
+        RollupKey("users", 1, hour_ms, user_id, *nothing),
     )

@@ -44,9 +44,14 @@ class AccountingStore(Protocol):
     async def apply(self, commands: Sequence[Command], now_ms: int) -> list[Outcome]:
         """Carries commands out in their order and returns the outcome of each.
 
-        Each command takes effect wholly or not at all, and sees what those before it did; together
-        they are one transaction. Holds that have expired at ``now_ms`` are freed first. Commands of
-        several organizations may be mixed.
+        Each command takes effect wholly or not at all, and sees what those before it did; those of
+        one organization are one transaction. Holds that have expired at ``now_ms``, or at the
+        ``now_ms`` of a concurrent call, are freed first. Commands of several organizations may be
+        mixed; if one organization's cannot be carried out, those of others may have been.
+
+        Raises:
+            InvalidArgumentError: An entry costs more than an entry can, or a text cannot be stored.
+            UnavailableError: The storage failed.
         """
         ...
 

@@ -41,6 +41,16 @@ _INSERT_CARD: Final = """
     INSERT INTO rate_cards (id, source, body) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING
 """
 _FIND_CARD: Final = "SELECT body FROM rate_cards WHERE id = $1"
+# A planner that has never seen how an organization's rows are spread may look through all of them for
+# one, and keeps to that while the tables grow, until the server itself gets to analyze them.
+_NEVER_ANALYZED: Final = """
+    SELECT bool_or(reltuples < 0) FROM pg_class
+    WHERE oid IN ('reservations'::regclass, 'usage_entries'::regclass)
+"""
+_ANALYZE: Final = (
+    "ANALYZE reservations, usage_entries, usage_rollups, budgets, budget_balances, budget_events"
+)
+ANALYZED_AFTER_COMMANDS: Final = 1_000
 
 
 class PostgresAccountingStore:
@@ -51,6 +61,7 @@ class PostgresAccountingStore:
         self._database = database
         self._cards = CardMemory()
         self._queues: dict[str, CommandQueue] = {}
+        self._commands_until_analyzed = ANALYZED_AFTER_COMMANDS
 
     async def close(self) -> None:
         """See ``AccountingStore``."""
@@ -96,7 +107,21 @@ class PostgresAccountingStore:
         with _unstorable_refused():
             outcomes, cards = await self._database.writer.submit(write, key=organization_id)
         self._cards.add(cards)
+        await self._see_to_plans(len(outcomes))
         return outcomes
+
+    async def _see_to_plans(self, commands: int) -> None:
+        """Lets the server analyze a new ledger once there is something to see."""
+        if self._commands_until_analyzed <= 0:
+            return
+        self._commands_until_analyzed -= commands
+        if self._commands_until_analyzed <= 0:
+
+            async def write(transaction: PostgresTransaction) -> None:
+                if await transaction.fetchval(_NEVER_ANALYZED):
+                    await transaction.execute(_ANALYZE)
+
+            await self._database.writer.submit(write)
 
     async def get_reservation(
         self, organization_id: str, reservation_id: str, now_ms: int

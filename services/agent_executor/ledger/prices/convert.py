@@ -86,6 +86,7 @@ def card_to_proto(card: OrganizationCard | RateCard) -> rate_card_service_pb2.Ra
             provider=PROVIDER,
             tool_name=price.tool_name,
             fee_usd=to_usd(price.fee_nano_usd),
+            fee_nano_usd=price.fee_nano_usd,
         )
     shown.valid_from.CopyFrom(timestamp(card.valid_from_ms))
     if card.valid_until_ms is not None:

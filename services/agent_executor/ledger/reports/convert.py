@@ -17,7 +17,7 @@ from agent_executor.ledger.reports.usage_query import (
     SummaryQuery,
     UsageSummary,
 )
-from agent_executor.ledger.timestamps import ceil_to_ms
+from agent_executor.ledger.timestamp_convert import ceil_to_ms
 from agent_executor.ledger.usage.convert import entry_to_proto, reservation_to_proto
 
 _TOKEN_CLASSES: Final = TokenCounts.__struct_fields__
@@ -31,14 +31,13 @@ _Filtered: TypeAlias = (
 
 def entry_filter(request: _Filtered) -> EntryFilter:
     """Returns which entries a request means."""
-    has_kind = not isinstance(request, usage_service_pb2.ExportUsageRequest)
     return EntryFilter(
         run_id=request.run_id,
         agent_id=request.agent_id,
         user_id=request.user_id,
         model=request.model,
         tool_name=request.tool_name,
-        kind=request.kind if has_kind else "",
+        kind="" if isinstance(request, usage_service_pb2.ExportUsageRequest) else request.kind,
         start_ms=ceil_to_ms(request.start_time) if request.HasField("start_time") else None,
         end_ms=ceil_to_ms(request.end_time) if request.HasField("end_time") else None,
     )

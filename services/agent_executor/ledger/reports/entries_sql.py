@@ -53,10 +53,11 @@ def entries_statement(
     if beyond is not None:
         last = tuple_(literal(beyond.occurred_at_ms, _LONG), literal(beyond.position, _LONG))
         statement = statement.where(place > last if oldest_first else place < last)
-    order = (entry.occurred_at_ms, entry.sequence)
-    if not oldest_first:
-        order = (entry.occurred_at_ms.desc(), entry.sequence.desc())
-    return statement.order_by(*order).limit(limit)
+    if oldest_first:
+        ordered = statement.order_by(entry.occurred_at_ms, entry.sequence)
+    else:
+        ordered = statement.order_by(entry.occurred_at_ms.desc(), entry.sequence.desc())
+    return ordered.limit(limit)
 
 
 def placed_entry(row: Row) -> PlacedEntry:

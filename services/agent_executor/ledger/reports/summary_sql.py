@@ -153,7 +153,7 @@ class _Parts:
             .group_by(*keys)
             .subquery()
         )
-        time_ms = literal(0, _LONG)
+        time_ms: ColumnElement[int] = literal(0, _LONG)
         if self._plan.bucket:
             time_ms = rows.c.start_ms + (_NOON_MS if span_hours > 1 else 0)
         return self._sum(rows, self._label(time_ms), 1, grouped=True)

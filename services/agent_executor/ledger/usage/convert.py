@@ -10,14 +10,14 @@ from agent_executor.ledger.accounting.entry import UNKNOWN_PURPOSE, Purpose, Usa
 from agent_executor.ledger.accounting.reservation import Reservation
 from agent_executor.ledger.accounting.token_usage import TokenCounts, TokenUsage
 from agent_executor.ledger.money import NanoUsd, to_usd
-from agent_executor.ledger.timestamps import ceil_to_ms, set_timestamp
+from agent_executor.ledger.timestamp_convert import ceil_to_ms, set_timestamp
 from agent_executor.ledger.usage.correcting import CorrectRequest
 from agent_executor.ledger.usage.holding import RenewRequest
 from agent_executor.ledger.usage.recording import RecordedBatch
 from agent_executor.ledger.usage.rerating import Rerated, RerateRequest
 from agent_executor.ledger.usage.reserving import AmountRequest, ReserveRequest
 from agent_executor.ledger.usage.rows import UsageRow
-from agent_executor.ledger.usage.settling import SettleRequest, ToolUse
+from agent_executor.ledger.usage.settling import Settled, SettleRequest, ToolUse
 
 # What an entry and its message call the same, and most entries do not have.
 _RARE_ENTRY_FIELDS: Final = (
@@ -241,6 +241,14 @@ def entry_to_proto(entry: UsageEntry) -> usage_pb2.UsageEntry:
         shown.purpose.prefix_tokens = purpose.prefix_tokens
         shown.purpose.history_tokens = purpose.history_tokens
         shown.purpose.is_background = purpose.is_background
+    return shown
+
+
+def settled_to_proto(settled: Settled) -> usage_pb2.UsageEntry:
+    """Returns what settling recorded as the API shows it."""
+    shown = entry_to_proto(settled.entry)
+    if settled.tool_cost_nano_usd:
+        shown.tool_cost_nano_usd = settled.tool_cost_nano_usd
     return shown
 
 

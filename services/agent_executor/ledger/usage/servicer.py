@@ -193,7 +193,7 @@ def _served(usage: Usage) -> dict[type[Message], _Served]:
             convert.renew_request, usage.renewing, reservation
         ),
         usage_service_pb2.SettleUsageRequest: _Served(
-            convert.settle_request, usage.settling, entry
+            convert.settle_request, usage.settling, convert.settled_to_proto
         ),
         usage_service_pb2.VoidReservationRequest: _Served(
             convert.reservation_id, usage.voiding, reservation

@@ -74,7 +74,24 @@ class SettleRequest(msgspec.Struct, frozen=True):
     tool_uses: tuple[ToolUse, ...] = ()
 
 
-class SettleUsage(Operation[SettleRequest, Settle, UsageEntry]):
+class Settled(msgspec.Struct, frozen=True):
+    """What settling recorded.
+
+    Attributes:
+        entry: The model call's entry.
+        tool_cost_nano_usd: What the tool calls that were settled with it cost.
+    """
+
+    entry: UsageEntry
+    tool_cost_nano_usd: int = 0
+
+    @property
+    def cost_nano_usd(self) -> int:
+        """What the model call and its tool calls cost together."""
+        return self.entry.cost_nano_usd + self.tool_cost_nano_usd
+
+
+class SettleUsage(Operation[SettleRequest, Settle, Settled]):
     """Records what a model call used and frees its hold; a repeat gets the first entry again.
 
     A reservation that has expired, was voided or never was is no hindrance, and the entry says so:
@@ -134,8 +151,8 @@ class SettleUsage(Operation[SettleRequest, Settle, UsageEntry]):
         uses = [await self._tool_entry(use, entry) for use in request.tool_uses]
         return Settle(entry, card, tuple(uses))
 
-    def conclude(self, command: Settle, outcome: Outcome, happened: Happened) -> UsageEntry:
-        """Returns the entry.
+    def conclude(self, command: Settle, outcome: Outcome, happened: Happened) -> Settled:
+        """Returns the entry, and what its tool calls cost.
 
         Raises:
             EntryConflictError: An entry of this id records something else.
@@ -148,7 +165,7 @@ class SettleUsage(Operation[SettleRequest, Settle, UsageEntry]):
             happened.events += outcome.events
         elif not outcome.entry.records_the_same(command.entry):
             raise conflict(command.entry.id)
-        return outcome.entry
+        return Settled(outcome.entry, outcome.tool_cost_nano_usd)
 
     async def _card(
         self, request: SettleRequest, security: SecurityContext, now_ms: int
@@ -205,6 +222,7 @@ class SettleUsage(Operation[SettleRequest, Settle, UsageEntry]):
             cost_nano_usd=fee,
             rate_card_id=rate_card_id,
             is_test=call.is_test,
+            reservation_id=call.reservation_id,
             purpose=Purpose(content_digest=use.arguments_digest),
             occurred_at_ms=call.occurred_at_ms,
             created_at_ms=call.created_at_ms,

@@ -24,7 +24,7 @@ from agent_executor.ledger.usage.reserving import (
     ReserveRequest,
     ReserveUsage,
 )
-from agent_executor.ledger.usage.settling import SettleRequest, SettleUsage
+from agent_executor.ledger.usage.settling import Settled, SettleRequest, SettleUsage
 from agent_executor.serving.metrics import Metrics
 from agent_executor.serving.security import SecurityContext
 
@@ -80,7 +80,7 @@ class Usage:
         """Frees a hold; see ``VoidReservation``."""
         return await self.operations.run_one(self.voiding, reservation_id, security)
 
-    async def settle(self, request: SettleRequest, security: SecurityContext) -> UsageEntry:
+    async def settle(self, request: SettleRequest, security: SecurityContext) -> Settled:
         """Records what a model call used; see ``SettleUsage``."""
         return await self.operations.run_one(self.settling, request, security)
 

@@ -8,10 +8,10 @@ from typing import Final
 
 import msgspec
 
-from agent_executor.ledger.accounting.book import BalanceKey, Rollup, StoredBudget
+from agent_executor.ledger.accounting.book import BalanceKey, Rollup, StoredBudget, rollups_of
 from agent_executor.ledger.accounting.entry import UsageEntry
 from agent_executor.ledger.accounting.needs import Scope, scope_keys
-from agent_executor.ledger.accounting.rollup import DAY_MS, RollupKey, rollup_keys
+from agent_executor.ledger.accounting.rollup import DAY_MS, RollupKey, SpendingKey, spending_key
 from agent_executor.ledger.accounting.token_usage import TokenCounts
 from agent_executor.ledger.accounting.window import window_at
 from agent_executor.ledger.prices.rate_card import RateCard
@@ -89,7 +89,7 @@ class RollupCheck:
         self._stored = stored
         self._next = next(stored, None)
         self._day_ms: int | None = None
-        self._sums: dict[RollupKey, Rollup] = {}
+        self._spending: dict[SpendingKey, Rollup] = {}
 
     def add(self, entry: UsageEntry) -> Iterator[Difference]:
         """Counts an entry; yields what differs in the days before its own."""
@@ -97,11 +97,11 @@ class RollupCheck:
         if day_ms != self._day_ms:
             yield from self._compare(day_ms)
             self._day_ms = day_ms
-        for key in rollup_keys(entry):
-            sums = self._sums.get(key)
-            if sums is None:
-                sums = self._sums[key] = Rollup()
-            sums.add(entry)
+        key = spending_key(entry)
+        sums = self._spending.get(key)
+        if sums is None:
+            sums = self._spending[key] = Rollup()
+        sums.add(entry)
 
     def end(self) -> Iterator[Difference]:
         """Yields what differs in the days that are left."""
@@ -112,8 +112,9 @@ class RollupCheck:
         while self._next is not None and (before_ms is None or self._next[0].start_ms < before_ms):
             stored[self._next[0]] = self._next[1]
             self._next = next(self._stored, None)
-        for key in sorted(stored.keys() | self._sums.keys()):
-            was, derived = stored.get(key), self._sums.get(key)
+        sums = rollups_of(self._spending)
+        for key in sorted(stored.keys() | sums.keys()):
+            was, derived = stored.get(key), sums.get(key)
             if was != derived:
                 yield Difference(
                     self._organization_id,
@@ -122,7 +123,7 @@ class RollupCheck:
                     _sums(was),
                     _sums(derived),
                 )
-        self._sums = {}
+        self._spending = {}
 
 
 def check_price(

@@ -23,6 +23,7 @@ from agent_executor.ledger.accounting.rows import (
     entry_of_row,
     reservation_of_row,
 )
+from agent_executor.ledger.prices.organization_card import OrganizationCard, ToolFee
 from agent_executor.ledger.prices.rate_card import RateCard
 from agent_executor.ledger.verification.difference import Difference, VerifyProgress
 from agent_executor.ledger.verification.entry_checks import (
@@ -52,7 +53,7 @@ _NEXT_ORGANIZATION: Final = "SELECT MIN(organization_id) FROM ({}) AS next".form
 _NEWEST: Final = "SELECT MAX(sequence) FROM usage_entries"
 _CARDS: Final = "SELECT id, body FROM rate_cards"
 _TOOL_CARDS: Final = """
-    SELECT id, body FROM organization_cards
+    SELECT body FROM organization_cards
     WHERE organization_id = :organization_id AND tool_name <> ''
 """
 _OWN: Final = "WHERE organization_id = :organization_id"
@@ -94,15 +95,7 @@ _RESERVED_BY_UNKNOWN_CARD: Final = f"""
 """
 
 
-class _Fee(msgspec.Struct):
-    fee_nano_usd: int
-
-
-class _ToolCard(msgspec.Struct):
-    price: _Fee
-
-
-_decode_tool_card: Final = msgspec.json.Decoder(_ToolCard).decode
+_decode_card: Final = msgspec.json.Decoder(OrganizationCard).decode
 
 
 def verify(
@@ -167,9 +160,9 @@ class _Verification:
 
     def _of_entries(self, organization_id: str, finder: BudgetFinder) -> Iterator[Difference]:
         own = {"organization_id": organization_id}
+        cards = (_decode_card(body) for (body,) in self._ledger.rows(_TOOL_CARDS, own))
         tool_fees = {
-            card_id: _decode_tool_card(body).price.fee_nano_usd
-            for card_id, body in self._ledger.rows(_TOOL_CARDS, own)
+            card.id: card.price.fee_nano_usd for card in cards if isinstance(card.price, ToolFee)
         }
         balances = BalanceCheck(finder)
         rollups = RollupCheck(organization_id, self._rollups(organization_id))

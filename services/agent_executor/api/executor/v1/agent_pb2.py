@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*agent_executor/api/executor/v1/agent.proto\x12\x1e\x61gent_executor.api.executor.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdb\x07\n\x05\x41gent\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x12\n\nagent_type\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12\x0c\n\x04role\x18\x06 \x01(\t\x12\x14\n\x0cinstructions\x18\x07 \x01(\t\x12?\n\x05tools\x18\x08 \x03(\x0b\x32\x30.agent_executor.api.executor.v1.Agent.ToolsEntry\x12L\n\x0c\x63ustom_tools\x18\t \x03(\x0b\x32\x36.agent_executor.api.executor.v1.Agent.CustomToolsEntry\x12\x11\n\tis_active\x18\n \x01(\x08\x12\x13\n\x0bhas_api_key\x18\x0b \x01(\x08\x12\x17\n\x0fmax_model_turns\x18\x0c \x01(\x05\x12\x19\n\x11max_output_tokens\x18\r \x01(\x05\x12\x0f\n\x07version\x18\x0e \x01(\x05\x12.\n\ncreated_at\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1a\n\x12on_budget_exceeded\x18\x11 \x01(\t\x12\x14\n\x0cmax_cost_usd\x18\x12 \x01(\x01\x12\x19\n\x11min_output_tokens\x18\x13 \x01(\x05\x12\x10\n\x08provider\x18\x14 \x01(\t\x12\x10\n\x08\x62\x61se_url\x18\x15 \x01(\t\x12\x1e\n\x16thinking_budget_tokens\x18\x16 \x01(\x05\x12\"\n\x1aresponse_cache_ttl_seconds\x18\x17 \x01(\x05\x12\x45\n\x0e\x63ontext_policy\x18\x18 \x01(\x0b\x32-.agent_executor.api.executor.v1.ContextPolicy\x12G\n\x0f\x61pproval_policy\x18\x19 \x01(\x0b\x32..agent_executor.api.executor.v1.ApprovalPolicy\x12\x1b\n\x13run_timeout_seconds\x18\x1a \x01(\x05\x12\x10\n\x08warnings\x18\x1b \x03(\t\x1a,\n\nToolsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x08:\x02\x38\x01\x1a^\n\x10\x43ustomToolsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x39\n\x05value\x18\x02 \x01(\x0b\x32*.agent_executor.api.executor.v1.CustomTool:\x02\x38\x01\"\x9d\x01\n\rContextPolicy\x12%\n\x11max_history_turns\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x90N(\x00\x12&\n\x10max_input_tokens\x18\x02 \x01(\x05\x42\x0c\xbaH\t\x1a\x07\x18\x80\xad\xe2\x04(\x00\x12\x11\n\tsummarize\x18\x03 \x01(\x08\x12*\n\x15max_tool_result_bytes\x18\x04 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\x80@(\x00\"~\n\x0e\x41pprovalPolicy\x12\x45\n\x05rules\x18\x01 \x03(\x0b\x32,.agent_executor.api.executor.v1.ApprovalRuleB\x08\xbaH\x05\x92\x01\x02\x10\x64\x12%\n\x0ftimeout_seconds\x18\x02 \x01(\x05\x42\x0c\xbaH\t\x1a\x07\x18\x80\x9a\x9e\x01(\x00\"k\n\x0c\x41pprovalRule\x12\x18\n\x04tool\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x01\x12\'\n\x15\x61rguments_schema_json\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x90N\x12\x18\n\x06reason\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\xe8\x07\"P\n\nCustomTool\x12\x17\n\x05\x63lass\x18\x01 \x01(\tB\x08\xbaH\x05r\x03(\xc8\x01\x12\x0f\n\x07\x65nabled\x18\x02 \x01(\x08\x12\x18\n\x07version\x18\x03 \x01(\tB\x07\xbaH\x04r\x02(@b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*agent_executor/api/executor/v1/agent.proto\x12\x1e\x61gent_executor.api.executor.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf6\x07\n\x05\x41gent\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x12\n\nagent_type\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12\x0c\n\x04role\x18\x06 \x01(\t\x12\x14\n\x0cinstructions\x18\x07 \x01(\t\x12?\n\x05tools\x18\x08 \x03(\x0b\x32\x30.agent_executor.api.executor.v1.Agent.ToolsEntry\x12L\n\x0c\x63ustom_tools\x18\t \x03(\x0b\x32\x36.agent_executor.api.executor.v1.Agent.CustomToolsEntry\x12\x11\n\tis_active\x18\n \x01(\x08\x12\x13\n\x0bhas_api_key\x18\x0b \x01(\x08\x12\x17\n\x0fmax_model_turns\x18\x0c \x01(\x05\x12\x19\n\x11max_output_tokens\x18\r \x01(\x05\x12\x0f\n\x07version\x18\x0e \x01(\x05\x12.\n\ncreated_at\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1a\n\x12on_budget_exceeded\x18\x11 \x01(\t\x12\x14\n\x0cmax_cost_usd\x18\x12 \x01(\x01\x12\x19\n\x11min_output_tokens\x18\x13 \x01(\x05\x12\x10\n\x08provider\x18\x14 \x01(\t\x12\x10\n\x08\x62\x61se_url\x18\x15 \x01(\t\x12\x1e\n\x16thinking_budget_tokens\x18\x16 \x01(\x05\x12\"\n\x1aresponse_cache_ttl_seconds\x18\x17 \x01(\x05\x12\x45\n\x0e\x63ontext_policy\x18\x18 \x01(\x0b\x32-.agent_executor.api.executor.v1.ContextPolicy\x12G\n\x0f\x61pproval_policy\x18\x19 \x01(\x0b\x32..agent_executor.api.executor.v1.ApprovalPolicy\x12\x1b\n\x13run_timeout_seconds\x18\x1a \x01(\x05\x12\x10\n\x08warnings\x18\x1b \x03(\t\x12\x19\n\x11max_cost_nano_usd\x18\x1c \x01(\x03\x1a,\n\nToolsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x08:\x02\x38\x01\x1a^\n\x10\x43ustomToolsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x39\n\x05value\x18\x02 \x01(\x0b\x32*.agent_executor.api.executor.v1.CustomTool:\x02\x38\x01\"\x9d\x01\n\rContextPolicy\x12%\n\x11max_history_turns\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x90N(\x00\x12&\n\x10max_input_tokens\x18\x02 \x01(\x05\x42\x0c\xbaH\t\x1a\x07\x18\x80\xad\xe2\x04(\x00\x12\x11\n\tsummarize\x18\x03 \x01(\x08\x12*\n\x15max_tool_result_bytes\x18\x04 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\x80@(\x00\"~\n\x0e\x41pprovalPolicy\x12\x45\n\x05rules\x18\x01 \x03(\x0b\x32,.agent_executor.api.executor.v1.ApprovalRuleB\x08\xbaH\x05\x92\x01\x02\x10\x64\x12%\n\x0ftimeout_seconds\x18\x02 \x01(\x05\x42\x0c\xbaH\t\x1a\x07\x18\x80\x9a\x9e\x01(\x00\"k\n\x0c\x41pprovalRule\x12\x18\n\x04tool\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x01\x12\'\n\x15\x61rguments_schema_json\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x90N\x12\x18\n\x06reason\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\xe8\x07\"P\n\nCustomTool\x12\x17\n\x05\x63lass\x18\x01 \x01(\tB\x08\xbaH\x05r\x03(\xc8\x01\x12\x0f\n\x07\x65nabled\x18\x02 \x01(\x08\x12\x18\n\x07version\x18\x03 \x01(\tB\x07\xbaH\x04r\x02(@b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -58,17 +58,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CUSTOMTOOL'].fields_by_name['version']._loaded_options = None
   _globals['_CUSTOMTOOL'].fields_by_name['version']._serialized_options = b'\272H\004r\002(@'
   _globals['_AGENT']._serialized_start=141
-  _globals['_AGENT']._serialized_end=1128
-  _globals['_AGENT_TOOLSENTRY']._serialized_start=988
-  _globals['_AGENT_TOOLSENTRY']._serialized_end=1032
-  _globals['_AGENT_CUSTOMTOOLSENTRY']._serialized_start=1034
-  _globals['_AGENT_CUSTOMTOOLSENTRY']._serialized_end=1128
-  _globals['_CONTEXTPOLICY']._serialized_start=1131
-  _globals['_CONTEXTPOLICY']._serialized_end=1288
-  _globals['_APPROVALPOLICY']._serialized_start=1290
-  _globals['_APPROVALPOLICY']._serialized_end=1416
-  _globals['_APPROVALRULE']._serialized_start=1418
-  _globals['_APPROVALRULE']._serialized_end=1525
-  _globals['_CUSTOMTOOL']._serialized_start=1527
-  _globals['_CUSTOMTOOL']._serialized_end=1607
+  _globals['_AGENT']._serialized_end=1155
+  _globals['_AGENT_TOOLSENTRY']._serialized_start=1015
+  _globals['_AGENT_TOOLSENTRY']._serialized_end=1059
+  _globals['_AGENT_CUSTOMTOOLSENTRY']._serialized_start=1061
+  _globals['_AGENT_CUSTOMTOOLSENTRY']._serialized_end=1155
+  _globals['_CONTEXTPOLICY']._serialized_start=1158
+  _globals['_CONTEXTPOLICY']._serialized_end=1315
+  _globals['_APPROVALPOLICY']._serialized_start=1317
+  _globals['_APPROVALPOLICY']._serialized_end=1443
+  _globals['_APPROVALRULE']._serialized_start=1445
+  _globals['_APPROVALRULE']._serialized_end=1552
+  _globals['_CUSTOMTOOL']._serialized_start=1554
+  _globals['_CUSTOMTOOL']._serialized_end=1634
 # @@protoc_insertion_point(module_scope)

@@ -11,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Agent(_message.Message):
-    __slots__ = ("id", "name", "description", "agent_type", "model", "role", "instructions", "tools", "custom_tools", "is_active", "has_api_key", "max_model_turns", "max_output_tokens", "version", "created_at", "updated_at", "on_budget_exceeded", "max_cost_usd", "min_output_tokens", "provider", "base_url", "thinking_budget_tokens", "response_cache_ttl_seconds", "context_policy", "approval_policy", "run_timeout_seconds", "warnings")
+    __slots__ = ("id", "name", "description", "agent_type", "model", "role", "instructions", "tools", "custom_tools", "is_active", "has_api_key", "max_model_turns", "max_output_tokens", "version", "created_at", "updated_at", "on_budget_exceeded", "max_cost_usd", "min_output_tokens", "provider", "base_url", "thinking_budget_tokens", "response_cache_ttl_seconds", "context_policy", "approval_policy", "run_timeout_seconds", "warnings", "max_cost_nano_usd")
     class ToolsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -53,6 +53,7 @@ class Agent(_message.Message):
     APPROVAL_POLICY_FIELD_NUMBER: _ClassVar[int]
     RUN_TIMEOUT_SECONDS_FIELD_NUMBER: _ClassVar[int]
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    MAX_COST_NANO_USD_FIELD_NUMBER: _ClassVar[int]
     id: str
     name: str
     description: str
@@ -80,7 +81,8 @@ class Agent(_message.Message):
     approval_policy: ApprovalPolicy
     run_timeout_seconds: int
     warnings: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., description: _Optional[str] = ..., agent_type: _Optional[str] = ..., model: _Optional[str] = ..., role: _Optional[str] = ..., instructions: _Optional[str] = ..., tools: _Optional[_Mapping[str, bool]] = ..., custom_tools: _Optional[_Mapping[str, CustomTool]] = ..., is_active: _Optional[bool] = ..., has_api_key: _Optional[bool] = ..., max_model_turns: _Optional[int] = ..., max_output_tokens: _Optional[int] = ..., version: _Optional[int] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., on_budget_exceeded: _Optional[str] = ..., max_cost_usd: _Optional[float] = ..., min_output_tokens: _Optional[int] = ..., provider: _Optional[str] = ..., base_url: _Optional[str] = ..., thinking_budget_tokens: _Optional[int] = ..., response_cache_ttl_seconds: _Optional[int] = ..., context_policy: _Optional[_Union[ContextPolicy, _Mapping]] = ..., approval_policy: _Optional[_Union[ApprovalPolicy, _Mapping]] = ..., run_timeout_seconds: _Optional[int] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
+    max_cost_nano_usd: int
+    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., description: _Optional[str] = ..., agent_type: _Optional[str] = ..., model: _Optional[str] = ..., role: _Optional[str] = ..., instructions: _Optional[str] = ..., tools: _Optional[_Mapping[str, bool]] = ..., custom_tools: _Optional[_Mapping[str, CustomTool]] = ..., is_active: _Optional[bool] = ..., has_api_key: _Optional[bool] = ..., max_model_turns: _Optional[int] = ..., max_output_tokens: _Optional[int] = ..., version: _Optional[int] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., on_budget_exceeded: _Optional[str] = ..., max_cost_usd: _Optional[float] = ..., min_output_tokens: _Optional[int] = ..., provider: _Optional[str] = ..., base_url: _Optional[str] = ..., thinking_budget_tokens: _Optional[int] = ..., response_cache_ttl_seconds: _Optional[int] = ..., context_policy: _Optional[_Union[ContextPolicy, _Mapping]] = ..., approval_policy: _Optional[_Union[ApprovalPolicy, _Mapping]] = ..., run_timeout_seconds: _Optional[int] = ..., warnings: _Optional[_Iterable[str]] = ..., max_cost_nano_usd: _Optional[int] = ...) -> None: ...
 
 class ContextPolicy(_message.Message):
     __slots__ = ("max_history_turns", "max_input_tokens", "summarize", "max_tool_result_bytes")

@@ -40,7 +40,8 @@ class RunServiceStub:
     error, whatever became of it; only a refusal before its first event is an error. A caller that
     goes away does not stop the run.
     Errors: UNAUTHENTICATED; PERMISSION_DENIED without run:execute; NOT_FOUND (AGENT_NOT_FOUND, or
-    RUN_NOT_FOUND for the parent); FAILED_PRECONDITION (AGENT_INACTIVE); INVALID_ARGUMENT;
+    RUN_NOT_FOUND for the parent); FAILED_PRECONDITION (AGENT_INACTIVE, or RUN_FINISHED for the
+    parent); INVALID_ARGUMENT;
     RESOURCE_EXHAUSTED (LIMIT_EXCEEDED) when too many runs are under way; DEADLINE_EXCEEDED while the
     run goes on; UNAVAILABLE.
     """
@@ -108,7 +109,8 @@ class RunServiceAsyncStub(RunServiceStub):
     error, whatever became of it; only a refusal before its first event is an error. A caller that
     goes away does not stop the run.
     Errors: UNAUTHENTICATED; PERMISSION_DENIED without run:execute; NOT_FOUND (AGENT_NOT_FOUND, or
-    RUN_NOT_FOUND for the parent); FAILED_PRECONDITION (AGENT_INACTIVE); INVALID_ARGUMENT;
+    RUN_NOT_FOUND for the parent); FAILED_PRECONDITION (AGENT_INACTIVE, or RUN_FINISHED for the
+    parent); INVALID_ARGUMENT;
     RESOURCE_EXHAUSTED (LIMIT_EXCEEDED) when too many runs are under way; DEADLINE_EXCEEDED while the
     run goes on; UNAVAILABLE.
     """
@@ -178,7 +180,8 @@ class RunServiceServicer:
         error, whatever became of it; only a refusal before its first event is an error. A caller that
         goes away does not stop the run.
         Errors: UNAUTHENTICATED; PERMISSION_DENIED without run:execute; NOT_FOUND (AGENT_NOT_FOUND, or
-        RUN_NOT_FOUND for the parent); FAILED_PRECONDITION (AGENT_INACTIVE); INVALID_ARGUMENT;
+        RUN_NOT_FOUND for the parent); FAILED_PRECONDITION (AGENT_INACTIVE, or RUN_FINISHED for the
+        parent); INVALID_ARGUMENT;
         RESOURCE_EXHAUSTED (LIMIT_EXCEEDED) when too many runs are under way; DEADLINE_EXCEEDED while the
         run goes on; UNAVAILABLE.
         """

@@ -12,7 +12,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class RateCard(_message.Message):
-    __slots__ = ("id", "provider", "model", "tool_name", "processing", "speed", "rates", "tiers", "fee_usd", "valid_from", "valid_until", "created_at", "created_by", "withdrawn_at", "description")
+    __slots__ = ("id", "provider", "model", "tool_name", "processing", "speed", "rates", "tiers", "fee_usd", "valid_from", "valid_until", "created_at", "created_by", "withdrawn_at", "description", "fee_nano_usd")
     ID_FIELD_NUMBER: _ClassVar[int]
     PROVIDER_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -28,6 +28,7 @@ class RateCard(_message.Message):
     CREATED_BY_FIELD_NUMBER: _ClassVar[int]
     WITHDRAWN_AT_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    FEE_NANO_USD_FIELD_NUMBER: _ClassVar[int]
     id: str
     provider: str
     model: str
@@ -43,7 +44,8 @@ class RateCard(_message.Message):
     created_by: str
     withdrawn_at: _timestamp_pb2.Timestamp
     description: str
-    def __init__(self, id: _Optional[str] = ..., provider: _Optional[str] = ..., model: _Optional[str] = ..., tool_name: _Optional[str] = ..., processing: _Optional[str] = ..., speed: _Optional[str] = ..., rates: _Optional[_Union[TokenRates, _Mapping]] = ..., tiers: _Optional[_Iterable[_Union[RateTier, _Mapping]]] = ..., fee_usd: _Optional[float] = ..., valid_from: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., valid_until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_by: _Optional[str] = ..., withdrawn_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., description: _Optional[str] = ...) -> None: ...
+    fee_nano_usd: int
+    def __init__(self, id: _Optional[str] = ..., provider: _Optional[str] = ..., model: _Optional[str] = ..., tool_name: _Optional[str] = ..., processing: _Optional[str] = ..., speed: _Optional[str] = ..., rates: _Optional[_Union[TokenRates, _Mapping]] = ..., tiers: _Optional[_Iterable[_Union[RateTier, _Mapping]]] = ..., fee_usd: _Optional[float] = ..., valid_from: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., valid_until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_by: _Optional[str] = ..., withdrawn_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., description: _Optional[str] = ..., fee_nano_usd: _Optional[int] = ...) -> None: ...
 
 class TokenRates(_message.Message):
     __slots__ = ("input_usd_per_million_tokens", "output_usd_per_million_tokens", "cache_read_usd_per_million_tokens", "cache_write_5m_usd_per_million_tokens", "cache_write_1h_usd_per_million_tokens")

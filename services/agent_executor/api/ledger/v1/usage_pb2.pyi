@@ -46,7 +46,7 @@ class ToolUse(_message.Message):
     def __init__(self, tool_call_id: _Optional[str] = ..., tool_name: _Optional[str] = ..., arguments_digest: _Optional[str] = ...) -> None: ...
 
 class UsageEntry(_message.Message):
-    __slots__ = ("id", "kind", "user_id", "agent_id", "run_id", "model", "usage", "cost_nano_usd", "cost_usd", "rate_card_id", "estimated", "is_test", "reservation_id", "created_at", "reservation_outcome", "attempt", "corrects_entry_id", "tool_name", "processing", "speed", "occurred_at", "description", "purpose")
+    __slots__ = ("id", "kind", "user_id", "agent_id", "run_id", "model", "usage", "cost_nano_usd", "cost_usd", "rate_card_id", "estimated", "is_test", "reservation_id", "created_at", "reservation_outcome", "attempt", "corrects_entry_id", "tool_name", "processing", "speed", "occurred_at", "description", "purpose", "tool_cost_nano_usd")
     ID_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -70,6 +70,7 @@ class UsageEntry(_message.Message):
     OCCURRED_AT_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     PURPOSE_FIELD_NUMBER: _ClassVar[int]
+    TOOL_COST_NANO_USD_FIELD_NUMBER: _ClassVar[int]
     id: str
     kind: str
     user_id: str
@@ -93,7 +94,8 @@ class UsageEntry(_message.Message):
     occurred_at: _timestamp_pb2.Timestamp
     description: str
     purpose: CallPurpose
-    def __init__(self, id: _Optional[str] = ..., kind: _Optional[str] = ..., user_id: _Optional[str] = ..., agent_id: _Optional[str] = ..., run_id: _Optional[str] = ..., model: _Optional[str] = ..., usage: _Optional[_Union[TokenUsage, _Mapping]] = ..., cost_nano_usd: _Optional[int] = ..., cost_usd: _Optional[float] = ..., rate_card_id: _Optional[str] = ..., estimated: _Optional[bool] = ..., is_test: _Optional[bool] = ..., reservation_id: _Optional[str] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., reservation_outcome: _Optional[str] = ..., attempt: _Optional[int] = ..., corrects_entry_id: _Optional[str] = ..., tool_name: _Optional[str] = ..., processing: _Optional[str] = ..., speed: _Optional[str] = ..., occurred_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., description: _Optional[str] = ..., purpose: _Optional[_Union[CallPurpose, _Mapping]] = ...) -> None: ...
+    tool_cost_nano_usd: int
+    def __init__(self, id: _Optional[str] = ..., kind: _Optional[str] = ..., user_id: _Optional[str] = ..., agent_id: _Optional[str] = ..., run_id: _Optional[str] = ..., model: _Optional[str] = ..., usage: _Optional[_Union[TokenUsage, _Mapping]] = ..., cost_nano_usd: _Optional[int] = ..., cost_usd: _Optional[float] = ..., rate_card_id: _Optional[str] = ..., estimated: _Optional[bool] = ..., is_test: _Optional[bool] = ..., reservation_id: _Optional[str] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., reservation_outcome: _Optional[str] = ..., attempt: _Optional[int] = ..., corrects_entry_id: _Optional[str] = ..., tool_name: _Optional[str] = ..., processing: _Optional[str] = ..., speed: _Optional[str] = ..., occurred_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., description: _Optional[str] = ..., purpose: _Optional[_Union[CallPurpose, _Mapping]] = ..., tool_cost_nano_usd: _Optional[int] = ...) -> None: ...
 
 class Reservation(_message.Message):
     __slots__ = ("id", "state", "held_nano_usd", "max_output_tokens", "expires_at", "parent_reservation_id", "spent_nano_usd")

@@ -176,7 +176,8 @@ class UsageServiceServicer:
 
     def StreamUsage(self, request_iterator, context):
         """Carries the reservations and settlements of all runs of one executor over one stream. Each
-        frame passes the same checks as its unary RPC and is answered in any order under its id.
+        frame passes the same checks as its unary RPC and is answered in any order under its id. A call that
+        is cancelled, or whose deadline passes, once it is under way is carried out all the same.
         Errors: per frame those of the unary RPCs, and RESOURCE_EXHAUSTED (LIMIT_EXCEEDED) beyond the
         limit of concurrent calls; of the stream itself UNAVAILABLE when the service drains.
         """

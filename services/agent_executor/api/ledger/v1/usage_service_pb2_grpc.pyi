@@ -74,7 +74,8 @@ class UsageServiceStub:
     """
     StreamUsage: _grpc.StreamStreamMultiCallable[_usage_service_pb2.StreamUsageRequest, _usage_service_pb2.StreamUsageResponse]
     """Carries the reservations and settlements of all runs of one executor over one stream. Each
-    frame passes the same checks as its unary RPC and is answered in any order under its id.
+    frame passes the same checks as its unary RPC and is answered in any order under its id. A call that
+    is cancelled, or whose deadline passes, once it is under way is carried out all the same.
     Errors: per frame those of the unary RPCs, and RESOURCE_EXHAUSTED (LIMIT_EXCEEDED) beyond the
     limit of concurrent calls; of the stream itself UNAVAILABLE when the service drains.
     """
@@ -163,7 +164,8 @@ class UsageServiceAsyncStub(UsageServiceStub):
     """
     StreamUsage: _aio.StreamStreamMultiCallable[_usage_service_pb2.StreamUsageRequest, _usage_service_pb2.StreamUsageResponse]  # type: ignore[assignment]
     """Carries the reservations and settlements of all runs of one executor over one stream. Each
-    frame passes the same checks as its unary RPC and is answered in any order under its id.
+    frame passes the same checks as its unary RPC and is answered in any order under its id. A call that
+    is cancelled, or whose deadline passes, once it is under way is carried out all the same.
     Errors: per frame those of the unary RPCs, and RESOURCE_EXHAUSTED (LIMIT_EXCEEDED) beyond the
     limit of concurrent calls; of the stream itself UNAVAILABLE when the service drains.
     """
@@ -284,7 +286,8 @@ class UsageServiceServicer:
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_usage_service_pb2.StreamUsageResponse], _abc.AsyncIterator[_usage_service_pb2.StreamUsageResponse]]:
         """Carries the reservations and settlements of all runs of one executor over one stream. Each
-        frame passes the same checks as its unary RPC and is answered in any order under its id.
+        frame passes the same checks as its unary RPC and is answered in any order under its id. A call that
+        is cancelled, or whose deadline passes, once it is under way is carried out all the same.
         Errors: per frame those of the unary RPCs, and RESOURCE_EXHAUSTED (LIMIT_EXCEEDED) beyond the
         limit of concurrent calls; of the stream itself UNAVAILABLE when the service drains.
         """

@@ -38,7 +38,7 @@ class GetToolRequest(_message.Message):
     def __init__(self, tool_name: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
 
 class CreateToolRequest(_message.Message):
-    __slots__ = ("name", "source", "class_name", "description", "input_schema", "effect", "timeout_seconds", "cache_ttl_seconds", "allowed_origins")
+    __slots__ = ("name", "source", "class_name", "description", "input_schema", "effect", "timeout_seconds", "cache_ttl_seconds", "allowed_origins", "requires_approval")
     NAME_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     CLASS_NAME_FIELD_NUMBER: _ClassVar[int]
@@ -48,6 +48,7 @@ class CreateToolRequest(_message.Message):
     TIMEOUT_SECONDS_FIELD_NUMBER: _ClassVar[int]
     CACHE_TTL_SECONDS_FIELD_NUMBER: _ClassVar[int]
     ALLOWED_ORIGINS_FIELD_NUMBER: _ClassVar[int]
+    REQUIRES_APPROVAL_FIELD_NUMBER: _ClassVar[int]
     name: str
     source: str
     class_name: str
@@ -57,7 +58,8 @@ class CreateToolRequest(_message.Message):
     timeout_seconds: float
     cache_ttl_seconds: int
     allowed_origins: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, name: _Optional[str] = ..., source: _Optional[str] = ..., class_name: _Optional[str] = ..., description: _Optional[str] = ..., input_schema: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., effect: _Optional[str] = ..., timeout_seconds: _Optional[float] = ..., cache_ttl_seconds: _Optional[int] = ..., allowed_origins: _Optional[_Iterable[str]] = ...) -> None: ...
+    requires_approval: bool
+    def __init__(self, name: _Optional[str] = ..., source: _Optional[str] = ..., class_name: _Optional[str] = ..., description: _Optional[str] = ..., input_schema: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., effect: _Optional[str] = ..., timeout_seconds: _Optional[float] = ..., cache_ttl_seconds: _Optional[int] = ..., allowed_origins: _Optional[_Iterable[str]] = ..., requires_approval: _Optional[bool] = ...) -> None: ...
 
 class DeleteToolRequest(_message.Message):
     __slots__ = ("tool_name",)
