@@ -251,17 +251,18 @@ class RunningPlatform:
 
 
 @contextlib.contextmanager
-def running_platform(**environment: str) -> Iterator[RunningPlatform]:
+def running_platform(*, workers: int = 1, **environment: str) -> Iterator[RunningPlatform]:
     """Starts a platform, and stops it with SIGTERM at the end, to which it must answer exit code 0.
 
     A test that has ended `up` itself may leave it so.
 
     Args:
+        workers: How many executors it has.
         environment: Further variables, for example `OTEL_EXPORTER_OTLP_ENDPOINT`.
     """
     with (
         tempfile.TemporaryDirectory(prefix="agent-executor-test-") as folder,
-        _kept(_start(Path(folder), command_environment(**environment))) as platform,
+        _kept(_start(Path(folder), command_environment(**environment), workers)) as platform,
     ):
         yield platform
 
@@ -290,10 +291,11 @@ def _kept(platform: RunningPlatform) -> Iterator[RunningPlatform]:
         platform.process.wait()
 
 
-def _start(folder: Path, environment: Mapping[str, str]) -> RunningPlatform:
+def _start(folder: Path, environment: Mapping[str, str], workers: int = 1) -> RunningPlatform:
     log = ""
     for attempt in range(_ATTEMPTS):
-        platform = _launch(folder / f"data-{attempt}", free_ports(), environment)
+        ports = free_ports(executors=workers)
+        platform = _launch(folder / f"data-{attempt}", ports, environment)
         _wait_until_ready(platform)
         if platform.process.poll() is None:
             return platform
@@ -312,6 +314,7 @@ def _launch(
         "--http-port": ports.http,
         "--grpc-port-base": ports.grpc_base,
         "--metrics-port-base": ports.metrics_base,
+        "--workers": ports.executors,
     }
     arguments = [str(part) for option in options.items() for part in option]
     with _stdout_of(log_file).open("wb") as stdout, log_file.open("wb") as stderr:

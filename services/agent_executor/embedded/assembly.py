@@ -16,9 +16,13 @@ from agent_executor.executor.agent_store import AgentStore
 from agent_executor.executor.agent_store_memory import MemoryAgentStore
 from agent_executor.executor.agent_store_sqlite import SqliteAgentStore
 from agent_executor.executor.agents import Agents
+from agent_executor.executor.approvals.approvals import Approvals
+from agent_executor.executor.approvals.parked_runs import ParkedRuns
+from agent_executor.executor.approvals.store import ApprovalStore
+from agent_executor.executor.approvals.store_memory import MemoryApprovalStore
+from agent_executor.executor.approvals.store_sql import SqlApprovalStore
 from agent_executor.executor.conversations.conversations import Conversations
 from agent_executor.executor.conversations.store import ConversationStore
-from agent_executor.executor.conversations.store_memory import MemoryConversationStore
 from agent_executor.executor.conversations.store_sql import SqlConversationStore
 from agent_executor.executor.drivers import RunDrivers
 from agent_executor.executor.engine import Engine
@@ -27,6 +31,7 @@ from agent_executor.executor.journal_memory import MemoryJournal
 from agent_executor.executor.journal_sqlite import SqliteJournal
 from agent_executor.executor.model_turn import ModelTurn
 from agent_executor.executor.models.mock import MockClaude
+from agent_executor.executor.run_loader import RunLoader
 from agent_executor.executor.run_telemetry import RunTelemetry
 from agent_executor.executor.runs import Runs
 from agent_executor.executor.schema import MIGRATIONS as EXECUTOR_MIGRATIONS
@@ -68,9 +73,10 @@ class Stores:
 
     def __init__(self, data_dir: Path | None, resources: AsyncExitStack) -> None:
         if data_dir is None:
-            conversations = MemoryConversationStore()
-            self.conversations: ConversationStore = conversations
-            self.journal: Journal = MemoryJournal(conversations)
+            journal = MemoryJournal()
+            self.journal: Journal = journal
+            self.conversations: ConversationStore = journal.conversations
+            self.approvals: ApprovalStore = MemoryApprovalStore(journal)
             self.agents: AgentStore = MemoryAgentStore()
             self.calls: CallRecords = MemoryCallStore()
             self.ledger: AccountingStore = MemoryAccountingStore(MemoryLedger())
@@ -85,6 +91,7 @@ class Stores:
         self.journal = SqliteJournal(executor)
         self.conversations = SqlConversationStore(SqliteStatementRunner(executor))
         self.agents = SqliteAgentStore(executor)
+        self.approvals = SqlApprovalStore(SqliteStatementRunner(executor))
         self.calls = SqliteCallStore(tools)
         self.ledger = SqliteAccountingStore(ledger)
         self.prices = SqlOrganizationCardStore(SqliteStatementRunner(ledger))
@@ -97,6 +104,7 @@ class Assembly:
     Attributes:
         agents: The agents.
         runs: Their runs.
+        approvals: The tool calls of these that wait for a person.
     """
 
     def __init__(
@@ -131,6 +139,7 @@ class Assembly:
             ),
             tools=tool_runner,
             ledger=ledger,
+            approvals=stores.approvals,
             telemetry=telemetry,
             now_ms=now_ms,
         )
@@ -143,12 +152,19 @@ class Assembly:
             tools=tool_runner,
             drivers=RunDrivers(
                 journal=stores.journal,
-                agents=self.agents,
-                conversations=conversations,
+                loader=RunLoader(stores.journal, self.agents, conversations),
+                parked=ParkedRuns(stores.approvals, now_ms, keeps_leases=False),
                 engine=engine,
                 owner=f"library/{uuid.uuid4()}",
                 now_ms=now_ms,
             ),
+            now_ms=now_ms,
+        )
+        self.approvals = Approvals(
+            store=stores.approvals,
+            journal=stores.journal,
+            tools=tool_runner,
+            wake=self.runs.wake,
             now_ms=now_ms,
         )
 

@@ -31,6 +31,7 @@ _CONFIG_KEYS: Final = frozenset(
         "max_cost_usd",
         "min_output_tokens",
         "context_policy",
+        "approval_policy",
     }
 )
 # Stands for what the platform gives an agent, while a configuration is checked.

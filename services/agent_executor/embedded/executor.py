@@ -22,6 +22,7 @@ from agent_executor.errors import InvalidArgumentError
 from agent_executor.executor.models.catalog import LLMModel
 from agent_executor.executor.money import nano_usd_of
 from agent_executor.executor.result import result_mapping
+from agent_executor.executor.run_options import RunOptions
 from agent_executor.serving.security import SecurityContext
 from agent_executor.tool_runner.builtin.http_request import HTTPRequestTool
 from agent_executor.tool_runner.egress_settings import EgressSettings
@@ -157,9 +158,11 @@ class AsyncAgentExecutor:
                 self._agent.agent_id,
                 text,
                 security,
-                parent_run_id=parent_run_id,
-                max_cost_nano_usd=nano_usd_of(max_cost_usd, "max_cost_usd"),
-                conversation_id=conversation_id,
+                RunOptions(
+                    parent_run_id=parent_run_id,
+                    max_cost_nano_usd=nano_usd_of(max_cost_usd, "max_cost_usd"),
+                    conversation_id=conversation_id,
+                ),
             )
         )
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
-from agent_executor.errors import FailedPreconditionError, ReservationNotFoundError
-from agent_executor.executor.ledger import AmountHold, Correction, Hold, Settlement
+from agent_executor.errors import (
+    CancelledRunError,
+    FailedPreconditionError,
+    ReservationNotFoundError,
+)
+from agent_executor.executor.ledger import AmountHold, Correction, FoundHold, Hold, Settlement
 from agent_executor.executor.models.model import ModelUsage, ToolSpecification
 from agent_executor.executor.purpose import CallPurpose
 from agent_executor.executor.tools import ToolOutcome, ToolRequest
@@ -22,9 +27,15 @@ from agent_executor.ledger.usage.holding import RenewRequest
 from agent_executor.ledger.usage.reserving import AmountRequest, ReserveRequest
 from agent_executor.ledger.usage.settling import SettleRequest, ToolUse
 from agent_executor.ledger.usage.usage import Usage
+from agent_executor.serving.cancellation import (
+    CALLER_STOPS,
+    WAS_BEGUN_KEY,
+    StopSignal,
+    is_stop,
+)
 from agent_executor.serving.security import SecurityContext
 from agent_executor.serving.telemetry import context_from_traceparent
-from agent_executor.tool_runner.calls.tool_call import ToolCall, unix_ms_of
+from agent_executor.tool_runner.calls.tool_call import ToolCall, ToolResult, unix_ms_of
 from agent_executor.tool_runner.calls.tool_calls import ToolCalls
 from agent_executor.tool_runner.custom.catalog import ToolCatalog
 
@@ -69,6 +80,7 @@ class InProcessToolRunner:
         *,
         timeout_seconds: float,
         traceparent: str = "",
+        stop: StopSignal | None = None,
     ) -> ToolOutcome:
         """See ``ToolRunner``."""
         call = ToolCall(
@@ -82,8 +94,8 @@ class InProcessToolRunner:
             is_test=request.is_test,
             tool_version=request.tool_version,
         )
-        result = await self._calls.execute(
-            call, security, parent=context_from_traceparent(traceparent)
+        result = await _stoppable(
+            self._calls.execute(call, security, parent=context_from_traceparent(traceparent)), stop
         )
         return ToolOutcome(
             success=result.success,
@@ -169,13 +181,38 @@ class InProcessLedger:
         """See ``Ledger``."""
         await self._usage.void(reservation_id, _writer(security))
 
-    async def is_reserved(self, model_call_id: str, security: SecurityContext) -> bool:
+    async def find_hold(self, reservation_id: str, security: SecurityContext) -> FoundHold | None:
         """See ``Ledger``."""
         try:
-            await self._usage.get(model_call_id, _writer(security))
+            found = await self._usage.get(reservation_id, _writer(security))
         except ReservationNotFoundError:
-            return False
-        return True
+            return None
+        return FoundHold(found.held_nano_usd, found.spent_nano_usd)
+
+
+async def _stoppable(executing: Awaitable[ToolResult], stop: StopSignal | None) -> ToolResult:
+    """Returns the result of a call, which ends when the signal is given.
+
+    Raises:
+        CancelledRunError: It was stopped before it began.
+    """
+    task = asyncio.current_task()
+    if stop is None or task is None:
+        return await executing
+
+    def end() -> None:
+        task.cancel(CALLER_STOPS)
+
+    try:
+        with stop.calling(end):
+            return await executing
+    except asyncio.CancelledError as cancelled:
+        if not is_stop(cancelled):
+            raise
+        task.uncancel()
+        raise CancelledRunError(
+            "The tool was stopped before it began.", metadata={WAS_BEGUN_KEY: "false"}
+        ) from None
 
 
 def _writer(security: SecurityContext) -> SecurityContext:

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 
 from agent_executor.errors import InvalidArgumentError
+from agent_executor.executor.approvals.policy import NO_POLICY, ApprovalPolicy
 from agent_executor.executor.context.policy import ContextPolicy
 from agent_executor.executor.models.model import OPERATOR_ACCESS, ModelAccess
 
@@ -54,6 +55,7 @@ class AgentVersion(msgspec.Struct, frozen=True):
         min_output_tokens: The least output with which a model call makes sense, if a budget does not
             cover ``max_output_tokens``; 0: all or nothing.
         context_policy: What of a conversation its model is given.
+        run_timeout_seconds: How long a run may take; 0: as the executor is set.
         api_key_ciphertext: The agent's own provider key, encrypted; empty if it has none.
         created_at_ms: When the agent was created, in milliseconds since 1970-01-01 UTC.
         updated_at_ms: When this version was made.
@@ -80,19 +82,23 @@ class AgentVersion(msgspec.Struct, frozen=True):
     max_cost_nano_usd: int = 0
     min_output_tokens: int = 0
     context_policy: ContextPolicy = ContextPolicy()
+    approval_policy: ApprovalPolicy = NO_POLICY
+    run_timeout_seconds: int = 0
 
     def check(self) -> None:
         """Checks what no field tells by itself.
 
         Raises:
             InvalidArgumentError: ``min_output_tokens`` is negative or above ``max_output_tokens``, or
-                the context policy is outside of its limits.
+                the context or the approval policy is not valid.
+            LimitExceededError: A schema of the approval policy would cost too much to check against.
         """
         self.context_policy.check()
         if not 0 <= self.min_output_tokens <= self.max_output_tokens:
             message = "min_output_tokens must be between 0 and max_output_tokens."
             violations = (("min_output_tokens", message),)
             raise InvalidArgumentError(message, field_violations=violations)
+        self.approval_policy.check()
 
     def enabled_tools(self) -> tuple[str, ...]:
         """Returns the names of the tools that the agent may use, sorted."""

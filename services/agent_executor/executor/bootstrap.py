@@ -23,24 +23,28 @@ from agent_executor.api.tool_runner.v1 import (
     tool_call_service_pb2,
     tool_call_service_pb2_grpc,
 )
+from agent_executor.executor.admission import Admission
 from agent_executor.executor.agent_servicer import AgentServicer
 from agent_executor.executor.agents import Agents
+from agent_executor.executor.approvals.approvals import Approvals
+from agent_executor.executor.approvals.parked_runs import ParkedRuns
+from agent_executor.executor.approvals.store import ApprovalStore
 from agent_executor.executor.conversations.conversations import Conversations
 from agent_executor.executor.conversations.servicer import ConversationServicer
 from agent_executor.executor.drivers import RunDrivers
 from agent_executor.executor.engine import Engine, EngineLimits
-from agent_executor.executor.journal import Journal
 from agent_executor.executor.leases import LeaseKeeper
 from agent_executor.executor.ledger import Ledger
 from agent_executor.executor.ledger_grpc import GrpcLedger
 from agent_executor.executor.model_call import ModelLimits
 from agent_executor.executor.model_providers import model_provider
 from agent_executor.executor.model_turn import ModelTurn
+from agent_executor.executor.run_loader import RunLoader
 from agent_executor.executor.run_servicer import RunServicer
 from agent_executor.executor.run_telemetry import RunTelemetry
 from agent_executor.executor.runs import Runs
 from agent_executor.executor.settings import ExecutorSettings
-from agent_executor.executor.storage import open_storage
+from agent_executor.executor.storage import ExecutorStorage, open_storage
 from agent_executor.executor.tools import ToolRunner
 from agent_executor.executor.tools_grpc import GrpcToolRunner
 from agent_executor.serving.metrics import (
@@ -89,14 +93,23 @@ async def bootstrap(runtime: ServiceRuntime[ExecutorSettings]) -> Sequence[str]:
         warns_of_retirements=settings.model_provider != "mock",
     )
     conversations = Conversations(storage.conversations, storage.journal)
-    runs = await _runs(runtime, storage.journal, agents, conversations, tools, ledger)
+    runs = await _runs(runtime, storage, agents, conversations, tools, ledger)
+    approvals = Approvals(
+        store=storage.approvals,
+        journal=storage.journal,
+        tools=tools,
+        wake=runs.wake,
+        now_ms=now_ms,
+    )
     agent_service_pb2_grpc.add_AgentServiceServicer_to_server(
         AgentServicer(agents, tools), runtime.server
     )
     conversation_service_pb2_grpc.add_ConversationServiceServicer_to_server(
         ConversationServicer(conversations), runtime.server
     )
-    run_service_pb2_grpc.add_RunServiceServicer_to_server(RunServicer(runs), runtime.server)
+    run_service_pb2_grpc.add_RunServiceServicer_to_server(
+        RunServicer(runs, approvals), runtime.server
+    )
     return SERVED
 
 
@@ -112,13 +125,13 @@ def now_ms() -> int:
 
 async def _runs(
     runtime: ServiceRuntime[ExecutorSettings],
-    journal: Journal,
+    storage: ExecutorStorage,
     agents: Agents,
     conversations: Conversations,
     tools: ToolRunner,
     ledger: Ledger,
 ) -> Runs:
-    settings = runtime.settings
+    settings, journal = runtime.settings, storage.journal
     worker = settings.worker or f"{settings.host}:{settings.grpc_port}"
     owner = f"{worker}/{uuid.uuid4()}"
     runs = Runs(
@@ -128,13 +141,17 @@ async def _runs(
         tools=tools,
         drivers=RunDrivers(
             journal=journal,
-            agents=agents,
-            conversations=conversations,
-            engine=_engine(runtime, tools, ledger),
+            loader=RunLoader(journal, agents, conversations),
+            parked=ParkedRuns(storage.approvals, now_ms),
+            engine=_engine(runtime, tools, ledger, storage.approvals),
             owner=owner,
             now_ms=now_ms,
             max_active_runs=settings.max_active_runs,
-            max_waiting_runs=settings.max_waiting_runs,
+            admission=Admission(
+                journal,
+                max_waiting_runs=settings.max_waiting_runs,
+                max_per_organization=settings.max_waiting_runs_per_organization,
+            ),
         ),
         now_ms=now_ms,
     )
@@ -146,15 +163,22 @@ async def _runs(
         now_ms=now_ms,
         lease_seconds=settings.lease_seconds,
         renewal_seconds=settings.lease_renewal_seconds,
+        key_ttl_seconds=settings.idempotency_key_ttl_seconds,
     )
     await keeper.start()
     runtime.resources.push_async_callback(keeper.stop)
+    runtime.drain_callbacks.append(runs.begin_drain)
     # What is still under way after that is left to an heir.
     runtime.resources.push_async_callback(runs.drain, settings.shutdown_grace_seconds)
     return runs
 
 
-def _engine(runtime: ServiceRuntime[ExecutorSettings], tools: ToolRunner, ledger: Ledger) -> Engine:
+def _engine(
+    runtime: ServiceRuntime[ExecutorSettings],
+    tools: ToolRunner,
+    ledger: Ledger,
+    approvals: ApprovalStore,
+) -> Engine:
     settings = runtime.settings
     telemetry = RunTelemetry(runtime.telemetry.tracer, runtime.metrics)
     model_turn = ModelTurn(
@@ -174,6 +198,7 @@ def _engine(runtime: ServiceRuntime[ExecutorSettings], tools: ToolRunner, ledger
         model_turn=model_turn,
         tools=tools,
         ledger=ledger,
+        approvals=approvals,
         telemetry=telemetry,
         now_ms=now_ms,
         limits=EngineLimits(

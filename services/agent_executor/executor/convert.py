@@ -13,6 +13,10 @@ from agent_executor.api.executor.v1 import (
     run_pb2,
     run_service_pb2,
 )
+from agent_executor.executor.approvals.convert import (
+    requested_to_proto,
+)
+from agent_executor.executor.cancel_receipt import CancelReceipt
 from agent_executor.executor.journal import RunRecord
 from agent_executor.executor.models.model import (
     ContentBlock,
@@ -28,6 +32,9 @@ from agent_executor.executor.money import usd_of
 from agent_executor.executor.result import is_success
 from agent_executor.executor.run import RunState, response_text, results_of
 from agent_executor.executor.run_event import (
+    ApprovalRequested,
+    ApprovalResolved,
+    CancelRequested,
     HistoryTrimmed,
     ModelCallCompleted,
     ModelCallFailed,
@@ -141,6 +148,11 @@ def output_to_proto(state: RunState) -> run_pb2.RunOutput:
     )
 
 
+def receipt_to_proto(receipt: CancelReceipt) -> run_service_pb2.CancelReceipt:
+    """Returns what a cancellation did."""
+    return run_service_pb2.CancelReceipt(**msgspec.structs.asdict(receipt))
+
+
 def event_to_proto(run_id: str, event: RunEvent) -> run_event_pb2.RunEvent:
     """Returns an event of a run's log."""
     name = payload_type(event.payload)
@@ -166,9 +178,11 @@ def _payload_to_proto(payload: Any) -> Any:
             | RunResumed()
             | RunPaused()
             | RunContinued()
+            | CancelRequested()
             | ModelCallStarted()
             | ToolCallStarted()
             | HistoryTrimmed()
+            | ApprovalResolved()
         ):
             return _same_fields(payload)
         case ModelCallCompleted(usage=usage):
@@ -198,6 +212,8 @@ def _payload_to_proto(payload: Any) -> Any:
                 cost_nano_usd=payload.cost_nano_usd,
                 estimated=payload.estimated,
             )
+        case ApprovalRequested():
+            return requested_to_proto(payload)
         case ToolCallCompleted():
             return run_event_pb2.ToolCallCompleted(tool_result=_tool_result_to_proto(payload))
         case RunFinished():

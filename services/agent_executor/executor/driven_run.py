@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agent_executor.executor.agent import AgentVersion
 from agent_executor.executor.context.run_context import RunContext
@@ -25,6 +25,7 @@ class DrivenRun:
         money: What is held for it.
         context: Its conversation, as its model is given it.
         traceparent: The trace context for its tool calls.
+        announced: The tool calls about which people are known to be asked.
     """
 
     log: RunLog
@@ -34,6 +35,7 @@ class DrivenRun:
     money: RunMoney
     context: RunContext
     traceparent: str = ""
+    announced: set[str] = field(default_factory=set)
 
     def stop(self) -> None:
         """Ends what goes on beside the steps. Whoever drives the run next begins it again."""

@@ -11,25 +11,25 @@ from typing import Any, Final, TypeVar
 from agent_executor.errors import (
     AgentExecutorError,
     LeaseLostError,
-    LimitExceededError,
     UnavailableError,
 )
+from agent_executor.executor.admission import Admission
 from agent_executor.executor.agent import AgentVersion
-from agent_executor.executor.agents import Agents
-from agent_executor.executor.conversations.conversations import Conversations
-from agent_executor.executor.driven_run import security_of
+from agent_executor.executor.approvals.parked_runs import ParkedRuns
+from agent_executor.executor.cancellations import Cancellations
 from agent_executor.executor.engine import Engine
-from agent_executor.executor.event_pages import folded
 from agent_executor.executor.feed import RunFeed
-from agent_executor.executor.journal import Journal, RunRecord
+from agent_executor.executor.journal import IdempotencyKey, Journal, RunRecord
 from agent_executor.executor.run import RunState
+from agent_executor.executor.run_ends import RunEnds
 from agent_executor.executor.run_event import RunFinished, RunResumed
+from agent_executor.executor.run_loader import RunLoader
 from agent_executor.executor.run_log import RunLog
+from agent_executor.executor.scheduler import DEFAULT_MAX_ACTIVE_RUNS, Scheduler
+from agent_executor.serving.cancellation import StopSignal
 
 T = TypeVar("T")
 
-DEFAULT_MAX_ACTIVE_RUNS: Final = 512
-DEFAULT_MAX_WAITING_RUNS: Final = 10_000
 MAX_ATTEMPTS: Final = 10
 STORAGE_RETRY_SECONDS: Final = 0.5
 
@@ -41,50 +41,83 @@ class RunDrivers:
 
     Attributes:
         feed: Tells readers of a run that it has new events.
+        ends: Tells those who wait for a run that it has ended.
         owner: This executor, as runs name their owner.
+        cancellations: Ends runs before their time.
     """
 
     def __init__(
         self,
         *,
         journal: Journal,
-        agents: Agents,
-        conversations: Conversations,
+        loader: RunLoader,
+        parked: ParkedRuns,
         engine: Engine,
         owner: str,
         now_ms: Callable[[], int],
         max_active_runs: int = DEFAULT_MAX_ACTIVE_RUNS,
-        max_waiting_runs: int = DEFAULT_MAX_WAITING_RUNS,
+        admission: Admission | None = None,
     ) -> None:
         self.feed = RunFeed(journal)
+        self.ends = RunEnds(journal)
         self.owner = owner
         self._journal = journal
-        self._agents = agents
-        self._conversations = conversations
+        self._loader = loader
+        self._parked = parked
         self._engine = engine
         self._now_ms = now_ms
-        self._places = asyncio.Semaphore(max_active_runs)
-        self._max_runs = max_active_runs + max_waiting_runs
+        self._admission = admission or Admission(journal)
+        self._scheduler = Scheduler(
+            journal=journal,
+            owner=owner,
+            now_ms=now_ms,
+            begin=self._take_up,
+            spawn=self.in_background,
+            max_active_runs=max_active_runs,
+        )
+        self._places = self._scheduler.places
         self._driving: set[asyncio.Task[Any]] = set()
         self._draining = asyncio.Event()
+        self.cancellations = Cancellations(
+            journal=journal, ends=self.ends, owner=owner, now_ms=now_ms, wake=self.wake
+        )
 
     @property
     def active_count(self) -> int:
-        """How many runs this executor drives or has waiting, paused ones included."""
+        """How many runs this executor drives, paused ones included."""
         return len(self._driving)
 
-    def require_room(self) -> None:
-        """Checks that one more run may wait for its turn.
+    def take_place(self, organization_id: str) -> bool:
+        """Takes the place that a new run is driven in; False if the run has to wait for its turn."""
+        return self._scheduler.take_place(organization_id)
+
+    async def create(self, log: RunLog, key: IdempotencyKey | None) -> str:
+        """Makes a new run durable, whose place is taken. See ``RunLog.commit``, which it is.
+
+        The place is given back unless the run is now to be driven in it.
+        """
+        try:
+            run_id = await log.commit(key)
+        except BaseException:
+            self._places.give_back(log.run.organization_id)
+            raise
+        if run_id != log.run.run_id:
+            self._places.give_back(log.run.organization_id)
+        return run_id
+
+    async def enqueue(self, log: RunLog, key: IdempotencyKey | None) -> str:
+        """Makes a new run durable that waits for its turn, here or at another executor.
+
+        Returns:
+            As ``RunLog.commit``.
 
         Raises:
-            LimitExceededError: Too many runs are under way.
+            LimitExceededError: Too many runs wait.
         """
-        if len(self._driving) >= self._max_runs:
-            raise LimitExceededError(
-                f"{len(self._driving)} runs are under way or waiting, which is the limit.",
-                metadata={"maxRuns": str(self._max_runs)},
-                retry_after_seconds=1.0,
-            )
+        async with self._admission.admitted(log.run.organization_id):
+            run_id = await log.commit(key)
+        self._scheduler.note_waiting()
+        return run_id
 
     def log_of(self, run: RunRecord, state: RunState) -> RunLog:
         """Returns the log of a run as its driver holds it."""
@@ -97,53 +130,102 @@ class RunDrivers:
         task.add_done_callback(self._driving.discard)
         return task
 
-    async def drive(self, log: RunLog, agent: AgentVersion) -> None:
-        """Drives a run to its end; whatever goes wrong is logged and ends this run only.
+    async def drive(self, log: RunLog, agent: AgentVersion, *, is_placed: bool = True) -> None:
+        """Drives a run, whose place is taken, to its end; whatever goes wrong ends this run only.
 
-        A run that is paused when this executor drains is left to an heir.
+        A run that is paused when this executor drains is left to an heir; one that is parked, to
+        whoever learns that it can go on. One that is to end waits for nothing, nor for a place.
         """
-        while True:
-            async with self._places:
-                delay_seconds = await self._drive_on(log, agent)
-            if delay_seconds is None or await self._is_drained_within(delay_seconds):
-                return
+        await self._drive_to_end(log, agent, is_placed=is_placed)
+        if log.is_parked:
+            await self._look_again(log.run)
 
-    async def take_over(self, limit: int) -> int:
-        """Claims runs of owners that are gone, goes on with them, and returns how many.
+    async def _drive_to_end(self, log: RunLog, agent: AgentVersion, *, is_placed: bool) -> None:
+        organization_id, stop = log.run.organization_id, log.stop
+        with self.cancellations.driving(log):
+            while True:
+                try:
+                    delay_seconds = await self._drive_on(log, agent)
+                finally:
+                    if is_placed:
+                        self._places.give_back(organization_id)
+                if log.state.finished is not None:
+                    self.ends.ended(log.run.run_id)
+                if delay_seconds is None or await self._is_drained_within(delay_seconds, stop):
+                    return
+                is_placed = bool(await stop.bound(self._places.take(organization_id)))
+                if not is_placed and not stop.is_set:
+                    return
 
-        An executor that drains claims none.
+    async def take_over(self) -> int:
+        """Claims runs that nobody drives, goes on with them, and returns how many.
+
+        It claims as many as there are places free, and none if this executor drains.
         """
-        free = min(limit, self._max_runs - len(self._driving))
-        if free <= 0 or self._draining.is_set():
-            return 0
-        claimed = await self._journal.claim(self.owner, self._now_ms(), free)
-        for run in claimed:
-            self.in_background(self._resume(run))
-        return len(claimed)
+        count = await self._scheduler.take_over()
+        # Whoever decided about a call of theirs did not live to go on with them.
+        for run_id in await self._parked.to_wake(self._places.free):
+            count += await self.wake(run_id)
+        return count
+
+    async def wake(self, run_id: str) -> bool:
+        """Claims one run, parked or not, and goes on with it; False if somebody drives it."""
+        if self._draining.is_set():
+            return False
+        run = await self._journal.claim_run(self.owner, run_id, self._now_ms())
+        if run is not None:
+            self._take_up(run)
+        return run is not None
+
+    def begin_drain(self) -> None:
+        """Takes up no more runs, and tells those who wait for one that it goes on elsewhere."""
+        self._draining.set()
+        self._scheduler.drain()
+        self.ends.close()
 
     async def drain(self, grace_seconds: float) -> None:
         """Waits for the runs under way, then stops those that are left, to be taken over."""
-        self._draining.set()
+        self.begin_drain()
         if self._driving:
             await asyncio.wait(self._driving, timeout=grace_seconds)
+        await self.cancellations.close()
         left = list(self._driving)
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
         await self._engine.close()
 
-    async def _is_drained_within(self, seconds: float) -> bool:
-        """Waits so long, or until this executor drains, and returns whether it does."""
+    async def _is_drained_within(self, seconds: float, stop: StopSignal) -> bool:
+        """Waits so long, or until this executor drains or the run is to end; returns if it drains."""
         # Not wait_for, which in Python 3.11 can lose a cancellation.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._draining.wait()
+                await stop.bound(self._draining.wait())
         return self._draining.is_set()
+
+    async def _look_again(self, run: RunRecord, *, is_due: bool = False) -> None:
+        """Goes on with a run that was parked while somebody decided about it, or whose time has come.
+
+        Who decided before could not claim it, since it was driven; who decides from now on can.
+        """
+        try:
+            if is_due or await self._parked.can_go_on(run.run_id):
+                await self.wake(run.run_id)
+            elif (delay_seconds := self._parked.wake_delay_seconds(run)) is not None:
+                asyncio.get_running_loop().call_later(delay_seconds, self._look_when_due, run)
+        except AgentExecutorError as error:
+            _LOGGER.warning("Run %s is looked at later: %s", run.run_id, error.message)
+
+    def _look_when_due(self, run: RunRecord) -> None:
+        if not self._draining.is_set():
+            self.in_background(self._look_again(run, is_due=True))
 
     async def _drive_on(self, log: RunLog, agent: AgentVersion) -> float | None:
         """Drives a run and returns after how many seconds it is to be driven again, if it is."""
         run_id = log.run.run_id
         try:
+            if log.run.parent_run_id:
+                await self.cancellations.join_parent(log)
             return await self._engine.drive(log, agent)
         except LeaseLostError:
             _LOGGER.warning("Run %s is driven by another executor now.", run_id)
@@ -170,6 +252,8 @@ class RunDrivers:
             await self._commit(log)
         except Exception:
             _LOGGER.exception("Run %s could not be ended.", run_id)
+        else:
+            self.ends.ended(run_id)
 
     async def _commit(self, log: RunLog) -> None:
         """Commits. Once a run is durable the storage is waited for: nobody else would end it."""
@@ -178,31 +262,52 @@ class RunDrivers:
         else:
             await _until_storage_is_back(log.commit)
 
-    async def _resume(self, run: RunRecord) -> None:
-        """Goes on with a run that was claimed."""
-        _LOGGER.info("Run %s is taken over, attempt %d.", run.run_id, run.attempt)
+    def _take_up(self, run: RunRecord) -> None:
+        """Begins to drive a run that was claimed, in a place that it is the next to get."""
+        is_placed = self._places.take_now(run.organization_id)
+        self.in_background(self._go_on(run, is_placed=is_placed))
+
+    async def _go_on(self, run: RunRecord, *, is_placed: bool) -> None:
+        if not is_placed and not run.cancel_requested_at_ms:
+            with self.cancellations.expecting(run.run_id) as stop:
+                is_placed = bool(await stop.bound(self._places.take(run.organization_id)))
+            if not is_placed and not stop.is_set:
+                return
+            run = await self._journal.get(run.organization_id, run.run_id) or run
+        loaded = None
+        try:
+            loaded = await self._load(run)
+        finally:
+            if loaded is None and is_placed:
+                self._places.give_back(run.organization_id)
+        if loaded is not None:
+            await self.drive(*loaded, is_placed=is_placed)
+
+    async def _load(self, run: RunRecord) -> tuple[RunLog, AgentVersion] | None:
+        """Returns the log and the agent of a run that was claimed; None if it had to be ended."""
         # Enough to end the run, should its log be unreadable.
         log = self.log_of(run, _summary(run))
         try:
-            state, _ = await _until_storage_is_back(lambda: folded(self._journal, run.run_id))
+            state, history = await _until_storage_is_back(lambda: self._loader.state(run))
             log = self.log_of(run, state)
-            log.history = await _until_storage_is_back(
-                lambda: self._conversations.history(run, state)
-            )
-            agent = await _until_storage_is_back(
-                lambda: self._agents.load(run.agent_id, security_of(run), run.agent_version)
-            )
+            log.history = history
+            if run.cancel_requested_at_ms:
+                await _until_storage_is_back(lambda: self.cancellations.tell(log, run))
+            agent = await _until_storage_is_back(lambda: self._loader.agent(run))
         except Exception:
             _LOGGER.exception("Run %s cannot be read.", run.run_id)
             await self._fail(log, "What was recorded of the run cannot be read.", "INTERNAL")
-            return
-        log.add(RunResumed(attempt=run.attempt))
-        # A run that waits for money may do so for many lives of its executors.
+            return None
+        # A run that waited for its turn has its first one.
+        if run.attempt > 1:
+            _LOGGER.info("Run %s is taken over, attempt %d.", run.run_id, run.attempt)
+            log.add(RunResumed(attempt=run.attempt))
+        # A run that waits for money or people may do so for many lives of its executors.
         if run.attempt - log.state.takeovers_in_pause > MAX_ATTEMPTS:
             message = f"The run was taken over {MAX_ATTEMPTS} times without reaching its end."
             await self._fail(log, message, "INTERNAL")
-            return
-        await self.drive(log, agent)
+            return None
+        return log, agent
 
 
 async def _until_storage_is_back(operation: Callable[[], Awaitable[T]]) -> T:

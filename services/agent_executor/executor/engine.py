@@ -8,16 +8,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, assert_never
 
-from agent_executor.errors import AgentExecutorError, DeadlineExceededError
+import msgspec
+
+from agent_executor.errors import AgentExecutorError, CancelledRunError, DeadlineExceededError
 from agent_executor.executor.agent import AgentVersion
+from agent_executor.executor.approvals.store import ApprovalStore
+from agent_executor.executor.approvals.waiting import WaitingCalls
 from agent_executor.executor.context.run_context import RunContext
+from agent_executor.executor.deadlines import remaining_seconds, timeout_seconds
 from agent_executor.executor.driven_run import DrivenRun, security_of
 from agent_executor.executor.ledger import Ledger
 from agent_executor.executor.model_call import ModelCall
 from agent_executor.executor.model_turn import ModelTurn
 from agent_executor.executor.next_action import (
+    AwaitApprovals,
     AwaitMoney,
     CallModel,
+    EndTools,
     Finish,
     ResolveLostCall,
     RunTools,
@@ -40,6 +47,13 @@ from agent_executor.executor.run_log import RunLog
 from agent_executor.executor.run_money import AMOUNT_TTL_SECONDS_MAX, RunMoney
 from agent_executor.executor.run_telemetry import RunTelemetry
 from agent_executor.executor.settlements import Settlements
+from agent_executor.executor.stopping import (
+    add_result,
+    end_tools,
+    never_begun_call,
+    released_nano_usd,
+    stopped_call,
+)
 from agent_executor.executor.tools import ToolOutcome, ToolRequest, ToolRunner
 from agent_executor.serving.security import SecurityContext
 
@@ -57,7 +71,8 @@ class EngineLimits:
     """What a run may take.
 
     Attributes:
-        run_timeout_seconds: From its start to its end, without the time that it is paused.
+        run_timeout_seconds: From its start to its end, without the time that it waits for its turn,
+            for money or for people; a run and its agent may say otherwise.
         tool_timeout_seconds: For one tool call.
         max_parallel_tool_calls: Of one run at a time.
         pause_retry_seconds: How often a paused run looks for money.
@@ -80,11 +95,13 @@ class Engine:
         model_turn: ModelTurn,
         tools: ToolRunner,
         ledger: Ledger,
+        approvals: ApprovalStore,
         telemetry: RunTelemetry,
         now_ms: Callable[[], int],
         limits: EngineLimits | None = None,
     ) -> None:
         self._model_turn = model_turn
+        self._waiting_calls = WaitingCalls(approvals)
         self._tools = tools
         self._ledger = ledger
         self._telemetry = telemetry
@@ -92,13 +109,15 @@ class Engine:
         self._limits = limits or EngineLimits()
 
     async def drive(self, log: RunLog, agent: AgentVersion) -> float | None:
-        """Drives a run from where its log stands until it ends or has to wait for money.
+        """Drives a run from where its log stands until it ends or has to wait for money or people.
 
-        Cancelled, it stops whatever is in flight and adds nothing: the run can be taken over.
+        When ``log.stop`` is given, it stops what is in flight, logs what became of that, and ends
+        the run. Cancelled as a task, it stops what is in flight and adds nothing: the run can be
+        taken over.
 
         Returns:
-            None once the run's last event is durable; else after how many seconds to drive it again,
-            since it is paused.
+            None once the run's last event is durable, or the run is parked; else after how many
+            seconds to drive it again, since it is paused.
 
         Raises:
             LeaseLostError: Another executor drives the run now.
@@ -106,7 +125,7 @@ class Engine:
         driven = self._driven(log, agent)
         try:
             start: ModelCall | RunFinished | None = None
-            if log.state.pause is not None:
+            if log.state.pause is not None and not log.stop.is_set:
                 answer = await self._look_for_money(driven)
                 if isinstance(answer, float):
                     return answer
@@ -169,6 +188,11 @@ class Engine:
             driven.settlements.begin()
         outcome = start if isinstance(start, RunFinished) else await self._steps(driven)
         await driven.settlements.settle_all()
+        if outcome is None and log.state.approvals:
+            if not log.stop.is_set:
+                await self._waiting_calls.park(driven)
+                return None
+            outcome = await self._steps(driven)
         if outcome is None:
             await log.commit()
             return self._retry_delay_seconds(log.state.pause.resets_at_ms if log.state.pause else 0)
@@ -176,12 +200,15 @@ class Engine:
             # An executor that has lost the run must not free what its heir draws from.
             await log.commit()
             await driven.money.free_amount()
+        if log.state.cancel is not None:
+            released = await released_nano_usd(self._ledger, log, driven.security)
+            outcome = msgspec.structs.replace(outcome, released_nano_usd=released)
         log.add(outcome)
         await log.commit()
         return None
 
     async def _steps(self, driven: DrivenRun) -> RunFinished | None:
-        """Takes steps until the run is to end, and returns how; None if it is paused.
+        """Takes steps until the run is to end, and returns how; None if it is paused or waits.
 
         The run's deadline bounds every wait, rather than cutting a step anywhere: so a step's
         events are always written or not, and never in doubt.
@@ -189,6 +216,10 @@ class Engine:
         log, agent = driven.log, driven.agent
         while True:
             action = next_action(log.state, agent.max_model_turns)
+            if log.stop.is_set and log.state.cancel is None and not isinstance(action, Finish):
+                # Once it is noted, the next action is no other than to end.
+                log.note_cancel()
+                continue
             remaining_seconds = self._remaining_seconds(log)
             match action:
                 case Finish():
@@ -197,13 +228,16 @@ class Engine:
                     return None
                 case ResolveLostCall():
                     await self._model_turn.resolve_lost(driven, action)
-                case CallModel() | RunTools() if remaining_seconds <= 0:
-                    return self._too_late()
+                case CallModel() | RunTools() | AwaitApprovals() if remaining_seconds <= 0:
+                    return self._too_late(log)
                 case CallModel():
                     await self._model_turn.take(driven, action, remaining_seconds)
                     driven.settlements.begin()
-                case RunTools():
-                    await self._run_tools(driven, action)
+                case RunTools() | AwaitApprovals():
+                    if not await self._go_on_with_tools(driven, action):
+                        return None
+                case EndTools():
+                    end_tools(log, action, self._now_ms())
                 case Stop():
                     raise AssertionError("a run that has ended is not driven")
                 case _:
@@ -221,26 +255,36 @@ class Engine:
         )
 
     def _money(self, log: RunLog, security: SecurityContext) -> RunMoney:
-        ttl_seconds = math.ceil(self._limits.run_timeout_seconds) + AMOUNT_MARGIN_SECONDS
+        ttl_seconds = math.ceil(self._timeout_seconds(log)) + AMOUNT_MARGIN_SECONDS
         return RunMoney(self._ledger, log, security, min(ttl_seconds, AMOUNT_TTL_SECONDS_MAX))
 
     def _remaining_seconds(self, log: RunLog) -> float:
-        """Returns what is left of a run's time; the time that it was paused does not count."""
-        used_ms = self._now_ms() - log.run.created_at_ms - log.state.paused_ms
-        return self._limits.run_timeout_seconds - used_ms / 1000
+        now_ms, default_seconds = self._now_ms(), self._limits.run_timeout_seconds
+        return remaining_seconds(log.state, log.run.created_at_ms, now_ms, default_seconds)
+
+    def _timeout_seconds(self, log: RunLog) -> float:
+        return timeout_seconds(log.state, self._limits.run_timeout_seconds)
 
     def _retry_delay_seconds(self, resets_at: int) -> float:
         return retry_delay_seconds(resets_at, self._now_ms(), self._limits.pause_retry_seconds)
 
-    def _too_late(self) -> RunFinished:
-        error = f"The run did not end within {self._limits.run_timeout_seconds:g} seconds."
+    def _too_late(self, log: RunLog) -> RunFinished:
+        error = f"The run did not end within {self._timeout_seconds(log):g} seconds."
         return failed_run(error, DeadlineExceededError.reason)
+
+    async def _go_on_with_tools(self, driven: DrivenRun, action: RunTools | AwaitApprovals) -> bool:
+        """Runs tool calls, or takes up what people decided; False if they have decided nothing."""
+        if isinstance(action, AwaitApprovals):
+            return await self._waiting_calls.take_up(driven)
+        await self._waiting_calls.announce(driven)
+        await self._run_tools(driven, action)
+        return True
 
     async def _run_tools(self, driven: DrivenRun, action: RunTools) -> None:
         """Runs the pending tool calls in parallel and logs each result as it comes."""
         log = driven.log
         if len(action.tool_calls) == 1:
-            log.add(await self._run_tool(driven, action.tool_calls[0]))
+            add_result(log, await self._run_tool(driven, action.tool_calls[0]))
             return
         places = asyncio.Semaphore(self._limits.max_parallel_tool_calls)
         committing = asyncio.Lock()
@@ -248,9 +292,9 @@ class Engine:
         async def run_one(call: ToolCallStarted) -> None:
             async with places:
                 result = await self._run_tool(driven, call)
-            log.add(result)
+            add_result(log, result)
             # The last result shares the commit of what follows it; the others are seen at once.
-            if log.state.pending_tool_calls:
+            if log.state.pending_tool_calls and not log.stop.is_set:
                 async with committing:
                     await log.commit()
 
@@ -264,6 +308,8 @@ class Engine:
 
     async def _run_tool(self, driven: DrivenRun, call: ToolCallStarted) -> ToolCallCompleted:
         run, versions = driven.log.run, driven.log.state.tool_versions
+        if driven.log.stop.is_set:
+            return never_begun_call(call, self._now_ms())
         request = ToolRequest(
             tool_call_id=call.tool_call_id,
             tool_name=call.tool_name,
@@ -282,7 +328,10 @@ class Engine:
                     0.0, min(self._limits.tool_timeout_seconds, self._remaining_seconds(driven.log))
                 ),
                 traceparent=driven.traceparent,
+                stop=driven.log.stop,
             )
+        except CancelledRunError as error:
+            return stopped_call(call, error, self._now_ms())
         except AgentExecutorError as error:
             outcome = ToolOutcome(
                 success=False,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -22,7 +22,8 @@ class RunRecord(msgspec.Struct, frozen=True):
         traceparent: W3C trace context of the call that started it; empty if it was not traced.
         owner: The executor process that drives it, as ``worker/incarnation``; empty while nobody
             does: it waits for its turn, or is parked until ``wake_at_ms``.
-        attempt: How often it has been taken over, from 1. It fences every write.
+        attempt: How often somebody has begun to drive it, from 1; 0 while it waits for its first
+            turn. It fences every write.
         state, ended_at_ms, response, error, code, tokens_used, cost_nano_usd: As of the last
             event; ``ended_at_ms`` is 0 while it is under way.
         last_sequence: Sequence of the last event.
@@ -95,6 +96,7 @@ class IdempotencyKey(msgspec.Struct, frozen=True):
 
 
 EVERY_RUN: Final = RunFilter()
+NO_RUNS: Final[Mapping[str, int]] = {}
 
 
 class Journal(Protocol):
@@ -108,7 +110,6 @@ class Journal(Protocol):
         run: RunRecord,
         events: Sequence[RunEvent],
         key: IdempotencyKey | None = None,
-        *,
         after_run_id: str = "",
     ) -> str:
         """Stores a new run with its first events, all or nothing.
@@ -139,7 +140,7 @@ class Journal(Protocol):
         Args:
             run: The run after the events. ``attempt`` is the writer's own; ``owner`` too, or empty
                 to park it until ``wake_at_ms``.
-            events: Follow the stored log without a gap.
+            events: Follow the stored log without a gap. Without any, only the summary is stored.
             end: What becomes of the run's conversation, with its last event; None if it has none, or
                 goes on.
 
@@ -178,20 +179,33 @@ class Journal(Protocol):
         """Says that the owners named ``worker/…`` are gone; their runs can be claimed at once."""
         ...
 
-    async def claim(self, owner: str, now_ms: int, limit: int) -> list[RunRecord]:
+    async def claim(
+        self,
+        owner: str,
+        now_ms: int,
+        limit: int,
+        *,
+        waiting_only: bool = False,
+        driven: Mapping[str, int] = NO_RUNS,
+    ) -> list[RunRecord]:
         """Takes over unfinished runs that nobody drives.
 
-        These are the runs whose owner's lease has expired or was released, those that wait for their
-        turn, and those that are parked until a time that has come.
+        These are the runs that wait for their turn, those whose owner's lease has expired or was
+        released, and those that are parked until a time that has come.
 
         Args:
             owner: Who claims. Its own runs are left alone: it lives, however late it renews.
             now_ms: Leases that have not expired by then hold.
             limit: How many at most.
+            waiting_only: Leaves all alone but those that wait for their turn. It is a quick look,
+                however many there are.
+            driven: How many runs of each organization the owner drives. Those of which it drives the
+                fewest come first.
 
         Returns:
             The runs, each with ``owner`` and its new ``attempt``. A run is claimed by one caller
-            only. Of each organization the oldest come first, and organizations take turns.
+            only. Of each organization the oldest come first, and organizations take turns. They are
+            fewer than the limit if others claim at the same time.
         """
         ...
 
@@ -200,15 +214,30 @@ class Journal(Protocol):
         ...
 
     async def request_cancel(self, run: RunRecord) -> None:
-        """Stores that a run is to end: its ``cancel_…`` fields, unless they are set already."""
+        """Stores that a run is to end: its ``cancel_…`` fields, unless they are set already.
+
+        From then on it is not parked any more, however its driver leaves it.
+        """
         ...
 
     async def cancel_requested(self, owner: str) -> list[RunRecord]:
         """Returns the unfinished runs of an owner that are to end."""
         ...
 
-    async def count_waiting(self, organization_id: str = "") -> int:
-        """Returns how many runs wait for their turn, of an organization or of all."""
+    async def count_waiting(self) -> dict[str, int]:
+        """Returns how many runs wait for their turn, by organization, of those that have any."""
+        ...
+
+    async def ended(self, run_ids: Sequence[str]) -> list[str]:
+        """Returns those of some runs that have ended. The caller has checked the organization."""
+        ...
+
+    async def run_of_key(self, organization_id: str, key: IdempotencyKey) -> str | None:
+        """Returns the run that was created under a key, or None.
+
+        Raises:
+            IdempotencyConflictError: The key was used for another request.
+        """
         ...
 
     async def forget_keys(self, before_ms: int) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -11,6 +12,7 @@ from agent_executor.executor.conversations.conversation import RunEnd
 from agent_executor.executor.conversations.store_memory import MemoryConversationStore
 from agent_executor.executor.journal import (
     EVERY_RUN,
+    NO_RUNS,
     IdempotencyKey,
     RunFilter,
     RunRecord,
@@ -40,7 +42,6 @@ class MemoryJournal:
         run: RunRecord,
         events: Sequence[RunEvent],
         key: IdempotencyKey | None = None,
-        *,
         after_run_id: str = "",
     ) -> str:
         """See ``Journal``."""
@@ -68,6 +69,7 @@ class MemoryJournal:
             cancel_requested_at_ms=stored.cancel_requested_at_ms,
             cancel_user_id=stored.cancel_user_id,
             cancel_reason=stored.cancel_reason,
+            wake_at_ms=0 if stored.cancel_requested_at_ms else run.wake_at_ms,
         )
         self._events[run.run_id].extend(events)
         if end is not None:
@@ -110,12 +112,25 @@ class MemoryJournal:
         for owner in [owner for owner in self._leases if owner.startswith(f"{worker}/")]:
             del self._leases[owner]
 
-    async def claim(self, owner: str, now_ms: int, limit: int) -> list[RunRecord]:
+    async def claim(
+        self,
+        owner: str,
+        now_ms: int,
+        limit: int,
+        *,
+        waiting_only: bool = False,
+        driven: Mapping[str, int] = NO_RUNS,
+    ) -> list[RunRecord]:
         """See ``Journal``."""
         found = in_turns(
-            run
-            for run in self._runs.values()
-            if self._can_be_claimed(run, owner, now_ms) and run.wake_at_ms <= now_ms
+            (
+                run
+                for run in self._runs.values()
+                if self._can_be_claimed(run, owner, now_ms)
+                and run.wake_at_ms <= now_ms
+                and (_is_waiting(run) or not waiting_only)
+            ),
+            driven,
         )
         return [self._claim(owner, run.run_id) for run in found[:limit]]
 
@@ -135,6 +150,7 @@ class MemoryJournal:
                 cancel_requested_at_ms=run.cancel_requested_at_ms,
                 cancel_user_id=run.cancel_user_id,
                 cancel_reason=run.cancel_reason,
+                wake_at_ms=0,
             )
 
     async def cancel_requested(self, owner: str) -> list[RunRecord]:
@@ -145,15 +161,19 @@ class MemoryJournal:
             if run.owner == owner and run.cancel_requested_at_ms and run.state not in FINAL_STATES
         ]
 
-    async def count_waiting(self, organization_id: str = "") -> int:
+    async def count_waiting(self) -> dict[str, int]:
         """See ``Journal``."""
-        return sum(
-            not run.owner
-            and not run.wake_at_ms
-            and run.state not in FINAL_STATES
-            and organization_id in ("", run.organization_id)
-            for run in self._runs.values()
-        )
+        return Counter(run.organization_id for run in self._runs.values() if _is_waiting(run))
+
+    async def ended(self, run_ids: Sequence[str]) -> list[str]:
+        """See ``Journal``."""
+        runs = (self._runs.get(run_id) for run_id in run_ids)
+        return [run.run_id for run in runs if run is not None and run.state in FINAL_STATES]
+
+    async def run_of_key(self, organization_id: str, key: IdempotencyKey) -> str | None:
+        """See ``Journal``."""
+        known = self._keys.get((organization_id, key.key))
+        return None if known is None else known_run(key, *known)
 
     async def forget_keys(self, before_ms: int) -> None:
         """See ``Journal``."""
@@ -173,6 +193,10 @@ class MemoryJournal:
 
     async def close(self) -> None:
         """See ``Journal``."""
+
+
+def _is_waiting(run: RunRecord) -> bool:
+    return not run.owner and not run.wake_at_ms and run.state not in FINAL_STATES
 
 
 def _matches(run_filter: RunFilter, run: RunRecord) -> bool:

@@ -6,7 +6,7 @@ claimed, and a claim waits for no append, since it skips what is locked.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -16,6 +16,7 @@ from agent_executor.executor.conversations.conversation import RunEnd
 from agent_executor.executor.conversations.runs_postgres import begin_run, end_run
 from agent_executor.executor.journal import (
     EVERY_RUN,
+    NO_RUNS,
     IdempotencyKey,
     RunFilter,
     RunRecord,
@@ -31,6 +32,7 @@ from agent_executor.executor.journal_rows import (
     record_of,
     row_of,
     summary_of,
+    summary_sql,
 )
 from agent_executor.executor.run_event import RunEvent
 from agent_executor.storage.postgres import PostgresDatabase
@@ -52,9 +54,13 @@ _CREATE: Final = (
     f" INSERT INTO run_events (run_id, sequence, created_at_ms, payload) {_EVENTS}, written"
 )
 _FENCE: Final = 4 + len(SUMMARY_NAMES)
+_SUMMARIZE: Final = (
+    f"UPDATE runs SET ({', '.join(SUMMARY_NAMES)}) = ({_places(1, len(SUMMARY_NAMES))})"  # noqa: S608 -- see above
+    f" WHERE run_id = ${_FENCE - 3} AND attempt = ${_FENCE - 2} AND last_sequence = ${_FENCE - 1}"
+)
 _APPEND: Final = (
     f"WITH written AS (UPDATE runs SET ({', '.join(SUMMARY_NAMES)})"  # noqa: S608 -- see above
-    f" = ({_places(4, len(SUMMARY_NAMES))}) WHERE run_id = ${_FENCE} AND attempt = ${_FENCE + 1}"
+    f" = ({summary_sql(_places(4, len(SUMMARY_NAMES)).split(', '))}) WHERE run_id = ${_FENCE} AND attempt = ${_FENCE + 1}"
     f" AND last_sequence = ${_FENCE + 2} RETURNING run_id)"
     f" INSERT INTO run_events (run_id, sequence, created_at_ms, payload) {_EVENTS}, written"
 )
@@ -63,14 +69,41 @@ _CAN_BE_CLAIMED: Final = (
     "ended_at_ms = 0 AND owner <> $1 AND NOT EXISTS ("
     " SELECT 1 FROM executors WHERE owner = runs.owner AND lease_expires_at_ms > $2)"
 )
-# Rows that are being claimed by another executor, or written by their own, are left alone.
-_CLAIM: Final = (
-    f"{_TAKE} WHERE run_id IN (SELECT run_id FROM runs WHERE run_id IN (SELECT run_id FROM ("  # noqa: S608 -- see above
-    "   SELECT run_id, row_number() OVER (PARTITION BY organization_id ORDER BY run_id) AS place"
-    f"   FROM runs WHERE {_CAN_BE_CLAIMED} AND wake_at_ms <= $2"
-    f"  ) AS found ORDER BY place, run_id LIMIT $3) AND {_CAN_BE_CLAIMED}"
-    f" FOR UPDATE SKIP LOCKED) RETURNING {RUN_COLUMNS}"
+_WAITING: Final = "ended_at_ms = 0 AND owner = '' AND wake_at_ms = 0"
+_CLAIMABLE: Final = (
+    "SELECT organization_id, run_id,"  # noqa: S608 -- see above
+    " row_number() OVER (PARTITION BY organization_id ORDER BY run_id) AS turn"
+    f" FROM runs WHERE {_CAN_BE_CLAIMED} AND wake_at_ms <= $2"
 )
+# It looks up each organization that has any, and of each no more runs than are asked for.
+_CLAIMABLE_WAITING: Final = (
+    "WITH RECURSIVE organizations (organization_id) AS ("  # noqa: S608 -- see above
+    f" (SELECT organization_id FROM runs WHERE {_WAITING} ORDER BY organization_id LIMIT 1)"
+    " UNION ALL"
+    f" SELECT (SELECT runs.organization_id FROM runs WHERE {_WAITING}"
+    "  AND runs.organization_id > organizations.organization_id ORDER BY organization_id LIMIT 1)"
+    " FROM organizations WHERE organization_id IS NOT NULL)"
+    " SELECT organization_id, run_id, turn FROM organizations CROSS JOIN LATERAL ("
+    f" SELECT run_id, row_number() OVER (ORDER BY run_id) AS turn FROM runs WHERE {_WAITING}"
+    "  AND runs.organization_id = organizations.organization_id ORDER BY run_id LIMIT $3) AS its_own"
+)
+
+
+def _claim(claimable: str) -> str:
+    """Returns a statement that claims the first of the runs of a query.
+
+    Rows that are being claimed by another executor, or written by their own, are left alone.
+    """
+    return (
+        f"{_TAKE} WHERE run_id IN (SELECT run_id FROM runs WHERE run_id IN ("  # noqa: S608 -- see above
+        f" SELECT run_id FROM ({claimable}) AS found"
+        "  ORDER BY turn + coalesce(($4::jsonb ->> organization_id)::bigint, 0), run_id LIMIT $3"
+        f" ) AND {_CAN_BE_CLAIMED} FOR UPDATE SKIP LOCKED) RETURNING {RUN_COLUMNS}"
+    )
+
+
+_CLAIM: Final = _claim(_CLAIMABLE)
+_CLAIM_WAITING: Final = _claim(_CLAIMABLE_WAITING)
 _CLAIM_RUN: Final = f"{_TAKE} WHERE run_id = $3 AND {_CAN_BE_CLAIMED} RETURNING {RUN_COLUMNS}"
 _INSERT_KEY: Final = (
     "INSERT INTO idempotency_keys (organization_id, key, request_digest, run_id, created_at_ms)"
@@ -81,7 +114,8 @@ _FIND_KEY: Final = (
 )
 _DELETE_KEY: Final = "DELETE FROM idempotency_keys WHERE organization_id = $1 AND key = $2"
 _REQUEST_CANCEL: Final = (
-    "UPDATE runs SET cancel_requested_at_ms = $1, cancel_user_id = $2, cancel_reason = $3"
+    "UPDATE runs SET cancel_requested_at_ms = $1, cancel_user_id = $2, cancel_reason = $3,"
+    " wake_at_ms = 0"
     " WHERE run_id = $4 AND ended_at_ms = 0 AND cancel_requested_at_ms = 0"
 )
 _CANCEL_REQUESTED: Final = (
@@ -89,9 +123,9 @@ _CANCEL_REQUESTED: Final = (
     " WHERE owner = $1 AND ended_at_ms = 0 AND cancel_requested_at_ms > 0"
 )
 _COUNT_WAITING: Final = (
-    "SELECT count(*) FROM runs WHERE ended_at_ms = 0 AND owner = '' AND wake_at_ms = 0"
-    " AND ($1 = '' OR organization_id = $1)"
+    f"SELECT organization_id, count(*) FROM runs WHERE {_WAITING} GROUP BY organization_id"  # noqa: S608 -- see above
 )
+_ENDED: Final = "SELECT run_id FROM runs WHERE run_id = ANY($1::text[]) AND ended_at_ms > 0"
 _GET: Final = f"SELECT {RUN_COLUMNS} FROM runs WHERE run_id = $1 AND organization_id = $2"  # noqa: S608 -- see above
 _LIST: Final = (
     f"SELECT {RUN_COLUMNS} FROM runs WHERE organization_id = $1"  # noqa: S608 -- see above
@@ -128,7 +162,6 @@ class PostgresJournal:
         run: RunRecord,
         events: Sequence[RunEvent],
         key: IdempotencyKey | None = None,
-        *,
         after_run_id: str = "",
     ) -> str:
         """See ``Journal``."""
@@ -158,8 +191,9 @@ class PostgresJournal:
         self, run: RunRecord, events: Sequence[RunEvent], end: RunEnd | None = None
     ) -> None:
         """See ``Journal``."""
+        statement = _APPEND if events else _SUMMARIZE
         values = (
-            *_columns_of(run.run_id, events),
+            *(_columns_of(run.run_id, events) if events else ()),
             *_storable(summary_of(run)),
             run.run_id,
             run.attempt,
@@ -167,7 +201,7 @@ class PostgresJournal:
         )
 
         async def write(transaction: PostgresTransaction) -> str:
-            status = await transaction.execute(_APPEND, *values)
+            status = await transaction.execute(statement, *values)
             if end is not None and not status.endswith(_NO_ROW):
                 await end_run(transaction, end)
             return status
@@ -224,14 +258,25 @@ class PostgresJournal:
 
         await self._database.writer.submit(write)
 
-    async def claim(self, owner: str, now_ms: int, limit: int) -> list[RunRecord]:
+    async def claim(
+        self,
+        owner: str,
+        now_ms: int,
+        limit: int,
+        *,
+        waiting_only: bool = False,
+        driven: Mapping[str, int] = NO_RUNS,
+    ) -> list[RunRecord]:
         """See ``Journal``."""
+        statement = _CLAIM_WAITING if waiting_only else _CLAIM
+        held = dict(zip(_storable(tuple(driven)), driven.values(), strict=True))
+        values = (owner, now_ms, limit, msgspec.json.encode(held).decode())
 
         async def write(transaction: PostgresTransaction) -> list[Any]:
-            return await transaction.fetch(_CLAIM, owner, now_ms, limit)
+            return await transaction.fetch(statement, *values)
 
         rows = await self._database.writer.submit(write)
-        return in_turns(map(record_of, rows))
+        return in_turns(map(record_of, rows), held)
 
     async def claim_run(self, owner: str, run_id: str, now_ms: int) -> RunRecord | None:
         """See ``Journal``."""
@@ -260,14 +305,28 @@ class PostgresJournal:
         )
         return [record_of(row) for row in rows]
 
-    async def count_waiting(self, organization_id: str = "") -> int:
+    async def count_waiting(self) -> dict[str, int]:
         """See ``Journal``."""
-        key = _storable((organization_id,))
-        return int(
-            await self._database.read_statement(
-                lambda connection: connection.fetchval(_COUNT_WAITING, *key)
-            )
+        rows = await self._database.read_statement(
+            lambda connection: connection.fetch(_COUNT_WAITING)
         )
+        return {row["organization_id"]: row["count"] for row in rows}
+
+    async def ended(self, run_ids: Sequence[str]) -> list[str]:
+        """See ``Journal``."""
+        asked = list(run_ids)
+        rows = await self._database.read_statement(
+            lambda connection: connection.fetch(_ENDED, asked)
+        )
+        return [run_id for (run_id,) in rows]
+
+    async def run_of_key(self, organization_id: str, key: IdempotencyKey) -> str | None:
+        """See ``Journal``."""
+        name = _storable((organization_id, key.key))
+        known = await self._database.read_statement(
+            lambda connection: connection.fetchrow(_FIND_KEY, *name)
+        )
+        return None if known is None else known_run(key, *known)
 
     async def forget_keys(self, before_ms: int) -> None:
         """See ``Journal``."""

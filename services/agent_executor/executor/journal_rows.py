@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -47,6 +47,16 @@ def summary_of(run: RunRecord) -> tuple[Any, ...]:
     return tuple(getattr(run, name) for name in SUMMARY_NAMES)
 
 
+def summary_sql(places: Iterable[str]) -> str:
+    """Returns what an append sets ``SUMMARY_NAMES`` to, given the places of ``summary_of``.
+
+    A run that is to end is parked for no time, so that whoever looks for runs takes it at once.
+    """
+    *others, wake_at_ms = places
+    until = f"CASE WHEN cancel_requested_at_ms = 0 THEN CAST({wake_at_ms} AS bigint) ELSE 0 END"
+    return ", ".join((*others, until))
+
+
 def event_rows(run_id: str, events: Sequence[RunEvent]) -> list[tuple[str, int, int, bytes]]:
     """Returns a row of run, sequence, time and payload for each event."""
     return [
@@ -60,9 +70,9 @@ def event_of(row: Sequence[Any]) -> RunEvent:
     return RunEvent(row[0], row[1], decode_payload(row[2]))
 
 
-def in_turns(runs: Iterable[RunRecord]) -> list[RunRecord]:
-    """Returns runs so that of each organization the oldest come first, and organizations take turns."""
-    places: Counter[str] = Counter()
+def in_turns(runs: Iterable[RunRecord], driven: Mapping[str, int]) -> list[RunRecord]:
+    """Returns runs in the order in which they are claimed; see ``Journal.claim``."""
+    places = Counter(driven)
     placed: list[tuple[int, str, RunRecord]] = []
     for run in sorted(runs, key=lambda run: run.run_id):
         places[run.organization_id] += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -13,6 +13,7 @@ from agent_executor.executor.conversations.conversation import RunEnd
 from agent_executor.executor.conversations.runs_sqlite import begin_run, end_run
 from agent_executor.executor.journal import (
     EVERY_RUN,
+    NO_RUNS,
     IdempotencyKey,
     RunFilter,
     RunRecord,
@@ -28,6 +29,7 @@ from agent_executor.executor.journal_rows import (
     record_of,
     row_of,
     summary_of,
+    summary_sql,
 )
 from agent_executor.executor.run_event import RunEvent
 from agent_executor.storage.sqlite import SqliteDatabase
@@ -36,7 +38,7 @@ _INSERT_RUN: Final = f"INSERT INTO runs ({RUN_COLUMNS}) VALUES ({', '.join('?' *
 _INSERT_EVENT: Final = "INSERT INTO run_events VALUES (?, ?, ?, ?)"
 # The attempt fences a former owner; the sequence makes a gap or a repeat impossible.
 _UPDATE_RUN: Final = (
-    f"UPDATE runs SET {', '.join(f'{name} = ?' for name in SUMMARY_NAMES)}"  # noqa: S608 -- fixed column names, no input
+    f"UPDATE runs SET ({', '.join(SUMMARY_NAMES)}) = ({summary_sql('?' * len(SUMMARY_NAMES))})"  # noqa: S608 -- fixed column names, no input
     " WHERE run_id = ? AND attempt = ? AND last_sequence = ?"
 )
 _TAKE: Final = "UPDATE runs SET owner = ?1, attempt = attempt + 1, wake_at_ms = 0"
@@ -44,11 +46,33 @@ _CAN_BE_CLAIMED: Final = (
     "ended_at_ms = 0 AND owner <> ?1 AND owner NOT IN ("
     " SELECT owner FROM executors WHERE lease_expires_at_ms > ?2)"
 )
+_DRIVEN: Final = "coalesce((SELECT value FROM json_each(?4) WHERE key = organization), 0)"
 _CLAIM_RUNS: Final = (
     f"{_TAKE} WHERE run_id IN (SELECT run_id FROM ("  # noqa: S608 -- fixed column names, no input
-    "  SELECT run_id, row_number() OVER (PARTITION BY organization_id ORDER BY run_id) AS place"
+    "  SELECT run_id, organization_id AS organization,"
+    "   row_number() OVER (PARTITION BY organization_id ORDER BY run_id) AS turn"
     f"  FROM runs WHERE {_CAN_BE_CLAIMED} AND wake_at_ms <= ?2"
-    f" ) ORDER BY place, run_id LIMIT ?3) RETURNING {RUN_COLUMNS}"
+    f" ) ORDER BY turn + {_DRIVEN}, run_id LIMIT ?3) RETURNING {RUN_COLUMNS}"
+)
+_WAITING: Final = "ended_at_ms = 0 AND owner = '' AND wake_at_ms = 0"
+# It looks up the first run of each organization and then, in the order of their turns, one run after
+# the other: as many steps as runs are claimed, and not as many as wait.
+_CLAIM_WAITING: Final = (
+    "WITH RECURSIVE organizations (organization) AS ("  # noqa: S608 -- fixed column names, no input
+    f"  SELECT min(organization_id) FROM runs WHERE {_WAITING} UNION ALL"
+    f"  SELECT (SELECT min(organization_id) FROM runs WHERE {_WAITING}"
+    "    AND organization_id > organization) FROM organizations WHERE organization IS NOT NULL"
+    " ), found (organization, run_id, turn) AS ("
+    f"  SELECT organization, (SELECT min(run_id) FROM runs WHERE {_WAITING}"
+    f"    AND organization_id = organization), 1 + {_DRIVEN}"
+    "   FROM organizations WHERE organization IS NOT NULL UNION ALL"
+    f"  SELECT organization, (SELECT min(runs.run_id) FROM runs WHERE {_WAITING}"
+    "    AND organization_id = organization AND runs.run_id > found.run_id), turn + 1"
+    "   FROM found WHERE run_id IS NOT NULL ORDER BY 3, 2"
+    # An organization of which no more runs wait takes one row to say so.
+    "   LIMIT ?3 + (SELECT count(*) FROM organizations)"
+    f" ) {_TAKE} WHERE run_id IN (SELECT run_id FROM found WHERE run_id IS NOT NULL"
+    f"  ORDER BY turn, run_id LIMIT ?3) RETURNING {RUN_COLUMNS}"
 )
 _CLAIM_RUN: Final = f"{_TAKE} WHERE run_id = ?3 AND {_CAN_BE_CLAIMED} RETURNING {RUN_COLUMNS}"
 _INSERT_KEY: Final = "INSERT INTO idempotency_keys VALUES (?, ?, ?, ?, ?)"
@@ -56,7 +80,8 @@ _FIND_KEY: Final = (
     "SELECT request_digest, run_id FROM idempotency_keys WHERE organization_id = ? AND key = ?"
 )
 _REQUEST_CANCEL: Final = (
-    "UPDATE runs SET cancel_requested_at_ms = ?, cancel_user_id = ?, cancel_reason = ?"
+    "UPDATE runs SET cancel_requested_at_ms = ?, cancel_user_id = ?, cancel_reason = ?,"
+    " wake_at_ms = 0"
     " WHERE run_id = ? AND ended_at_ms = 0 AND cancel_requested_at_ms = 0"
 )
 
@@ -72,7 +97,6 @@ class SqliteJournal:
         run: RunRecord,
         events: Sequence[RunEvent],
         key: IdempotencyKey | None = None,
-        *,
         after_run_id: str = "",
     ) -> str:
         """See ``Journal``."""
@@ -193,12 +217,23 @@ class SqliteJournal:
 
         await self._database.writer.submit(write)
 
-    async def claim(self, owner: str, now_ms: int, limit: int) -> list[RunRecord]:
+    async def claim(
+        self,
+        owner: str,
+        now_ms: int,
+        limit: int,
+        *,
+        waiting_only: bool = False,
+        driven: Mapping[str, int] = NO_RUNS,
+    ) -> list[RunRecord]:
         """See ``Journal``."""
+        statement = _CLAIM_WAITING if waiting_only else _CLAIM_RUNS
+        held = dict(driven)
+        values = (owner, now_ms, limit, msgspec.json.encode(held).decode())
 
         def write(connection: sqlite3.Connection) -> list[RunRecord]:
-            rows = connection.execute(_CLAIM_RUNS, (owner, now_ms, limit)).fetchall()
-            return in_turns(map(record_of, rows))
+            rows = connection.execute(statement, values).fetchall()
+            return in_turns(map(record_of, rows), held)
 
         return await self._database.writer.submit(write)
 
@@ -234,18 +269,38 @@ class SqliteJournal:
 
         return await self._database.read(read)
 
-    async def count_waiting(self, organization_id: str = "") -> int:
+    async def count_waiting(self) -> dict[str, int]:
         """See ``Journal``."""
 
-        def read(connection: sqlite3.Connection) -> int:
-            row = connection.execute(
-                "SELECT count(*) FROM runs WHERE ended_at_ms = 0 AND owner = '' AND wake_at_ms = 0"
-                " AND (?1 = '' OR organization_id = ?1)",
-                (organization_id,),
-            ).fetchone()
-            return int(row[0])
+        def read(connection: sqlite3.Connection) -> dict[str, int]:
+            return dict(
+                connection.execute(
+                    f"SELECT organization_id, count(*) FROM runs WHERE {_WAITING}"  # noqa: S608 -- fixed column names, no input
+                    " GROUP BY organization_id"
+                ).fetchall()
+            )
 
         return await self._database.read(read)
+
+    async def ended(self, run_ids: Sequence[str]) -> list[str]:
+        """See ``Journal``."""
+        asked = msgspec.json.encode(run_ids).decode()
+
+        def read(connection: sqlite3.Connection) -> list[str]:
+            rows = connection.execute(
+                "SELECT run_id FROM runs WHERE run_id IN (SELECT value FROM json_each(?))"
+                " AND ended_at_ms > 0",
+                (asked,),
+            )
+            return [run_id for (run_id,) in rows]
+
+        return await self._database.read(read)
+
+    async def run_of_key(self, organization_id: str, key: IdempotencyKey) -> str | None:
+        """See ``Journal``."""
+        name = (organization_id, key.key)
+        known = await self._database.read(lambda it: it.execute(_FIND_KEY, name).fetchone())
+        return None if known is None else known_run(key, *known)
 
     async def forget_keys(self, before_ms: int) -> None:
         """See ``Journal``."""

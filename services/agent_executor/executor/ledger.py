@@ -57,6 +57,18 @@ class AmountHold(msgspec.Struct, frozen=True):
     parent_amount_id: str = ""
 
 
+class FoundHold(msgspec.Struct, frozen=True):
+    """A hold that was made, whatever became of it.
+
+    Attributes:
+        held_nano_usd: What it held at first.
+        spent_nano_usd: Of an amount: what was settled of it.
+    """
+
+    held_nano_usd: int
+    spent_nano_usd: int = 0
+
+
 class Settlement(msgspec.Struct, frozen=True):
     """What a model call used. The entry's id is ``model_call_id``, so it counts once.
 
@@ -165,8 +177,8 @@ class Ledger(Protocol):
         """
         ...
 
-    async def is_reserved(self, model_call_id: str, security: SecurityContext) -> bool:
-        """Returns whether the hold was made, so that the model may have been called.
+    async def find_hold(self, reservation_id: str, security: SecurityContext) -> FoundHold | None:
+        """Returns a hold, also one that has ended; None if it never was made.
 
         Raises:
             UnavailableError: The ledger is away.

@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from agent_executor.api.call.v1 import grant_pb2
 from agent_executor.api.ledger.v1 import usage_pb2, usage_service_pb2
 from agent_executor.errors import FailedPreconditionError, ReservationNotFoundError
-from agent_executor.executor.ledger import AmountHold, Correction, Hold, Settlement
+from agent_executor.executor.ledger import AmountHold, Correction, FoundHold, Hold, Settlement
 from agent_executor.executor.models.model import ModelUsage
 from agent_executor.executor.purpose import CallPurpose
 from agent_executor.serving.grants import ServiceKey
@@ -134,17 +134,14 @@ class GrpcLedger:
             security,
         )
 
-    async def is_reserved(self, model_call_id: str, security: SecurityContext) -> bool:
+    async def find_hold(self, reservation_id: str, security: SecurityContext) -> FoundHold | None:
         """See ``Ledger``."""
+        request = usage_service_pb2.GetReservationRequest(reservation_id=reservation_id)
         try:
-            await self._call(
-                "get",
-                usage_service_pb2.GetReservationRequest(reservation_id=model_call_id),
-                security,
-            )
+            found = await self._call("get", request, security)
         except ReservationNotFoundError:
-            return False
-        return True
+            return None
+        return FoundHold(found.held_nano_usd, found.spent_nano_usd)
 
     async def _call(self, method: str, request: Message, security: SecurityContext) -> Any:
         return await self._stream.call(

@@ -39,7 +39,8 @@ async def resolve_lost(
     may_be_made = call.is_unheld
     while not may_be_made:
         try:
-            may_be_made = await ledger.is_reserved(call.model_call_id, driven.security)
+            found = await ledger.find_hold(call.model_call_id, driven.security)
+            may_be_made = found is not None
             break
         except PASSING_ERRORS:
             await asyncio.sleep(retry_delay_seconds)

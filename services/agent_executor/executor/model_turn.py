@@ -12,10 +12,12 @@ import msgspec
 
 from agent_executor.errors import (
     AgentExecutorError,
+    CancelledRunError,
     DeadlineExceededError,
     ModelError,
     UnavailableError,
 )
+from agent_executor.executor.approvals.policy import asked_or_started
 from agent_executor.executor.context.fitting import fitted_call, is_shorter_next_time
 from agent_executor.executor.context.summary import summary_of
 from agent_executor.executor.driven_run import DrivenRun
@@ -33,6 +35,7 @@ from agent_executor.executor.model_holds import ModelHolds
 from agent_executor.executor.models.model import (
     ModelProvider,
     ModelResponse,
+    ModelUsage,
     ToolSpecification,
     delivered_usage,
 )
@@ -41,10 +44,12 @@ from agent_executor.executor.prompts import Prompts
 from agent_executor.executor.run import tool_calls_of
 from agent_executor.executor.run_event import ModelCallCompleted, ModelCallStarted
 from agent_executor.executor.run_telemetry import RunTelemetry
+from agent_executor.executor.stopping import DeliveredText
 from agent_executor.executor.tools import ToolRunner, require_all
-from agent_executor.serving.security import SecurityContext
+from agent_executor.serving.cancellation import StopSignal, end_now
 
 MAX_RETRY_DELAY_SECONDS: Final = 30.0
+_CANCELLED: Final = "The model call was stopped: the run was cancelled."
 
 
 class ModelTurn:
@@ -82,6 +87,8 @@ class ModelTurn:
         """
         log, model_call_id = driven.log, call_id(driven, action)
         call = await self._prepare(driven, action, loop_seconds() + remaining_seconds)
+        if log.stop.is_set:
+            return
         if isinstance(call, AgentExecutorError):
             log.add(ModelCallStarted(model_call_id=model_call_id, turn=action.turn))
             log.add(failed_call(model_call_id, call, will_retry=False))
@@ -122,20 +129,26 @@ class ModelTurn:
         Raises:
             LeaseLostError: Another executor drives the run now.
         """
+        stop = call.driven.log.stop
+        if stop.is_set:
+            await self._not_made(call)
+            return
         # What was waited for before, the tools or the money, is not the model's time any more.
         remaining_seconds = call.run_ends_at - loop_seconds()
         timeout_seconds = max(0.0, min(self._limits.timeout_seconds, remaining_seconds))
         timeout = asyncio.timeout(timeout_seconds)
-        driven, request = call.driven, call.request()
+        driven, request, delivered = call.driven, call.request(), DeliveredText()
         # A task of its own, since its answer is of use also if it comes too late for the run.
         answering = asyncio.ensure_future(
-            self._provider.generate(request, access=driven.agent.model_access())
+            self._provider.generate(request, access=driven.agent.model_access(), on_delta=delivered)
         )
         try:
             with self._telemetry.chat(driven.log.run, request, self._provider.name) as record:
-                async with timeout:
-                    response = await asyncio.shield(answering)
+                response = await _answer_or_stop(answering, timeout, stop)
                 record.answered(response)
+        except CancelledRunError as stopped:
+            await self._stopped(call, stopped, answering, delivered)
+            return
         except AgentExecutorError as error:
             await self._failed(call, error)
             return
@@ -184,7 +197,7 @@ class ModelTurn:
         try:
             if names:
                 last_try = run_ends_at if waits_for_tools else loop_seconds()
-                described = await self._describe(names, driven.security, versions, last_try)
+                described = await self._describe(driven, names, versions, last_try)
             require_all(names, described, versions)
             prompt = self._prompts.prompt(agent, described)
             fitted = fitted_call(driven.log, agent, driven.context, prompt)
@@ -203,20 +216,20 @@ class ModelTurn:
 
     async def _describe(
         self,
+        driven: DrivenRun,
         names: Sequence[str],
-        security: SecurityContext,
         versions: Mapping[str, str],
         ends_at: float,
     ) -> tuple[ToolSpecification, ...]:
         """Asks the tool-runner, while it is away again and again until the end of the time."""
-        last_try = ends_at - self._limits.retry_delay_seconds
+        last_try, stop = ends_at - self._limits.retry_delay_seconds, driven.log.stop
         while True:
             try:
-                return await self._tools.describe(names, security, versions)
+                return await self._tools.describe(names, driven.security, versions)
             except (UnavailableError, DeadlineExceededError):
-                if loop_seconds() >= last_try:
+                if loop_seconds() >= last_try or stop.is_set:
                     raise
-                await asyncio.sleep(self._limits.retry_delay_seconds)
+                await stop.sleep(self._limits.retry_delay_seconds)
 
     def _answered(self, call: ModelCall, response: ModelResponse) -> None:
         log = call.driven.log
@@ -236,8 +249,10 @@ class ModelTurn:
             return
         # An answer that was cut may hold a tool call without its last arguments.
         if response.stop_reason == "tool_use":
-            for tool_call in tool_calls_of(log.run.run_id, call.action.turn, answer):
-                log.add(tool_call)
+            calls = tool_calls_of(log.run.run_id, call.action.turn, answer)
+            policy = call.driven.agent.approval_policy
+            for event in asked_or_started(calls, policy, call.tools, log.now_ms()):
+                log.add(event)
 
     async def _failed(self, call: ModelCall, error: AgentExecutorError) -> None:
         """Logs a failed model call, and waits if it is to be tried again.
@@ -260,14 +275,74 @@ class ModelTurn:
         log.add(call.failed(error, will_retry=is_retried, usage=usage))
         await log.commit()
         if usage is None:
-            # A hold that cannot be freed now ends by itself at its expiry.
-            with contextlib.suppress(AgentExecutorError):
-                await self._ledger.void(call.id, call.driven.security)
+            await self._free(call)
         if is_retried:
-            await asyncio.sleep(delay_seconds)
+            await log.stop.sleep(delay_seconds)
+
+    async def _not_made(self, call: ModelCall) -> None:
+        """Logs that a call whose money is held is not made, since the run is to end."""
+        log = call.driven.log
+        log.note_cancel()
+        log.add(call.failed(CancelledRunError(_CANCELLED), will_retry=False, is_refused=True))
+        await log.commit()
+        await self._free(call)
+
+    async def _stopped(
+        self,
+        call: ModelCall,
+        stopped: CancelledRunError,
+        answering: asyncio.Future[ModelResponse],
+        delivered: DeliveredText,
+    ) -> None:
+        """Closes the call's connection and logs what became of it, once that is closed.
+
+        It has cost its input and what was delivered, as an estimate; an answer that came whole in
+        the same instant is one.
+        """
+        log = call.driven.log
+        answering.cancel()
+        await asyncio.wait({answering})
+        error = None if answering.cancelled() else answering.exception()
+        if error is None and not answering.cancelled():
+            self._answered(call, answering.result())
+        else:
+            usage: ModelUsage | None = delivered.usage(input_usage(call.prepared.size_bytes))
+            if isinstance(error, AgentExecutorError):
+                usage = delivered_usage(error)
+            log.note_cancel()
+            log.add(call.failed(stopped, will_retry=False, usage=usage))
+            if usage is None:
+                await log.commit()
+                await self._free(call)
+        await log.commit()
+
+    async def _free(self, call: ModelCall) -> None:
+        """Frees a hold. One that cannot be freed now ends by itself at its expiry."""
+        with contextlib.suppress(AgentExecutorError):
+            await self._ledger.void(call.id, call.driven.security)
 
     def _delay_seconds(self, tries: int, error: AgentExecutorError) -> float:
         backoff = self._limits.retry_delay_seconds * 2.0 ** (tries - 1)
         asked_for = error.retry_after_seconds or 0.0
         delay = max(asked_for, min(backoff, MAX_RETRY_DELAY_SECONDS))
         return delay * (1.0 + self._jitter() / 4)
+
+
+async def _answer_or_stop(
+    answering: asyncio.Future[ModelResponse], time_limit: asyncio.Timeout, stop: StopSignal
+) -> ModelResponse:
+    """Waits for an answer until its deadline, or until the run is to end.
+
+    Raises:
+        TimeoutError: The deadline has passed.
+        CancelledRunError: The run is to end.
+        AgentExecutorError: The model gave no answer.
+    """
+    try:
+        async with time_limit:
+            with stop.calling(lambda: end_now(time_limit)):
+                return await asyncio.shield(answering)
+    except TimeoutError:
+        if time_limit.expired() and stop.is_set:
+            raise CancelledRunError(_CANCELLED) from None
+        raise

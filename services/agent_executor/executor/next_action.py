@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
-from agent_executor.executor.run import RunState, response_text
+from agent_executor.executor.run import CANCELLED_CODE, RunState, response_text
 from agent_executor.executor.run_event import (
+    ApprovalRequested,
     ModelCallStarted,
     RunFinished,
     RunPaused,
     ToolCallStarted,
 )
+from agent_executor.executor.run_waiting import call_of
 
 
 class CallModel(msgspec.Struct, frozen=True):
@@ -48,6 +50,24 @@ class RunTools(msgspec.Struct, frozen=True):
     tool_calls: tuple[ToolCallStarted, ...]
 
 
+class AwaitApprovals(msgspec.Struct, frozen=True):
+    """Take up what people have decided about these tool calls, or wait until they have."""
+
+    approvals: tuple[ApprovalRequested, ...]
+
+
+class EndTools(msgspec.Struct, frozen=True):
+    """Give these tool calls, which are not to be sent any more, a result that says so.
+
+    Attributes:
+        tool_calls: The calls.
+        doubtful_ids: Those of them of which nobody knows whether they were sent.
+    """
+
+    tool_calls: tuple[ToolCallStarted, ...]
+    doubtful_ids: tuple[str, ...] = ()
+
+
 class Finish(msgspec.Struct, frozen=True):
     """Settle what is unsettled and end the run."""
 
@@ -58,7 +78,14 @@ class Stop(msgspec.Struct, frozen=True):
     """The run has ended; nothing is to be done."""
 
 
-Action: TypeAlias = CallModel | AwaitMoney | ResolveLostCall | RunTools | Finish | Stop
+Action: TypeAlias = (
+    CallModel | AwaitMoney | ResolveLostCall | RunTools | AwaitApprovals | EndTools | Finish | Stop
+)
+
+
+CANCELLED_RUN: Final = RunFinished(
+    state="cancelled", error="The run was cancelled.", code=CANCELLED_CODE
+)
 
 
 def next_action(state: RunState, max_model_turns: int) -> Action:
@@ -72,10 +99,17 @@ def next_action(state: RunState, max_model_turns: int) -> Action:
         return Stop()
     if state.open_call is not None:
         return ResolveLostCall(state.open_call)
+    if state.cancel is not None:
+        calls = (*state.pending_tool_calls, *map(call_of, state.approvals))
+        if calls:
+            return EndTools(calls, state.doubtful_call_ids)
+        return Finish(CANCELLED_RUN)
     if state.failure is not None:
         return Finish(failed_run(state.failure.error, state.failure.code))
     if state.pending_tool_calls:
         return RunTools(state.pending_tool_calls)
+    if state.approvals:
+        return AwaitApprovals(state.approvals)
     if state.turn and state.messages[-1].role == "assistant":
         return Finish(_answered(state))
     if state.turn >= max_model_turns:

@@ -86,8 +86,11 @@ class Prompts:
             model=agent.model,
             system=agent.system_prompt(),
             messages=(),
-            # A model does not need to know the versions and effects of its tools.
-            tools=tuple(msgspec.structs.replace(tool, version="", effect="") for tool in described),
+            tools=tuple(
+                # A model needs to know no more of its tools.
+                ToolSpecification(tool.name, tool.description, tool.input_schema)
+                for tool in described
+            ),
             max_tokens=agent.max_output_tokens,
         )
         prompt = Prompt(

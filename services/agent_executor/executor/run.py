@@ -11,17 +11,19 @@ from typing import Final
 
 import msgspec
 
-from agent_executor.executor.context.tool_results import given_content
+from agent_executor.executor.context.result_block import result_block
 from agent_executor.executor.growing import Growing
 from agent_executor.executor.models.model import (
     Message,
     ModelUsage,
     TextBlock,
-    ToolResultBlock,
     ToolUseBlock,
 )
 from agent_executor.executor.purpose import CallPurpose
 from agent_executor.executor.run_event import (
+    ApprovalRequested,
+    ApprovalResolved,
+    CancelRequested,
     HistoryRange,
     HistoryTrimmed,
     ModelCallCompleted,
@@ -38,11 +40,19 @@ from agent_executor.executor.run_event import (
     ToolCallCompleted,
     ToolCallStarted,
 )
+from agent_executor.executor.run_waiting import (
+    call_begun_or_asked_about,
+    waiting_or_running,
+    without_approval,
+)
 
 FINAL_STATES: Final = frozenset({"completed", "failed", "cancelled", "budget_exceeded"})
 
 _RESULT_ENCODER: Final = msgspec.json.Encoder()
 
+
+# The code of what was stopped, and of a run that was.
+CANCELLED_CODE: Final = "RUN_CANCELLED"
 
 # The codes of failed tool calls whose tool was run all the same. One that was refused, or failed for
 # its arguments, may not have been run: it is not named to the ledger, so that nobody pays its fee.
@@ -73,9 +83,13 @@ class RunState(msgspec.Struct, frozen=True):
     """A run after some of its events.
 
     Attributes:
-        state: ``pending`` before the first event, ``running``, ``paused``, or how it ended.
+        state: ``pending`` before the first event and while it waits for its turn, ``running``,
+            ``paused``, ``waiting`` while nothing but decisions of people is waited for, or how it
+            ended.
         model, input, is_test, tool_versions, max_cost_nano_usd, parent_amount_id, is_background,
-            history, max_tool_result_bytes: As the run was started.
+            timeout_seconds, history, max_tool_result_bytes: As the run was started.
+        queued_at_ms: Since when it waits for its turn; 0 unless it does.
+        queued_ms: How long it did.
         messages: What was said in the run itself, in the Messages API's shape.
         trimmed: What of it, and of the conversation before it, the model is not given; None if it is
             given all.
@@ -89,10 +103,17 @@ class RunState(msgspec.Struct, frozen=True):
         pause: Why the run waits for money; None unless it does.
         paused_at_ms: When the present pause began.
         paused_ms: How long the pauses before it were, in all.
-        takeovers_in_pause: How often the run was taken over while it was paused.
+        takeovers_in_pause: How often the run was taken over while it was paused or waiting.
+        approvals: Tool calls that wait for a person's decision, in the order asked for.
+        waiting_since_ms: When the run began to wait for nothing else, if it does.
+        waited_ms: How long it did so before, in all.
         last_stop_reason: Why the last answer ended; empty before it.
         reduced_max_tokens: The output that the budget covered for the last answer, if that was less
             than the agent's limit; else 0.
+        cancel: The request to end the run; None unless there is one.
+        stopped_call: The model call that was stopped for it.
+        stopped_cost_nano_usd: What that one was settled with.
+        doubtful_call_ids: Tool calls without a result that a driver before this one may have sent.
         pending_tool_calls: Tool calls without a result, in the order asked for.
         tool_results: All results so far, in the order asked for.
         unsettled: Model calls that are to be settled at the ledger.
@@ -111,6 +132,9 @@ class RunState(msgspec.Struct, frozen=True):
     max_cost_nano_usd: int = 0
     parent_amount_id: str = ""
     is_background: bool = False
+    timeout_seconds: int = 0
+    queued_at_ms: int = 0
+    queued_ms: int = 0
     history: HistoryRange | None = None
     max_tool_result_bytes: int = 0
     messages: Growing[Message] = Growing()
@@ -127,6 +151,13 @@ class RunState(msgspec.Struct, frozen=True):
     paused_at_ms: int = 0
     paused_ms: int = 0
     takeovers_in_pause: int = 0
+    approvals: tuple[ApprovalRequested, ...] = ()
+    waiting_since_ms: int = 0
+    waited_ms: int = 0
+    cancel: CancelRequested | None = None
+    stopped_call: ModelCallFailed | None = None
+    stopped_cost_nano_usd: int = 0
+    doubtful_call_ids: tuple[str, ...] = ()
     pending_tool_calls: tuple[ToolCallStarted, ...] = ()
     turn_results: tuple[ToolCallCompleted, ...] = ()
     turn_calls: tuple[ToolCallStarted, ...] = ()
@@ -155,6 +186,8 @@ def apply(state: RunState, event: RunEvent) -> RunState:
     """
     if event.sequence != state.last_sequence + 1:
         raise ValueError(f"event {event.sequence} does not follow event {state.last_sequence}")
+    if state.queued_at_ms:
+        state = _begun(state, event.created_at_ms)
     changed = _changed(state, event.payload, event.created_at_ms)
     return msgspec.structs.replace(changed, last_sequence=event.sequence)
 
@@ -201,7 +234,7 @@ def _changed(state: RunState, payload: Payload, created_at_ms: int) -> RunState:
         case RunStarted():
             return msgspec.structs.replace(
                 state,
-                state="running",
+                state="pending" if payload.is_queued else "running",
                 model=payload.model,
                 input=payload.input,
                 is_test=payload.is_test,
@@ -209,33 +242,46 @@ def _changed(state: RunState, payload: Payload, created_at_ms: int) -> RunState:
                 max_cost_nano_usd=payload.max_cost_nano_usd,
                 parent_amount_id=payload.parent_amount_id,
                 is_background=payload.is_background,
+                timeout_seconds=payload.timeout_seconds,
+                queued_at_ms=created_at_ms if payload.is_queued else 0,
                 history=payload.history,
                 max_tool_result_bytes=payload.max_tool_result_bytes,
                 messages=Growing([Message(role="user", content=(TextBlock(text=payload.input),))]),
             )
         case RunResumed() | RunPaused() | RunContinued():
             return _paused_or_continued(state, payload, created_at_ms)
-        case ModelCallStarted():
-            summaries = state.summaries + payload.is_summary
-            return msgspec.structs.replace(state, open_call=payload, summaries=summaries)
+        case CancelRequested():
+            return _to_be_cancelled(state, payload, created_at_ms)
+        case ModelCallStarted() | HistoryTrimmed():
+            return _call_begun_or_shortened(state, payload)
         case ModelCallCompleted():
             return _model_answered(state, payload)
         case ModelCallFailed():
             return _model_failed(state, payload)
         case ModelCallSettled():
             return _settled(state, payload)
-        case ToolCallStarted():
-            return msgspec.structs.replace(
-                state,
-                pending_tool_calls=(*state.pending_tool_calls, payload),
-                turn_calls=(*state.turn_calls, payload),
-            )
+        case ToolCallStarted() | ApprovalRequested() | ApprovalResolved():
+            return call_begun_or_asked_about(state, payload, created_at_ms)
         case ToolCallCompleted():
-            return _tool_answered(state, payload)
-        case HistoryTrimmed():
-            return msgspec.structs.replace(state, trimmed=payload)
+            return _tool_answered(state, payload, created_at_ms)
         case RunFinished():
             return msgspec.structs.replace(state, state=payload.state, finished=payload)
+
+
+def _call_begun_or_shortened(
+    state: RunState, payload: ModelCallStarted | HistoryTrimmed
+) -> RunState:
+    if isinstance(payload, HistoryTrimmed):
+        return msgspec.structs.replace(state, trimmed=payload)
+    summaries = state.summaries + payload.is_summary
+    return msgspec.structs.replace(state, open_call=payload, summaries=summaries)
+
+
+def _begun(state: RunState, now_ms: int) -> RunState:
+    """Returns the state of a run that waited for its turn, once that has come."""
+    # A clock that was set back meanwhile has not made the run younger.
+    queued_ms = max(0, now_ms - state.queued_at_ms)
+    return msgspec.structs.replace(state, state="running", queued_at_ms=0, queued_ms=queued_ms)
 
 
 def _paused_or_continued(
@@ -243,8 +289,12 @@ def _paused_or_continued(
 ) -> RunState:
     match payload:
         case RunResumed():
-            takeovers_in_pause = state.takeovers_in_pause + (state.pause is not None)
-            return msgspec.structs.replace(state, takeovers_in_pause=takeovers_in_pause)
+            is_idle = state.state in {"paused", "waiting"}
+            return msgspec.structs.replace(
+                state,
+                takeovers_in_pause=state.takeovers_in_pause + is_idle,
+                doubtful_call_ids=tuple(call.tool_call_id for call in state.pending_tool_calls),
+            )
         case RunPaused():
             return msgspec.structs.replace(
                 state, state="paused", pause=payload, paused_at_ms=created_at_ms
@@ -255,10 +305,20 @@ def _paused_or_continued(
             return msgspec.structs.replace(state, state="running", pause=None, paused_ms=paused_ms)
 
 
+def _to_be_cancelled(state: RunState, payload: CancelRequested, created_at_ms: int) -> RunState:
+    """Notes that the run is to end. It waits for nothing any more."""
+    if state.pause is not None:
+        state = _paused_or_continued(state, RunContinued(state.pause.turn), created_at_ms)
+    return msgspec.structs.replace(state, cancel=payload)
+
+
 def _settled(state: RunState, settled: ModelCallSettled) -> RunState:
+    stopped = state.stopped_call
+    is_stopped = stopped is not None and stopped.model_call_id == settled.model_call_id
     return msgspec.structs.replace(
         state,
         cost_nano_usd=state.cost_nano_usd + settled.cost_nano_usd,
+        stopped_cost_nano_usd=state.stopped_cost_nano_usd + is_stopped * settled.cost_nano_usd,
         unsettled=tuple(
             call for call in state.unsettled if call.model_call_id != settled.model_call_id
         ),
@@ -300,6 +360,7 @@ def _model_failed(state: RunState, failed: ModelCallFailed) -> RunState:
         tries=state.tries + 1,
         refusals=state.refusals + failed.is_refused,
         failure=None if failed.will_retry else failed,
+        stopped_call=failed if failed.code == CANCELLED_CODE else state.stopped_call,
         tokens_used=state.tokens_used + (tokens_of(usage) if usage else 0),
         unsettled=unsettled,
     )
@@ -323,14 +384,18 @@ def _unsettled(
     )
 
 
-def _tool_answered(state: RunState, result: ToolCallCompleted) -> RunState:
+def _tool_answered(state: RunState, result: ToolCallCompleted, created_at_ms: int) -> RunState:
     """Adds a result. The turn's last one makes the message that the model sees next."""
     turn_results = (*state.turn_results, result)
     pending = tuple(
         call for call in state.pending_tool_calls if call.tool_call_id != result.tool_call_id
     )
-    if pending:
-        return msgspec.structs.replace(state, pending_tool_calls=pending, turn_results=turn_results)
+    if state.approvals:
+        # One that waited until its run was to end has a result that says so.
+        state = without_approval(state, result.tool_call_id)
+    if pending or state.approvals:
+        left = msgspec.structs.replace(state, pending_tool_calls=pending, turn_results=turn_results)
+        return waiting_or_running(left, created_at_ms)
     by_id = {done.tool_call_id: done for done in turn_results}
     ordered = tuple(by_id[call.tool_call_id] for call in state.turn_calls)
     blocks = tuple(
@@ -349,24 +414,4 @@ def _tool_answered(state: RunState, result: ToolCallCompleted) -> RunState:
             if done.success or done.code in _RAN_CODES
         ),
         messages=state.messages.with_items(Message(role="user", content=blocks)),
-    )
-
-
-def result_block(
-    call: ToolCallStarted, done: ToolCallCompleted, max_bytes: int = 0
-) -> ToolResultBlock:
-    """Returns what the model is given of a result; above ``max_bytes``, if not 0, its beginning."""
-    content = done.result_json
-    if not done.success:
-        shape = {
-            "success": False,
-            "error": done.error,
-            "tool_name": done.tool_name,
-            "code": done.code,
-        }
-        content = _RESULT_ENCODER.encode(shape).decode()
-    return ToolResultBlock(
-        tool_use_id=call.tool_use_id,
-        content=given_content(content, done.tool_call_id, max_bytes),
-        is_error=not done.success,
     )

@@ -6,12 +6,33 @@ be added with a default, none may change its meaning. Money is integer nano-US-d
 
 from __future__ import annotations
 
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
 from agent_executor.executor.models.model import ModelUsage, ResponseBlock
 from agent_executor.executor.purpose import CallPurpose
+
+
+class HistoryTrimmed(msgspec.Struct, frozen=True, tag="history_trimmed"):
+    """From here on the model is not given all that was said; this one replaces the one before it.
+
+    Messages are counted from the conversation's first, which is 0 and is always given.
+
+    Attributes:
+        message_count: How many messages are left out, in all.
+        estimated_tokens: About how many tokens they are.
+        summary: What is given in their place; empty if nothing.
+        first_index: The first message after the left out ones that is given.
+        emptied_before_index: Of messages before it, the model is not given the results of tools, but
+            their lengths; they are of the newest turn, of which no message is left out.
+    """
+
+    message_count: int
+    estimated_tokens: int
+    summary: str = ""
+    first_index: int = 1
+    emptied_before_index: int = 0
 
 
 class HistoryRange(msgspec.Struct, frozen=True):
@@ -21,11 +42,13 @@ class HistoryRange(msgspec.Struct, frozen=True):
         after_run_id: The conversation's run before this one; empty if this one began it.
         part_count: How many runs have added messages.
         message_count: How many messages they have added.
+        trimmed: What of these is left out from the start; None if nothing is.
     """
 
     after_run_id: str = ""
     part_count: int = 0
     message_count: int = 0
+    trimmed: HistoryTrimmed | None = None
 
 
 class RunStarted(msgspec.Struct, frozen=True, tag="run_started"):
@@ -42,6 +65,8 @@ class RunStarted(msgspec.Struct, frozen=True, tag="run_started"):
         history: What of that it was given; None if it stands alone.
         max_tool_result_bytes: Above which length of a tool's result the model is given its beginning
             only; 0, as in logs of before: it is given every result as it is.
+        timeout_seconds: How long it may take; 0: as the executor is set.
+        is_queued: It waits for its turn, which the next event says to have come.
     """
 
     agent_id: str
@@ -57,6 +82,8 @@ class RunStarted(msgspec.Struct, frozen=True, tag="run_started"):
     conversation_id: str = ""
     history: HistoryRange | None = None
     max_tool_result_bytes: int = 0
+    timeout_seconds: int = 0
+    is_queued: bool = False
 
 
 class RunResumed(msgspec.Struct, frozen=True, tag="run_resumed"):
@@ -88,6 +115,23 @@ class RunContinued(msgspec.Struct, frozen=True, tag="run_continued"):
     """The money for the model call that was waited for is held; ``turn`` says which one."""
 
     turn: int
+
+
+class CancelRequested(msgspec.Struct, frozen=True, tag="cancel_requested"):
+    """Somebody asked for the run's end, and there was something left of it to stop.
+
+    Nothing is begun after it; what was under way has its outcome between it and the run's end.
+
+    Attributes:
+        user_id: Who; empty if the caller went away from a run that is bound to it.
+        reason: Why, as they put it.
+        child_run_ids: The runs that it had started, also indirectly, and that were under way: they
+            were asked to end with it.
+    """
+
+    user_id: str = ""
+    reason: str = ""
+    child_run_ids: tuple[str, ...] = ()
 
 
 class ModelCallStarted(msgspec.Struct, frozen=True, tag="model_call_started"):
@@ -126,7 +170,7 @@ class ModelCallFailed(msgspec.Struct, frozen=True, tag="model_call_failed"):
     """The model call gave no answer that can be used; ``usage`` is what it is taken to have cost.
 
     ``usage`` is None when nothing can have been spent. It is an estimate in every other case.
-    ``is_refused`` says that no money was held for it, so that no model was asked.
+    ``is_refused`` says that no model was asked: no money was held for it, or the run was to end.
     """
 
     model_call_id: str
@@ -147,16 +191,28 @@ class ModelCallSettled(msgspec.Struct, frozen=True, tag="model_call_settled"):
 
 
 class ToolCallStarted(msgspec.Struct, frozen=True, tag="tool_call_started"):
-    """A tool call is about to be sent. ``tool_use_id`` is the model's own id for it."""
+    """A tool call is about to be sent.
+
+    Attributes:
+        tool_use_id: The model's own id for it.
+        arguments_json: What is sent: the model's arguments, or a person's in their place.
+        approval: ``approved`` if a person let it pass, ``edited`` if that one changed the arguments;
+            empty if nobody was asked.
+    """
 
     tool_call_id: str
     tool_use_id: str
     tool_name: str
     arguments_json: str
+    approval: Literal["", "approved", "edited"] = ""
 
 
-class ToolCallCompleted(msgspec.Struct, frozen=True, tag="tool_call_completed"):
-    """A tool call has its result; ``result_json`` is ``null`` unless ``success``."""
+class ToolCallCompleted(msgspec.Struct, frozen=True, omit_defaults=True, tag="tool_call_completed"):
+    """A tool call has its result; ``result_json`` is ``null`` unless ``success``.
+
+    ``was_begun`` is False only for a call that was never sent, since the run was to end, or nobody
+    let it pass.
+    """
 
     tool_call_id: str
     tool_name: str
@@ -165,36 +221,57 @@ class ToolCallCompleted(msgspec.Struct, frozen=True, tag="tool_call_completed"):
     error: str
     code: str
     timestamp_ms: int
+    was_begun: bool = True
 
 
-class HistoryTrimmed(msgspec.Struct, frozen=True, tag="history_trimmed"):
-    """From here on the model is not given all that was said; this one replaces the one before it.
-
-    Messages are counted from the conversation's first, which is 0 and is always given.
+class ApprovalRequested(msgspec.Struct, frozen=True, tag="approval_requested"):
+    """A tool call waits for a person's decision. It is started only if that is to approve.
 
     Attributes:
-        message_count: How many messages are left out, in all.
-        estimated_tokens: About how many tokens they are.
-        summary: What is given in their place; empty if nothing.
-        first_index: The first message after the left out ones that is given.
-        emptied_before_index: Of messages before it, the model is not given the results of tools, but
-            their lengths; they are of the newest turn, of which no message is left out.
+        tool_use_id: The model's own id for it.
+        arguments_json: The model's.
+        reason: Why a decision is needed.
+        expires_at_ms: From when on it is denied if nobody has decided.
     """
 
-    message_count: int
-    estimated_tokens: int
-    summary: str = ""
-    first_index: int = 1
-    emptied_before_index: int = 0
+    tool_call_id: str
+    tool_use_id: str
+    tool_name: str
+    arguments_json: str
+    reason: str
+    expires_at_ms: int
 
 
-class RunFinished(msgspec.Struct, frozen=True, tag="run_finished"):
-    """The run ended. No event follows."""
+class ApprovalResolved(msgspec.Struct, frozen=True, tag="approval_resolved"):
+    """A person has decided, or nobody has in time.
+
+    In the same commit follows the call's beginning, or its result if it was not let pass.
+
+    Attributes:
+        decision: ``approved``, ``denied`` or ``expired``.
+        user_id: Who decided; empty if nobody has.
+        reason: What the decider said.
+        edited_arguments_json: The arguments in place of the model's; empty if they are unchanged.
+    """
+
+    tool_call_id: str
+    decision: str
+    user_id: str = ""
+    reason: str = ""
+    edited_arguments_json: str = ""
+
+
+class RunFinished(msgspec.Struct, frozen=True, omit_defaults=True, tag="run_finished"):
+    """The run ended. No event follows.
+
+    ``released_nano_usd`` is what was held for a run that was cancelled, and is free again.
+    """
 
     state: str
     response: str = ""
     error: str = ""
     code: str = ""
+    released_nano_usd: int = 0
 
 
 Payload: TypeAlias = (
@@ -202,6 +279,7 @@ Payload: TypeAlias = (
     | RunResumed
     | RunPaused
     | RunContinued
+    | CancelRequested
     | ModelCallStarted
     | ModelCallCompleted
     | ModelCallFailed
@@ -209,6 +287,8 @@ Payload: TypeAlias = (
     | ToolCallStarted
     | ToolCallCompleted
     | HistoryTrimmed
+    | ApprovalRequested
+    | ApprovalResolved
     | RunFinished
 )
 

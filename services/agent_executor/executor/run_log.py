@@ -14,9 +14,10 @@ from agent_executor.executor.conversations.conversation import (
     RunEnd,
     kept_messages,
 )
-from agent_executor.executor.journal import Journal, RunRecord
+from agent_executor.executor.journal import IdempotencyKey, Journal, RunRecord
 from agent_executor.executor.run import FINAL_STATES, RunState, apply, response_text
-from agent_executor.executor.run_event import Payload, RunEvent
+from agent_executor.executor.run_event import CancelRequested, Payload, RunEvent, RunFinished
+from agent_executor.serving.cancellation import StopSignal
 
 
 class RunLog:
@@ -29,6 +30,8 @@ class RunLog:
         run: The run as the journal has it after the last commit.
         state: The fold of all events, those not yet durable included.
         history: What was said before the run in its conversation; whoever drives it needs it.
+        stop: Given when the run is to end; heard by whatever is under way in it.
+        cancel: Who asked for that, and why; None unless somebody has.
     """
 
     def __init__(
@@ -47,6 +50,28 @@ class RunLog:
         self.run = run
         self.state = state
         self.history = NO_HISTORY
+        self.stop = StopSignal()
+        self.cancel: CancelRequested | None = None
+
+    def request_cancel(self, cancel: CancelRequested) -> None:
+        """Tells the run's driver, in this process, that the run is to end; the first one counts."""
+        if self.cancel is None:
+            self.cancel = cancel
+            self.stop.set()
+
+    def note_cancel(self) -> None:
+        """Adds that the run is to end, before the first thing that is stopped for it."""
+        if self.cancel is not None and self.state.cancel is None:
+            self.add(self.cancel)
+
+    @property
+    def is_parked(self) -> bool:
+        """Whether the run was given up, to be gone on with by whoever claims it."""
+        return not self.run.owner
+
+    def now_ms(self) -> int:
+        """Returns the time as the log tells it, in milliseconds since 1970-01-01 UTC."""
+        return self._now_ms()
 
     def add(self, payload: Payload) -> None:
         """Adds an event to the log. It is not durable before ``commit`` has returned."""
@@ -54,25 +79,52 @@ class RunLog:
         self.state = apply(self.state, event)
         self._waiting.append(event)
 
-    async def commit(self) -> None:
+    async def commit(self, key: IdempotencyKey | None = None) -> str:
         """Makes all added events durable, in one transaction.
 
+        Args:
+            key: Of a new run, if it has one.
+
+        Returns:
+            The run's id; or of the run that was created before under the key. Then nothing is stored.
+
         Raises:
+            IdempotencyConflictError: The key was used for another request.
             LeaseLostError: Another executor drives the run now.
             UnavailableError: The storage failed.
             Exception: Whatever else the journal raised. The events still wait, as after any error.
         """
         if not self._waiting:
-            return
+            return self.run.run_id
+        return await self._write(self.run, self._waiting[-1].created_at_ms, key)
+
+    async def park(self, wake_at_ms: int) -> None:
+        """Makes all added events durable and gives the run up, so that nobody drives it.
+
+        Args:
+            wake_at_ms: When any executor takes it over by itself.
+
+        Raises:
+            AgentExecutorError: As ``commit``.
+        """
+        parked = msgspec.structs.replace(self.run, owner="", wake_at_ms=wake_at_ms)
+        await self._write(parked, self.now_ms())
+
+    async def _write(self, run: RunRecord, now_ms: int, key: IdempotencyKey | None = None) -> str:
+        """Writes all added events, if there are any, and the run as they leave it."""
         events, self._waiting = self._waiting, []
-        run = summarized(self.run, self.state, events[-1].created_at_ms)
+        run = summarized(run, self.state, now_ms)
         try:
             if self._is_created:
-                await self._journal.append(run, events, run_end_of(run, self.state))
+                is_end = bool(events) and isinstance(events[-1].payload, RunFinished)
+                end = run_end_of(run, self.state) if is_end else None
+                await self._journal.append(run, events, end)
             else:
                 history = self.state.history
                 after_run_id = history.after_run_id if history is not None else ""
-                await self._journal.create(run, events, after_run_id=after_run_id)
+                run_id = await self._journal.create(run, events, key, after_run_id)
+                if run_id != run.run_id:
+                    return run_id
         except Exception:
             # Nothing was written, so the next commit has to write these too.
             self._waiting[:0] = events
@@ -80,6 +132,7 @@ class RunLog:
         self._is_created = True
         self.run = run
         self._on_commit(run.run_id)
+        return run.run_id
 
     async def check_ownership(self) -> None:
         """Checks that the run has not been taken over since the last commit.
@@ -94,9 +147,9 @@ class RunLog:
 
 
 def run_end_of(run: RunRecord, state: RunState) -> RunEnd | None:
-    """Returns what becomes of a run's conversation; None if it has none, or has not ended."""
+    """Returns what becomes of the conversation of a run that has ended; None if it has none."""
     history = state.history
-    if not run.conversation_id or history is None or state.finished is None:
+    if not run.conversation_id or history is None:
         return None
     part = ConversationPart(
         number=history.part_count + 1,

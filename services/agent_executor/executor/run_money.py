@@ -87,6 +87,24 @@ class RunMoney:
         with contextlib.suppress(AgentExecutorError):
             await self._ledger.void(self._log.run.run_id, self._security)
 
+    async def keep_amount(self) -> float | None:
+        """Renews the amount for as long as the ledger holds one, since nobody will for a while.
+
+        Returns:
+            After how many seconds it is to be renewed again; None if there is nothing to renew.
+        """
+        if not self.has_amount:
+            return None
+        self.stop()
+        try:
+            await self._ledger.renew(self._log.run.run_id, AMOUNT_TTL_SECONDS_MAX, self._security)
+        except PASSING_ERRORS:
+            return self._amount_ttl_seconds / RENEWALS_PER_TTL
+        except AgentExecutorError as error:
+            _LOGGER.warning("The amount of %s has ended: %s", self._log.run.run_id, error.message)
+            return None
+        return AMOUNT_TTL_SECONDS_MAX / RENEWALS_PER_TTL
+
     def stop(self) -> None:
         """Renews the amount no more. It stays held for whoever goes on with the run."""
         if self._renewing is not None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from math import inf
+from typing import Final
 
 from agent_executor.api.executor.v1 import (
     run_event_pb2,
@@ -10,71 +12,95 @@ from agent_executor.api.executor.v1 import (
     run_service_pb2,
     run_service_pb2_grpc,
 )
+from agent_executor.executor.approvals.approvals import Answer, Approvals
+from agent_executor.executor.approvals.convert import (
+    approval_to_proto,
+    decode_position,
+    encode_position,
+)
+from agent_executor.executor.batch_convert import batch_to_proto
+from agent_executor.executor.batches import execute_batch
+from agent_executor.executor.cancellations import WAIT_SECONDS_MAX
 from agent_executor.executor.convert import (
     agent_test_to_proto,
     event_to_proto,
     execution_to_proto,
+    receipt_to_proto,
     run_to_proto,
 )
-from agent_executor.executor.money import nano_usd_of
 from agent_executor.executor.paging import decode_page_token, encode_page_token, page_size_of
+from agent_executor.executor.run_request import (
+    batch_options_of,
+    filter_of,
+    options_of,
+    options_of_test,
+)
 from agent_executor.executor.runs import Runs
 from agent_executor.serving.interceptors import Context
+from agent_executor.serving.pipeline import remaining_seconds
 from agent_executor.serving.security import current_security_context
-from agent_executor.serving.telemetry import current_traceparent
+
+# Of the time that a caller waits for a run's end, so that it hears what is known before it is over.
+ANSWER_SHARE: Final = 0.9
 
 
 class RunServicer(run_service_pb2_grpc.RunServiceServicer):
     """See ``protos/agent_executor/api/executor/v1/run_service.proto``."""
 
-    def __init__(self, runs: Runs) -> None:
+    def __init__(self, runs: Runs, approvals: Approvals) -> None:
         self._runs = runs
+        self._approvals = approvals
 
     async def ExecuteAgent(  # noqa: N802 -- the contract's name
         self, request: run_service_pb2.ExecuteAgentRequest, context: Context
     ) -> run_service_pb2.ExecuteAgentResponse:
         """Executes an agent and waits for the end."""
-        del context
-        view = await self._runs.execute(
-            request.agent_id,
-            request.input,
-            current_security_context.get(),
-            traceparent=current_traceparent(),
-            parent_run_id=request.parent_run_id,
-            max_cost_nano_usd=nano_usd_of(request.max_cost_usd, "max_cost_usd"),
-            conversation_id=request.conversation_id,
-        )
+        security = current_security_context.get()
+        options = options_of(request, context, security)
+        view = await self._runs.execute(request.agent_id, request.input, security, options)
         return execution_to_proto(view)
 
     async def TestAgent(  # noqa: N802 -- the contract's name
         self, request: run_service_pb2.TestAgentRequest, context: Context
     ) -> run_service_pb2.TestAgentResponse:
         """Executes an agent with sample input, as a test."""
-        del context
-        view = await self._runs.execute(
-            request.agent_id,
-            request.input,
-            current_security_context.get(),
-            traceparent=current_traceparent(),
-            is_test=True,
-        )
+        security = current_security_context.get()
+        options = options_of_test(request, context, security)
+        view = await self._runs.execute(request.agent_id, request.input, security, options)
         return agent_test_to_proto(view)
 
     async def StartRun(  # noqa: N802 -- the contract's name
         self, request: run_service_pb2.StartRunRequest, context: Context
     ) -> run_pb2.Run:
         """Starts a run in the background."""
-        del context
-        view = await self._runs.start(
-            request.agent_id,
-            request.input,
-            current_security_context.get(),
-            traceparent=current_traceparent(),
-            parent_run_id=request.parent_run_id,
-            max_cost_nano_usd=nano_usd_of(request.max_cost_usd, "max_cost_usd"),
-            conversation_id=request.conversation_id,
-        )
+        security = current_security_context.get()
+        options = options_of(request, context, security)
+        view = await self._runs.start(request.agent_id, request.input, security, options)
         return run_to_proto(view.run, view.state)
+
+    async def CancelRun(  # noqa: N802 -- the contract's name
+        self, request: run_service_pb2.CancelRunRequest, context: Context
+    ) -> run_service_pb2.CancelReceipt:
+        """Stops a run and says what that did."""
+        del context
+        receipt = await self._runs.cancel(
+            request.run_id,
+            request.reason,
+            current_security_context.get(),
+            timeout_seconds=min(WAIT_SECONDS_MAX, (remaining_seconds() or inf) * ANSWER_SHARE),
+        )
+        return receipt_to_proto(receipt)
+
+    async def ExecuteAgentBatch(  # noqa: N802 -- the contract's name
+        self, request: run_service_pb2.ExecuteAgentBatchRequest, context: Context
+    ) -> run_service_pb2.ExecuteAgentBatchResponse:
+        """Executes an agent on several inputs and waits for the ends of all."""
+        security = current_security_context.get()
+        options, keys = batch_options_of(request, context, security)
+        results = await execute_batch(
+            self._runs, request.agent_id, request.inputs, security, options, keys
+        )
+        return batch_to_proto(results)
 
     async def GetRun(  # noqa: N802 -- the contract's name
         self, request: run_service_pb2.GetRunRequest, context: Context
@@ -94,8 +120,7 @@ class RunServicer(run_service_pb2_grpc.RunServiceServicer):
             current_security_context.get(),
             size + 1,
             before_run_id=decode_page_token(request.page_token),
-            agent_id=request.agent_id,
-            state=request.state,
+            run_filter=filter_of(request),
         )
         page = runs[:size]
         return run_service_pb2.ListRunsResponse(
@@ -113,3 +138,39 @@ class RunServicer(run_service_pb2_grpc.RunServiceServicer):
         )
         async for event in events:
             yield event_to_proto(request.run_id, event)
+
+    async def ListApprovals(  # noqa: N802 -- the contract's name
+        self, request: run_service_pb2.ListApprovalsRequest, context: Context
+    ) -> run_service_pb2.ListApprovalsResponse:
+        """Lists the tool calls that wait for a person."""
+        del context
+        size = page_size_of(request.page_size)
+        found = await self._approvals.list_pending(
+            current_security_context.get(),
+            size + 1,
+            after=decode_position(request.page_token),
+            run_id=request.run_id,
+            agent_id=request.agent_id,
+        )
+        page = found[:size]
+        return run_service_pb2.ListApprovalsResponse(
+            approvals=[approval_to_proto(approval) for approval in page],
+            next_page_token=encode_position(page[-1]) if len(found) > size else "",
+        )
+
+    async def ResolveApproval(  # noqa: N802 -- the contract's name
+        self, request: run_service_pb2.ResolveApprovalRequest, context: Context
+    ) -> run_service_pb2.Approval:
+        """Decides about a tool call that waits."""
+        del context
+        approval = await self._approvals.resolve(
+            request.run_id,
+            request.tool_call_id,
+            Answer(
+                "approve" if request.decision == "approve" else "deny",
+                request.reason,
+                request.arguments_json,
+            ),
+            current_security_context.get(),
+        )
+        return approval_to_proto(approval)

@@ -6,23 +6,21 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
-from agent_executor.errors import (
-    AgentInactiveError,
-    RunFinishedError,
-    RunNotFoundError,
-    UnavailableError,
-)
-from agent_executor.executor.agent import AgentVersion
+from agent_executor.errors import UnavailableError
 from agent_executor.executor.agents import Agents
+from agent_executor.executor.cancel_receipt import CancelReceipt
+from agent_executor.executor.cancellations import WAIT_SECONDS_MAX
 from agent_executor.executor.conversations.conversations import Conversations
 from agent_executor.executor.drivers import RunDrivers
 from agent_executor.executor.event_pages import folded
-from agent_executor.executor.identifiers import new_id
-from agent_executor.executor.journal import Journal, RunFilter, RunRecord
-from agent_executor.executor.run import FINAL_STATES, RunState
-from agent_executor.executor.run_event import RunEvent, RunStarted
+from agent_executor.executor.journal import EVERY_RUN, Journal, RunFilter, RunRecord
+from agent_executor.executor.new_runs import NewRuns, RunPlan, run_not_found
+from agent_executor.executor.run import RunState
+from agent_executor.executor.run_ends import goes_on_elsewhere
+from agent_executor.executor.run_event import RunEvent
 from agent_executor.executor.run_log import RunLog, summarized
-from agent_executor.executor.tools import ToolRunner, require_all
+from agent_executor.executor.run_options import DEFAULT_OPTIONS, RunOptions
+from agent_executor.executor.tools import ToolRunner
 from agent_executor.serving.security import SecurityContext
 
 PERMISSION_EXECUTE = "run:execute"
@@ -38,17 +36,20 @@ class RunView:
 
 
 @dataclass(frozen=True, slots=True)
-class _RunRequest:
-    """What a new run is to be."""
+class BegunRun:
+    """A run that was begun by a call, or that an earlier call with the same key has begun.
 
-    agent_id: str
-    text: str
-    traceparent: str
-    parent_run_id: str
-    max_cost_nano_usd: int
-    is_test: bool = False
-    is_background: bool = False
-    conversation_id: str = ""
+    Attributes:
+        run_id: Its id.
+        view: What is durable of it; None if nothing is yet, or if it is an earlier call's.
+        log: Its log; None unless this executor drives it for this call.
+        driving: Ends when it is not driven here any more; None as ``log``.
+    """
+
+    run_id: str
+    view: RunView | None = None
+    log: RunLog | None = None
+    driving: asyncio.Task[None] | None = None
 
 
 class Runs:
@@ -70,15 +71,19 @@ class Runs:
     ) -> None:
         self.feed = drivers.feed
         self._journal = journal
-        self._agents = agents
-        self._conversations = conversations
-        self._tools = tools
         self._drivers = drivers
-        self._now_ms = now_ms
+        self._new_runs = NewRuns(
+            journal=journal,
+            agents=agents,
+            conversations=conversations,
+            tools=tools,
+            owner=drivers.owner,
+            now_ms=now_ms,
+        )
 
     @property
     def active_count(self) -> int:
-        """How many runs this executor drives or has waiting."""
+        """How many runs this executor drives, paused ones included."""
         return self._drivers.active_count
 
     async def execute(
@@ -86,27 +91,18 @@ class Runs:
         agent_id: str,
         text: str,
         security: SecurityContext,
-        *,
-        traceparent: str = "",
-        is_test: bool = False,
-        parent_run_id: str = "",
-        max_cost_nano_usd: int = 0,
-        conversation_id: str = "",
+        options: RunOptions = DEFAULT_OPTIONS,
     ) -> RunView:
         """Starts a run and waits for its end. A cancelled caller does not stop the run.
 
-        While the run is paused, its caller waits on, for as long as its own deadline allows.
+        While the run waits for its turn, for money or for a person, its caller waits on, for as long
+        as its own deadline allows. The repeat of a call, known by its key, waits for the same run.
 
         Args:
             agent_id: The agent.
             text: What is asked of it.
             security: Who asks.
-            traceparent: W3C trace context of the call; empty if it is not traced.
-            is_test: Whether it is marked as a test.
-            parent_run_id: The run that starts this one; empty if none does.
-            max_cost_nano_usd: What it may cost at most, with the runs that it starts; 0: only the
-                agent's own limit and the budgets hold. Of this and the agent's the lower one holds.
-            conversation_id: The conversation that it continues, or begins; empty if it stands alone.
+            options: How it is to be run.
 
         Raises:
             PermissionDeniedError: Without ``run:execute``.
@@ -115,61 +111,114 @@ class Runs:
             RunFinishedError: The parent has ended.
             AgentInactiveError: The agent is switched off.
             ToolNotFoundError: The agent has a tool enabled that is not registered.
-            LimitExceededError: Too many runs are under way.
-            ConflictError: Another run of the conversation is under way; its id is in the metadata.
+            IdempotencyConflictError: The key was used for another request.
+            LimitExceededError: Too many runs wait for their turn.
             UnavailableError: The storage failed before the first event, or the run was taken over
                 by another executor and goes on there.
         """
-        request = _RunRequest(
-            agent_id,
-            text,
-            traceparent,
-            parent_run_id,
-            max_cost_nano_usd,
-            is_test=is_test,
-            conversation_id=conversation_id,
-        )
-        log, agent = await self._new_run(request, security)
-        await asyncio.shield(self._drivers.in_background(self._drive(log, agent)))
-        if log.run.last_sequence == 0:
-            raise UnavailableError("The run could not be recorded, and has not begun.")
-        if log.run.state != log.state.state or log.state.finished is None:
-            raise UnavailableError(
-                f"Run {log.run.run_id} goes on elsewhere; read it by its id.",
-                metadata={"runId": log.run.run_id},
-            )
-        return RunView(log.run, log.state)
+        begun = await self.launch(agent_id, text, security, options)
+        return await self.end_of(begun, security)
 
     async def start(
         self,
         agent_id: str,
         text: str,
         security: SecurityContext,
-        *,
-        traceparent: str = "",
-        parent_run_id: str = "",
-        max_cost_nano_usd: int = 0,
-        conversation_id: str = "",
+        options: RunOptions = DEFAULT_OPTIONS,
     ) -> RunView:
         """Starts a run in the background. It is durable, and survives this process, on return.
 
-        The arguments are those of ``execute``.
+        The arguments are those of ``execute``. The repeat of a call, known by its key, returns the
+        same run as it stands.
 
         Raises:
             AgentExecutorError: As ``execute``.
         """
-        request = _RunRequest(
-            agent_id,
-            text,
-            traceparent,
-            parent_run_id,
-            max_cost_nano_usd,
-            is_background=True,
-            conversation_id=conversation_id,
+        begun = await self.launch(agent_id, text, security, options, is_background=True)
+        return begun.view or await self._read(begun.run_id, security)
+
+    async def launch(
+        self,
+        agent_id: str,
+        text: str,
+        security: SecurityContext,
+        options: RunOptions = DEFAULT_OPTIONS,
+        *,
+        is_background: bool = False,
+    ) -> BegunRun:
+        """Starts a run, or finds the one that an earlier call with the same key has started.
+
+        Raises:
+            AgentExecutorError: As ``execute``.
+        """
+        security.require(PERMISSION_EXECUTE)
+        known = await self.known_run(security, options)
+        if known is not None:
+            return known
+        plan = await self._new_runs.plan(agent_id, security, options)
+        return await self.begin(plan, text, is_background=is_background)
+
+    async def known_run(self, security: SecurityContext, options: RunOptions) -> BegunRun | None:
+        """Returns the run that an earlier call with the same key has started, if one has.
+
+        Raises:
+            IdempotencyConflictError: The key was used for another request.
+        """
+        if options.key is None:
+            return None
+        run_id = await self._journal.run_of_key(security.organization_id, options.key)
+        return None if run_id is None else BegunRun(run_id)
+
+    async def plan(self, agent_id: str, security: SecurityContext, options: RunOptions) -> RunPlan:
+        """Returns what new runs are bound to, for ``begin``.
+
+        Raises:
+            AgentExecutorError: As ``execute``, for what concerns the agent or the caller.
+        """
+        security.require(PERMISSION_EXECUTE)
+        return await self._new_runs.plan(agent_id, security, options)
+
+    async def begin(self, plan: RunPlan, text: str, *, is_background: bool = False) -> BegunRun:
+        """Starts a run that was planned: at once if there is a place for it, else in its turn.
+
+        Raises:
+            AgentExecutorError: As ``execute``, for what concerns this run alone.
+        """
+        is_placed = self._drivers.take_place(plan.security.organization_id)
+        run, started = self._new_runs.make(
+            plan, text, is_background=is_background, is_queued=not is_placed
         )
-        log, agent = await self._new_run(request, security)
+        log = self._drivers.log_of(run, RunState())
+        log.history = plan.conversation.history
+        log.add(started)
+        # Whether it is a conversation's turn is known once the run is there.
+        is_refusable = plan.options.key is not None or bool(plan.options.conversation_id)
+        if is_placed and not is_background and not is_refusable:
+            # Its first event shares a commit with those that follow.
+            driving = self._drivers.in_background(self._drivers.drive(log, plan.agent))
+            return BegunRun(run.run_id, log=log, driving=driving)
         # A caller that goes away meanwhile must not leave a durable run without a driver.
-        return await asyncio.shield(self._drivers.in_background(self._begin(log, agent)))
+        begin = self._begin_durably(log, plan, is_placed=is_placed)
+        return await asyncio.shield(self._drivers.in_background(begin))
+
+    async def end_of(self, begun: BegunRun, security: SecurityContext) -> RunView:
+        """Waits for the end of a run, wherever it is driven.
+
+        Raises:
+            UnavailableError: It could not be recorded; or it was taken from this executor, or this
+                executor stops, and it goes on elsewhere.
+        """
+        log = begun.log
+        if log is None or begun.driving is None:
+            return await self._end_elsewhere(begun.run_id, security)
+        await asyncio.shield(begun.driving)
+        if log.run.last_sequence == 0:
+            raise UnavailableError("The run could not be recorded, and has not begun.")
+        if not log.run.owner:
+            return await self._end_elsewhere(begun.run_id, security)
+        if log.run.state != log.state.state or log.state.finished is None:
+            raise goes_on_elsewhere(begun.run_id)
+        return RunView(log.run, log.state)
 
     async def get(self, run_id: str, security: SecurityContext) -> RunView:
         """Returns a run as it stands.
@@ -178,10 +227,8 @@ class Runs:
             PermissionDeniedError: Without ``run:read``.
             RunNotFoundError: There is none in the organization.
         """
-        run = await self._find(run_id, security)
-        # The log may have gone on since the record was read; the answer is of one moment.
-        state, at_ms = await folded(self._journal, run_id)
-        return RunView(summarized(run, state, at_ms), state)
+        security.require(PERMISSION_READ)
+        return await self._read(run_id, security)
 
     async def list_runs(
         self,
@@ -189,8 +236,7 @@ class Runs:
         limit: int,
         *,
         before_run_id: str = "",
-        agent_id: str = "",
-        state: str = "",
+        run_filter: RunFilter = EVERY_RUN,
     ) -> list[RunRecord]:
         """Returns runs, newest first.
 
@@ -199,10 +245,7 @@ class Runs:
         """
         security.require(PERMISSION_READ)
         return await self._journal.list_runs(
-            security.organization_id,
-            limit,
-            before_run_id=before_run_id,
-            run_filter=RunFilter(agent_id=agent_id, state=state),
+            security.organization_id, limit, before_run_id=before_run_id, run_filter=run_filter
         )
 
     async def follow(
@@ -214,130 +257,81 @@ class Runs:
             PermissionDeniedError: Without ``run:read``.
             RunNotFoundError: There is none in the organization.
         """
+        security.require(PERMISSION_READ)
         run = await self._find(run_id, security)
         # The last event is read in any case: it may be the end, which the caller has seen already.
         async for event in self.feed.follow(run_id, min(after_sequence, run.last_sequence - 1)):
             if event.sequence > after_sequence:
                 yield event
 
-    async def take_over(self, limit: int) -> int:
-        """Claims runs of owners that are gone, goes on with them, and returns how many."""
-        return await self._drivers.take_over(limit)
+    async def cancel(
+        self,
+        run_id: str,
+        reason: str,
+        security: SecurityContext,
+        *,
+        is_caller_gone: bool = False,
+        timeout_seconds: float = WAIT_SECONDS_MAX,
+    ) -> CancelReceipt:
+        """Ends a run with those that it has started; see ``Cancellations.cancel``.
+
+        Args:
+            run_id: The run, wherever it is driven. One that has ended is left as it is.
+            reason: Why, at most 1,000 bytes.
+            security: Who asks.
+            is_caller_gone: Whether nobody asks, but the caller of the run went away.
+            timeout_seconds: How long its end is waited for.
+
+        Raises:
+            PermissionDeniedError: Without ``run:execute``.
+            RunNotFoundError: There is none in the organization.
+            UnavailableError: It has not ended in time; it will.
+        """
+        security.require(PERMISSION_EXECUTE)
+        run = await self._find(run_id, security)
+        user_id = "" if is_caller_gone else security.user_id
+        return await self._drivers.cancellations.cancel(run, user_id, reason, timeout_seconds)
+
+    async def take_over(self) -> int:
+        """Claims runs that nobody drives, goes on with them, and returns how many."""
+        return await self._drivers.take_over()
+
+    def begin_drain(self) -> None:
+        """Takes up no more runs, and tells those who wait for one that it goes on elsewhere."""
+        self._drivers.begin_drain()
+
+    async def wake(self, run_id: str) -> None:
+        """Goes on with a run that nobody drives."""
+        await self._drivers.wake(run_id)
 
     async def drain(self, grace_seconds: float) -> None:
         """Waits for the runs under way, then stops those that are left, to be taken over."""
         await self._drivers.drain(grace_seconds)
 
-    async def _new_run(
-        self, request: _RunRequest, security: SecurityContext
-    ) -> tuple[RunLog, AgentVersion]:
-        """Returns the log of a new run with its first event, which is not durable yet."""
-        security.require(PERMISSION_EXECUTE)
-        agent = await self._agents.load(request.agent_id, security)
-        parent = await self._parent(request.parent_run_id, security)
-        tool_versions = await self._check(agent, security)
-        begun = await self._conversations.begin(
-            request.conversation_id, agent, agent.model, security
-        )
-        run_id, parent_amount_id = new_id(), parent.amount_id if parent is not None else ""
-        max_cost_nano_usd = _tighter(request.max_cost_nano_usd, agent.max_cost_nano_usd)
-        run = RunRecord(
-            run_id=run_id,
-            organization_id=security.organization_id,
-            user_id=security.user_id,
-            permissions=tuple(sorted(security.permissions)),
-            agent_id=agent.agent_id,
-            agent_version=agent.version,
-            model=agent.model,
-            input=request.text,
-            is_test=request.is_test,
-            traceparent=request.traceparent,
-            created_at_ms=self._now_ms(),
-            owner=self._drivers.owner,
-            parent_run_id=request.parent_run_id,
-            amount_id=run_id if max_cost_nano_usd else parent_amount_id,
-            conversation_id=begun.conversation_id,
-        )
-        log = self._drivers.log_of(run, RunState())
-        log.history = begun.history
-        log.add(
-            RunStarted(
-                agent_id=agent.agent_id,
-                agent_version=agent.version,
-                model=agent.model,
-                input=request.text,
-                is_test=request.is_test,
-                tool_versions=tool_versions,
-                parent_run_id=request.parent_run_id,
-                max_cost_nano_usd=max_cost_nano_usd,
-                parent_amount_id=parent_amount_id,
-                is_background=request.is_background,
-                conversation_id=begun.conversation_id,
-                history=begun.range,
-                max_tool_result_bytes=agent.context_policy.tool_result_bytes(),
-            )
-        )
-        if begun.trimmed is not None:
-            log.add(begun.trimmed)
-        return log, agent
-
-    async def _parent(self, run_id: str, security: SecurityContext) -> RunRecord | None:
-        """Returns the run that starts a new one, which must be under way; None if none does."""
-        if not run_id:
-            return None
-        parent = await self._journal.get(security.organization_id, run_id)
-        if parent is None:
-            raise _not_found(run_id)
-        if parent.state in FINAL_STATES:
-            raise RunFinishedError(
-                f"Run {run_id} has ended, so that it can start no other one.",
-                metadata={"runId": run_id},
-            )
-        return parent
-
-    async def _check(self, agent: AgentVersion, security: SecurityContext) -> dict[str, str]:
-        """Refuses a run that cannot be driven, while that can still be an error of the call.
-
-        Returns the versions of custom tools that the run is to be bound to, by name.
-        """
-        if not agent.is_active:
-            raise AgentInactiveError(
-                f"Agent {agent.agent_id} is not active.", metadata={"agentId": agent.agent_id}
-            )
-        names = agent.enabled_tools()
-        pinned = agent.pinned_versions()
-        known = await self._tools.describe(names, security, pinned) if names else ()
-        require_all(names, known, pinned)
-        # Nothing is waited for between this and the run's task, so that no two pass it as one.
-        self._drivers.require_room()
-        return {tool.name: tool.version for tool in known if tool.version}
-
-    async def _drive(self, log: RunLog, agent: AgentVersion) -> None:
-        """Drives a new run to its end."""
-        if log.run.conversation_id:
-            # Whether it is the run's turn is known once it is there, and is the caller's to know.
-            await log.commit()
-        await self._drivers.drive(log, agent)
-
-    async def _begin(self, log: RunLog, agent: AgentVersion) -> RunView:
-        """Makes a new run durable and drives it in the background."""
-        await log.commit()
+    async def _begin_durably(self, log: RunLog, plan: RunPlan, *, is_placed: bool) -> BegunRun:
+        """Makes a new run durable and drives it in the background, if its place is taken."""
+        store = self._drivers.create if is_placed else self._drivers.enqueue
+        run_id = await store(log, plan.options.key)
+        if run_id != log.run.run_id:
+            return BegunRun(run_id)
         view = RunView(log.run, log.state)
-        self._drivers.in_background(self._drivers.drive(log, agent))
-        return view
+        if not is_placed:
+            return BegunRun(run_id, view)
+        driving = self._drivers.in_background(self._drivers.drive(log, plan.agent))
+        return BegunRun(run_id, view, log, driving)
+
+    async def _end_elsewhere(self, run_id: str, security: SecurityContext) -> RunView:
+        await self._drivers.ends.wait(run_id)
+        return await self._read(run_id, security)
+
+    async def _read(self, run_id: str, security: SecurityContext) -> RunView:
+        run = await self._find(run_id, security)
+        # The log may have gone on since the record was read; the answer is of one moment.
+        state, at_ms = await folded(self._journal, run_id)
+        return RunView(summarized(run, state, at_ms), state)
 
     async def _find(self, run_id: str, security: SecurityContext) -> RunRecord:
-        security.require(PERMISSION_READ)
         run = await self._journal.get(security.organization_id, run_id)
         if run is None:
-            raise _not_found(run_id)
+            raise run_not_found(run_id)
         return run
-
-
-def _not_found(run_id: str) -> RunNotFoundError:
-    return RunNotFoundError(f"Run {run_id} does not exist.", metadata={"runId": run_id})
-
-
-def _tighter(one_nano_usd: int, other_nano_usd: int) -> int:
-    """Returns the lower of two limits, of which 0 is none."""
-    return min(one_nano_usd or other_nano_usd, other_nano_usd or one_nano_usd)

@@ -9,7 +9,10 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from agent_executor.executor.drivers import DEFAULT_MAX_ACTIVE_RUNS, DEFAULT_MAX_WAITING_RUNS
+from agent_executor.executor.admission import (
+    DEFAULT_MAX_WAITING_RUNS,
+    DEFAULT_MAX_WAITING_RUNS_PER_ORGANIZATION,
+)
 from agent_executor.executor.engine import (
     DEFAULT_MAX_PARALLEL_TOOL_CALLS,
     DEFAULT_MAX_PAUSE_SECONDS,
@@ -17,6 +20,7 @@ from agent_executor.executor.engine import (
     DEFAULT_RUN_TIMEOUT_SECONDS,
     DEFAULT_TOOL_TIMEOUT_SECONDS,
 )
+from agent_executor.executor.idempotency import DEFAULT_TTL_SECONDS
 from agent_executor.executor.late_answers import DEFAULT_LATE_ANSWER_SECONDS
 from agent_executor.executor.leases import DEFAULT_LEASE_SECONDS, DEFAULT_RENEWAL_SECONDS
 from agent_executor.executor.model_call import (
@@ -24,6 +28,7 @@ from agent_executor.executor.model_call import (
     DEFAULT_MODEL_TIMEOUT_SECONDS,
     MODEL_TIMEOUT_SECONDS_MAX,
 )
+from agent_executor.executor.scheduler import DEFAULT_MAX_ACTIVE_RUNS
 from agent_executor.serving.settings import ServiceSettings
 
 
@@ -81,8 +86,8 @@ class ExecutorSettings(ServiceSettings):
         default=DEFAULT_RUN_TIMEOUT_SECONDS,
         gt=0,
         description=(
-            "How long a run may take from its start to its end, in seconds; the time that it is paused "
-            "does not count."
+            "How long a run may take from its start to its end, in seconds, if neither it nor its "
+            "agent says; the time that it waits for its turn or is paused does not count."
         ),
     )
     model_timeout_seconds: float = Field(
@@ -142,12 +147,34 @@ class ExecutorSettings(ServiceSettings):
     max_active_runs: int = Field(
         default=DEFAULT_MAX_ACTIVE_RUNS,
         ge=1,
-        description="How many runs are driven at the same time.",
+        description=(
+            "How many runs this executor drives at the same time; more wait for their turn in the "
+            "journal, and hold no memory."
+        ),
     )
     max_waiting_runs: int = Field(
         default=DEFAULT_MAX_WAITING_RUNS,
         ge=0,
-        description="How many more runs may wait for their turn; beyond it new ones are refused.",
+        description=(
+            "How many runs may wait for their turn, of all executors that share the journal; beyond "
+            "it new ones are refused. One executor never passes it; several may, by what the others "
+            "take in within a second."
+        ),
+    )
+    max_waiting_runs_per_organization: int = Field(
+        default=DEFAULT_MAX_WAITING_RUNS_PER_ORGANIZATION,
+        ge=0,
+        description=(
+            "How many of these may be one organization's, so that none keeps the others out; as exact."
+        ),
+    )
+    idempotency_key_ttl_seconds: float = Field(
+        default=DEFAULT_TTL_SECONDS,
+        gt=0,
+        description=(
+            "How long the repeat of a request under the same idempotency key is known as such, in "
+            "seconds; up to an hour longer."
+        ),
     )
     lease_seconds: float = Field(
         default=DEFAULT_LEASE_SECONDS,

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from agent_executor.executor.agent_store import AgentStore
 from agent_executor.executor.agent_store_sqlite import SqliteAgentStore
+from agent_executor.executor.approvals.store import ApprovalStore
+from agent_executor.executor.approvals.store_sql import SqlApprovalStore
 from agent_executor.executor.conversations.store import ConversationStore
 from agent_executor.executor.conversations.store_sql import SqlConversationStore
 from agent_executor.executor.journal import Journal
@@ -28,6 +30,7 @@ class ExecutorStorage:
         journal: Runs and their logs.
         agents: Agents and their versions.
         conversations: What runs have said to be continued.
+        approvals: Tool calls that people decide about.
         statements: For stores that are written in SQLAlchemy Core.
         close: Ends what was submitted, and closes the database.
     """
@@ -35,6 +38,7 @@ class ExecutorStorage:
     journal: Journal
     agents: AgentStore
     conversations: ConversationStore
+    approvals: ApprovalStore
     statements: StatementRunner
     close: Callable[[], Awaitable[None]]
 
@@ -62,6 +66,7 @@ async def open_storage(
         journal=SqliteJournal(database),
         agents=SqliteAgentStore(database),
         conversations=SqlConversationStore(statements),
+        approvals=SqlApprovalStore(statements),
         statements=statements,
         close=database.close,
     )
@@ -85,6 +90,7 @@ async def _open_postgres(
         journal=PostgresJournal(database),
         agents=SqlAgentStore(statements),
         conversations=SqlConversationStore(statements),
+        approvals=SqlApprovalStore(statements),
         statements=statements,
         close=database.close,
     )

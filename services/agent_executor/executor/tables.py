@@ -72,10 +72,13 @@ RUNS: Final = Table(
     sqlite_with_rowid=False,
 )
 Index("runs_by_organization", RUNS.c.organization_id, RUNS.c.run_id)
-# Unfinished runs are few however many have ended, so the claim of a dead owner's reads little.
+# Unfinished runs are few however many have ended. Those of one owner stand together in it, and of
+# those that wait for their turn, which have none, those of each organization in their order.
 Index(
     "runs_unfinished",
     RUNS.c.owner,
+    RUNS.c.wake_at_ms,
+    RUNS.c.organization_id,
     RUNS.c.run_id,
     sqlite_where=RUNS.c.ended_at_ms == 0,
     postgresql_where=RUNS.c.ended_at_ms == 0,
@@ -152,3 +155,46 @@ IDEMPOTENCY_KEYS: Final = Table(
     sqlite_with_rowid=False,
 )
 Index("idempotency_keys_by_time", IDEMPOTENCY_KEYS.c.created_at_ms)
+
+APPROVALS: Final = Table(
+    "approvals",
+    METADATA,
+    Column("run_id", Text, primary_key=True),
+    Column("tool_call_id", Text, primary_key=True),
+    Column("organization_id", Text, nullable=False),
+    Column("agent_id", Text, nullable=False),
+    Column("tool_name", Text, nullable=False),
+    Column("arguments_json", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("expires_at_ms", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("decided_by", Text, nullable=False),
+    Column("decision_reason", Text, nullable=False),
+    Column("edited_arguments_json", Text, nullable=False),
+    Column("decided_at_ms", BigInteger, nullable=False),
+    Column("is_taken_up", Integer, nullable=False, comment="the decision is in the run's log"),
+    sqlite_with_rowid=False,
+)
+# Those that wait are few however many there have been.
+Index(
+    "approvals_open",
+    APPROVALS.c.organization_id,
+    APPROVALS.c.created_at_ms,
+    APPROVALS.c.tool_call_id,
+    sqlite_where=APPROVALS.c.is_taken_up == 0,
+    postgresql_where=APPROVALS.c.is_taken_up == 0,
+)
+Index(
+    "approvals_by_expiry",
+    APPROVALS.c.expires_at_ms,
+    sqlite_where=APPROVALS.c.is_taken_up == 0,
+    postgresql_where=APPROVALS.c.is_taken_up == 0,
+)
+_IS_TO_BE_TAKEN_UP: Final = (APPROVALS.c.is_taken_up == 0) & (APPROVALS.c.state != "pending")
+Index(
+    "approvals_decided",
+    APPROVALS.c.run_id,
+    sqlite_where=_IS_TO_BE_TAKEN_UP,
+    postgresql_where=_IS_TO_BE_TAKEN_UP,
+)

@@ -9,6 +9,7 @@ import msgspec
 
 from agent_executor.errors import ToolNotFoundError
 from agent_executor.executor.models.model import ToolSpecification
+from agent_executor.serving.cancellation import StopSignal
 from agent_executor.serving.security import SecurityContext
 
 
@@ -68,13 +69,18 @@ class ToolRunner(Protocol):
         *,
         timeout_seconds: float,
         traceparent: str = "",
+        stop: StopSignal | None = None,
     ) -> ToolOutcome:
         """Runs a tool call; a repeat of its id is answered from the record.
 
         A failure of the tool is an outcome. While the tool-runner is away the call is repeated
-        under its id until ``timeout_seconds`` have passed.
+        under its id until ``timeout_seconds`` have passed. When ``stop`` is given the tool ends, and
+        what the tool-runner then says of the call is the outcome, also that it ended just before.
 
         Raises:
+            CancelledRunError: It was stopped, and a repeat would do no harm; ``WAS_BEGUN_KEY`` in the
+                metadata tells if it never began.
+            OutcomeUnknownError: It was stopped, and the tool-runner did not say what came of it.
             AgentExecutorError: The tool-runner gave no outcome; it may have run the tool.
         """
         ...

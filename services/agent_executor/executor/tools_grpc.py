@@ -19,6 +19,7 @@ from agent_executor.api.tool_runner.v1 import (
 )
 from agent_executor.executor.models.model import ToolSpecification
 from agent_executor.executor.tools import ToolOutcome, ToolRequest
+from agent_executor.serving.cancellation import StopSignal
 from agent_executor.serving.grants import GRANT_METADATA_KEY, ServiceKey
 from agent_executor.serving.multiplex_client import MultiplexedStream
 from agent_executor.serving.security import SecurityContext
@@ -107,6 +108,7 @@ class GrpcToolRunner:
         *,
         timeout_seconds: float,
         traceparent: str = "",
+        stop: StopSignal | None = None,
     ) -> ToolOutcome:
         """See ``ToolRunner``."""
         grant = self._service_key.sign_grant(
@@ -137,6 +139,7 @@ class GrpcToolRunner:
             timeout_seconds=timeout_seconds,
             traceparent=traceparent,
             grant=grant,
+            stop=stop,
         )
         return ToolOutcome(
             success=response.success,

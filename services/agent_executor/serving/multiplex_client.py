@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import math
@@ -18,10 +19,13 @@ from google.protobuf.message import Message
 from agent_executor.api.call.v1 import grant_pb2
 from agent_executor.errors import (
     AgentExecutorError,
+    CancelledRunError,
     DeadlineExceededError,
     LimitExceededError,
+    OutcomeUnknownError,
     UnavailableError,
 )
+from agent_executor.serving.cancellation import WAS_BEGUN_KEY, StopSignal
 from agent_executor.serving.multiplex_frames import (
     CONNECT_TIMEOUT_SECONDS,
     ERROR_FIELD,
@@ -30,6 +34,7 @@ from agent_executor.serving.multiplex_frames import (
     PENDING_CALLS_MAX,
     RECONNECT_SECONDS_MAX,
     RECONNECT_SECONDS_MIN,
+    STOP_SECONDS,
     methods_of,
     take_message,
 )
@@ -53,6 +58,7 @@ class _Call:
     future: asyncio.Future[Any]
     size_bytes: int
     sent: bool = False
+    stopped: bool = False
 
     def is_wanted(self) -> bool:
         return not self.future.done()
@@ -147,6 +153,7 @@ class MultiplexedStream:
         timeout_seconds: float,
         traceparent: str = "",
         grant: grant_pb2.SignedGrant | None = None,
+        stop: StopSignal | None = None,
     ) -> Any:
         """Call a method and return its response message.
 
@@ -156,11 +163,16 @@ class MultiplexedStream:
             timeout_seconds: How long to wait at most, lost streams included.
             traceparent: W3C trace context of the calling span, or the empty string.
             grant: Who is calling.
+            stop: When it is given, the peer is told to stop, and its answer is what came of it; it
+                is waited for ``STOP_SECONDS`` at most.
 
         Raises:
             DeadlineExceededError: No answer came in time; whether the call was made is unknown.
             UnavailableError: The peer could not be reached in time, or the stream was closed.
             LimitExceededError: Too many calls are pending, or the request is too large.
+            CancelledRunError: It was stopped and left nothing behind; ``WAS_BEGUN_KEY`` in the
+                metadata tells if it never began.
+            OutcomeUnknownError: It was stopped, and the peer did not say what came of it.
             AgentExecutorError: Whatever the peer answered.
         """
         loop = asyncio.get_running_loop()
@@ -178,14 +190,15 @@ class MultiplexedStream:
         )
         self._admit(call, timeout_seconds)
         timer = loop.call_later(timeout_seconds, self._expire, call)
+        listening = stop.calling(lambda: self._stop(call)) if stop else contextlib.nullcontext()
         try:
-            return await call.future
+            with listening:
+                return await call.future
         finally:
             timer.cancel()
             # Still pending here means that the caller was cancelled.
             if self._pending.pop(call.id, None) is not None and call.sent and self._connected:
-                self._outbox.append(_Cancellation(call.id))
-                self._something_waits.set()
+                self._send(_Cancellation(call.id))
 
     async def close(self) -> None:
         """End the stream, and every pending call with ``UnavailableError``."""
@@ -219,8 +232,33 @@ class MultiplexedStream:
         self._pending[call.id] = call
         # Without a connection nothing is queued: all that is pending is sent when there is one.
         if self._connected:
-            self._outbox.append(call)
-            self._something_waits.set()
+            self._send(call)
+
+    def _send(self, waiting: _Call | _Cancellation) -> None:
+        """Let something go out with the next message."""
+        self._outbox.append(waiting)
+        self._something_waits.set()
+
+    def _stop(self, call: _Call) -> None:
+        """Tell the peer to stop a call, and wait a moment for what it says of it."""
+        if call.stopped or call.future.done():
+            return
+        call.stopped = True
+        if call.sent and self._connected:
+            self._send(_Cancellation(call.id))
+            asyncio.get_running_loop().call_later(STOP_SECONDS, self._lose, call)
+        else:
+            self._lose(call)
+
+    def _lose(self, call: _Call) -> None:
+        """Fail a call that was stopped and whose peer says nothing."""
+        self._pending.pop(call.id, None)
+        if call.sent:
+            msg = f"The {self._name} did not say what came of the call when it was stopped."
+            _fail(call, OutcomeUnknownError(msg))
+        else:
+            msg = "The call was stopped before it was sent."
+            _fail(call, CancelledRunError(msg, metadata={WAS_BEGUN_KEY: "false"}))
 
     def _expire(self, call: _Call) -> None:
         """Fail a call whose deadline has passed; the peer knows it and stops by itself."""
@@ -300,6 +338,8 @@ class MultiplexedStream:
             return
         self._connected = connected
         self._outbox.clear()
+        for call in [call for call in self._pending.values() if call.stopped]:
+            self._lose(call)
         if connected:
             self._outbox.extend(self._pending.values())
         if self._on_connection is not None:

@@ -38,6 +38,8 @@ KEEPALIVE_TIMEOUT_SECONDS: Final = 5
 RECONNECT_SECONDS_MIN: Final = 0.05
 RECONNECT_SECONDS_MAX: Final = 1.0
 CONNECT_TIMEOUT_SECONDS: Final = 5.0
+# How long a caller that stops a call waits for what came of it.
+STOP_SECONDS: Final = 0.5
 GRPC_MESSAGE_BYTES_MAX: Final = 4 * 1024 * 1024
 
 # For the channel of a stream. The channel's own waits between attempts to connect are bounded as

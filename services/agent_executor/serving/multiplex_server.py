@@ -24,11 +24,12 @@ from google.protobuf.message import Message
 
 from agent_executor.errors import (
     AgentExecutorError,
+    CancelledRunError,
     InvalidArgumentError,
     LimitExceededError,
     UnavailableError,
 )
-from agent_executor.serving.cancellation import CONNECTION_LOST
+from agent_executor.serving.cancellation import CALLER_STOPS, CONNECTION_LOST
 from agent_executor.serving.multiplex_frames import (
     CANCEL_FIELD,
     CONCURRENT_CALLS_MAX,
@@ -206,7 +207,7 @@ class _ServedStream:
         if method == CANCEL_FIELD:
             running = self._running.get(call_id)
             if running is not None:
-                running.cancel()
+                running.cancel(CALLER_STOPS)
         elif call_id in self._running or self._server.draining:
             # A repeat gets the answer of the first. What a draining service leaves unanswered is
             # sent again elsewhere.
@@ -223,7 +224,7 @@ class _ServedStream:
         else:
             task = asyncio.create_task(self._call(frame, method))
             self._running[call_id] = task
-            task.add_done_callback(lambda _: self._end(call_id))
+            task.add_done_callback(lambda ended: self._end(call_id, ended))
         return None
 
     async def _call(self, frame: Any, method: str) -> None:
@@ -236,10 +237,6 @@ class _ServedStream:
             )
         except AgentExecutorError as error:
             self._refuse(header.id, error)
-        except asyncio.CancelledError:
-            # Its caller knows, unless something else than the stream has cancelled it.
-            self._refuse(header.id, UnavailableError("The call was broken off."))
-            raise
         else:
             self._answer(header.id, method, response)
 
@@ -285,9 +282,11 @@ class _ServedStream:
         self._outbox.append(_Answer(call_id, ERROR_FIELD, status, size_bytes))
         self.wake()
 
-    def _end(self, call_id: int) -> None:
-        """Forget a call that has ended."""
+    def _end(self, call_id: int, task: asyncio.Task[None]) -> None:
+        """Forget a call that has ended; answer one that was cancelled, perhaps before it began."""
         del self._running[call_id]
+        if task.cancelled():
+            self._refuse(call_id, _broken_off(task))
         self.wake()
 
 
@@ -298,6 +297,16 @@ def _shown(frame: Any, rpc: str, method: str) -> ShownCall:
     return ShownCall(
         rpc, getattr(frame, method), credentials, header.timeout_ms / 1000, header.traceparent
     )
+
+
+def _broken_off(task: asyncio.Task[None]) -> AgentExecutorError:
+    """Return the error of a call whose handler let its cancellation pass."""
+    try:
+        task.exception()
+    except asyncio.CancelledError as cancelled:
+        if CALLER_STOPS in cancelled.args:
+            return CancelledRunError("The call was stopped.")
+    return UnavailableError("The call was broken off.")
 
 
 async def _serve_none(calls: Sequence[object]) -> Sequence[Message]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from agent_executor.errors import ConflictError, InvalidArgumentError
-from agent_executor.tool_runner.argument_schema import ArgumentSchema
+from agent_executor.json_schema.argument_schema import ArgumentSchema
 from agent_executor.tool_runner.tool_base import Effect, ToolBase
 from agent_executor.tool_runner.tool_program import ToolProgram
 

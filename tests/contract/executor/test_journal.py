@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -190,14 +192,90 @@ async def test_a_run_that_waits_for_its_turn_is_claimed_and_organizations_take_t
     modest = [new_run(owner="", state="pending", organization_id="other") for _ in range(2)]
     for run in (*greedy, *modest):
         await journal.create(run, [FIRST])
-    assert await journal.count_waiting() == 6
-    assert await journal.count_waiting("other") == 2
+    assert await journal.count_waiting() == {"acme": 4, "other": 2}
     claimed = await journal.claim("c/1", 1, 4)
     assert [run.organization_id for run in claimed].count("other") == 2
     assert {run.run_id for run in claimed} == {
         run.run_id for run in (*sorted(greedy, key=lambda run: run.run_id)[:2], *modest)
     }
-    assert await journal.count_waiting() == 2
+    assert await journal.count_waiting() == {"acme": 2}
+
+
+@pytest.mark.parametrize("waiting_only", [False, True])
+async def test_organizations_that_are_driven_least_come_first(
+    journal: Journal, waiting_only: bool
+) -> None:
+    names = {"acme": 5, 'an "odd" é\\ one': 3, "third": 1}
+    for name, count in names.items():
+        for _ in range(count):
+            await journal.create(new_run(owner="", attempt=0, organization_id=name), [FIRST])
+
+    async def claim(limit: int, **driven: int) -> Counter[str]:
+        named = dict(zip(names, driven.values(), strict=True))
+        claimed = await journal.claim("c/1", 1, limit, waiting_only=waiting_only, driven=named)
+        assert {run.attempt for run in claimed} <= {1}
+        assert all(run.owner == "c/1" for run in claimed)
+        return Counter(run.organization_id for run in claimed)
+
+    first, second, third = names
+    # One at a time they come to those that hold the fewest places, and not to the oldest.
+    assert await claim(1, a=2, b=0, c=1) == {second: 1}
+    assert await claim(2, a=3, b=1, c=1) == {second: 1, third: 1}
+    # As places go, two to one: what is left of the second, and then the first alone.
+    assert await claim(3, a=1, b=1, c=2) == {first: 2, second: 1}
+    assert await claim(10, a=0, b=0, c=0) == {first: 3}
+    assert await claim(10, a=0, b=0, c=0) == {}
+
+
+async def test_a_look_at_the_waiting_leaves_all_others_alone(journal: Journal) -> None:
+    waiting = [new_run(owner="", attempt=0) for _ in range(3)]
+    parked, dead = new_run(), new_run(owner="dead/1")
+    for each in (*waiting, parked, dead, new_run(owner="", state="completed", ended_at_ms=9)):
+        await journal.create(each, [FIRST])
+    await journal.append(
+        msgspec.structs.replace(parked, owner="", wake_at_ms=5, last_sequence=2), [SECOND]
+    )
+    claimed = await journal.claim("c/1", 10, 10, waiting_only=True)
+    assert {run.run_id for run in claimed} == {run.run_id for run in waiting}
+    assert claimed == sorted(claimed, key=lambda run: run.run_id)
+    claimed = await journal.claim("c/1", 10, 10)
+    assert {run.run_id for run in claimed} == {parked.run_id, dead.run_id}
+
+
+async def test_of_many_claims_at_once_each_waiting_run_goes_to_one(journal: Journal) -> None:
+    runs = [new_run(owner="", attempt=0, organization_id=f"o{n % 3}") for n in range(20)]
+    for run in runs:
+        await journal.create(run, [FIRST])
+    claimed = [
+        run
+        for claims in await asyncio.gather(
+            *(journal.claim(f"c{n}/1", 1, 3, waiting_only=True) for n in range(10))
+        )
+        for run in claims
+    ]
+    # Claims at the same time may find less than there is, but never the same.
+    while more := await journal.claim("last/1", 1, 3, waiting_only=True):
+        claimed += more
+    assert sorted(run.run_id for run in claimed) == sorted(run.run_id for run in runs)
+
+
+async def test_those_that_have_ended_are_told(journal: Journal) -> None:
+    runs = [new_run(), new_run(state="completed", ended_at_ms=9), new_run(owner="")]
+    for run in runs:
+        await journal.create(run, [FIRST])
+    asked = [run.run_id for run in runs] + ["no such run"]
+    assert await journal.ended(asked) == [runs[1].run_id]
+    assert await journal.ended([]) == []
+
+
+async def test_the_run_of_a_key_is_found_by_the_same_request_only(journal: Journal) -> None:
+    run, key = new_run(), IdempotencyKey("key é", "digest")
+    assert await journal.run_of_key("acme", key) is None
+    await journal.create(run, [FIRST], key)
+    assert await journal.run_of_key("acme", key) == run.run_id
+    assert await journal.run_of_key("other", key) is None
+    with pytest.raises(IdempotencyConflictError):
+        await journal.run_of_key("acme", IdempotencyKey("key é", "another digest"))
 
 
 async def test_a_parked_run_is_claimed_when_its_time_has_come_and_by_name_at_once(
@@ -210,7 +288,7 @@ async def test_a_parked_run_is_claimed_when_its_time_has_come_and_by_name_at_onc
             each, owner="", wake_at_ms=5_000, state="waiting", last_sequence=2
         )
         await journal.append(parked, [SECOND])
-    assert await journal.count_waiting() == 0
+    assert await journal.count_waiting() == {}
     assert await journal.claim("c/1", 4_999, 10) == []
     taken = await journal.claim_run("c/1", run.run_id, 1_500)
     assert taken is not None
@@ -280,3 +358,16 @@ async def test_lists_are_filtered_by_user_conversation_parent_and_time(journal: 
         listed = await journal.list_runs("acme", 10, run_filter=run_filter)
         assert [each.run_id for each in listed] == [run.run_id], run_filter
     assert await journal.list_runs("acme", 10, run_filter=RunFilter(end_ms=1_000)) == []
+
+
+async def test_a_run_can_be_parked_without_an_event(journal: Journal) -> None:
+    run = new_run()
+    await journal.create(run, [FIRST])
+    parked = msgspec.structs.replace(run, owner="", state="waiting", wake_at_ms=9_000)
+    await journal.append(parked, [])
+    assert await journal.get("acme", run.run_id) == parked
+    assert await journal.events(run.run_id) == [FIRST]
+    taken = await journal.claim_run("b/1", run.run_id, 0)
+    assert taken is not None
+    with pytest.raises(LeaseLostError):
+        await journal.append(parked, [])

@@ -132,8 +132,8 @@ async def test_a_hold_gives_the_whole_output_or_what_fits(books: Books) -> None:
     await books.limit(books.worst(40))
     assert await ledger.reserve(hold("less", least=10), ADA) == 40
     assert await ledger.reserve(hold("less", least=10), ADA) == 40, "a repeat gets the first answer"
-    assert await ledger.is_reserved("less", ADA)
-    assert not await ledger.is_reserved("never", ADA)
+    assert await ledger.find_hold("less", ADA)
+    assert await ledger.find_hold("never", ADA) is None
 
 
 async def test_a_call_that_may_write_the_cache_is_held_at_a_dearer_rate(books: Books) -> None:
@@ -152,7 +152,7 @@ async def test_a_budget_that_refuses_is_named(books: Books) -> None:
     with pytest.raises(BudgetExceededError) as refusal:
         await books.ledger.reserve(hold(), ADA)
     assert refusal.value.metadata["budget_id"] == BUDGET
-    assert not await books.ledger.is_reserved("call", ADA)
+    assert await books.ledger.find_hold("call", ADA) is None
     await books.limit(books.worst())
     assert await books.ledger.reserve(hold(), ADA) == OUTPUT_TOKENS, "the id is free still"
 

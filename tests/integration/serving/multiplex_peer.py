@@ -16,6 +16,7 @@ from agent_executor.api.call.v1 import grant_pb2
 from agent_executor.api.ledger.v1 import usage_pb2, usage_service_pb2, usage_service_pb2_grpc
 from agent_executor.errors import BudgetExceededError, RateLimitExceededError
 from agent_executor.serving.authentication import TokenVerifier
+from agent_executor.serving.cancellation import StopSignal, is_stop
 from agent_executor.serving.grants import ServiceKey
 from agent_executor.serving.interceptors import PipelineInterceptor
 from agent_executor.serving.metrics import Metrics
@@ -140,6 +141,15 @@ class Peer(usage_service_pb2_grpc.UsageServiceServicer):
                 except asyncio.CancelledError:
                     self.cancelled.append(reservation_id)
                     raise
+            case "stop":
+                try:
+                    await self.release.wait()
+                except asyncio.CancelledError as cancelled:
+                    task = asyncio.current_task()
+                    if task is None or not is_stop(cancelled):
+                        raise
+                    task.uncancel()
+                    return usage_pb2.Reservation(id=reservation_id, state="stopped")
             case "refuse":
                 raise BudgetExceededError("No money is left.", metadata={"leftNanoUsd": "7"})
             case "later":
@@ -222,6 +232,7 @@ class Connection:
         *,
         timeout_seconds: float = TIMEOUT_SECONDS,
         grant: grant_pb2.SignedGrant | None = GRANT,
+        stop: StopSignal | None = None,
         **fields: Any,
     ) -> usage_pb2.Reservation:
         response: usage_pb2.Reservation = await self.stream.call(
@@ -229,6 +240,7 @@ class Connection:
             make_request(reservation_id, **fields),
             timeout_seconds=timeout_seconds,
             grant=grant,
+            stop=stop,
         )
         return response
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from agent_executor.executor.models.model import ModelUsage, TextBlock, ToolUseBlock
 from agent_executor.executor.next_action import (
+    AwaitApprovals,
     AwaitMoney,
     CallModel,
     Finish,
@@ -18,6 +19,8 @@ from agent_executor.executor.next_action import (
 from agent_executor.executor.purpose import CallPurpose
 from agent_executor.executor.run import FINAL_STATES, RunState, apply, fold, tool_calls_of
 from agent_executor.executor.run_event import (
+    ApprovalRequested,
+    ApprovalResolved,
     ModelCallCompleted,
     ModelCallFailed,
     ModelCallSettled,
@@ -49,6 +52,9 @@ class Driver:
         )
         self.paused_ms = 0
         self.takeovers_in_pause = 0
+        self.waited_ms = 0
+        self.asked: list[str] = []
+        self.denied: set[str] = set()
         self.add(
             RunStarted(
                 "agent",
@@ -69,8 +75,17 @@ class Driver:
 
     def add(self, payload: Payload) -> None:
         event = RunEvent(self.state.last_sequence + 1, self.now_ms, payload)
+        waited_since_ms = self.events[-1].created_at_ms if self.is_waiting else self.now_ms
         self.events.append(event)
+        self.waited_ms += event.created_at_ms - waited_since_ms
         self.state = apply(self.state, event)
+        assert self.is_waiting == (
+            bool(self.state.approvals) and not self.state.pending_tool_calls
+        ), "a run waits if nothing but people is waited for"
+
+    @property
+    def is_waiting(self) -> bool:
+        return self.state.state == "waiting"
 
     def chance(self) -> bool:
         return self.data.draw(st.booleans())
@@ -78,7 +93,7 @@ class Driver:
     def run(self) -> None:
         for _ in range(200):
             if self.chance():
-                self.takeovers_in_pause += self.state.pause is not None
+                self.takeovers_in_pause += self.state.state in {"paused", "waiting"}
                 self.add(RunResumed(attempt=2))
             action = next_action(self.state, MAX_MODEL_TURNS)
             match action:
@@ -88,6 +103,8 @@ class Driver:
                     self.go_on(action)
                 case RunTools():
                     self.run_tools(action)
+                case AwaitApprovals():
+                    self.decide(action)
                 case ResolveLostCall():
                     self.fail(action.call.model_call_id, will_retry=True)
                 case Finish():
@@ -131,7 +148,15 @@ class Driver:
         )
         self.add(answer)
         for call in tool_calls_of("run", action.turn, answer):
-            self.add(call)
+            self.asked.append(call.tool_call_id)
+            if self.chance():
+                self.add(call)
+                continue
+            self.add(
+                ApprovalRequested(
+                    call.tool_call_id, call.tool_use_id, call.tool_name, "{}", "why", 9
+                )
+            )
 
     def start(self, call_id: str, action: CallModel, *, is_unheld: bool = False) -> None:
         # Logs of before have no purposes.
@@ -171,6 +196,28 @@ class Driver:
             if self.chance():
                 return
 
+    def decide(self, action: AwaitApprovals) -> None:
+        assert action.approvals == self.state.approvals
+        for asked in self.data.draw(st.permutations(action.approvals)):
+            # Nobody has decided yet, and the driver looks again.
+            if self.chance():
+                return
+            decision = self.data.draw(st.sampled_from(["approved", "edited", "denied", "expired"]))
+            edited = '{"b":2}' if decision == "edited" else ""
+            state = "approved" if edited else decision
+            self.add(ApprovalResolved(asked.tool_call_id, state, "bob", "why", edited))
+            key = (asked.tool_call_id, asked.tool_use_id, asked.tool_name)
+            if state == "approved":
+                approval = "edited" if edited else "approved"
+                self.add(ToolCallStarted(*key, edited or "{}", approval))  # type: ignore[arg-type]  # one of its words
+                continue
+            self.denied.add(asked.tool_call_id)
+            self.add(
+                ToolCallCompleted(
+                    asked.tool_call_id, asked.tool_name, False, "null", "no", "PERMISSION_DENIED", 0
+                )
+            )
+
     def fail(self, call_id: str, *, will_retry: bool) -> None:
         usage = ModelUsage(1, 0) if self.chance() else None
         self.add(ModelCallFailed(call_id, "lost", "MODEL_ERROR", will_retry, usage))
@@ -198,11 +245,16 @@ def test_every_run_ends_once_and_keeps_its_promises(data: st.DataObject) -> None
     ]
     assert pauses == ([RunPaused, RunContinued] * len(pauses))[: len(pauses)]
 
-    asked = [
+    started = [
         event.payload.tool_call_id for event in events if isinstance(event.payload, ToolCallStarted)
     ]
+    asked = driver.asked
     assert len(set(asked)) == len(asked), "a tool call's id was used twice"
     assert [result.tool_call_id for result in state.tool_results] == asked
+    assert len(set(started)) == len(started), "a tool call was made twice"
+    assert set(started) == set(asked) - driver.denied, "a call was made that nobody let pass"
+    assert state.approvals == ()
+    assert state.waited_ms == driver.waited_ms
 
     settled = [event.payload for event in events if isinstance(event.payload, ModelCallSettled)]
     assert len({call.model_call_id for call in settled}) == len(settled)

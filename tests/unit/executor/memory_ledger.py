@@ -13,7 +13,7 @@ from agent_executor.errors import (
     UnavailableError,
     UsageEntryNotFoundError,
 )
-from agent_executor.executor.ledger import AmountHold, Correction, Hold, Settlement
+from agent_executor.executor.ledger import AmountHold, Correction, FoundHold, Hold, Settlement
 from agent_executor.executor.models.model import ModelUsage
 from agent_executor.serving.security import SecurityContext
 
@@ -155,10 +155,13 @@ class MemoryLedger:
         if reserved.state == "open":
             self._end(reserved, "voided", 0)
 
-    async def is_reserved(self, model_call_id: str, security: SecurityContext) -> bool:
+    async def find_hold(self, reservation_id: str, security: SecurityContext) -> FoundHold | None:
         """See ``Ledger``."""
         del security
-        return model_call_id in self.reserved
+        reserved = self.reserved.get(reservation_id)
+        if reserved is None:
+            return None
+        return FoundHold(reserved.held_nano_usd, reserved.spent_nano_usd)
 
     def expire(self, reservation_id: str) -> None:
         """Ends a hold as its time does."""

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from opentelemetry.trace import NoOpTracer
 from prometheus_client import CollectorRegistry
 
+from agent_executor.executor.admission import Admission
 from agent_executor.executor.agent_store_memory import MemoryAgentStore
 from agent_executor.executor.agents import Agents
+from agent_executor.executor.approvals.parked_runs import ParkedRuns
+from agent_executor.executor.approvals.store_memory import MemoryApprovalStore
 from agent_executor.executor.conversations.conversations import Conversations
 from agent_executor.executor.drivers import RunDrivers
 from agent_executor.executor.engine import Engine, EngineLimits
 from agent_executor.executor.journal_memory import MemoryJournal
 from agent_executor.executor.model_turn import ModelTurn
 from agent_executor.executor.models.mock import MockClaude
+from agent_executor.executor.models.model import ModelProvider
+from agent_executor.executor.run_loader import RunLoader
 from agent_executor.executor.run_telemetry import RunTelemetry
 from agent_executor.executor.runs import Runs
 from agent_executor.serving.metrics import Metrics
@@ -33,15 +40,20 @@ class Platform:
         *,
         journal: MemoryJournal | None = None,
         store: MemoryAgentStore | None = None,
+        approvals: MemoryApprovalStore | None = None,
         worker: str = "w",
         incarnation: int = 1,
         max_active_runs: int = 8,
         max_waiting_runs: int = 8,
+        max_waiting_per_organization: int = 1_000,
         limits: EngineLimits | None = None,
+        model: ModelProvider | None = None,
+        keeps_leases: bool = True,
     ) -> None:
         self.now_ms = 1_000_000
         self.journal = journal or MemoryJournal()
         self.conversations = Conversations(self.journal.conversations, self.journal)
+        self.approvals = approvals or MemoryApprovalStore(self.journal)
         self.store = store or MemoryAgentStore()
         self.tools = RecordingToolRunner()
         self.ledger = MemoryLedger()
@@ -49,7 +61,7 @@ class Platform:
         self.agents = Agents(self.store, Encryption(bytes(KEY_BYTES)), lambda: self.now_ms)
         engine = Engine(
             model_turn=ModelTurn(
-                providers={"mock": MockClaude()},
+                providers={"mock": model or MockClaude()},
                 provider_name="mock",
                 tools=self.tools,
                 ledger=self.ledger,
@@ -57,26 +69,32 @@ class Platform:
             ),
             tools=self.tools,
             ledger=self.ledger,
+            approvals=self.approvals,
             telemetry=telemetry,
             now_ms=lambda: self.now_ms,
             limits=limits,
         )
         self.owner = f"{worker}/{incarnation}"
+        self.drivers = RunDrivers(
+            journal=self.journal,
+            loader=RunLoader(self.journal, self.agents, self.conversations),
+            parked=ParkedRuns(self.approvals, lambda: self.now_ms, keeps_leases=keeps_leases),
+            engine=engine,
+            owner=self.owner,
+            now_ms=lambda: self.now_ms,
+            max_active_runs=max_active_runs,
+            admission=Admission(
+                self.journal,
+                max_waiting_runs=max_waiting_runs,
+                max_per_organization=max_waiting_per_organization,
+            ),
+        )
         self.runs = Runs(
             journal=self.journal,
             agents=self.agents,
             conversations=self.conversations,
             tools=self.tools,
-            drivers=RunDrivers(
-                journal=self.journal,
-                agents=self.agents,
-                conversations=self.conversations,
-                engine=engine,
-                owner=self.owner,
-                now_ms=lambda: self.now_ms,
-                max_active_runs=max_active_runs,
-                max_waiting_runs=max_waiting_runs,
-            ),
+            drivers=self.drivers,
             now_ms=lambda: self.now_ms,
         )
 
@@ -90,3 +108,10 @@ class Platform:
 
 
 CALCULATOR = {"calculator": True}
+
+
+async def until_idle(runs: Runs) -> None:
+    """Returns once nothing is driven."""
+    async with asyncio.timeout(5.0):
+        while runs.active_count:  # noqa: ASYNC110 -- the end of tasks makes no event
+            await asyncio.sleep(0)

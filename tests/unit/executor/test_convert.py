@@ -17,6 +17,8 @@ from agent_executor.executor.convert import EXACT_INTEGER_MAX, event_to_proto, j
 from agent_executor.executor.models.model import ModelUsage, TextBlock, ToolUseBlock
 from agent_executor.executor.purpose import CallPurpose
 from agent_executor.executor.run_event import (
+    ApprovalRequested,
+    ApprovalResolved,
     ModelCallCompleted,
     ModelCallFailed,
     ModelCallSettled,
@@ -59,6 +61,8 @@ PAYLOADS: list[Payload] = [
         is_background=True,
     ),
     RunResumed(2),
+    ApprovalRequested("call", "use", "email", "{}", "It is sent.", 9_000),
+    ApprovalResolved("call", "approved", "bob", "fine", '{"a":1}'),
     RunPaused(1, "too little", "BUDGET_EXCEEDED", "month", 1_000),
     RunContinued(1),
     ModelCallStarted("call", 1, CallPurpose("digest", 1, 2, is_background=True), is_unheld=True),

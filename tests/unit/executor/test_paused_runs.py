@@ -9,6 +9,7 @@ import pytest
 
 from agent_executor.errors import UnavailableError
 from agent_executor.executor.engine import EngineLimits
+from agent_executor.executor.journal import RunFilter
 from agent_executor.executor.run_event import RunPaused
 from agent_executor.executor.runs import RunView
 from tests.unit.executor.platforms import ADA, Platform
@@ -73,7 +74,7 @@ async def test_a_caller_of_a_paused_run_is_told_when_the_executor_drains() -> No
     platform.ledger.limit_nano_usd = 0
     agent_id = await platform.agent(on_budget_exceeded="pause")
     waiting = asyncio.create_task(platform.runs.execute(agent_id, "hello", ADA))
-    await eventually(lambda: platform.runs.list_runs(ADA, 1, state="paused"))
+    await eventually(lambda: platform.runs.list_runs(ADA, 1, run_filter=RunFilter(state="paused")))
     async with asyncio.timeout(5.0):
         await platform.runs.drain(60.0)
     with pytest.raises(UnavailableError, match="elsewhere"):
@@ -87,11 +88,11 @@ async def test_a_run_may_be_paused_for_many_lives_of_its_executors() -> None:
     for life in range(1, 15):
         heir = Platform(journal=first.journal, store=first.store, worker=f"w{life}", limits=OFTEN)
         heir.ledger.limit_nano_usd = 0
-        assert await heir.runs.take_over(10) == 1
+        assert await heir.runs.take_over() == 1
         await eventually(heir.has_been_refused)
         await heir.runs.drain(0.0)
     last = Platform(journal=first.journal, store=first.store, worker="last", limits=OFTEN)
-    await last.runs.take_over(10)
+    await last.runs.take_over()
     view = await wait_for(last, run_id, "completed")
     await last.runs.drain(5.0)
     assert view.run.attempt == 16

@@ -15,8 +15,7 @@ from agent_executor.errors import (
 from agent_executor.executor import drivers
 from agent_executor.executor.leases import LeaseKeeper
 from agent_executor.executor.run_event import RunEvent
-from agent_executor.executor.runs import Runs
-from tests.unit.executor.platforms import ADA, CALCULATOR, Platform
+from tests.unit.executor.platforms import ADA, CALCULATOR, Platform, until_idle
 
 
 @pytest.fixture
@@ -31,10 +30,10 @@ async def test_a_caller_that_goes_away_while_its_run_becomes_durable_leaves_no_r
     platform = Platform()
     create, creating, may_create = platform.journal.create, asyncio.Event(), asyncio.Event()
 
-    async def create_slowly(*args: object) -> None:
+    async def create_slowly(*args: object) -> str:
         creating.set()
         await may_create.wait()
-        await create(*args)  # type: ignore[arg-type]  # passed on
+        return await create(*args)  # type: ignore[arg-type]  # passed on
 
     platform.journal.create = create_slowly  # type: ignore[assignment, method-assign]  # a test's own
     starting = asyncio.create_task(platform.runs.start(await platform.agent(), "hello", ADA))
@@ -46,13 +45,6 @@ async def test_a_caller_that_goes_away_while_its_run_becomes_durable_leaves_no_r
     await until_idle(platform.runs)
     (run,) = await platform.runs.list_runs(ADA, 10)
     assert run.state == "completed"
-
-
-async def until_idle(runs: Runs) -> None:
-    """Returns once nothing is driven."""
-    async with asyncio.timeout(5.0):
-        while runs.active_count:  # noqa: ASYNC110 -- the end of tasks makes no event
-            await asyncio.sleep(0)
 
 
 async def left_behind(dead: Platform, count: int) -> list[str]:
@@ -72,7 +64,7 @@ async def test_a_log_that_cannot_be_read_ends_its_run_and_holds_up_no_other() ->
     damaged, sound = sorted(await left_behind(dead, 2))
     del dead.journal._events[damaged][1]
     heir = Platform(journal=dead.journal, store=dead.store, worker="heir")
-    assert await heir.runs.take_over(10) == 2
+    assert await heir.runs.take_over() == 2
     await heir.runs.drain(5.0)
     states = {run.run_id: run.state for run in await heir.runs.list_runs(ADA, 10)}
     assert states == {damaged: "failed", sound: "completed"}
@@ -85,15 +77,13 @@ async def test_a_claimed_run_is_gone_on_with_when_the_storage_is_back() -> None:
     heir = Platform(journal=dead.journal, store=dead.store, worker="heir")
     read, failures = heir.journal.events, [UnavailableError("busy"), UnavailableError("busy")]
 
-    async def read_or_fail(
-        run_id: str, after_sequence: int = 0, limit: int = 0
-    ) -> list[RunEvent]:
+    async def read_or_fail(run_id: str, after_sequence: int = 0, limit: int = 0) -> list[RunEvent]:
         if failures:
             raise failures.pop()
         return await read(run_id, after_sequence, limit)
 
     heir.journal.events = read_or_fail  # type: ignore[method-assign]  # a test's own
-    await heir.runs.take_over(10)
+    await heir.runs.take_over()
     await heir.runs.drain(5.0)
     assert (await heir.runs.get(run_id, ADA)).state.state == "completed"
 
@@ -163,7 +153,7 @@ async def test_an_executor_that_drains_takes_nothing_over() -> None:
     await left_behind(dead, 1)
     heir = Platform(journal=dead.journal, store=dead.store, worker="heir")
     await heir.runs.drain(0.0)
-    assert await heir.runs.take_over(10) == 0
+    assert await heir.runs.take_over() == 0
 
 
 async def test_a_run_is_answered_as_of_one_moment() -> None:
@@ -183,11 +173,11 @@ async def test_the_lease_is_kept_whatever_goes_wrong() -> None:
     platform = Platform(worker="w")
     claim, claimed, failures = platform.journal.claim, asyncio.Event(), [ValueError("a bug")]
 
-    async def claim_or_fail(*args: object) -> object:
+    async def claim_or_fail(*args: object, **options: object) -> object:
         if failures:
             raise failures.pop()
         claimed.set()
-        return await claim(*args)  # type: ignore[arg-type]  # passed on
+        return await claim(*args, **options)  # type: ignore[arg-type]  # passed on
 
     keeper = LeaseKeeper(
         journal=platform.journal,

@@ -18,6 +18,7 @@ from agent_executor.executor import run_money
 from agent_executor.executor.ledger import AmountHold
 from agent_executor.executor.models.model import TextBlock
 from agent_executor.executor.run_event import RunStarted
+from agent_executor.executor.run_options import RunOptions
 from tests.unit.executor.memory_ledger import COST_NANO_USD_PER_TOKEN
 from tests.unit.executor.platforms import ADA, CALCULATOR, EVE, Platform
 from tests.unit.executor.worlds import ScriptedModel, StuckModel, World, use
@@ -213,11 +214,13 @@ class TestTrees:
         platform.tools.gate = asyncio.Event()
         agent_id = await platform.agent(tools=CALCULATOR)
         parent = await platform.runs.start(
-            agent_id, "What is 2 + 3?", ADA, max_cost_nano_usd=ENOUGH
+            agent_id, "What is 2 + 3?", ADA, RunOptions(max_cost_nano_usd=ENOUGH)
         )
         parent_id = parent.run.run_id
         await platform.tools.wait_until_asked()
-        child = await platform.runs.execute(agent_id, "hello", ADA, parent_run_id=parent_id)
+        child = await platform.runs.execute(
+            agent_id, "hello", ADA, RunOptions(parent_run_id=parent_id)
+        )
         assert child.run.parent_run_id == parent_id
         assert child.state.state == "completed"
         child_id = child.run.run_id
@@ -225,7 +228,10 @@ class TestTrees:
         amount = platform.ledger.reserved[parent_id]
         assert amount.spent_nano_usd == platform.ledger.spent_nano_usd
         grandchild = await platform.runs.execute(
-            agent_id, "hello", ADA, parent_run_id=parent_id, max_cost_nano_usd=ENOUGH // 3
+            agent_id,
+            "hello",
+            ADA,
+            RunOptions(parent_run_id=parent_id, max_cost_nano_usd=ENOUGH // 3),
         )
         own = platform.ledger.reserved[grandchild.run.run_id]
         assert own.parent_id == parent_id
@@ -240,11 +246,17 @@ class TestTrees:
         platform.tools.gate = asyncio.Event()
         agent_id = await platform.agent(tools=CALCULATOR)
         sum_of = "What is 2 + 3?"
-        first = await platform.runs.start(agent_id, sum_of, ADA, max_cost_nano_usd=ENOUGH)
+        first = await platform.runs.start(
+            agent_id, sum_of, ADA, RunOptions(max_cost_nano_usd=ENOUGH)
+        )
         await platform.tools.wait_until_asked(1)
-        second = await platform.runs.start(agent_id, sum_of, ADA, parent_run_id=first.run.run_id)
+        second = await platform.runs.start(
+            agent_id, sum_of, ADA, RunOptions(parent_run_id=first.run.run_id)
+        )
         await platform.tools.wait_until_asked(2)
-        third = await platform.runs.execute(agent_id, "hello", ADA, parent_run_id=second.run.run_id)
+        third = await platform.runs.execute(
+            agent_id, "hello", ADA, RunOptions(parent_run_id=second.run.run_id)
+        )
         hold = platform.ledger.holds[f"{third.run.run_id}_1_m1"]
         assert hold.amount_id == first.run.run_id
         platform.tools.gate.set()
@@ -256,7 +268,9 @@ class TestTrees:
         agent_id = await platform.agent(tools=CALCULATOR)
         parent = await platform.runs.start(agent_id, "What is 2 + 3?", ADA)
         await platform.tools.wait_until_asked()
-        child = await platform.runs.execute(agent_id, "hello", ADA, parent_run_id=parent.run.run_id)
+        child = await platform.runs.execute(
+            agent_id, "hello", ADA, RunOptions(parent_run_id=parent.run.run_id)
+        )
         assert platform.ledger.holds[f"{child.run.run_id}_1_m1"].amount_id == ""
         platform.tools.gate.set()
         await platform.runs.drain(5.0)
@@ -266,9 +280,13 @@ class TestTrees:
         platform.tools.gate = asyncio.Event()
         agent_id = await platform.agent(tools=CALCULATOR, on_budget_exceeded="pause")
         sum_of = "What is 2 + 3?"
-        parent = await platform.runs.start(agent_id, sum_of, ADA, max_cost_nano_usd=ENOUGH)
+        parent = await platform.runs.start(
+            agent_id, sum_of, ADA, RunOptions(max_cost_nano_usd=ENOUGH)
+        )
         await platform.tools.wait_until_asked(1)
-        child = await platform.runs.start(agent_id, sum_of, ADA, parent_run_id=parent.run.run_id)
+        child = await platform.runs.start(
+            agent_id, sum_of, ADA, RunOptions(parent_run_id=parent.run.run_id)
+        )
         await platform.tools.wait_until_asked(2)
         await platform.ledger.void(parent.run.run_id, ADA)
         platform.tools.gate.set()
@@ -281,16 +299,18 @@ class TestTrees:
         agent_id = await platform.agent()
         ended = (await platform.runs.execute(agent_id, "hello", ADA)).run.run_id
         with pytest.raises(RunFinishedError):
-            await platform.runs.execute(agent_id, "hello", ADA, parent_run_id=ended)
+            await platform.runs.execute(agent_id, "hello", ADA, RunOptions(parent_run_id=ended))
         with pytest.raises(RunNotFoundError):
-            await platform.runs.start(agent_id, "hello", ADA, parent_run_id="nobody's")
+            await platform.runs.start(agent_id, "hello", ADA, RunOptions(parent_run_id="nobody's"))
         platform.tools.gate = asyncio.Event()
         theirs = await platform.agents.create({"name": "Theirs"}, "", EVE)
         view = await platform.runs.start(
             await platform.agent(tools=CALCULATOR), "What is 2 + 3?", ADA
         )
         with pytest.raises(RunNotFoundError):
-            await platform.runs.start(theirs.agent_id, "hello", EVE, parent_run_id=view.run.run_id)
+            await platform.runs.start(
+                theirs.agent_id, "hello", EVE, RunOptions(parent_run_id=view.run.run_id)
+            )
         await platform.runs.drain(0.0)
         assert len(await platform.runs.list_runs(ADA, 10)) == 2
 
@@ -302,7 +322,9 @@ class TestTrees:
     ) -> None:
         platform = Platform()
         agent_id = await platform.agent(max_cost_nano_usd=agents)
-        view = await platform.runs.start(agent_id, "hello", ADA, max_cost_nano_usd=callers)
+        view = await platform.runs.start(
+            agent_id, "hello", ADA, RunOptions(max_cost_nano_usd=callers)
+        )
         assert view.state.max_cost_nano_usd == holds
         await platform.runs.drain(5.0)
 

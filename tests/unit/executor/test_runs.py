@@ -19,7 +19,7 @@ from agent_executor.errors import (
 from agent_executor.executor.leases import LeaseKeeper
 from agent_executor.executor.run_event import RunResumed
 from agent_executor.serving.security import SecurityContext
-from tests.unit.executor.platforms import ADA, CALCULATOR, EVE, Platform
+from tests.unit.executor.platforms import ADA, CALCULATOR, EVE, Platform, until_idle
 
 
 async def test_execute_answers_the_run_that_the_journal_has() -> None:
@@ -119,7 +119,7 @@ async def test_runs_beyond_the_limits_are_refused_with_a_time() -> None:
     assert refusal.value.retry_after_seconds
     assert platform.tools.running <= 1
     platform.tools.gate.set()
-    await platform.runs.drain(5.0)
+    await until_idle(platform.runs)
     assert {run.state for run in await platform.runs.list_runs(ADA, 10)} == {"completed"}
 
 
@@ -131,7 +131,7 @@ async def test_a_run_of_a_dead_executor_is_taken_over_and_finished() -> None:
     await dead.runs.drain(0.0)
 
     heir = Platform(journal=dead.journal, store=dead.store, worker="heir")
-    assert await heir.runs.take_over(10) == 1
+    assert await heir.runs.take_over() == 1
     await heir.runs.drain(5.0)
     stored = await heir.runs.get(view.run.run_id, ADA)
     assert stored.state.state == "completed"
@@ -163,7 +163,7 @@ async def test_a_run_that_kills_its_executors_is_ended() -> None:
     assert run is not None
     platform.journal._runs[run.run_id] = msgspec.structs.replace(run, attempt=10)
     heir = Platform(journal=platform.journal, store=platform.store, worker="heir")
-    await heir.runs.take_over(1)
+    await heir.runs.take_over()
     await heir.runs.drain(5.0)
     stored = await heir.runs.get(run.run_id, ADA)
     assert (stored.state.state, stored.run.code) == ("failed", "INTERNAL")

@@ -15,6 +15,7 @@ from agent_executor.executor.convert import agent_test_to_proto
 from agent_executor.executor.models.model import TextBlock, ToolResultBlock
 from agent_executor.executor.run import RunState, apply
 from agent_executor.executor.run_event import RunEvent, RunStarted, decode_payload
+from agent_executor.executor.run_options import RunOptions
 from agent_executor.executor.tools import ToolOutcome, ToolRequest
 from agent_executor.serving.security import current_security_context
 from tests.unit.executor.peers import answer
@@ -89,7 +90,7 @@ async def test_the_heir_of_a_run_goes_on_with_its_versions() -> None:
 
     heir = with_weather(Platform(journal=dead.journal, store=dead.store, worker="heir"))
     heir.tools.newest = {"weather": "bb"}
-    assert await heir.runs.take_over(10) == 1
+    assert await heir.runs.take_over() == 1
     await heir.runs.drain(5.0)
     assert (await heir.runs.get(view.run.run_id, ADA)).state.state == "completed"
     assert [call.tool_version for call in heir.tools.requests] == ["aa"]
@@ -147,7 +148,7 @@ async def test_an_effect_that_nobody_knows_of_is_an_error_result_and_no_second_c
     sentence = "The tool was stopped while it ran; whether it took effect is not known."
     platform.tools.run = lambda request: ToolOutcome(False, "null", sentence, "OUTCOME_UNKNOWN", 1)
     agent_id = await weather_agent(platform)
-    view = await platform.runs.execute(agent_id, TEST_WEATHER, ADA, is_test=True)
+    view = await platform.runs.execute(agent_id, TEST_WEATHER, ADA, RunOptions(is_test=True))
     assert view.state.state == "completed"
     assert not agent_test_to_proto(view).success
     assert len(platform.tools.requests) == 1

@@ -13,6 +13,7 @@ from agent_executor.errors import (
     AgentExecutorError,
 )
 from agent_executor.executor.agent import AgentVersion
+from agent_executor.executor.approvals.store_memory import MemoryApprovalStore
 from agent_executor.executor.engine import Engine, EngineLimits
 from agent_executor.executor.journal import RunRecord
 from agent_executor.executor.journal_memory import MemoryJournal
@@ -104,6 +105,7 @@ class World:
         self.tools = RecordingToolRunner()
         self.ledger = MemoryLedger()
         self.journal = MemoryJournal()
+        self.approvals = MemoryApprovalStore(self.journal)
         self.metrics = Metrics(CollectorRegistry())
         telemetry = RunTelemetry(NoOpTracer(), self.metrics)
         self.now_ms = 1_000
@@ -131,6 +133,7 @@ class World:
             ),
             tools=self.tools,
             ledger=self.ledger,
+            approvals=self.approvals,
             telemetry=telemetry,
             now_ms=lambda: self.now_ms,
             limits=limits,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agent_executor.tool_runner.argument_schema import ArgumentSchema
+from agent_executor.json_schema.argument_schema import ArgumentSchema
 from agent_executor.tool_runner.builtin.calculator import OPERATIONS, CalculatorTool
 
 TOOL = CalculatorTool()

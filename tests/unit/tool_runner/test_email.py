@@ -9,7 +9,7 @@ import pytest
 
 from agent_executor import EmailTool
 from agent_executor.errors import InvalidArgumentError
-from agent_executor.tool_runner.argument_schema import ArgumentSchema
+from agent_executor.json_schema.argument_schema import ArgumentSchema
 from agent_executor.tool_runner.builtin.mail_address import RecipientAllowList, parse_address
 from agent_executor.tool_runner.builtin.mail_message import Mail
 from agent_executor.tool_runner.builtin.smtp_server import SmtpServer

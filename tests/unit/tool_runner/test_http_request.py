@@ -20,7 +20,7 @@ from agent_executor.errors import (
     PermissionDeniedError,
     ToolExecutionError,
 )
-from agent_executor.tool_runner.argument_schema import ArgumentSchema
+from agent_executor.json_schema.argument_schema import ArgumentSchema
 from agent_executor.tool_runner.builtin.http_request import BODY_BYTES_MAX
 from agent_executor.tool_runner.calls.context import CallContext, current_call
 from agent_executor.tool_runner.calls.dispatch import DEFAULT_RESULT_BYTES_MAX, Dispatcher

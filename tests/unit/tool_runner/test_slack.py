@@ -6,7 +6,7 @@ import pytest
 
 from agent_executor import SlackTool
 from agent_executor.errors import InvalidArgumentError
-from agent_executor.tool_runner.argument_schema import ArgumentSchema
+from agent_executor.json_schema.argument_schema import ArgumentSchema
 from agent_executor.tool_runner.builtin.slack_workspace import (
     ChannelAllowList,
     SlackWorkspace,

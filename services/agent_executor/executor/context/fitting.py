@@ -81,7 +81,10 @@ def fitted_call(
         ContextLengthExceededError: The call cannot be made short enough.
     """
     state, policy = log.state, agent.context_policy
-    context.update(state.messages, state.trimmed)
+    if state.trimmed is None and state.history is not None and state.history.trimmed is not None:
+        # It was left out before this run was begun; whoever reads the log is told here.
+        log.add(state.history.trimmed)
+    context.update(state.messages, log.state.trimmed)
     limit = input_limit(agent, prompt.request.model, context.scale.window_tokens)
     max_bytes = None
     if limit.input_tokens is not None:

@@ -45,13 +45,11 @@ class ConversationStart:
         conversation_id: The conversation; empty if the run stands alone.
         range: What of it there is; None if the run stands alone.
         history: The messages that the run is given.
-        trimmed: What of them is left out from the start; None if nothing is.
     """
 
     conversation_id: str = ""
     range: HistoryRange | None = None
     history: History = NO_HISTORY
-    trimmed: HistoryTrimmed | None = None
 
 
 ALONE: Final = ConversationStart()
@@ -95,7 +93,6 @@ class Conversations:
         found = await self._store.get(security.organization_id, conversation_id)
         if found is None:
             return ConversationStart(conversation_id, HistoryRange())
-        known = HistoryRange(found.last_run_id, found.part_count, found.message_count)
         # What was left out for the same agent before is not read again.
         applied, trimmed = found.applied_trim, None
         if applied and (applied.agent_id, applied.agent_version) == (agent.agent_id, agent.version):
@@ -111,7 +108,8 @@ class Conversations:
             trimmed = _shortened(found, parts[1].first_index, trimmed)
         first_index = trimmed.first_index if trimmed is not None else 1
         history = history_of(parts, first_index, found.message_count, model)
-        return ConversationStart(conversation_id, known, history, trimmed)
+        known = HistoryRange(found.last_run_id, found.part_count, found.message_count, trimmed)
+        return ConversationStart(conversation_id, known, history)
 
     async def history(self, run: RunRecord, state: RunState) -> History:
         """Returns what a run that was begun before is given, the same as at its start.
@@ -121,7 +119,8 @@ class Conversations:
         """
         if state.history is None or not state.history.message_count:
             return NO_HISTORY
-        first_index = state.trimmed.first_index if state.trimmed is not None else 1
+        trimmed = state.trimmed or state.history.trimmed
+        first_index = trimmed.first_index if trimmed is not None else 1
         parts = await self._store.parts(
             run.organization_id,
             run.conversation_id,

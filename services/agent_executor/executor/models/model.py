@@ -118,6 +118,8 @@ class ToolSpecification(msgspec.Struct, frozen=True, omit_defaults=True):
             requests, since a model does not need to know.
         effect: What running it again can do: ``read_only``, ``idempotent`` or ``unsafe``; empty in
             requests, too.
+        requires_approval: Whether each of its calls waits for a person's decision; False in
+            requests, too.
     """
 
     name: str
@@ -125,6 +127,7 @@ class ToolSpecification(msgspec.Struct, frozen=True, omit_defaults=True):
     input_schema: dict[str, Any]
     version: str = ""
     effect: str = ""
+    requires_approval: bool = False
 
 
 Thinking: TypeAlias = Literal["default", "on", "off"]

@@ -23,12 +23,14 @@ class Attempt:
         tool_version: Of a custom tool, once it is known which.
         facts: What the audit log tells beside the decision.
         was_run: Whether the tool has seen the call, as far as is known.
+        interrupted: The result of an unsafe tool that was stopped while it ran; else None.
     """
 
     __slots__ = (
         "arguments_bytes",
         "call",
         "facts",
+        "interrupted",
         "key",
         "security",
         "sha256",
@@ -49,6 +51,7 @@ class Attempt:
         self.tool_version = ""
         self.facts: list[str] = []
         self.was_run = True
+        self.interrupted: ToolResult | None = None
 
     @classmethod
     def of_lost(cls, record: CallRecord) -> Attempt:

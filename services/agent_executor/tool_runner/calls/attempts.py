@@ -246,7 +246,9 @@ class CallAttempts:
         now_ms = self._now_ms()
         if record.effect == "unsafe":
             audit = attempt.lost("unknown", CancelledRunError.reason, now_ms)
-            await self._records.finish(_with_unknown_outcome(record, now_ms), audit)
+            settled = _with_unknown_outcome(record, now_ms)
+            attempt.interrupted = settled.result
+            await self._records.finish(settled, audit)
         else:
             audit = attempt.lost("error", CancelledRunError.reason, now_ms)
             await self._records.forget(record, audit)

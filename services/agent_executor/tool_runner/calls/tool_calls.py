@@ -10,8 +10,13 @@ from typing import Final
 
 from opentelemetry.context import Context
 
-from agent_executor.errors import LimitExceededError, UnavailableError
-from agent_executor.serving.cancellation import is_connection_lost
+from agent_executor.errors import (
+    CancelledRunError,
+    LimitExceededError,
+    OutcomeUnknownError,
+    UnavailableError,
+)
+from agent_executor.serving.cancellation import is_connection_lost, is_stop
 from agent_executor.serving.security import SecurityContext
 from agent_executor.tool_runner.calls.attempt import Attempt
 from agent_executor.tool_runner.calls.attempts import CallAttempts
@@ -83,7 +88,8 @@ class ToolCalls:
 
         A call that is refused or whose tool fails is a result without success. A caller that is
         cancelled stops the tool, unless others wait for the same call; a caller whose connection
-        is lost does not, for it will ask again, and the tool ends in its own time.
+        is lost does not, for it will ask again, and the tool ends in its own time. A caller that
+        stops the call (``CALLER_STOPS``) is answered what came of it.
 
         Args:
             call: The call.
@@ -95,6 +101,9 @@ class ToolCalls:
             LimitExceededError: Too many calls run at present.
             UnavailableError: The storage failed, the tool-runner is stopping, or another one may
                 be running this call.
+            CancelledRunError: The caller stopped the tool, which is known to have changed nothing,
+                or whose effect a repeat does not double.
+            OutcomeUnknownError: The caller stopped waiting; the tool goes on for others.
         """
         attempt = Attempt(call, security)
         refusal = self._policy.check_permission(call, security)
@@ -170,11 +179,30 @@ class ToolCalls:
             waiter = asyncio.current_task()
             if running.task.cancelled() and waiter is not None and not waiter.cancelling():
                 raise self._unavailable(running.attempt.call.tool_name) from None
-            if running.waiting == 1 and not is_connection_lost(cancelled):
+            is_alone = running.waiting == 1
+            if is_alone and not is_connection_lost(cancelled):
                 running.task.cancel()
-            raise
+            if waiter is None or not is_stop(cancelled):
+                raise
+            waiter.uncancel()
+            return await self._stopped(running, is_alone=is_alone)
         finally:
             running.waiting -= 1
+
+    async def _stopped(self, running: _Running, *, is_alone: bool) -> ToolResult:
+        """Returns what came of a call that its caller has stopped."""
+        tool_name = running.attempt.call.tool_name
+        if not is_alone:
+            raise OutcomeUnknownError(
+                "The tool goes on, since another caller waits for it.", tool_name=tool_name
+            )
+        await asyncio.wait({running.task})
+        if not running.task.cancelled():
+            # It came to its end in the same instant.
+            return running.task.result()
+        if running.attempt.interrupted is not None:
+            return running.attempt.interrupted
+        raise CancelledRunError("The tool was stopped.", tool_name=tool_name)
 
     async def _join(
         self, running: _Running, attempt: Attempt, observed: CallObservation

@@ -15,8 +15,8 @@ from agent_executor.errors import (
     LimitExceededError,
     ToolNotFoundError,
 )
+from agent_executor.json_schema.argument_schema import ArgumentSchema
 from agent_executor.serving.security import SecurityContext
-from agent_executor.tool_runner.argument_schema import ArgumentSchema
 from agent_executor.tool_runner.custom.custom_tool import (
     ALLOWED_ORIGINS_MAX,
     SOURCE_BYTES_MAX,

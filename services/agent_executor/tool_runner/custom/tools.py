@@ -11,7 +11,7 @@ import msgspec
 from cachetools import LRUCache
 
 from agent_executor.errors import SandboxUnavailableError
-from agent_executor.tool_runner.argument_schema import ArgumentSchema
+from agent_executor.json_schema.argument_schema import ArgumentSchema
 from agent_executor.tool_runner.custom.custom_tool import CustomTool
 from agent_executor.tool_runner.custom.store import CustomToolStore
 from agent_executor.tool_runner.fresh_cache import FreshCache

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import jsonschema_rs
 
 from agent_executor.errors import InvalidArgumentError, LimitExceededError
-from agent_executor.tool_runner.schema_cost import SchemaCost, cost_of
+from agent_executor.json_schema.schema_cost import SchemaCost, cost_of
 
 SCHEMA_BYTES_MAX: Final = 65_536
 SCHEMA_DEPTH_MAX: Final = 32
@@ -75,6 +75,16 @@ class ArgumentSchema:
             message = _shortened(getattr(error, "message", str(error)))
             raise InvalidArgumentError(f"The input schema is not valid: {message}") from None
 
+    def describes(self, arguments: dict[str, Any]) -> bool:
+        """Tells whether the arguments are as the schema says.
+
+        Raises:
+            LimitExceededError: To check so much against this schema would take too long.
+            ValueError: They are nested too deep to be checked.
+        """
+        self._require_quick(_size_of(arguments))
+        return bool(self._validator.is_valid(arguments))
+
     def check(self, arguments: dict[str, Any], *, size_bytes: int | None = None) -> None:
         """Passes if the arguments are as the schema says; they must be capped in size and depth.
 
@@ -89,13 +99,15 @@ class ArgumentSchema:
         """
         size = None if size_bytes is None else _Size(size_bytes // 2 + 1, size_bytes)
         if size is None or not self._is_quick(size):
-            size = _size_of(arguments)
-            if not self._is_quick(size):
-                raise LimitExceededError(
-                    "The arguments are too large to be checked against the tool's input schema."
-                )
+            self._require_quick(_size_of(arguments))
         if not self._validator.is_valid(arguments):
             raise self._refusal(arguments)
+
+    def _require_quick(self, size: _Size) -> None:
+        if not self._is_quick(size):
+            raise LimitExceededError(
+                "The arguments are too large to be checked against the tool's input schema."
+            )
 
     def _is_quick(self, size: _Size) -> bool:
         return (

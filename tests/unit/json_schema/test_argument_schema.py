@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from agent_executor.errors import InvalidArgumentError, LimitExceededError
-from agent_executor.tool_runner.argument_schema import VIOLATIONS_MAX, ArgumentSchema
+from agent_executor.json_schema.argument_schema import VIOLATIONS_MAX, ArgumentSchema
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
