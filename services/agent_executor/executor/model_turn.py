@@ -207,6 +207,7 @@ class ModelTurn:
                 fitted.prepared,
                 run_ends_at,
                 fitted.prepared.request.max_tokens,
+                tools=described,
                 trims=fitted.trims,
                 summary_bytes=fitted.summary_bytes,
                 summary_number=state.summaries + 1,

@@ -19,7 +19,6 @@ from agent_executor.executor.models.model import (
     TextBlock,
     ToolUseBlock,
 )
-from agent_executor.executor.purpose import CallPurpose
 from agent_executor.executor.run_event import (
     ApprovalRequested,
     ApprovalResolved,
@@ -45,6 +44,7 @@ from agent_executor.executor.run_waiting import (
     waiting_or_running,
     without_approval,
 )
+from agent_executor.executor.unsettled_call import UnsettledCall
 
 FINAL_STATES: Final = frozenset({"completed", "failed", "cancelled", "budget_exceeded"})
 
@@ -57,26 +57,6 @@ CANCELLED_CODE: Final = "RUN_CANCELLED"
 # The codes of failed tool calls whose tool was run all the same. One that was refused, or failed for
 # its arguments, may not have been run: it is not named to the ledger, so that nobody pays its fee.
 _RAN_CODES: Final = frozenset({"TOOL_EXECUTION_ERROR", "OUTCOME_UNKNOWN", "DEADLINE_EXCEEDED"})
-
-
-class UnsettledCall(msgspec.Struct, frozen=True):
-    """A model call whose cost the log does not hold yet.
-
-    Attributes:
-        attempt: How often its turn had been tried, from 1.
-        purpose: What it was made for; None if the log does not say. Then its settlement names
-            neither attempt nor tool calls either: so it was done by the code that wrote such logs.
-        tool_calls: The tool calls whose results it was given, of those whose tool was run.
-        is_unheld: No money was held for it.
-    """
-
-    model_call_id: str
-    usage: ModelUsage
-    estimated: bool
-    attempt: int = 1
-    purpose: CallPurpose | None = None
-    tool_calls: tuple[ToolCallStarted, ...] = ()
-    is_unheld: bool = False
 
 
 class RunState(msgspec.Struct, frozen=True):
