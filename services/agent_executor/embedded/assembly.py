@@ -144,22 +144,7 @@ class Assembly:
             now_ms=now_ms,
         )
         self.agents = Agents(stores.agents, stores.encryption, now_ms)
-        conversations = Conversations(stores.conversations, stores.journal)
-        self.runs = Runs(
-            journal=stores.journal,
-            agents=self.agents,
-            conversations=conversations,
-            tools=tool_runner,
-            drivers=RunDrivers(
-                journal=stores.journal,
-                loader=RunLoader(stores.journal, self.agents, conversations),
-                parked=ParkedRuns(stores.approvals, now_ms, keeps_leases=False),
-                engine=engine,
-                owner=f"library/{uuid.uuid4()}",
-                now_ms=now_ms,
-            ),
-            now_ms=now_ms,
-        )
+        self.runs = _runs(stores, self.agents, tool_runner, engine)
         self.approvals = Approvals(
             store=stores.approvals,
             journal=stores.journal,
@@ -173,6 +158,25 @@ class Assembly:
         await self.runs.drain(0.0)
         await self._calls.close()
         await self._resources.aclose()
+
+
+def _runs(stores: Stores, agents: Agents, tools: InProcessToolRunner, engine: Engine) -> Runs:
+    conversations = Conversations(stores.conversations, stores.journal)
+    return Runs(
+        journal=stores.journal,
+        agents=agents,
+        conversations=conversations,
+        tools=tools,
+        drivers=RunDrivers(
+            journal=stores.journal,
+            loader=RunLoader(stores.journal, agents, conversations),
+            parked=ParkedRuns(stores.approvals, now_ms, keeps_leases=False),
+            engine=engine,
+            owner=f"library/{uuid.uuid4()}",
+            now_ms=now_ms,
+        ),
+        now_ms=now_ms,
+    )
 
 
 def _database(path: Path, migrations: Path) -> SqliteDatabase:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from agent_executor.errors import AgentExecutorError, ContextLengthExceededError
 from agent_executor.executor.agent import AgentVersion
-from agent_executor.executor.context.run_context import RunContext
+from agent_executor.executor.context.run_context import BRACKETS_BYTES, RunContext
 from agent_executor.executor.context.summary import summary_call, summary_tokens
 from agent_executor.executor.context.trimming import Limits
 from agent_executor.executor.models.catalog import find_model
@@ -14,6 +15,9 @@ from agent_executor.executor.models.model import Message, ToolResultBlock
 from agent_executor.executor.prompts import PreparedCall, Prompt, prepared_call
 from agent_executor.executor.run_event import HistoryTrimmed
 from agent_executor.executor.run_log import RunLog
+
+# Of the message in which a summary is given, without the summary.
+SUMMARY_FRAME_BYTES: Final = 160
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,12 @@ class InputLimit:
     window_tokens: int
     output_tokens: int
 
+    def messages_bytes(self, context: RunContext, prompt: Prompt) -> int | None:
+        """Returns how long the messages of a request may be; None: any length."""
+        if self.input_tokens is None:
+            return None
+        return context.scale.size_bytes(self.input_tokens) - prompt.size_bytes
+
 
 def input_limit(agent: AgentVersion, model: str, told_window_tokens: int = 0) -> InputLimit:
     """Returns the limit: the agent's, or what the model's context window leaves, the lower one.
@@ -60,7 +70,9 @@ def input_limit(agent: AgentVersion, model: str, told_window_tokens: int = 0) ->
     output_tokens = agent.max_output_tokens
     if known is not None:
         output_tokens = min(output_tokens, known.max_output_tokens)
-    limits = [limit for limit in (agent.context_policy.max_input_tokens,) if limit]
+    limits = []
+    if agent.context_policy.max_input_tokens:
+        limits.append(agent.context_policy.max_input_tokens)
     if window_tokens:
         limits.append(max(0, window_tokens - output_tokens))
     return InputLimit(min(limits, default=None), window_tokens, output_tokens)
@@ -86,37 +98,52 @@ def fitted_call(
         log.add(state.history.trimmed)
     context.update(state.messages, log.state.trimmed)
     limit = input_limit(agent, prompt.request.model, context.scale.window_tokens)
-    max_bytes = None
-    if limit.input_tokens is not None:
-        max_bytes = context.scale.size_bytes(limit.input_tokens) - prompt.size_bytes
+    max_bytes = limit.messages_bytes(context, prompt)
     # Most calls have room enough, and this is all that they cost.
     planned = _planned(context, policy.max_history_turns, max_bytes, context.summary_bytes)
     if planned is not None:
-        tokens = 0
-        left_out = context.left_out_by(planned)
-        if policy.summarize and left_out:
-            tokens = summary_tokens(limit.input_tokens, limit.output_tokens)
-        if tokens:
-            # What is to be given in place of the left out messages needs room as well.
-            summary_bytes = context.scale.size_bytes(tokens)
-            planned = _planned(context, policy.max_history_turns, max_bytes, summary_bytes)
-            prepared = summary_call(
-                prompt.request.model,
-                context.left_out_by(planned) if planned is not None else left_out,
-                context.summary,
-                max_bytes=None if max_bytes is None else max_bytes + prompt.size_bytes,
-                max_tokens=tokens,
-                is_background=state.is_background,
-            )
-            return FittedCall(prepared, planned, summary_bytes)
+        summing_up = _summing_up(log, agent, context, prompt, planned)
+        if summing_up is not None:
+            return summing_up
         _log(log, context, planned)
-    given = context.given()
-    if max_bytes is not None and given.size_bytes > max_bytes:
+    if max_bytes is not None and context.given().size_bytes > max_bytes:
         _log(log, context, context.without_summary())
-        given = context.given()
-        if given.size_bytes > max_bytes:
-            raise _too_long(limit, context, prompt, given.size_bytes)
-    return FittedCall(prepared_call(prompt, given, is_background=state.is_background))
+        if context.given().size_bytes > max_bytes:
+            raise _too_long(limit, context, prompt)
+    prepared = prepared_call(prompt, context.given(), is_background=state.is_background)
+    return FittedCall(prepared)
+
+
+def _summing_up(
+    log: RunLog,
+    agent: AgentVersion,
+    context: RunContext,
+    prompt: Prompt,
+    planned: HistoryTrimmed,
+) -> FittedCall | None:
+    """Returns the call that sums up what is to be left out; None if there is to be none."""
+    limit = input_limit(agent, prompt.request.model, context.scale.window_tokens)
+    tokens = summary_tokens(limit.input_tokens, limit.output_tokens)
+    if not agent.context_policy.summarize or not tokens or not context.left_out_by(planned):
+        return None
+    max_bytes = limit.messages_bytes(context, prompt)
+    # What is given in place of the left out messages needs room as well.
+    summary_bytes = context.scale.size_bytes(tokens)
+    reserved_bytes = summary_bytes + SUMMARY_FRAME_BYTES
+    turns = agent.context_policy.max_history_turns
+    planned = _planned(context, turns, max_bytes, reserved_bytes) or planned
+    if max_bytes is not None and context.size_bytes_after(planned) + reserved_bytes > max_bytes:
+        # It would be paid for in vain.
+        return None
+    prepared = summary_call(
+        prompt.request.model,
+        context.left_out_by(planned),
+        context.summary,
+        max_bytes=None if max_bytes is None else max_bytes + prompt.size_bytes,
+        max_tokens=tokens,
+        is_background=log.state.is_background,
+    )
+    return FittedCall(prepared, planned, summary_bytes)
 
 
 def is_shorter_next_time(
@@ -140,7 +167,7 @@ def is_shorter_next_time(
 def _planned(
     context: RunContext, max_turns: int, max_bytes: int | None, summary_bytes: int
 ) -> HistoryTrimmed | None:
-    room = None if max_bytes is None else max_bytes - summary_bytes
+    room = None if max_bytes is None else max_bytes - summary_bytes - BRACKETS_BYTES
     return context.planned(Limits(max_turns or None, room))
 
 
@@ -150,11 +177,9 @@ def _log(log: RunLog, context: RunContext, changed: HistoryTrimmed | None) -> No
         context.update(log.state.messages, changed)
 
 
-def _too_long(
-    limit: InputLimit, context: RunContext, prompt: Prompt, messages_bytes: int
-) -> ContextLengthExceededError:
+def _too_long(limit: InputLimit, context: RunContext, prompt: Prompt) -> ContextLengthExceededError:
     scale = context.scale
-    tokens = scale.tokens(prompt.size_bytes + messages_bytes)
+    tokens = scale.tokens(prompt.size_bytes + context.given().size_bytes)
     largest, largest_bytes = context.largest()
     part, part_tokens = _name_of(largest), scale.tokens(largest_bytes)
     if prompt.size_bytes > largest_bytes:

@@ -17,7 +17,7 @@ from agent_executor.executor.run_event import HistoryTrimmed
 
 _ENCODER: Final = msgspec.json.Encoder()
 _COMMA_BYTES: Final = 1
-_BRACKETS_BYTES: Final = 2
+BRACKETS_BYTES: Final = 2
 
 
 class GivenMessages(msgspec.Struct, frozen=True):
@@ -78,7 +78,7 @@ class RunContext:
         size_bytes = self._measured().size_bytes(self._cut) + self.summary_bytes
         return GivenMessages(
             messages=tuple(self._given),
-            size_bytes=size_bytes + _BRACKETS_BYTES - _COMMA_BYTES,
+            size_bytes=size_bytes + BRACKETS_BYTES - _COMMA_BYTES,
             last_bytes=self._ends[-1] - (self._ends[-2] if len(self._ends) > 1 else 0),
         )
 
@@ -107,6 +107,10 @@ class RunContext:
         if self._trimmed is None or not self.summary:
             return None
         return msgspec.structs.replace(self._trimmed, summary="")
+
+    def size_bytes_after(self, planned: HistoryTrimmed) -> int:
+        """Returns how long the messages would be, without a summary."""
+        return self._measured().size_bytes(self._cut_of(planned)) + BRACKETS_BYTES
 
     def left_out_by(self, planned: HistoryTrimmed) -> tuple[Message, ...]:
         """Returns the messages that are given now and would not be any more."""
