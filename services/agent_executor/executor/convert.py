@@ -185,18 +185,8 @@ def _payload_to_proto(payload: Any) -> Any:
             | ApprovalResolved()
         ):
             return _same_fields(payload)
-        case ModelCallCompleted(usage=usage):
-            return run_event_pb2.ModelCallCompleted(
-                model_call_id=payload.model_call_id,
-                content=_shown_blocks(payload.content),
-                stop_reason=payload.stop_reason,
-                input_tokens=_int32(usage.input_tokens),
-                output_tokens=_int32(usage.output_tokens),
-                cache_read_input_tokens=_int32(usage.cache_read_input_tokens),
-                cache_creation_input_tokens=_int32(
-                    usage.cache_creation_input_tokens_5m + usage.cache_creation_input_tokens_1h
-                ),
-            )
+        case ModelCallCompleted():
+            return _answer_to_proto(payload)
         case ModelCallFailed():
             return run_event_pb2.ModelCallFailed(
                 model_call_id=payload.model_call_id,
@@ -224,6 +214,21 @@ def _payload_to_proto(payload: Any) -> Any:
                 code=payload.code or None,
             )
     raise AssertionError(f"no message for {payload!r}")
+
+
+def _answer_to_proto(answer: ModelCallCompleted) -> run_event_pb2.ModelCallCompleted:
+    usage = answer.usage
+    return run_event_pb2.ModelCallCompleted(
+        model_call_id=answer.model_call_id,
+        content=_shown_blocks(answer.content),
+        stop_reason=answer.stop_reason,
+        input_tokens=_int32(usage.input_tokens),
+        output_tokens=_int32(usage.output_tokens),
+        cache_read_input_tokens=_int32(usage.cache_read_input_tokens),
+        cache_creation_input_tokens=_int32(
+            usage.cache_creation_input_tokens_5m + usage.cache_creation_input_tokens_1h
+        ),
+    )
 
 
 def _same_fields(payload: Payload) -> Any:

@@ -141,8 +141,8 @@ def test_trimming_moves_in_steps_so_that_the_prompt_cache_goes_on_to_serve(
     turn_count: int, max_bytes: int
 ) -> None:
     """The given messages begin as they did at the call before, at most calls."""
-    context, said, trimmed = RunContext(), [], None
-    moves = 0
+    context, trimmed, moves = RunContext(), None, 0
+    said: list[Message] = []
     for number in range(turn_count):
         said = [*said, Message("user", (TextBlock(f"{number:03}" * 20),))]
         history = History(said[0], tuple(said[1:-1])) if number else History()
