@@ -17,8 +17,12 @@ from agent_executor.errors import (
 from agent_executor.executor.context.history import History
 from agent_executor.executor.context.policy import ContextPolicy
 from agent_executor.executor.models.model import (
+    OPERATOR_ACCESS,
+    DeltaListener,
     Message,
+    ModelAccess,
     ModelRequest,
+    ModelResponse,
     ModelUsage,
     ResponseBlock,
     TextBlock,
@@ -31,7 +35,7 @@ from agent_executor.executor.run_event import (
     RunStarted,
 )
 from tests.unit.executor.peers import answer
-from tests.unit.executor.worlds import ScriptedModel, StuckModel, World, use
+from tests.unit.executor.worlds import ScriptedModel, World, use
 
 
 async def until(is_so: Callable[[], bool]) -> None:
@@ -57,10 +61,31 @@ def exchanges(count: int, size: int = 100) -> History:
     return History(messages[0], tuple(messages[1:])) if messages else History()
 
 
+class PatientModel(ScriptedModel):
+    """A model that does not answer while ``is_stuck``."""
+
+    is_stuck = False
+    on_answer: Callable[[], None] = staticmethod(lambda: None)
+
+    async def generate(
+        self,
+        request: ModelRequest,
+        *,
+        access: ModelAccess = OPERATOR_ACCESS,
+        on_delta: DeltaListener | None = None,
+    ) -> ModelResponse:
+        if self.is_stuck:
+            self.requests.append(request)
+            await asyncio.Event().wait()
+        answered = await super().generate(request, access=access, on_delta=on_delta)
+        self.on_answer()
+        return answered
+
+
 class LongWorld(World):
     """A run that continues a conversation."""
 
-    model: ScriptedModel
+    model: PatientModel
 
     def __init__(
         self,
@@ -82,7 +107,7 @@ class LongWorld(World):
             max_tool_result_bytes=max_tool_result_bytes,
         )
         super().__init__(
-            ScriptedModel(answers),
+            PatientModel(answers),
             max_model_turns=50,
             context_policy=policy,
             started=started,
@@ -271,21 +296,12 @@ class TestSummaries:
 
     async def test_a_recorded_summary_is_not_paid_again(self) -> None:
         made = LongWorld([SUMMARY, DONE], self.POLICY, exchanges(5))
-        stuck = StuckModel()
-        generate = made.model.generate
-
-        async def answer_once(request: ModelRequest, **more: object) -> object:
-            if len(made.model.requests) == 1:
-                made.model.requests.append(request)
-                return await stuck.generate(request)
-            return await generate(request, **more)  # type: ignore[arg-type]  # passed on
-
-        made.model.generate = answer_once  # type: ignore[method-assign, assignment]  # a test's own
+        made.model.on_answer = lambda: setattr(made.model, "is_stuck", True)
         driving = asyncio.create_task(made.drive())
         await until(lambda: len(made.model.requests) == 2)
         driving.cancel()
         await asyncio.gather(driving, return_exceptions=True)
-        made.model.generate = generate  # type: ignore[method-assign]  # as it was
+        made.model.is_stuck = False
         await made.take_over()
         state = await made.drive()
         assert state.state == "completed"
@@ -296,14 +312,14 @@ class TestSummaries:
 
     async def test_a_lost_summary_is_made_again_under_another_id(self) -> None:
         made = LongWorld([DONE], self.POLICY, exchanges(5))
-        made.engine._model_turn._provider = StuckModel()
+        made.model.is_stuck = True
         driving = asyncio.create_task(made.drive())
         await until(lambda: "run_s1" in made.ledger.reserved)
         driving.cancel()
         await asyncio.gather(driving, return_exceptions=True)
         await made.take_over()
         made.model.answers = [SUMMARY, DONE]
-        made.engine._model_turn._provider = made.model
+        made.model.is_stuck = False
         state = await made.drive()
         assert state.state == "completed"
         assert set(made.ledger.settled) == {"run_s1", "run_s2", "run_1_m2"}
