@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
-from typing import Any
+from typing import Any, Final
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 
@@ -16,6 +16,18 @@ from protos.openapi_rules import Schema
 from protos.openapi_schemas import Schemas
 
 _ERROR_BODY = "agent_executor.api.error.v1.ErrorBody"
+# What the gateway passes on as it is, with its own content type.
+_FILE: Final = "google.api.HttpBody"
+_FILE_ANSWER: Final[dict[str, Any]] = {
+    "description": "A file, as `content-disposition` names it.",
+    "headers": {
+        "content-disposition": {
+            "description": "The name to keep it under.",
+            "schema": {"type": "string"},
+        }
+    },
+    "content": {"text/csv": {"schema": {"type": "string", "format": "binary"}}},
+}
 _INTRODUCTION = """\
 Runs LLM agents: it calls the model, runs the tools that the model asks for, and accounts for \
 every token and cent.
@@ -143,6 +155,8 @@ class _Operation:
 
     def _answer(self) -> dict[str, Any]:
         message = self._method.output_type
+        if message.full_name == _FILE:
+            return _FILE_ANSWER
         content = _json(self._schemas.reference(message))
         if self._method.server_streaming:
             content = {"text/event-stream": content["application/json"]}

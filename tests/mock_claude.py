@@ -19,7 +19,7 @@ from agent_executor.executor.models.mock_http.server import Exchange, HttpServer
 from agent_executor.executor.models.model import ModelProvider
 from agent_executor.executor.models.openai.client import OpenAIAccounts
 from agent_executor.executor.models.openai.provider import OpenAIProvider
-from agent_executor.executor.models.provider_http import ProviderNetworks
+from agent_executor.executor.models.provider_networks import ProviderNetworks
 
 OPERATOR_KEY = "sk-ant-api03-the-operators-own-key"
 LOOPBACK = ProviderNetworks((ipaddress.ip_network("127.0.0.0/8"),))

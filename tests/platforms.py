@@ -128,6 +128,18 @@ class Client:
                 if line.startswith(b"data: "):
                     yield json.loads(line.removeprefix(b"data: "))
 
+    def stream(
+        self, agent_id: str, text: str, **fields: Any
+    ) -> Generator[dict[str, Any], None, None]:
+        """Executes an agent and yields the updates of its run as they arrive; as ``events``."""
+        path = f"/api/v1/agents/{agent_id}/execute/stream"
+        with self._request("POST", path, {"input": text, **fields}) as response:
+            assert response.status == 200, response.read()
+            assert response.headers["content-type"] == "text/event-stream"
+            for line in response:
+                if line.startswith(b"data: "):
+                    yield json.loads(line.removeprefix(b"data: "))
+
     @contextlib.contextmanager
     def _request(
         self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None

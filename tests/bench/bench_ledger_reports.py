@@ -27,13 +27,12 @@ from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.engine import Dialect
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from agent_executor.ledger.accounting.entry import UsageEntry
 from agent_executor.ledger.accounting.rollup import (
     DAY_MS,
     HOUR_MS,
     RollupKey,
+    SpendingKey,
     rollup_keys,
-    spending_key,
 )
 from agent_executor.ledger.reports.store_sql import SqlReportStore
 from agent_executor.ledger.reports.summary_plan import SummaryPlan
@@ -96,6 +95,7 @@ def hours(count: int, chance: random.Random) -> Iterator[tuple[int, list[Who]]]:
 def rows(count: int) -> Iterator[tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]]:
     """Yields the entries of each hour, and the roll-ups of each day that is complete."""
     chance = random.Random(1)
+    keys_of = lru_cache(maxsize=100_000)(rollup_keys)
     number = 0
     rolled: defaultdict[RollupKey, list[int]] = defaultdict(lambda: [0] * len(SUMS))
     for start_ms, whos in hours(count, chance):
@@ -116,7 +116,7 @@ def rows(count: int) -> Iterator[tuple[list[tuple[Any, ...]], list[tuple[Any, ..
                     *(time_ms, time_ms),
                 )
             )
-            for key in _keys(start_ms, user, agent, model, tool, kind):
+            for key in keys_of(SpendingKey(start_ms, user, agent, model, tool, kind)):
                 into = rolled[key]
                 for index, value in enumerate((*sums, cost)):
                     into[index] += value
@@ -125,24 +125,6 @@ def rows(count: int) -> Iterator[tuple[list[tuple[Any, ...]], list[tuple[Any, ..
             spans = [(ORGANIZATION, *key, *sums) for key, sums in rolled.items()]
             rolled.clear()
         yield entries, spans
-
-
-@lru_cache(maxsize=100_000)
-def _keys(
-    start_ms: int, user: str, agent: str, model: str, tool: str, kind: str
-) -> tuple[RollupKey, ...]:
-    entry = UsageEntry(
-        id="",
-        organization_id=ORGANIZATION,
-        user_id=user,
-        agent_id=agent,
-        model=model,
-        tool_name=tool,
-        kind=kind,  # type: ignore[arg-type]  # one of who_uses_what
-        occurred_at_ms=start_ms,
-        created_at_ms=start_ms,
-    )
-    return rollup_keys(spending_key(entry))
 
 
 def _schema(dialect: Dialect) -> tuple[list[str], list[str]]:

@@ -27,7 +27,8 @@ BUDGET = "everything"
 # By so much memory a worker that runs the tool is told from all that wait for a call.
 HELD_BYTES = 90_000_000
 TOKEN_DELAY_SECONDS = 0.3
-LONG_QUESTION = "Hello, who are you and what can you do? " * 3
+# Its answer takes minutes.
+LONG_QUESTION = " ".join(f"What is {number} + {number}?" for number in range(300))
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -93,15 +94,20 @@ def platform_on(
         yield platform
 
 
-def busy_workers(platform: RunningPlatform) -> int:
-    """Returns how many processes of the sandbox run the tool that holds memory."""
+def busy_workers(platform: RunningPlatform) -> list[int]:
+    """Returns the processes of the sandbox that run the tool that holds memory."""
     waiting = [platform.pids()["tool-runner"]]
-    found = 0
+    found: list[int] = []
     while waiting:
         children = children_of(waiting.pop())
         waiting += children
-        found += sum(_resident_bytes(pid) >= HELD_BYTES for pid in children)
+        found += filter(holds_memory, children)
     return found
+
+
+def holds_memory(pid: int) -> bool:
+    """Tells whether a process runs the tool."""
+    return _resident_bytes(pid) >= HELD_BYTES
 
 
 def _resident_bytes(pid: int) -> int:

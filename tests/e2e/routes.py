@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from tests.e2e.ledger_resources import CORRECTION, RATE_CARD, RECORDED
 from tests.e2e.tool_runner_resources import TOOL
 
 
@@ -59,6 +60,12 @@ ROUTES = [
         missing="RUN_NOT_FOUND",
         streams=True,
     ),
+    Route("GET", "/api/v1/approvals", "run:read"),
+    Route(
+        *("POST", "/api/v1/runs/{run_id}/approvals/{tool_call_id}", "run:approve"),
+        body={"decision": "approve"},
+        missing="RUN_NOT_FOUND",
+    ),
     Route("POST", "/api/v1/tools", "tool:write", TOOL),
     Route("GET", "/api/v1/tools", "tool:read"),
     Route("GET", "/api/v1/tools/{tool_name}", "tool:read"),
@@ -81,10 +88,28 @@ ROUTES = [
     Route("GET", "/api/v1/audit-events", "policy:admin"),
     Route("GET", "/api/v1/usage", "ledger:read"),
     Route("GET", "/api/v1/usage/entries", "ledger:read"),
+    Route("POST", "/api/v1/usage/entries", "ledger:write", {"entries": [RECORDED]}),
+    Route("POST", "/api/v1/usage/corrections", "ledger:write", CORRECTION),
+    Route(
+        *("POST", "/api/v1/usage/rerate", "ledger:admin"),
+        body={"start_time": "2026-01-01T00:00:00Z", "dry_run": True},
+    ),
+    Route("GET", "/api/v1/usage/runs/{run_id}", "ledger:read", missing="RUN_NOT_FOUND"),
+    Route("GET", "/api/v1/usage/export", "ledger:read"),
+    Route("GET", "/api/v1/suggestions", "ledger:read"),
+    Route("POST", "/api/v1/rate-cards", "ledger:admin", RATE_CARD),
+    Route("GET", "/api/v1/rate-cards", "ledger:read"),
+    Route("GET", "/api/v1/rate-cards/{rate_card_id}", "ledger:read", missing="RATE_CARD_NOT_FOUND"),
+    Route(
+        *("DELETE", "/api/v1/rate-cards/{rate_card_id}", "ledger:admin"),
+        missing="RATE_CARD_NOT_FOUND",
+    ),
+    Route("GET", "/api/v1/rate-card?model=claude-sonnet-5", "ledger:read"),
     Route("GET", "/api/v1/budgets", "ledger:read"),
     Route("PUT", "/api/v1/budgets/{budget_id}", "ledger:admin", {"limit_usd": 5}),
     Route("GET", "/api/v1/budgets/{budget_id}", "ledger:read", missing="BUDGET_NOT_FOUND"),
     Route("DELETE", "/api/v1/budgets/{budget_id}", "ledger:admin", missing="BUDGET_NOT_FOUND"),
+    Route("GET", "/api/v1/budget-events", "ledger:read"),
 ]
-PATHS = sorted({route.path for route in ROUTES})
+PATHS = sorted({route.path.partition("?")[0] for route in ROUTES})
 PERMISSIONS = sorted({route.permission for route in ROUTES})

@@ -17,7 +17,12 @@ from grpc_status import rpc_status
 
 from agent_executor.api.error.v1 import error_pb2
 from agent_executor.api.executor.v1 import agent_service_pb2, run_service_pb2
-from agent_executor.api.ledger.v1 import budget_service_pb2, usage_service_pb2
+from agent_executor.api.ledger.v1 import (
+    budget_service_pb2,
+    rate_card_service_pb2,
+    suggestion_service_pb2,
+    usage_service_pb2,
+)
 from agent_executor.api.tool_runner.v1 import (
     audit_service_pb2,
     credential_service_pb2,
@@ -37,7 +42,10 @@ _FILES_OF = {
         *(tool_service_pb2, tool_call_service_pb2, audit_service_pb2),
         *(policy_service_pb2, credential_service_pb2),
     ),
-    "ledger": (usage_service_pb2, budget_service_pb2),
+    "ledger": (
+        *(usage_service_pb2, budget_service_pb2),
+        *(rate_card_service_pb2, suggestion_service_pb2),
+    ),
 }
 SERVICES: dict[str, list[ServiceDescriptor]] = {
     process: [service for file in files for service in file.DESCRIPTOR.services_by_name.values()]

@@ -43,6 +43,7 @@ DEFAULTS = {
     "max_output_tokens": 4096,
     "on_budget_exceeded": "end",
     "max_cost_usd": 0,
+    "max_cost_nano_usd": "0",
     "min_output_tokens": 0,
 }
 
@@ -115,7 +116,8 @@ class TestUpdate:
         before = agent_of(client, agent_id)
         after = patched(client, agent_id, {field: FULL[field]})
         assert after[field] == FULL[field]
-        same = before.keys() - {field, "version", "updated_at"}
+        exact = field.replace("_usd", "_nano_usd")
+        same = before.keys() - {field, exact, "version", "updated_at"}
         assert {name: after[name] for name in same} == {name: before[name] for name in same}
 
     def test_a_map_is_replaced_as_a_whole(self, client: Client) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -20,36 +21,24 @@ from tests.e2e.agents_and_runs import (
     start_run,
     wait_for_end,
 )
+from tests.e2e.approving import (
+    agent_that_asks,
+    approvals,
+    resolve,
+    resolved,
+    waiting_run,
+)
+from tests.e2e.custom_tools import create_custom_agent, register, source_of
 from tests.e2e.error_shape import assert_is_error
-from tests.platforms import Answer, Client, RunningPlatform, running_platform, until
-
-EVERY_SUM = {"rules": [{"tool": "calculator", "reason": "Sums are sent to a person."}]}
-
-
-def agent_that_asks(client: Client, **policy: Any) -> str:
-    return create_agent(client, approval_policy={**EVERY_SUM, **policy})
-
-
-def waiting_run(client: Client, text: str = SUM, **policy: Any) -> str:
-    """Starts a run and returns its id once nothing of it is left but to decide."""
-    run_id = start_run(client, agent_that_asks(client, **policy), text)
-    until(lambda: get_run(client, run_id)["state"] == "waiting", what="the wait for a person")
-    return run_id
-
-
-def approvals(client: Client, run_id: str = "") -> list[dict[str, Any]]:
-    return list(pages(client, f"/api/v1/approvals?run_id={run_id}", "approvals"))
-
-
-def resolve(client: Client, approval: dict[str, Any], decision: str, **body: Any) -> Answer:
-    path = f"/api/v1/runs/{approval['run_id']}/approvals/{approval['tool_call_id']}"
-    return client.post(path, {"decision": decision, **body})
-
-
-def resolved(client: Client, approval: dict[str, Any], decision: str, **body: Any) -> Any:
-    answer = resolve(client, approval, decision, **body)
-    assert answer.status == 200, answer.content
-    return answer.body
+from tests.platforms import (
+    COMMAND,
+    Answer,
+    Client,
+    RunningPlatform,
+    command_environment,
+    running_platform,
+    until,
+)
 
 
 def event_types(client: Client, run_id: str) -> list[str]:
@@ -141,7 +130,7 @@ def test_a_person_denies_a_call(client: Client, approver: Client) -> None:
 
 
 def test_a_call_that_nobody_decides_about_is_denied(client: Client, approver: Client) -> None:
-    run_id = waiting_run(client, timeout_seconds=1)
+    run_id = start_run(client, agent_that_asks(client, timeout_seconds=1))
     approval = {"run_id": run_id, "tool_call_id": f"{run_id}_1_0"}
     run = wait_for_end(client, run_id)
     [result] = run["output"]["tool_results"]
@@ -272,6 +261,113 @@ def test_a_policy_is_shown_changed_and_taken_away(client: Client) -> None:
     assert client.get(path).body["approval_policy"] == shown
     client.patch(path, {"approval_policy": {}})
     assert client.get(path).body.get("approval_policy") is None
+
+
+def test_a_cancelled_run_waits_for_nobody(client: Client, approver: Client) -> None:
+    run_id = waiting_run(client, THREE_SUMS)
+    first, second, third = approvals(approver, run_id)
+    resolved(approver, second, "deny")
+    until(lambda: get_run(client, run_id)["state"] == "waiting")
+    answer = client.post(f"/api/v1/runs/{run_id}/cancel", {})
+    assert answer.status == 200, answer.content
+    receipt = answer.body
+    assert (receipt["state"], receipt["was_stopped"]) == ("cancelled", True)
+    ids = {it["tool_call_id"] for it in (first, second, third)}
+    assert set(receipt["never_begun_call_ids"]) == ids
+    assert receipt["unknown_call_ids"] == receipt["finished_call_ids"] == []
+    assert approvals(approver) == []
+    assert_is_error(resolve(approver, first, "approve"), 400, "RUN_FINISHED")
+    assert event_types(client, run_id)[-1] == "run_finished"
+
+
+def test_a_tool_demands_a_decision_by_itself(client: Client, approver: Client) -> None:
+    demanding = source_of('return "done"').replace("effect=", "requires_approval=True, effect=")
+    assert register(client, demanding)["requires_approval"] is True
+    run_id = start_run(client, create_custom_agent(client), "Test the custom_tool tool")
+    until(lambda: approvals(approver, run_id))
+    [approval] = approvals(approver, run_id)
+    assert approval["reason"] == 'Every call of "custom_tool" needs a decision.'
+    resolved(approver, approval, "approve")
+    assert wait_for_end(client, run_id)["state"] == "completed"
+    # Who registers it has the last word.
+    assert register(client, demanding, requires_approval=False)["requires_approval"] is False
+    run_id = start_run(client, create_custom_agent(client), "Test the custom_tool tool")
+    assert wait_for_end(client, run_id)["state"] == "completed"
+    assert "approval_requested" not in event_types(client, run_id)
+
+
+def test_people_decide_by_commands(platform: RunningPlatform, organization: str) -> None:
+    client = platform.client(platform.token(organization))
+    run_id = waiting_run(client, THREE_SUMS)
+    first, second, third = (it["tool_call_id"] for it in approvals(client, run_id))
+
+    def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+        where = ("--url", f"http://127.0.0.1:{platform.http_port}")
+        whose = ("--data-dir", str(platform.data_dir), "--organization", organization)
+        return subprocess.run(
+            [*COMMAND, "approvals", *arguments, *where, *whose],
+            env=command_environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    listed = command("list").stdout
+    assert all(call_id in listed for call_id in (first, second, third))
+    assert "Sums are sent to a person." in listed
+    assert len(json.loads(command("list", "--json", "--run", run_id).stdout)) == 3
+    assert command("deny", run_id, first, "--reason", "Not today.").stdout == "denied by admin\n"
+    edited = command("approve", run_id, second, "--arguments", "no JSON")
+    assert (edited.returncode, edited.stdout) == (1, "")
+    assert "400" in edited.stderr
+    for call_id in (second, third):
+        assert command("approve", run_id, call_id).stdout == "approved by admin\n"
+    results = wait_for_end(client, run_id)["output"]["tool_results"]
+    assert [it["success"] for it in results] == [False, True, True]
+    assert command("list").stdout == "No tool call waits for a decision.\n"
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[RunningPlatform]:
+    """A platform of two executors on one file, each of which may be killed."""
+    with running_platform(workers=2) as running:
+        yield running
+
+
+def test_a_decision_may_be_taken_by_another_executor(pair: RunningPlatform) -> None:
+    client = pair.client(pair.token(f"organization-{uuid.uuid4()}"))
+    run_ids = [waiting_run(client) for _ in range(6)]
+    with ThreadPoolExecutor(8) as pool:
+        twice = approvals(client) * 2
+        answers = list(pool.map(lambda approval: resolve(client, approval, "approve"), twice))
+    assert {answer.status for answer in answers} == {200}
+    for run_id in run_ids:
+        assert wait_for_end(client, run_id)["output"]["response"] == "15 + 27 = 42"
+        types = event_types(client, run_id)
+        assert (types.count("approval_resolved"), types.count("tool_call_started")) == (1, 1)
+
+
+def test_an_executor_that_dies_with_decisions_leaves_them_to_the_other(
+    pair: RunningPlatform,
+) -> None:
+    client = pair.client(pair.token(f"organization-{uuid.uuid4()}"))
+    run_ids = [waiting_run(client) for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        deciding = [
+            pool.submit(_resolved_in_spite_of_it, client, approval)
+            for approval in approvals(client)
+        ]
+        pair.kill("executor")
+        for decision in deciding:
+            decision.result()
+    # Calls that meet the dead one are answered 503 until it is started again.
+    for run_id in run_ids:
+        path = f"/api/v1/runs/{run_id}"
+        until(lambda path=path: client.get(path).body.get("state") == "completed")  # type: ignore[misc]  # of this run
+    pair.wait_until_serving()
+    for run_id in run_ids:
+        assert wait_for_end(client, run_id)["output"]["response"] == "15 + 27 = 42"
+        assert event_types(client, run_id).count("approval_resolved") == 1
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import pytest
 
 from tests.e2e.agents_and_runs import create_agent, execute
 from tests.e2e.error_shape import assert_is_error
+from tests.e2e.ledger_resources import LEDGER_NAMES
 from tests.e2e.routes import PATHS, ROUTES, Route
 from tests.e2e.tool_runner_resources import NAMES, TOOL
 from tests.platforms import Client, RunningPlatform
@@ -18,7 +19,7 @@ from tests.platforms import Client, RunningPlatform
 KIBIBYTE = 1024
 MEBIBYTE = 1024 * KIBIBYTE
 ALL_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE")
-PARAMETERS = ("agent_id", "run_id", "budget_id", *NAMES)
+PARAMETERS = ("agent_id", "run_id", *LEDGER_NAMES, *NAMES)
 TAKE_BODIES = [route for route in ROUTES if route.body is not None]
 RUNS = ("execute", "test", "runs")
 
@@ -271,7 +272,7 @@ NAME_CASES = [
             (str(uuid.UUID(int=0)), route.missing, 404, "a UUID"),
             ("%F0%9F%98%80", route.missing, 404, "an emoji"),
             ("a%2Fb", route.missing, 404, "with a slash"),
-            ("x" * 256, "INVALID_ARGUMENT", 400, "too long"),
+            ("x" * 600, "INVALID_ARGUMENT", 400, "too long"),
             ("%FF", "INVALID_ARGUMENT", 400, "no UTF-8"),
         ]
         if (path := route.path.format(**dict.fromkeys(PARAMETERS, name)))
@@ -346,15 +347,16 @@ def test_a_query_parameter_that_there_is_not_is_refused(
     client: Client, names: dict[str, str], route: Route
 ) -> None:
     path = route.path.format(**dict.fromkeys(PARAMETERS, "new") | names)
-    answer = client.call(route.method, f"{path}?pagesize=5", route.body)
+    separator = "&" if "?" in path else "?"
+    answer = client.call(route.method, f"{path}{separator}pagesize=5", route.body)
     assert_is_error(answer, 400, "INVALID_ARGUMENT")
     assert "pagesize" in answer.body["error"]
 
 
 @pytest.mark.parametrize("path", PATHS)
 def test_a_method_that_a_path_has_not_is_refused(client: Client, path: str) -> None:
-    methods = {route.method for route in ROUTES if route.path == path}
-    concrete = path.format(**dict.fromkeys(PARAMETERS, "a"))
+    methods = {route.method for route in ROUTES if route.path.partition("?")[0] == path}
+    concrete = path.format(**dict.fromkeys(PARAMETERS, "a") | {"rate_card_id": "a/b"})
     for method in set(ALL_METHODS) - methods:
         answer = client.call(method, concrete)
         assert answer.status == 405, (method, answer.content)

@@ -71,9 +71,9 @@ class Stage:
 
     def using_a_tool(self, **fields: Any) -> str:
         """Returns a run during its tool call."""
-        before = busy_workers(self.platform)
+        before = len(busy_workers(self.platform))
         run_id = self.start(self.tool_user, TOOL_QUESTION, **fields)
-        until(lambda: busy_workers(self.platform) > before, what="a tool in the sandbox")
+        until(lambda: len(busy_workers(self.platform)) > before, what="a tool in the sandbox")
         return run_id
 
     def is_quiet(self) -> bool:
@@ -81,7 +81,7 @@ class Stage:
         return (
             not unfinished(self.client)
             and self.claude.open_calls() == 0
-            and busy_workers(self.platform) == 0
+            and not busy_workers(self.platform)
             and reserved_nano_usd(self.client) == 0
         )
 
@@ -123,7 +123,7 @@ def test_a_tool_is_stopped_and_its_process_is_gone(stage: Stage) -> None:
 def test_a_waiting_caller_is_answered(stage: Stage) -> None:
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(execute, stage.client, stage.tool_user, TOOL_QUESTION)
-        until(lambda: busy_workers(stage.platform) == 1)
+        until(lambda: busy_workers(stage.platform))
         (run_id,) = unfinished(stage.client)
         cancel(stage.client, run_id)
         answer = waiting.result(timeout=60)
@@ -247,5 +247,6 @@ def _has_connection_to(pid: int, url: str) -> bool:
         for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]
         if (fields := line.split())[2].endswith(f":{port}") and fields[3] == "01"
     }
-    links = [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink()]
+    open_files = Path(f"/proc/{pid}/fd").iterdir()
+    links = {str(link.readlink()) for link in open_files if link.is_symlink()}
     return any(f"socket:[{inode}]" in links for inode in inodes)

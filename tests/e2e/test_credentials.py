@@ -41,9 +41,11 @@ def receiver() -> Iterator[OtlpReceiver]:
 @pytest.fixture(scope="module")
 def platform(receiver: OtlpReceiver) -> Iterator[RunningPlatform]:
     """A platform that is traced, and whose tools may reach this machine."""
-    with running_platform(
-        **LOOPBACK_ADMITTED, OTEL_EXPORTER_OTLP_ENDPOINT=receiver.endpoint
-    ) as running:
+    environment: dict[str, Any] = {
+        **LOOPBACK_ADMITTED,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint,
+    }
+    with running_platform(**environment) as running:
         yield running
 
 

@@ -28,7 +28,7 @@ from tests.web_server import HOST, WebServer, running_web_server
 @pytest.fixture(scope="module")
 def platform() -> Iterator[RunningPlatform]:
     """A platform whose tools may reach this machine."""
-    with running_platform(**LOOPBACK_ADMITTED) as running:
+    with running_platform(**LOOPBACK_ADMITTED) as running:  # type: ignore[arg-type]  # no variable is called workers
         yield running
 
 

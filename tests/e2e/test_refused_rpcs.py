@@ -12,8 +12,15 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from agent_executor.api.error.v1 import error_pb2
-from tests.e2e.agents_and_runs import create_agent, execute
+from tests.e2e.agents_and_runs import create_agent
+from tests.e2e.approving import decided_run
 from tests.e2e.bad_tokens import BAD_TOKENS
+from tests.e2e.ledger_resources import (
+    LEDGER_NAMES,
+    RATE_CARD,
+    RECORDED,
+    create_ledger_resources,
+)
 from tests.e2e.rpc import (
     METHODS,
     TIMEOUT_SECONDS,
@@ -58,6 +65,7 @@ class Rpc:
 
 AGENT = {"agent_id": "$agent_id"}
 RUN = {"run_id": "$run_id"}
+CARD = {"rate_card_id": "$rate_card_id"}
 MODEL_CALL = {"agent_id": "a", "run_id": "r", "model": "claude-sonnet-4-20250514"}
 RPCS = [
     Rpc("AgentService/CreateAgent", "agent:write", {"name": "Ada"}),
@@ -72,6 +80,13 @@ RPCS = [
     Rpc("RunService/GetRun", "run:read", RUN, "RUN_NOT_FOUND"),
     Rpc("RunService/ListRuns", "run:read"),
     Rpc("RunService/StreamRunEvents", "run:read", RUN, "RUN_NOT_FOUND"),
+    Rpc("RunService/ListApprovals", "run:read"),
+    Rpc(
+        "RunService/ResolveApproval",
+        "run:approve",
+        {**RUN, "tool_call_id": "$tool_call_id", "decision": "approve"},
+        "RUN_NOT_FOUND",
+    ),
     Rpc("ToolService/ListTools", "tool:read"),
     Rpc("ToolService/GetTool", "tool:read", {"tool_name": "calculator"}),
     Rpc("ToolService/DescribeTools", "tool:read", {"tool_names": ["calculator"]}),
@@ -119,20 +134,52 @@ RPCS = [
         *("UsageService/VoidReservation", "ledger:write", {"reservation_id": "$reservation_id"}),
         "RESERVATION_NOT_FOUND",
     ),
+    Rpc(
+        *("UsageService/ReserveAmount", "ledger:write"),
+        {"agent_id": "a", "run_id": "r", "reservation_id": "amount", "amount_nano_usd": 1},
+    ),
+    Rpc(
+        *("UsageService/RenewReservation", "ledger:write"),
+        {"reservation_id": "$reservation_id", "ttl_seconds": 60},
+        "RESERVATION_NOT_FOUND",
+    ),
+    Rpc("UsageService/RecordUsage", "ledger:write", {"entries": [RECORDED]}),
+    Rpc(
+        *("UsageService/CorrectUsage", "ledger:write"),
+        {"entry_id": "correction", "corrects_entry_id": "$entry_id", "usage": USAGE},
+        "USAGE_ENTRY_NOT_FOUND",
+    ),
+    Rpc("UsageService/RerateUsage", "ledger:admin", {"start_time": {"seconds": 1}}),
+    Rpc("UsageService/GetRunCost", "ledger:read", RUN, "RUN_NOT_FOUND"),
+    Rpc("UsageService/ExportUsage", "ledger:read"),
     Rpc("UsageService/ListUsageEntries", "ledger:read"),
     Rpc("UsageService/SummarizeUsage", "ledger:read"),
     Rpc("BudgetService/PutBudget", "ledger:admin", {"budget_id": "new", "limit_usd": 5.0}),
     Rpc("BudgetService/GetBudget", "ledger:read", {"budget_id": "$budget_id"}, "BUDGET_NOT_FOUND"),
     Rpc("BudgetService/ListBudgets", "ledger:read"),
+    Rpc("BudgetService/ListBudgetEvents", "ledger:read"),
     Rpc(
         *("BudgetService/DeleteBudget", "ledger:admin", {"budget_id": "$budget_id"}),
         "BUDGET_NOT_FOUND",
     ),
+    Rpc("RateCardService/CreateRateCard", "ledger:admin", RATE_CARD),
+    Rpc("RateCardService/ListRateCards", "ledger:read"),
+    Rpc("RateCardService/GetRateCard", "ledger:read", CARD, "RATE_CARD_NOT_FOUND"),
+    Rpc("RateCardService/WithdrawRateCard", "ledger:admin", CARD, "RATE_CARD_NOT_FOUND"),
+    Rpc("RateCardService/ResolveRateCard", "ledger:read", {"model": "claude-sonnet-5"}),
+    Rpc("SuggestionService/ListSuggestions", "ledger:read"),
 ]
 # It admits any caller, and answers with a result what it refuses; see below.
 EXECUTE_TOOL_CALL = METHODS["ToolCallService/ExecuteToolCall"]
 STREAMS = ("ToolCallService/StreamToolCalls", "UsageService/StreamUsage")
-UNKNOWN = dict.fromkeys(("agent_id", "run_id", "reservation_id", "budget_id", *NAMES), "unknown")
+UNKNOWN = dict.fromkeys(
+    (
+        *("agent_id", "run_id", "tool_call_id", "reservation_id", "entry_id"),
+        *LEDGER_NAMES,
+        *NAMES,
+    ),
+    "unknown",
+)
 
 INVALID = [
     ("AgentService/CreateAgent", {}, "name"),
@@ -171,6 +218,12 @@ INVALID = [
     ("UsageService/ReserveUsage", {**MODEL_CALL, "reservation_id": "r"}, "max_output_tokens"),
     ("UsageService/SettleUsage", {**MODEL_CALL, "entry_id": "e"}, "usage"),
     ("UsageService/SummarizeUsage", {"group_by": ["weather"]}, "group_by[0]"),
+    ("UsageService/ReserveAmount", {"agent_id": "a", "run_id": "r"}, "reservation_id"),
+    ("UsageService/RecordUsage", {"entries": [{"id": "e"}]}, "entries[0].cost_nano_usd"),
+    ("UsageService/RerateUsage", {}, "start_time"),
+    ("RateCardService/CreateRateCard", {"tool_name": "t", "fee_usd": 1001.0}, "fee_usd"),
+    ("RateCardService/GetRateCard", {}, "rate_card_id"),
+    ("SuggestionService/ListSuggestions", {"days": 91}, "days"),
     ("BudgetService/PutBudget", {"budget_id": "b"}, "limit_usd"),
     ("BudgetService/PutBudget", {"budget_id": "B", "limit_usd": 1.0}, "budget_id"),
     ("BudgetService/PutBudget", {"budget_id": "b", "limit_usd": float("nan")}, "limit_usd"),
@@ -181,15 +234,21 @@ INVALID = [
 def names(client: Client, organization: str, platform: RunningPlatform) -> dict[str, str]:
     """The names of one resource of each kind."""
     agent_id = create_agent(client)
-    run_id = execute(client, agent_id, "Hello!")["task_id"]
-    assert client.put("/api/v1/budgets/ours", {"limit_usd": 5}).status == 200
+    run_id, tool_call_id = decided_run(client)
     reserve = METHODS["UsageService/ReserveUsage"]
     held = {"reservation_id": "held", "max_input_tokens": 1, "max_output_tokens": 1}
     with channel_to(platform, "ledger") as channel:
         call(channel, reserve, reserve.request(**MODEL_CALL, **held), client.token)
     create_tool_runner_resources(client)
-    names = {"agent_id": agent_id, "run_id": run_id, "budget_id": "ours", "reservation_id": "held"}
-    return names | NAMES
+    return {
+        "agent_id": agent_id,
+        "run_id": run_id,
+        "tool_call_id": tool_call_id,
+        "reservation_id": "held",
+        "entry_id": RECORDED["id"],
+        **create_ledger_resources(client),
+        **NAMES,
+    }
 
 
 def test_the_table_has_every_method() -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 
 NANO_USD_PER_USD = 1_000_000_000
@@ -18,6 +19,30 @@ PLAIN_WIDTH = 10_000
 NARROW_WIDTH = 72
 
 _MAX_DECIMALS = 6
+_END_OF_LINE = ord("\n")
+_CONTROL_CHARACTERS = {
+    code: "\N{REPLACEMENT CHARACTER}"
+    for code in (*range(0x20), *range(0x7F, 0xA0))
+    if code != _END_OF_LINE
+}
+
+
+class OutputConsole(Console):
+    """A console that shows text and never lets it command the terminal.
+
+    Names come from whoever makes an agent or records usage; one may hold what clears the screen.
+    """
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Yields the parts of what is shown, without control characters but for the end of a line."""
+        for segment in super().render(renderable, options):
+            if segment.control is None and not segment.text.isprintable():
+                text = segment.text.translate(_CONTROL_CHARACTERS)
+                yield Segment(text, segment.style)
+            else:
+                yield segment
 
 
 def output_console() -> Console:
@@ -25,7 +50,9 @@ def output_console() -> Console:
     # A name that the terminal cannot write is no reason to show nothing.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
-    return Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH, no_color=True)
+    if sys.stdout.isatty():
+        return OutputConsole()
+    return OutputConsole(width=PLAIN_WIDTH, no_color=True)
 
 
 def new_table(*, title: str = "") -> Table:

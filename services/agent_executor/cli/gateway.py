@@ -56,6 +56,7 @@ def render(
             f"The request's body is larger than {settings.request_max_bytes} bytes."
         ),
         "error_shape_file": str(files.error_shape),
+        "server_sent_events_file": str(files.server_sent_events),
         "descriptor_file": str(files.descriptor),
         "openapi_file": str(files.openapi),
     }
@@ -102,7 +103,11 @@ def _fill(node: Any, values: Mapping[str, Any]) -> Any:
 
 def _times(settings: GatewaySettings) -> dict[str, str]:
     """Gives each kind of call a deadline, and its route a second more."""
-    times = {"stream_idle_timeout": _seconds(settings.stream_idle_timeout_seconds)}
+    times = {
+        "stream_idle_timeout": _seconds(settings.stream_idle_timeout_seconds),
+        # A header's value, which is text.
+        "stream_heartbeat": str(settings.stream_heartbeat_seconds),
+    }
     for kind, seconds in (
         ("request", settings.request_timeout_seconds),
         ("execution", settings.execution_timeout_seconds),

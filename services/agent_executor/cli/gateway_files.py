@@ -13,12 +13,14 @@ class GatewayFiles:
     Attributes:
         template: Envoy's configuration with the renderer's notations.
         error_shape: The Lua filter that gives errors their REST shape.
+        server_sent_events: The Lua filter that completes the events of streams.
         descriptor: The contracts as a serialized FileDescriptorSet.
         openapi: The REST surface as an OpenAPI document.
     """
 
     template: Path
     error_shape: Path
+    server_sent_events: Path
     descriptor: Path
     openapi: Path
 
@@ -36,6 +38,7 @@ def gateway_files() -> GatewayFiles:
             return GatewayFiles(
                 template=folder / "envoy.yaml",
                 error_shape=folder / "error_shape.lua",
+                server_sent_events=folder / "server_sent_events.lua",
                 descriptor=folder / "descriptor.binpb",
                 openapi=folder / "openapi.json",
             )

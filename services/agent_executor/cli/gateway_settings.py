@@ -107,6 +107,15 @@ class GatewaySettings(BaseSettings):
     stream_idle_timeout_seconds: float = Field(
         default=330, gt=0, description="How long a stream may be silent, in seconds."
     )
+    stream_heartbeat_seconds: int = Field(
+        default=15,
+        ge=1,
+        le=3600,
+        description=(
+            "After how many seconds of silence a stream of server-sent events gets a comment, so "
+            "that no proxy on its way takes it for dead."
+        ),
+    )
     max_connections: int = Field(
         default=10_000, ge=1, description="How many callers' connections are open at once."
     )

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import typer
 
+from agent_executor.cli.approvals import app as approvals
 from agent_executor.cli.audit import app as audit
 from agent_executor.cli.budgets import app as budgets
 from agent_executor.cli.demo import demo
 from agent_executor.cli.ledger import app as ledger
 from agent_executor.cli.mock_claude import mock_claude
 from agent_executor.cli.rate_cards import app as rate_cards
+from agent_executor.cli.run import run
+from agent_executor.cli.runs import app as runs
 from agent_executor.cli.serve import serve
 from agent_executor.cli.suggestions import suggestions
 from agent_executor.cli.token import token
@@ -27,12 +30,15 @@ app = typer.Typer(
 app.command()(up)
 app.command()(token)
 app.command()(demo)
+app.command()(run)
+app.add_typer(runs, name="runs")
 app.command()(serve)
 app.command()(mock_claude)
 app.add_typer(usage, name="usage")
 app.add_typer(budgets, name="budgets")
 app.add_typer(rate_cards, name="rate-cards")
 app.command()(suggestions)
+app.add_typer(approvals, name="approvals")
 app.add_typer(audit, name="audit")
 app.add_typer(ledger, name="ledger")
 

@@ -87,7 +87,8 @@ def set_card(  # noqa: PLR0913, PLR0917 -- a command's options are its parameter
         typer.Option(
             metavar="INPUT:OUTPUT[:READ[:WRITE_5M[:WRITE_1H]]]",
             help=f"Its rates, {_PER_MILLION}: input, output, and input read from the cache, written "
-            "to it for 5 minutes and for 1 hour, which are as the one before if left out.",
+            "to it for 5 minutes and for 1 hour. Left out, reading and writing cost as input does, "
+            "and 1 hour as 5 minutes do.",
         ),
     ] = "",
     tier: Annotated[

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 DOWNLOAD_CHUNK_BYTES = 65_536
+_DATA = b"data: "
+_PASSING = frozenset({429, 502, 503, 504})
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,15 @@ class RestAnswer:
 
 
 class RestError(Exception):
-    """A call was refused or failed; the message is a sentence for a person."""
+    """A call was refused or failed; the message is a sentence for a person.
+
+    Attributes:
+        is_passing: Whether the same call may succeed later.
+    """
+
+    def __init__(self, message: str, *, is_passing: bool = False) -> None:
+        super().__init__(message)
+        self.is_passing = is_passing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +114,26 @@ class RestClient:
                 msg = f"The answer to GET {_without_query(path)} broke off."
                 raise RestError(msg)
 
+    def events(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Reads a stream of server-sent events as it comes. It may end without a last event.
+
+        Raises:
+            RestError: If the answer is an error.
+            OSError: If there is no connection, or it broke.
+        """
+        with self._response(method, path, body) as response:
+            if response.status >= http.client.BAD_REQUEST:
+                raise _refused(method, path, _answer_of(response))
+            try:
+                for line in response:
+                    if line.startswith(_DATA):
+                        yield json.loads(line.removeprefix(_DATA))
+            except http.client.HTTPException as error:
+                msg = f"the gateway broke off {method} {_without_query(path)}"
+                raise ConnectionError(msg) from error
+
     def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> RestAnswer:
         """Calls a route and returns the answer, also if it is an error.
 
@@ -149,7 +179,8 @@ def _answer_of(response: http.client.HTTPResponse) -> RestAnswer:
 
 def _refused(method: str, path: str, answer: RestAnswer) -> RestError:
     return RestError(
-        f"{method} {_without_query(path)} was answered {answer.status}: {answer.body.get('error')}"
+        f"{method} {_without_query(path)} was answered {answer.status}: {answer.body.get('error')}",
+        is_passing=answer.status in _PASSING,
     )
 
 

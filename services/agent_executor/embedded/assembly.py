@@ -29,8 +29,9 @@ from agent_executor.executor.engine import Engine
 from agent_executor.executor.journal import Journal
 from agent_executor.executor.journal_memory import MemoryJournal
 from agent_executor.executor.journal_sqlite import SqliteJournal
+from agent_executor.executor.model_providers import model_providers
+from agent_executor.executor.model_settings import ModelSettings
 from agent_executor.executor.model_turn import ModelTurn
-from agent_executor.executor.models.mock import MockClaude
 from agent_executor.executor.run_loader import RunLoader
 from agent_executor.executor.run_telemetry import RunTelemetry
 from agent_executor.executor.runs import Runs
@@ -129,22 +130,44 @@ class Assembly:
         rate_cards = RateCards(stores.ledger, OrganizationPrices(stores.prices), metrics)
         ledger = InProcessLedger(Usage(stores.ledger, rate_cards, time.time, metrics))
         telemetry = RunTelemetry(NoOpTracer(), metrics)
+        models = ModelSettings.of_environment()
+        model_turn = ModelTurn(
+            providers=model_providers(stores.encryption, models.networks(), self._resources),
+            provider_name=models.model_provider,
+            cache=models.response_cache(),
+            tools=tool_runner,
+            ledger=ledger,
+            telemetry=telemetry,
+        )
         engine = Engine(
-            model_turn=ModelTurn(
-                providers={"mock": MockClaude()},
-                provider_name="mock",
-                tools=tool_runner,
-                ledger=ledger,
-                telemetry=telemetry,
-            ),
+            model_turn=model_turn,
             tools=tool_runner,
             ledger=ledger,
             approvals=stores.approvals,
             telemetry=telemetry,
             now_ms=now_ms,
         )
-        self.agents = Agents(stores.agents, stores.encryption, now_ms)
-        self.runs = _runs(stores, self.agents, tool_runner, engine)
+        self.agents = Agents(stores.agents, stores.encryption, now_ms, models.agent_models())
+        self._drive(stores, engine, tool_runner)
+
+    def _drive(self, stores: Stores, engine: Engine, tool_runner: InProcessToolRunner) -> None:
+        conversations = Conversations(stores.conversations, stores.journal)
+        drivers = RunDrivers(
+            journal=stores.journal,
+            loader=RunLoader(stores.journal, self.agents, conversations),
+            parked=ParkedRuns(stores.approvals, now_ms, keeps_leases=False),
+            engine=engine,
+            owner=f"library/{uuid.uuid4()}",
+            now_ms=now_ms,
+        )
+        self.runs = Runs(
+            journal=stores.journal,
+            agents=self.agents,
+            conversations=conversations,
+            tools=tool_runner,
+            drivers=drivers,
+            now_ms=now_ms,
+        )
         self.approvals = Approvals(
             store=stores.approvals,
             journal=stores.journal,
@@ -158,25 +181,6 @@ class Assembly:
         await self.runs.drain(0.0)
         await self._calls.close()
         await self._resources.aclose()
-
-
-def _runs(stores: Stores, agents: Agents, tools: InProcessToolRunner, engine: Engine) -> Runs:
-    conversations = Conversations(stores.conversations, stores.journal)
-    return Runs(
-        journal=stores.journal,
-        agents=agents,
-        conversations=conversations,
-        tools=tools,
-        drivers=RunDrivers(
-            journal=stores.journal,
-            loader=RunLoader(stores.journal, agents, conversations),
-            parked=ParkedRuns(stores.approvals, now_ms, keeps_leases=False),
-            engine=engine,
-            owner=f"library/{uuid.uuid4()}",
-            now_ms=now_ms,
-        ),
-        now_ms=now_ms,
-    )
 
 
 def _database(path: Path, migrations: Path) -> SqliteDatabase:

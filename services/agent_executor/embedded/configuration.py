@@ -32,6 +32,11 @@ _CONFIG_KEYS: Final = frozenset(
         "min_output_tokens",
         "context_policy",
         "approval_policy",
+        "provider",
+        "base_url",
+        "api_key",
+        "thinking_budget_tokens",
+        "response_cache_ttl_seconds",
     }
 )
 # Stands for what the platform gives an agent, while a configuration is checked.
@@ -79,6 +84,7 @@ def agent_fields(config: Mapping[str, Any]) -> dict[str, Any]:
             for name, use in config.get("custom_tools", {}).items()
         }
         fields = {**config, "custom_tools": msgspec.to_builtins(custom)}
+        fields.pop("api_key", None)
         if "max_cost_usd" in fields:
             fields["max_cost_nano_usd"] = nano_usd_of(fields.pop("max_cost_usd"), "max_cost_usd")
         agent = msgspec.convert({**_NO_AGENT, **fields}, AgentVersion)
@@ -86,6 +92,18 @@ def agent_fields(config: Mapping[str, Any]) -> dict[str, Any]:
         raise InvalidArgumentError(f"agent_config is not valid: {error}.") from error
     agent.check()
     return {name: getattr(agent, name) for name in fields}
+
+
+def api_key_of(config: Mapping[str, Any]) -> str:
+    """Returns the agent's own key for its model's provider; empty if it has none.
+
+    Raises:
+        InvalidArgumentError: It is no text.
+    """
+    api_key = config.get("api_key", "")
+    if not isinstance(api_key, str):
+        raise InvalidArgumentError("The api_key of agent_config must be a text.")
+    return api_key
 
 
 def tool_registry(config: Mapping[str, Any], http_request: HTTPRequestTool) -> ToolRegistry:

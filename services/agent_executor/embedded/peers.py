@@ -68,6 +68,7 @@ class InProcessToolRunner:
                 msgspec.json.decode(tool.input_schema_json),
                 version=tool.version,
                 effect=tool.effect,
+                requires_approval=tool.requires_approval,
             )
             for tool in tools
             if tool.enabled

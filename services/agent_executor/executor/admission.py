@@ -114,7 +114,7 @@ class Admission:
     def _too_many(self, count: int, what: str, limit: int) -> LimitExceededError:
         wait_seconds = self._turn_seconds * count * RETRY_AFTER_SHARE
         return LimitExceededError(
-            f"{count} {what} wait for their turn, of at most {limit}.",
+            f"{limit} {what} wait for their turn, which is the limit.",
             metadata={"maxWaitingRuns": str(limit)},
             retry_after_seconds=min(
                 max(wait_seconds, RETRY_AFTER_SECONDS_MIN), RETRY_AFTER_SECONDS_MAX

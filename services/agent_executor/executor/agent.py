@@ -13,11 +13,14 @@ from agent_executor.executor.context.policy import ContextPolicy
 from agent_executor.executor.models.model import OPERATOR_ACCESS, ModelAccess
 
 OnBudgetExceeded: TypeAlias = Literal["end", "pause"]
+ProviderName: TypeAlias = Literal["", "mock", "anthropic", "openai"]
 
 DEFAULT_MODEL: Final = "claude-sonnet-4-20250514"
 DEFAULT_AGENT_TYPE: Final = "llm"
 DEFAULT_MAX_MODEL_TURNS: Final = 20
 DEFAULT_MAX_OUTPUT_TOKENS: Final = 4096
+# The least budget for thinking that providers take.
+THINKING_BUDGET_TOKENS_MIN: Final = 1024
 
 
 class CustomTool(msgspec.Struct, frozen=True):
@@ -55,6 +58,12 @@ class AgentVersion(msgspec.Struct, frozen=True):
         min_output_tokens: The least output with which a model call makes sense, if a budget does not
             cover ``max_output_tokens``; 0: all or nothing.
         context_policy: What of a conversation its model is given.
+        provider: Who serves the model; empty: as the executor is set.
+        base_url: The provider's address, if it is not its usual one; empty: the usual one.
+        thinking_budget_tokens: How many tokens the model may think before it answers; 0: it does
+            not, where it leaves the choice.
+        response_cache_ttl_seconds: How long an equal request is answered from what was answered
+            before; 0: never.
         run_timeout_seconds: How long a run may take; 0: as the executor is set.
         api_key_ciphertext: The agent's own provider key, encrypted; empty if it has none.
         created_at_ms: When the agent was created, in milliseconds since 1970-01-01 UTC.
@@ -83,6 +92,10 @@ class AgentVersion(msgspec.Struct, frozen=True):
     min_output_tokens: int = 0
     context_policy: ContextPolicy = ContextPolicy()
     approval_policy: ApprovalPolicy = NO_POLICY
+    provider: ProviderName = ""
+    base_url: str = ""
+    thinking_budget_tokens: int = 0
+    response_cache_ttl_seconds: int = 0
     run_timeout_seconds: int = 0
 
     def check(self) -> None:
@@ -90,14 +103,23 @@ class AgentVersion(msgspec.Struct, frozen=True):
 
         Raises:
             InvalidArgumentError: ``min_output_tokens`` is negative or above ``max_output_tokens``, or
-                the context or the approval policy is not valid.
+                ``thinking_budget_tokens`` is neither 0 nor within its bounds, or the context or the
+                approval policy is not valid.
             LimitExceededError: A schema of the approval policy would cost too much to check against.
         """
         self.context_policy.check()
         if not 0 <= self.min_output_tokens <= self.max_output_tokens:
-            message = "min_output_tokens must be between 0 and max_output_tokens."
-            violations = (("min_output_tokens", message),)
-            raise InvalidArgumentError(message, field_violations=violations)
+            raise wrong_field(
+                "min_output_tokens", "min_output_tokens must be between 0 and max_output_tokens."
+            )
+        least = THINKING_BUDGET_TOKENS_MIN
+        budget = self.thinking_budget_tokens
+        if budget and not least <= budget < self.max_output_tokens:
+            raise wrong_field(
+                "thinking_budget_tokens",
+                f"thinking_budget_tokens must be 0, or at least {least} and less than "
+                "max_output_tokens, since an answer follows the thinking.",
+            )
         self.approval_policy.check()
 
     def enabled_tools(self) -> tuple[str, ...]:
@@ -131,12 +153,17 @@ class AgentVersion(msgspec.Struct, frozen=True):
 
     def model_access(self) -> ModelAccess:
         """Returns on whose account the agent's model calls are made."""
-        if not self.api_key_ciphertext:
+        if not (self.api_key_ciphertext or self.base_url):
             return OPERATOR_ACCESS
-        return ModelAccess(self.agent_id, self.api_key_ciphertext)
+        return ModelAccess(self.agent_id, self.api_key_ciphertext, self.base_url)
 
     def changed(self, changes: Mapping[str, Any], now_ms: int) -> AgentVersion:
         """Returns the next version with ``changes`` to its fields, by name."""
         return msgspec.structs.replace(
             self, **changes, version=self.version + 1, updated_at_ms=now_ms
         )
+
+
+def wrong_field(name: str, message: str) -> InvalidArgumentError:
+    """Returns the error of a field that is not what it should be."""
+    return InvalidArgumentError(message, field_violations=((name, message),))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -27,6 +27,11 @@ _PLAIN_FIELDS: Final = (
     "on_budget_exceeded",
     "min_output_tokens",
     "run_timeout_seconds",
+    "provider",
+    "base_url",
+    "thinking_budget_tokens",
+    "response_cache_ttl_seconds",
+    "run_timeout_seconds",
 )
 _MAP_FIELDS: Final = ("tools", "custom_tools")
 _POLICY_FIELDS: Final = ("approval_policy", "context_policy")
@@ -36,9 +41,9 @@ _DEFAULTS: Final = {
     for field in msgspec.structs.fields(AgentVersion)
     if field.name in _PLAIN_FIELDS and not field.required
 }
-UPDATABLE_FIELDS: Final = frozenset(
-    {*_PLAIN_FIELDS, *_MAP_FIELDS, *_POLICY_FIELDS, "max_cost_usd", "api_key"}
-)
+# What else is left unchanged unless it is set.
+_OTHER_FIELDS: Final = ("max_cost_usd", "api_key", *_POLICY_FIELDS)
+UPDATABLE_FIELDS: Final = frozenset({*_PLAIN_FIELDS, *_MAP_FIELDS, *_OTHER_FIELDS})
 
 
 def created_fields(request: agent_service_pb2.CreateAgentRequest) -> dict[str, Any]:
@@ -62,7 +67,7 @@ def updated_fields(
     if request.HasField("update_mask"):
         named = set(request.update_mask.paths)
     else:
-        optional = (*_PLAIN_FIELDS, *_POLICY_FIELDS, "max_cost_usd", "api_key")
+        optional = (*_PLAIN_FIELDS, *_OTHER_FIELDS)
         named = {name for name in optional if request.HasField(name)}
         named |= {name for name in _MAP_FIELDS if getattr(request, name)}
     fields: dict[str, Any] = {
@@ -77,8 +82,8 @@ def updated_fields(
     return fields, request.api_key if "api_key" in named else None
 
 
-def agent_to_proto(agent: AgentVersion) -> agent_pb2.Agent:
-    """Returns an agent as the API shows it: without its key."""
+def agent_to_proto(agent: AgentVersion, warnings: Sequence[str] = ()) -> agent_pb2.Agent:
+    """Returns an agent as the API shows it: without its key, and with what its maker should know."""
     plain: dict[str, Any] = {name: getattr(agent, name) for name in _PLAIN_FIELDS}
     return agent_pb2.Agent(
         id=agent.agent_id,
@@ -95,6 +100,7 @@ def agent_to_proto(agent: AgentVersion) -> agent_pb2.Agent:
         version=agent.version,
         created_at=timestamp(agent.created_at_ms),
         updated_at=timestamp(agent.updated_at_ms),
+        warnings=warnings,
         **plain,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from agent_executor.api.executor.v1 import agent_pb2, agent_service_pb2, agent_service_pb2_grpc
 from agent_executor.errors import InvalidArgumentError
+from agent_executor.executor.agent import AgentVersion
 from agent_executor.executor.agent_convert import (
     UPDATABLE_FIELDS,
     agent_to_proto,
@@ -32,7 +33,7 @@ class AgentServicer(agent_service_pb2_grpc.AgentServiceServicer):
         agent = await self._agents.create(
             created_fields(request), request.api_key, current_security_context.get()
         )
-        return agent_to_proto(agent)
+        return self._shown(agent)
 
     async def GetAgent(  # noqa: N802 -- the contract's name
         self, request: agent_service_pb2.GetAgentRequest, context: Context
@@ -42,7 +43,7 @@ class AgentServicer(agent_service_pb2_grpc.AgentServiceServicer):
         agent = await self._agents.get(
             request.agent_id, current_security_context.get(), request.version
         )
-        return agent_to_proto(agent)
+        return self._shown(agent)
 
     async def ListAgents(  # noqa: N802 -- the contract's name
         self, request: agent_service_pb2.ListAgentsRequest, context: Context
@@ -55,7 +56,7 @@ class AgentServicer(agent_service_pb2_grpc.AgentServiceServicer):
         )
         page = agents[:size]
         return agent_service_pb2.ListAgentsResponse(
-            agents=[agent_to_proto(agent) for agent in page],
+            agents=[self._shown(agent) for agent in page],
             next_page_token=encode_page_token(page[-1].agent_id) if len(agents) > size else "",
         )
 
@@ -75,7 +76,7 @@ class AgentServicer(agent_service_pb2_grpc.AgentServiceServicer):
         agent = await self._agents.update(
             request.agent_id, fields, api_key, current_security_context.get()
         )
-        return agent_to_proto(agent)
+        return self._shown(agent)
 
     async def DeleteAgent(  # noqa: N802 -- the contract's name
         self, request: agent_service_pb2.DeleteAgentRequest, context: Context
@@ -106,3 +107,6 @@ class AgentServicer(agent_service_pb2_grpc.AgentServiceServicer):
         return agent_service_pb2.ListAgentToolsResponse(
             agent_id=request.agent_id, tools=tools, total_tools=len(tools)
         )
+
+    def _shown(self, agent: AgentVersion) -> agent_pb2.Agent:
+        return agent_to_proto(agent, self._agents.warnings_of(agent))

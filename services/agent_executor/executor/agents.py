@@ -9,9 +9,10 @@ from typing import Any
 
 from agent_executor.errors import AgentNotFoundError, ConflictError
 from agent_executor.executor.agent import AgentVersion
+from agent_executor.executor.agent_models import AgentModels
 from agent_executor.executor.agent_store import AgentStore
 from agent_executor.executor.identifiers import new_id
-from agent_executor.executor.models.catalog import retirement_warning
+from agent_executor.executor.models.model_choice import ModelChoice
 from agent_executor.serving.security import SecurityContext
 from agent_executor.storage.encryption import Encryption
 
@@ -28,8 +29,7 @@ class Agents:
         store: Where they are kept.
         encryption: Of their API keys.
         now_ms: The time in milliseconds since 1970-01-01 UTC.
-        warns_of_retirements: Whether a model that is chosen although its provider has ended it,
-            or will, is told of in the log. It makes no difference to a mock.
+        models: What agents may say about their models. Default: those of the mock.
     """
 
     def __init__(
@@ -37,13 +37,12 @@ class Agents:
         store: AgentStore,
         encryption: Encryption,
         now_ms: Callable[[], int],
-        *,
-        warns_of_retirements: bool = False,
+        models: AgentModels | None = None,
     ) -> None:
         self._store = store
         self._encryption = encryption
         self._now_ms = now_ms
-        self._warns_of_retirements = warns_of_retirements
+        self._models = models or AgentModels()
 
     async def create(
         self, fields: Mapping[str, Any], api_key: str, security: SecurityContext
@@ -72,8 +71,9 @@ class Agents:
             **fields,
         )
         agent.check()
+        self._models.check(agent)
         await self._store.add_version(agent)
-        self._warn_of_retirement(agent)
+        self._tell_warnings(agent)
         return agent
 
     async def get(self, agent_id: str, security: SecurityContext, version: int = 0) -> AgentVersion:
@@ -138,10 +138,11 @@ class Agents:
             changed["api_key_ciphertext"] = self._encryption.encrypt(api_key, agent_id)
         updated = agent.changed(changed, self._now_ms())
         updated.check()
+        self._models.check(updated, agent, sets_key=api_key is not None)
         if not await self._store.add_version(updated):
             raise ConflictError(f"Agent {agent_id} was changed by somebody else; read it again.")
         if updated.model != agent.model:
-            self._warn_of_retirement(updated)
+            self._tell_warnings(updated)
         return updated
 
     async def delete(self, agent_id: str, security: SecurityContext) -> None:
@@ -155,10 +156,19 @@ class Agents:
         if not await self._store.delete(security.organization_id, agent_id):
             raise _not_found(agent_id)
 
-    def _warn_of_retirement(self, agent: AgentVersion) -> None:
+    def warnings_of(self, agent: AgentVersion) -> tuple[str, ...]:
+        """Returns what an agent's maker should know, as of today."""
         today = dt.datetime.fromtimestamp(self._now_ms() / 1000, dt.UTC).date()
-        warning = retirement_warning(agent.model, today)
-        if warning and self._warns_of_retirements:
+        return self._models.warnings(agent, today)
+
+    def select_model(
+        self, agent: AgentVersion, text: str, history_bytes: int = 0
+    ) -> ModelChoice | None:
+        """Returns the model of a run that begins; None if its agent names one. See ``AgentModels``."""
+        return self._models.select(agent, text, history_bytes)
+
+    def _tell_warnings(self, agent: AgentVersion) -> None:
+        for warning in self.warnings_of(agent):
             _LOGGER.warning("Agent %s: %s", agent.agent_id, warning)
 
 

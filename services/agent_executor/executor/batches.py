@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from agent_executor.errors import AgentExecutorError
+from agent_executor.executor.begun_run import BegunRun
 from agent_executor.executor.journal import IdempotencyKey
 from agent_executor.executor.run_options import RunOptions
-from agent_executor.executor.runs import BegunRun, Runs, RunView
+from agent_executor.executor.run_view import RunView
+from agent_executor.executor.runs import Runs
 from agent_executor.serving.security import SecurityContext
 
 

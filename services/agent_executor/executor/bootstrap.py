@@ -37,7 +37,7 @@ from agent_executor.executor.leases import LeaseKeeper
 from agent_executor.executor.ledger import Ledger
 from agent_executor.executor.ledger_grpc import GrpcLedger
 from agent_executor.executor.model_call import ModelLimits
-from agent_executor.executor.model_providers import model_provider
+from agent_executor.executor.model_providers import model_providers
 from agent_executor.executor.model_turn import ModelTurn
 from agent_executor.executor.run_loader import RunLoader
 from agent_executor.executor.run_servicer import RunServicer
@@ -63,6 +63,7 @@ from agent_executor.storage.group_commit import BatchStatistics
 from agent_executor.storage.migrations import MigrationError
 
 SERVICE_NAME: Final = "executor"
+LAST_WORDS_SECONDS: Final = 1.0
 
 SERVED: Final = (
     agent_service_pb2.DESCRIPTOR.services_by_name["AgentService"].full_name,
@@ -86,14 +87,11 @@ async def bootstrap(runtime: ServiceRuntime[ExecutorSettings]) -> Sequence[str]:
     runtime.resources.push_async_callback(storage.close)
     tools = await _tool_runner(runtime)
     ledger = await _ledger(runtime)
-    agents = Agents(
-        storage.agents,
-        Encryption.from_file(settings.encryption_key_file),
-        now_ms,
-        warns_of_retirements=settings.model_provider != "mock",
-    )
+    encryption = Encryption.from_file(settings.encryption_key_file)
+    agents = Agents(storage.agents, encryption, now_ms, settings.agent_models())
     conversations = Conversations(storage.conversations, storage.journal)
-    runs = await _runs(runtime, storage, agents, conversations, tools, ledger)
+    engine = _engine(runtime, tools, ledger, storage.approvals, encryption)
+    runs = await _runs(runtime, storage, agents, conversations, tools, engine)
     approvals = Approvals(
         store=storage.approvals,
         journal=storage.journal,
@@ -129,7 +127,7 @@ async def _runs(
     agents: Agents,
     conversations: Conversations,
     tools: ToolRunner,
-    ledger: Ledger,
+    engine: Engine,
 ) -> Runs:
     settings, journal = runtime.settings, storage.journal
     worker = settings.worker or f"{settings.host}:{settings.grpc_port}"
@@ -143,7 +141,7 @@ async def _runs(
             journal=journal,
             loader=RunLoader(journal, agents, conversations),
             parked=ParkedRuns(storage.approvals, now_ms),
-            engine=_engine(runtime, tools, ledger, storage.approvals),
+            engine=engine,
             owner=owner,
             now_ms=now_ms,
             max_active_runs=settings.max_active_runs,
@@ -167,6 +165,9 @@ async def _runs(
     )
     await keeper.start()
     runtime.resources.push_async_callback(keeper.stop)
+    # Streams say that they end before they are cut.
+    stream_seconds = max(0.0, settings.shutdown_grace_seconds - LAST_WORDS_SECONDS)
+    runtime.drain_callbacks.append(lambda: runs.feed.close(stream_seconds))
     runtime.drain_callbacks.append(runs.begin_drain)
     # What is still under way after that is left to an heir.
     runtime.resources.push_async_callback(runs.drain, settings.shutdown_grace_seconds)
@@ -178,12 +179,16 @@ def _engine(
     tools: ToolRunner,
     ledger: Ledger,
     approvals: ApprovalStore,
+    encryption: Encryption,
 ) -> Engine:
     settings = runtime.settings
     telemetry = RunTelemetry(runtime.telemetry.tracer, runtime.metrics)
     model_turn = ModelTurn(
-        providers={settings.model_provider: model_provider(runtime)},
+        providers=model_providers(
+            encryption, settings.networks(), runtime.resources, eager=settings.model_provider
+        ),
         provider_name=settings.model_provider,
+        cache=settings.response_cache(),
         tools=tools,
         ledger=ledger,
         telemetry=telemetry,

@@ -140,15 +140,20 @@ class Cancellations:
         await self._reach(requested)
 
     async def tell(self, log: RunLog, run: RunRecord) -> None:
-        """Tells a run's driver, in this process, that it is to end, after those that it started.
+        """Tells a run's driver, in this process, that it is to end, and those that it has started.
+
+        That these are to end is stored first, since whoever takes the run over must not forget them.
 
         Args:
             log: The run, as its driver holds it.
             run: Its record, with the request.
         """
-        if log.cancel is None:
-            children = await self._request_children(run)
-            log.request_cancel(CancelRequested(run.cancel_user_id, run.cancel_reason, children))
+        if log.cancel is not None:
+            return
+        children = await self._request_children(run)
+        ids = tuple(sorted(child.run_id for child in children))
+        log.request_cancel(CancelRequested(run.cancel_user_id, run.cancel_reason, ids))
+        await asyncio.gather(*map(self._reach, children))
 
     async def join_parent(self, log: RunLog) -> None:
         """Lets a run that has just begun end if the run that started it is to end.
@@ -176,19 +181,28 @@ class Cancellations:
         else:
             await self._wake(run.run_id)
 
-    async def _request_children(self, run: RunRecord) -> tuple[str, ...]:
-        """Asks all that a run has started, also indirectly, to end, and returns what had not ended."""
+    async def _request_children(self, run: RunRecord) -> list[RunRecord]:
+        """Stores that all that a run has started, also indirectly, is to end, and returns it.
+
+        What has ended is left out.
+        """
         found: list[RunRecord] = []
         parents = [run]
         while parents:
             children = await self._children_of(parents.pop())
             parents += children
             found += [child for child in children if child.state not in FINAL_STATES]
-        async with asyncio.TaskGroup() as group:
-            for child in found:
-                if not child.cancel_requested_at_ms:
-                    group.create_task(self.request(child, run.cancel_user_id, run.cancel_reason))
-        return tuple(sorted(child.run_id for child in found))
+        requested = [
+            msgspec.structs.replace(
+                child,
+                cancel_requested_at_ms=self._now_ms(),
+                cancel_user_id=run.cancel_user_id,
+                cancel_reason=run.cancel_reason,
+            )
+            for child in found
+        ]
+        await asyncio.gather(*map(self._journal.request_cancel, requested))
+        return requested
 
     async def _children_of(self, run: RunRecord) -> list[RunRecord]:
         children: list[RunRecord] = []

@@ -13,9 +13,7 @@ from agent_executor.api.executor.v1 import (
     run_pb2,
     run_service_pb2,
 )
-from agent_executor.executor.approvals.convert import (
-    requested_to_proto,
-)
+from agent_executor.executor.approvals.convert import requested_to_proto
 from agent_executor.executor.cancel_receipt import CancelReceipt
 from agent_executor.executor.journal import RunRecord
 from agent_executor.executor.models.model import (
@@ -33,25 +31,16 @@ from agent_executor.executor.result import is_success
 from agent_executor.executor.run import RunState, response_text, results_of
 from agent_executor.executor.run_event import (
     ApprovalRequested,
-    ApprovalResolved,
-    CancelRequested,
-    HistoryTrimmed,
     ModelCallCompleted,
     ModelCallFailed,
     ModelCallSettled,
-    ModelCallStarted,
     Payload,
-    RunContinued,
     RunEvent,
     RunFinished,
-    RunPaused,
-    RunResumed,
-    RunStarted,
     ToolCallCompleted,
-    ToolCallStarted,
     payload_type,
 )
-from agent_executor.executor.runs import RunView
+from agent_executor.executor.run_view import RunView
 
 INT32_MAX: Final = 2**31 - 1
 EXACT_INTEGER_MAX: Final = 2**53
@@ -161,7 +150,7 @@ def event_to_proto(run_id: str, event: RunEvent) -> run_event_pb2.RunEvent:
         sequence=event.sequence,
         type=name,
         created_at=timestamp(event.created_at_ms),
-        **{name: _payload_to_proto(event.payload)},
+        **{name: payload_to_proto(event.payload)},
     )
 
 
@@ -171,22 +160,21 @@ def timestamp(milliseconds: int) -> timestamp_pb2.Timestamp:
     return timestamp_pb2.Timestamp(seconds=seconds, nanos=rest * 1_000_000)
 
 
-def _payload_to_proto(payload: Any) -> Any:
+def payload_to_proto(payload: Any) -> Any:
+    """Returns the message of an event's payload."""
     match payload:
-        case (
-            RunStarted()
-            | RunResumed()
-            | RunPaused()
-            | RunContinued()
-            | CancelRequested()
-            | ModelCallStarted()
-            | ToolCallStarted()
-            | HistoryTrimmed()
-            | ApprovalResolved()
-        ):
-            return _same_fields(payload)
-        case ModelCallCompleted():
-            return _answer_to_proto(payload)
+        case ModelCallCompleted(usage=usage):
+            return run_event_pb2.ModelCallCompleted(
+                model_call_id=payload.model_call_id,
+                content=_shown_blocks(payload.content),
+                stop_reason=payload.stop_reason,
+                input_tokens=_int32(usage.input_tokens),
+                output_tokens=_int32(usage.output_tokens),
+                cache_read_input_tokens=_int32(usage.cache_read_input_tokens),
+                cache_creation_input_tokens=_int32(
+                    usage.cache_creation_input_tokens_5m + usage.cache_creation_input_tokens_1h
+                ),
+            )
         case ModelCallFailed():
             return run_event_pb2.ModelCallFailed(
                 model_call_id=payload.model_call_id,
@@ -213,22 +201,8 @@ def _payload_to_proto(payload: Any) -> Any:
                 error=payload.error or None,
                 code=payload.code or None,
             )
-    raise AssertionError(f"no message for {payload!r}")
-
-
-def _answer_to_proto(answer: ModelCallCompleted) -> run_event_pb2.ModelCallCompleted:
-    usage = answer.usage
-    return run_event_pb2.ModelCallCompleted(
-        model_call_id=answer.model_call_id,
-        content=_shown_blocks(answer.content),
-        stop_reason=answer.stop_reason,
-        input_tokens=_int32(usage.input_tokens),
-        output_tokens=_int32(usage.output_tokens),
-        cache_read_input_tokens=_int32(usage.cache_read_input_tokens),
-        cache_creation_input_tokens=_int32(
-            usage.cache_creation_input_tokens_5m + usage.cache_creation_input_tokens_1h
-        ),
-    )
+    # What is left has the same fields in its message.
+    return _same_fields(payload)
 
 
 def _same_fields(payload: Payload) -> Any:

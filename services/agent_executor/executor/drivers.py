@@ -87,6 +87,11 @@ class RunDrivers:
         """How many runs this executor drives, paused ones included."""
         return len(self._driving)
 
+    @property
+    def is_draining(self) -> bool:
+        """Whether this executor is about to stop."""
+        return self._draining.is_set()
+
     def take_place(self, organization_id: str) -> bool:
         """Takes the place that a new run is driven in; False if the run has to wait for its turn."""
         return self._scheduler.take_place(organization_id)
@@ -121,7 +126,7 @@ class RunDrivers:
 
     def log_of(self, run: RunRecord, state: RunState) -> RunLog:
         """Returns the log of a run as its driver holds it."""
-        return RunLog(self._journal, run, state, self._now_ms, self.feed.notify)
+        return RunLog(self._journal, run, state, self._now_ms, self.feed)
 
     def in_background(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Begins what belongs to a run and goes on when nobody waits for it."""
@@ -188,11 +193,11 @@ class RunDrivers:
         self.begin_drain()
         if self._driving:
             await asyncio.wait(self._driving, timeout=grace_seconds)
-        await self.cancellations.close()
         left = list(self._driving)
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
+        await self.cancellations.close()
         await self._engine.close()
 
     async def _is_drained_within(self, seconds: float, stop: StopSignal) -> bool:

@@ -171,6 +171,10 @@ class Journal(Protocol):
         """
         ...
 
+    async def last_sequences(self, run_ids: Sequence[str]) -> dict[str, int]:
+        """Returns the sequence of the last event of each of these runs that there is."""
+        ...
+
     async def renew_lease(self, owner: str, expires_at_ms: int) -> None:
         """Says that an executor lives; its runs are its own until ``expires_at_ms``."""
         ...

@@ -103,6 +103,11 @@ class MemoryJournal:
         end = after_sequence + limit if limit else None
         return self._events.get(run_id, [])[after_sequence:end]
 
+    async def last_sequences(self, run_ids: Sequence[str]) -> dict[str, int]:
+        """See ``Journal``."""
+        known = (self._runs.get(run_id) for run_id in run_ids)
+        return {run.run_id: run.last_sequence for run in known if run is not None}
+
     async def renew_lease(self, owner: str, expires_at_ms: int) -> None:
         """See ``Journal``."""
         self._leases[owner] = expires_at_ms

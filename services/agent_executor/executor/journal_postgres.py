@@ -28,6 +28,7 @@ from agent_executor.executor.journal_rows import (
     SUMMARY_NAMES,
     event_of,
     event_rows,
+    filter_sql,
     in_turns,
     record_of,
     row_of,
@@ -129,15 +130,13 @@ _ENDED: Final = "SELECT run_id FROM runs WHERE run_id = ANY($1::text[]) AND ende
 _GET: Final = f"SELECT {RUN_COLUMNS} FROM runs WHERE run_id = $1 AND organization_id = $2"  # noqa: S608 -- see above
 _LIST: Final = (
     f"SELECT {RUN_COLUMNS} FROM runs WHERE organization_id = $1"  # noqa: S608 -- see above
-    " AND ($3 = '' OR run_id < $3) AND ($4 = '' OR agent_id = $4) AND ($5 = '' OR state = $5)"
-    " AND ($6 = '' OR user_id = $6) AND ($7 = '' OR conversation_id = $7)"
-    " AND ($8 = '' OR parent_run_id = $8) AND ($9::bigint IS NULL OR created_at_ms >= $9)"
-    " AND ($10::bigint IS NULL OR created_at_ms < $10) ORDER BY run_id DESC LIMIT $2"
+    " AND ($3 = '' OR run_id < $3)"
 )
 _READ_EVENTS: Final = (
     "SELECT sequence, created_at_ms, payload FROM run_events"
     " WHERE run_id = $1 AND sequence > $2 ORDER BY sequence LIMIT $3"
 )
+_LAST_SEQUENCES: Final = "SELECT run_id, last_sequence FROM runs WHERE run_id = ANY($1::text[])"
 _RENEW: Final = (
     "INSERT INTO executors (owner, lease_expires_at_ms) VALUES ($1, $2)"
     " ON CONFLICT (owner) DO UPDATE SET lease_expires_at_ms = excluded.lease_expires_at_ms"
@@ -227,10 +226,11 @@ class PostgresJournal:
         run_filter: RunFilter = EVERY_RUN,
     ) -> list[RunRecord]:
         """See ``Journal``."""
-        asked = msgspec.structs.astuple(run_filter)
+        condition, asked = filter_sql(run_filter, lambda number: f"${number + 3}")
+        statement = f"{_LIST}{condition} ORDER BY run_id DESC LIMIT $2"
         values = _storable((organization_id, limit, before_run_id, *asked))
         rows = await self._database.read_statement(
-            lambda connection: connection.fetch(_LIST, *values)
+            lambda connection: connection.fetch(statement, *values)
         )
         return [record_of(row) for row in rows]
 
@@ -241,6 +241,14 @@ class PostgresJournal:
             return await connection.fetch(_READ_EVENTS, run_id, after_sequence, limit or None)
 
         return [event_of(row) for row in await self._database.read_statement(read)]
+
+    async def last_sequences(self, run_ids: Sequence[str]) -> dict[str, int]:
+        """See ``Journal``."""
+
+        async def read(connection: PostgresConnection) -> list[Any]:
+            return await connection.fetch(_LAST_SEQUENCES, list(run_ids))
+
+        return {row[0]: row[1] for row in await self._database.read_statement(read)}
 
     async def renew_lease(self, owner: str, expires_at_ms: int) -> None:
         """See ``Journal``."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
-from agent_executor.executor.journal import RunRecord
+from agent_executor.executor.journal import RunFilter, RunRecord
 from agent_executor.executor.run_event import RunEvent, decode_payload, encode_payload
 
 RUN_NAMES: Final = RunRecord.__struct_fields__
@@ -26,6 +26,33 @@ SUMMARY_NAMES: Final = (
     "owner",
     "wake_at_ms",
 )
+
+# What each field of a filter asks of a run. What is repeated lets the index of those that have one
+# be used, since a value that is bound is not known to be one.
+_CONDITIONS: Final = {
+    "agent_id": "agent_id = {}",
+    "state": "state = {}",
+    "user_id": "user_id = {}",
+    "conversation_id": "conversation_id = {} AND conversation_id <> ''",
+    "parent_run_id": "parent_run_id = {} AND parent_run_id <> ''",
+    "start_ms": "created_at_ms >= {}",
+    "end_ms": "created_at_ms < {}",
+}
+
+
+def filter_sql(run_filter: RunFilter, place: Callable[[int], str]) -> tuple[str, list[Any]]:
+    """Returns what a filter adds to a condition on runs, and the values that are bound in it.
+
+    Args:
+        run_filter: Which runs are meant.
+        place: Returns where the value of a number is bound, from 1.
+    """
+    condition, values = "", list[Any]()
+    for name, value in msgspec.structs.asdict(run_filter).items():
+        if value not in ("", None):
+            values.append(value)
+            condition += " AND " + _CONDITIONS[name].format(place(len(values)))
+    return condition, values
 
 
 def row_of(run: RunRecord) -> tuple[Any, ...]:

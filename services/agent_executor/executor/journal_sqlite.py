@@ -25,6 +25,7 @@ from agent_executor.executor.journal_rows import (
     SUMMARY_NAMES,
     event_of,
     event_rows,
+    filter_sql,
     in_turns,
     record_of,
     row_of,
@@ -51,7 +52,8 @@ _CLAIM_RUNS: Final = (
     f"{_TAKE} WHERE run_id IN (SELECT run_id FROM ("  # noqa: S608 -- fixed column names, no input
     "  SELECT run_id, organization_id AS organization,"
     "   row_number() OVER (PARTITION BY organization_id ORDER BY run_id) AS turn"
-    f"  FROM runs WHERE {_CAN_BE_CLAIMED} AND wake_at_ms <= ?2"
+    # Else it would read all runs that have ever ended, for they stand in the order of the turns.
+    f"  FROM runs INDEXED BY runs_unfinished WHERE {_CAN_BE_CLAIMED} AND wake_at_ms <= ?2"
     f" ) ORDER BY turn + {_DRIVEN}, run_id LIMIT ?3) RETURNING {RUN_COLUMNS}"
 )
 _WAITING: Final = "ended_at_ms = 0 AND owner = '' AND wake_at_ms = 0"
@@ -166,18 +168,15 @@ class SqliteJournal:
         run_filter: RunFilter = EVERY_RUN,
     ) -> list[RunRecord]:
         """See ``Journal``."""
+        condition, values = filter_sql(run_filter, lambda number: f"?{number + 3}")
+        statement = (
+            f"SELECT {RUN_COLUMNS} FROM runs WHERE organization_id = ?1"  # noqa: S608 -- fixed column names, no input
+            f" AND (?3 = '' OR run_id < ?3){condition} ORDER BY run_id DESC LIMIT ?2"
+        )
+        asked = (organization_id, limit, before_run_id, *values)
 
         def read(connection: sqlite3.Connection) -> list[RunRecord]:
-            rows = connection.execute(
-                f"SELECT {RUN_COLUMNS} FROM runs WHERE organization_id = ?1"  # noqa: S608 -- fixed column names, no input
-                " AND (?3 = '' OR run_id < ?3) AND (?4 = '' OR agent_id = ?4)"
-                " AND (?5 = '' OR state = ?5) AND (?6 = '' OR user_id = ?6)"
-                " AND (?7 = '' OR conversation_id = ?7) AND (?8 = '' OR parent_run_id = ?8)"
-                " AND (?9 IS NULL OR created_at_ms >= ?9) AND (?10 IS NULL OR created_at_ms < ?10)"
-                " ORDER BY run_id DESC LIMIT ?2",
-                (organization_id, limit, before_run_id, *msgspec.structs.astuple(run_filter)),
-            )
-            return [record_of(row) for row in rows]
+            return [record_of(row) for row in connection.execute(statement, asked)]
 
         return await self._database.read(read)
 
@@ -192,6 +191,21 @@ class SqliteJournal:
                 (run_id, after_sequence, limit or -1),
             )
             return [event_of(row) for row in rows]
+
+        return await self._database.read(read)
+
+    async def last_sequences(self, run_ids: Sequence[str]) -> dict[str, int]:
+        """See ``Journal``."""
+        wanted = msgspec.json.encode(run_ids).decode()
+
+        def read(connection: sqlite3.Connection) -> dict[str, int]:
+            return dict(
+                connection.execute(
+                    "SELECT run_id, last_sequence FROM runs"
+                    " WHERE run_id IN (SELECT value FROM json_each(?))",
+                    (wanted,),
+                )
+            )
 
         return await self._database.read(read)
 

@@ -11,7 +11,7 @@ import msgspec
 from agent_executor.errors import AgentExecutorError
 from agent_executor.executor.driven_run import DrivenRun
 from agent_executor.executor.late_answers import DEFAULT_LATE_ANSWER_SECONDS
-from agent_executor.executor.models.model import ModelRequest, ModelUsage, ToolSpecification
+from agent_executor.executor.models.model import ModelRequest, ModelUsage
 from agent_executor.executor.next_action import CallModel
 from agent_executor.executor.prompts import PreparedCall
 from agent_executor.executor.run_event import (
@@ -62,7 +62,6 @@ class ModelCall:
         trims: What is left out once it has summed that up; None: it is the turn's own call.
         summary_bytes: How long that summary may be.
         summary_number: Which summary of the run it is, from 1.
-        tools: The tools that it offers, as the tool-runner describes them.
     """
 
     driven: DrivenRun
@@ -73,7 +72,6 @@ class ModelCall:
     trims: HistoryTrimmed | None = None
     summary_bytes: int = 0
     summary_number: int = 0
-    tools: tuple[ToolSpecification, ...] = ()
 
     @property
     def id(self) -> str:

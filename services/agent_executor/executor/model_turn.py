@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -17,6 +18,7 @@ from agent_executor.errors import (
     ModelError,
     UnavailableError,
 )
+from agent_executor.executor.agent import AgentVersion
 from agent_executor.executor.approvals.policy import asked_or_started
 from agent_executor.executor.context.fitting import fitted_call, is_shorter_next_time
 from agent_executor.executor.context.summary import summary_of
@@ -41,9 +43,15 @@ from agent_executor.executor.models.model import (
 )
 from agent_executor.executor.next_action import AwaitMoney, CallModel, ResolveLostCall
 from agent_executor.executor.prompts import Prompts
+from agent_executor.executor.response_cache import (
+    CachedAnswer,
+    MemoryResponseCache,
+    ResponseCache,
+)
 from agent_executor.executor.run import tool_calls_of
 from agent_executor.executor.run_event import ModelCallCompleted, ModelCallStarted
 from agent_executor.executor.run_telemetry import RunTelemetry
+from agent_executor.executor.shared_answers import SharedAnswers, answer_of, is_kept, key_of
 from agent_executor.executor.stopping import DeliveredText
 from agent_executor.executor.tools import ToolRunner, require_all
 from agent_executor.serving.cancellation import StopSignal, end_now
@@ -65,8 +73,10 @@ class ModelTurn:
         telemetry: RunTelemetry,
         limits: ModelLimits | None = None,
         jitter: Callable[[], float] = random.random,
+        cache: ResponseCache | None = None,
     ) -> None:
-        self._provider = providers[provider_name]
+        self._providers = providers
+        self._default_provider = providers[provider_name]
         self._tools = tools
         self._ledger = ledger
         self._telemetry = telemetry
@@ -75,6 +85,7 @@ class ModelTurn:
         self._prompts = Prompts()
         self._holds = ModelHolds(ledger, telemetry, self._limits)
         self._late_answers = LateAnswers(ledger, self._limits.late_answer_seconds)
+        self._answers = SharedAnswers(cache or MemoryResponseCache(time.monotonic))
 
     async def take(self, driven: DrivenRun, action: CallModel, remaining_seconds: float) -> None:
         """Makes one try of a turn. Its answer, and the tool calls in it, are durable on return.
@@ -94,16 +105,10 @@ class ModelTurn:
             log.add(failed_call(model_call_id, call, will_retry=False))
             await log.commit()
             return
-        try:
-            held = await self._holds.hold(call)
-        except AgentExecutorError as error:
-            begun = log.state.open_call
-            model_call_id = begun.model_call_id if begun is not None else model_call_id
-            log.add(failed_call(model_call_id, error, will_retry=False))
-            await log.commit()
-            return
-        if held is not None:
-            await self.make(held)
+        if driven.agent.response_cache_ttl_seconds:
+            await self._take_shared(call)
+        else:
+            await self._ask(call)
 
     async def hold_again(
         self, driven: DrivenRun, action: AwaitMoney, remaining_seconds: float
@@ -137,13 +142,15 @@ class ModelTurn:
         remaining_seconds = call.run_ends_at - loop_seconds()
         timeout_seconds = max(0.0, min(self._limits.timeout_seconds, remaining_seconds))
         timeout = asyncio.timeout(timeout_seconds)
-        driven, request, delivered = call.driven, call.request(), DeliveredText()
+        driven, request = call.driven, call.request()
+        provider = self._provider(driven.agent)
+        delivered = DeliveredText(driven.log.on_delta(call.id))
         # A task of its own, since its answer is of use also if it comes too late for the run.
         answering = asyncio.ensure_future(
-            self._provider.generate(request, access=driven.agent.model_access(), on_delta=delivered)
+            provider.generate(request, access=driven.agent.model_access(), on_delta=delivered)
         )
         try:
-            with self._telemetry.chat(driven.log.run, request, self._provider.name) as record:
+            with self._telemetry.chat(driven.log.run, request, provider.name) as record:
                 response = await _answer_or_stop(answering, timeout, stop)
                 record.answered(response)
         except CancelledRunError as stopped:
@@ -167,7 +174,7 @@ class ModelTurn:
             answering.cancel()
             await asyncio.gather(answering, return_exceptions=True)
             raise
-        self._answered(call, response)
+        self._answered(call, _answer(call, response))
         await driven.log.commit()
 
     async def resolve_lost(self, driven: DrivenRun, action: ResolveLostCall) -> None:
@@ -181,6 +188,64 @@ class ModelTurn:
     async def close(self) -> None:
         """Breaks off what goes on without a run."""
         await self._late_answers.close()
+
+    async def _take_shared(self, call: ModelCall) -> None:
+        """Takes the answer to an equal request of before, or asks the model for all that wait."""
+        log, agent = call.driven.log, call.driven.agent
+        ttl_seconds = agent.response_cache_ttl_seconds
+        provider, request = self._provider(agent), call.prepared.request
+        key = key_of(agent.organization_id, provider.name, agent.base_url, request)
+
+        async def commit() -> None:
+            await log.commit()
+
+        try:
+            found = await self._answers.find(
+                key,
+                ttl_seconds,
+                call.run_ends_at - loop_seconds(),
+                before_waiting=commit,
+                stop=log.stop,
+            )
+        except TimeoutError:
+            # The run's time is over, and whoever drives it sees so.
+            return
+        self._telemetry.looked_up(request.model, is_hit=isinstance(found, CachedAnswer))
+        if isinstance(found, CachedAnswer):
+            log.add(call.started())
+            self._answered(call, _again(call, found))
+            await log.commit()
+        elif found is None:
+            await self._ask(call)
+        else:
+            with found as flight:
+                await self._ask(call)
+                if log.state.turn < call.action.turn:
+                    return
+                answer = answer_of(log.state.messages[-1].content, log.state.last_stop_reason)
+                if is_kept(answer, call.prepared.described):
+                    await self._answers.keep(key, answer, ttl_seconds)
+                else:
+                    flight.turn_out_unique()
+
+    async def _ask(self, call: ModelCall) -> None:
+        """Holds the money for a call and makes it, unless the run is to end."""
+        log = call.driven.log
+        if log.stop.is_set:
+            return
+        try:
+            held = await self._holds.hold(call)
+        except AgentExecutorError as error:
+            begun = log.state.open_call
+            model_call_id = begun.model_call_id if begun is not None else call.id
+            log.add(failed_call(model_call_id, error, will_retry=False))
+            await log.commit()
+            return
+        if held is not None:
+            await self.make(held)
+
+    def _provider(self, agent: AgentVersion) -> ModelProvider:
+        return self._providers[agent.provider] if agent.provider else self._default_provider
 
     async def _prepare(
         self,
@@ -199,7 +264,7 @@ class ModelTurn:
                 last_try = run_ends_at if waits_for_tools else loop_seconds()
                 described = await self._describe(driven, names, versions, last_try)
             require_all(names, described, versions)
-            prompt = self._prompts.prompt(agent, described)
+            prompt = self._prompts.prompt(agent, described, driven.log.run.model)
             fitted = fitted_call(driven.log, agent, driven.context, prompt)
             return ModelCall(
                 driven,
@@ -207,7 +272,6 @@ class ModelTurn:
                 fitted.prepared,
                 run_ends_at,
                 fitted.prepared.request.max_tokens,
-                tools=described,
                 trims=fitted.trims,
                 summary_bytes=fitted.summary_bytes,
                 summary_number=state.summaries + 1,
@@ -232,27 +296,18 @@ class ModelTurn:
                     raise
                 await stop.sleep(self._limits.retry_delay_seconds)
 
-    def _answered(self, call: ModelCall, response: ModelResponse) -> None:
+    def _answered(self, call: ModelCall, answer: ModelCallCompleted) -> None:
         log = call.driven.log
-        call.driven.context.scale.learn(call.prepared.size_bytes, response.usage)
-        is_reduced = call.max_tokens < call.prepared.request.max_tokens
-        answer = ModelCallCompleted(
-            model_call_id=call.id,
-            content=response.content,
-            stop_reason=response.stop_reason,
-            usage=response.usage,
-            reduced_max_tokens=call.max_tokens if is_reduced else 0,
-        )
         log.add(answer)
         if call.trims is not None:
-            summary = summary_of(response.content, call.summary_bytes)
+            summary = summary_of(answer.content, call.summary_bytes)
             log.add(msgspec.structs.replace(call.trims, summary=summary))
             return
         # An answer that was cut may hold a tool call without its last arguments.
-        if response.stop_reason == "tool_use":
+        if answer.stop_reason == "tool_use":
             calls = tool_calls_of(log.run.run_id, call.action.turn, answer)
-            policy = call.driven.agent.approval_policy
-            for event in asked_or_started(calls, policy, call.tools, log.now_ms()):
+            policy, tools = call.driven.agent.approval_policy, call.prepared.described
+            for event in asked_or_started(calls, policy, tools, log.now_ms()):
                 log.add(event)
 
     async def _failed(self, call: ModelCall, error: AgentExecutorError) -> None:
@@ -305,7 +360,7 @@ class ModelTurn:
         await asyncio.wait({answering})
         error = None if answering.cancelled() else answering.exception()
         if error is None and not answering.cancelled():
-            self._answered(call, answering.result())
+            self._answered(call, _answer(call, answering.result()))
         else:
             usage: ModelUsage | None = delivered.usage(input_usage(call.prepared.size_bytes))
             if isinstance(error, AgentExecutorError):
@@ -347,3 +402,26 @@ async def _answer_or_stop(
         if time_limit.expired() and stop.is_set:
             raise CancelledRunError(_CANCELLED) from None
         raise
+
+
+def _answer(call: ModelCall, response: ModelResponse) -> ModelCallCompleted:
+    is_reduced = call.max_tokens < call.prepared.request.max_tokens
+    return ModelCallCompleted(
+        model_call_id=call.id,
+        content=response.content,
+        stop_reason=response.stop_reason,
+        usage=response.usage,
+        reduced_max_tokens=call.max_tokens if is_reduced else 0,
+        stop_detail=response.stop_detail,
+        is_estimated=response.is_usage_estimated,
+    )
+
+
+def _again(call: ModelCall, answer: CachedAnswer) -> ModelCallCompleted:
+    return ModelCallCompleted(
+        model_call_id=call.id,
+        content=answer.content,
+        stop_reason=answer.stop_reason,
+        usage=ModelUsage(0, 0),
+        is_cached=True,
+    )

@@ -11,8 +11,9 @@ from agent_executor.executor.agents import Agents
 from agent_executor.executor.conversations.conversations import Conversations, ConversationStart
 from agent_executor.executor.identifiers import new_id
 from agent_executor.executor.journal import Journal, RunRecord
+from agent_executor.executor.models.model_choice import AUTO_MODEL
 from agent_executor.executor.run import FINAL_STATES
-from agent_executor.executor.run_event import RunStarted
+from agent_executor.executor.run_event import ModelSelected, Payload, RunStarted
 from agent_executor.executor.run_options import RunOptions
 from agent_executor.executor.tools import ToolRunner, require_all
 from agent_executor.serving.security import SecurityContext
@@ -86,15 +87,13 @@ class NewRuns:
             security=security,
             options=options,
             # Last, so that there is little time for another run of it to begin.
-            conversation=await self._conversations.begin(
-                options.conversation_id, agent, agent.model, security
-            ),
+            conversation=await self._conversations.begin(options.conversation_id, agent, security),
         )
 
     def make(
         self, plan: RunPlan, text: str, *, is_background: bool, is_queued: bool
-    ) -> tuple[RunRecord, RunStarted]:
-        """Returns the record of a new run and its first event.
+    ) -> tuple[RunRecord, list[Payload]]:
+        """Returns the record of a new run and its first events.
 
         Args:
             plan: What it is bound to.
@@ -104,6 +103,12 @@ class NewRuns:
         """
         agent, security, options = plan.agent, plan.security, plan.options
         run_id = new_id()
+        # Only a model that is chosen depends on how much it is to read.
+        history_bytes = (
+            plan.conversation.size_bytes(agent.model) if agent.model == AUTO_MODEL else 0
+        )
+        selected = self._agents.select_model(agent, text, history_bytes)
+        model = selected.model if selected is not None else agent.model
         max_cost_nano_usd = _tighter(options.max_cost_nano_usd, agent.max_cost_nano_usd)
         run = RunRecord(
             run_id=run_id,
@@ -112,7 +117,7 @@ class NewRuns:
             permissions=tuple(sorted(security.permissions)),
             agent_id=agent.agent_id,
             agent_version=agent.version,
-            model=agent.model,
+            model=model,
             input=text,
             is_test=options.is_test,
             traceparent=options.traceparent,
@@ -126,7 +131,7 @@ class NewRuns:
         started = RunStarted(
             agent_id=agent.agent_id,
             agent_version=agent.version,
-            model=agent.model,
+            model=model,
             input=text,
             is_test=options.is_test,
             tool_versions=plan.tool_versions,
@@ -140,7 +145,10 @@ class NewRuns:
             history=plan.conversation.range,
             max_tool_result_bytes=agent.context_policy.tool_result_bytes(),
         )
-        return run, started
+        first: list[Payload] = [started]
+        if selected is not None:
+            first.append(ModelSelected(selected.model, selected.reason))
+        return run, first
 
     async def _parent(self, run_id: str, security: SecurityContext) -> RunRecord | None:
         """Returns the run that starts a new one, which must be under way; None if none does."""

@@ -110,7 +110,9 @@ def next_action(state: RunState, max_model_turns: int) -> Action:
         return RunTools(state.pending_tool_calls)
     if state.approvals:
         return AwaitApprovals(state.approvals)
-    if state.turn and state.messages[-1].role == "assistant":
+    is_answered = state.turn > 0 and state.messages[-1].role == "assistant"
+    # A turn that its provider paused goes on by sending what there is of it.
+    if is_answered and state.last_stop_reason != "pause_turn":
         return Finish(_answered(state))
     if state.turn >= max_model_turns:
         return Finish(
@@ -125,17 +127,24 @@ def next_action(state: RunState, max_model_turns: int) -> Action:
 
 def _answered(state: RunState) -> RunFinished:
     response = response_text(state.messages)
-    if state.last_stop_reason == "max_tokens":
-        limit = "its output limit (max_output_tokens)"
-        if state.reduced_max_tokens:
-            limit = f"the {state.reduced_max_tokens} output tokens that the budget covered"
-        return RunFinished(
-            state="failed",
-            response=response,
-            error=f"The model's answer was cut at {limit}.",
-            code="LIMIT_EXCEEDED",
-        )
+    match state.last_stop_reason:
+        case "refusal":
+            # What it said before it refused is no answer; the history has it.
+            detail = f": {state.last_stop_detail}" if state.last_stop_detail else ""
+            return failed_run(f"The model refused to answer{detail.rstrip('.')}.", "MODEL_ERROR")
+        case "max_tokens":
+            limit = "its output limit (max_output_tokens)"
+            if state.reduced_max_tokens:
+                limit = f"the {state.reduced_max_tokens} output tokens that the budget covered"
+            return _cut(response, limit, "LIMIT_EXCEEDED")
+        case "model_context_window_exceeded":
+            return _cut(response, "the end of its context window", "CONTEXT_LENGTH_EXCEEDED")
     return RunFinished(state="completed", response=response)
+
+
+def _cut(response: str, where: str, code: str) -> RunFinished:
+    error = f"The model's answer was cut at {where}."
+    return RunFinished(state="failed", response=response, error=error, code=code)
 
 
 def failed_run(error: str, code: str) -> RunFinished:

@@ -41,11 +41,13 @@ class PreparedCall(msgspec.Struct, frozen=True):
         request: The request.
         size_bytes: The length of its JSON: an upper bound of its tokens.
         purpose: What it is made for.
+        described: The tools as the tool-runner described them, each with its effect.
     """
 
     request: ModelRequest
     size_bytes: int
     purpose: CallPurpose
+    described: tuple[ToolSpecification, ...] = ()
 
 
 def prepared_call(prompt: Prompt, given: GivenMessages, *, is_background: bool) -> PreparedCall:
@@ -66,6 +68,7 @@ def prepared_call(prompt: Prompt, given: GivenMessages, *, is_background: bool) 
             history_tokens=estimated_tokens(history_bytes),
             is_background=is_background,
         ),
+        described=prompt.described,
     )
 
 
@@ -73,17 +76,25 @@ class Prompts:
     """Keeps the prompts of the agents that were run lately."""
 
     def __init__(self) -> None:
-        self._known: LRUCache[tuple[str, str, int], Prompt] = LRUCache(PROMPTS_MAX)
+        self._known: LRUCache[tuple[str, str, int, str], Prompt] = LRUCache(PROMPTS_MAX)
 
-    def prompt(self, agent: AgentVersion, described: tuple[ToolSpecification, ...]) -> Prompt:
-        """Returns what is the same in all calls of an agent, with the tools that it may use."""
-        key = (agent.organization_id, agent.agent_id, agent.version)
+    def prompt(
+        self, agent: AgentVersion, described: tuple[ToolSpecification, ...], model: str
+    ) -> Prompt:
+        """Returns what is the same in all calls of an agent.
+
+        Args:
+            agent: Who is to answer.
+            described: The tools that it may use.
+            model: On which model.
+        """
+        key = (agent.organization_id, agent.agent_id, agent.version, model)
         known = self._known.get(key)
         # The descriptions are the very same object for as long as the tool-runner's are kept.
         if known is not None and (known.described is described or known.described == described):
             return known
         request = ModelRequest(
-            model=agent.model,
+            model=model,
             system=agent.system_prompt(),
             messages=(),
             tools=tuple(
@@ -92,6 +103,8 @@ class Prompts:
                 for tool in described
             ),
             max_tokens=agent.max_output_tokens,
+            thinking="on" if agent.thinking_budget_tokens else "off",
+            thinking_budget_tokens=agent.thinking_budget_tokens,
         )
         prompt = Prompt(
             described=described,

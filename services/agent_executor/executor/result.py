@@ -10,7 +10,7 @@ import msgspec
 from agent_executor.executor.money import usd_of
 from agent_executor.executor.run import RunState, response_text, results_of
 from agent_executor.executor.run_event import ToolCallCompleted
-from agent_executor.executor.runs import RunView
+from agent_executor.executor.run_view import RunView
 
 
 def result_mapping(view: RunView) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def result_mapping(view: RunView) -> dict[str, Any]:
     finished = state.finished
     return {
         "response": finished.response if finished else response_text(state.messages),
-        "tool_results": [_tool_result(result) for result in results_of(state)],
+        "tool_results": [tool_result_mapping(result) for result in results_of(state)],
         "conversation_history": msgspec.json.decode(msgspec.json.encode(tuple(state.messages))),
         "tokens_used": state.tokens_used,
         "cost_usd": usd_of(state.cost_nano_usd),
@@ -41,8 +41,8 @@ def is_success(state: RunState) -> bool:
     return state.state == "completed" and all(result.success for result in results_of(state))
 
 
-def _tool_result(result: ToolCallCompleted) -> dict[str, Any]:
-    time = datetime.fromtimestamp(result.timestamp_ms / 1000, UTC)
+def tool_result_mapping(result: ToolCallCompleted) -> dict[str, Any]:
+    """Returns what a tool call gave."""
     return {
         "tool_call_id": result.tool_call_id,
         "tool_name": result.tool_name,
@@ -50,5 +50,11 @@ def _tool_result(result: ToolCallCompleted) -> dict[str, Any]:
         "result": msgspec.json.decode(result.result_json),
         "error": result.error,
         "code": result.code,
-        "timestamp": time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "timestamp": time_text(result.timestamp_ms),
     }
+
+
+def time_text(milliseconds: int) -> str:
+    """Returns a time, in milliseconds since 1970-01-01 UTC, as JSON shows it."""
+    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -7,6 +7,7 @@ on whichever machine and however often.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import takewhile
 from typing import Final
 
 import msgspec
@@ -29,6 +30,7 @@ from agent_executor.executor.run_event import (
     ModelCallFailed,
     ModelCallSettled,
     ModelCallStarted,
+    ModelSelected,
     Payload,
     RunContinued,
     RunEvent,
@@ -88,6 +90,7 @@ class RunState(msgspec.Struct, frozen=True):
         waiting_since_ms: When the run began to wait for nothing else, if it does.
         waited_ms: How long it did so before, in all.
         last_stop_reason: Why the last answer ended; empty before it.
+        last_stop_detail: Why the model refused; empty if it did not, or did not say.
         reduced_max_tokens: The output that the budget covered for the last answer, if that was less
             than the agent's limit; else 0.
         cancel: The request to end the run; None unless there is one.
@@ -125,6 +128,7 @@ class RunState(msgspec.Struct, frozen=True):
     refusals: int = 0
     open_call: ModelCallStarted | None = None
     last_stop_reason: str = ""
+    last_stop_detail: str = ""
     reduced_max_tokens: int = 0
     given_calls: tuple[ToolCallStarted, ...] = ()
     pause: RunPaused | None = None
@@ -166,7 +170,8 @@ def apply(state: RunState, event: RunEvent) -> RunState:
     """
     if event.sequence != state.last_sequence + 1:
         raise ValueError(f"event {event.sequence} does not follow event {state.last_sequence}")
-    if state.queued_at_ms:
+    # The choice of its model is made before a run waits for its turn.
+    if state.queued_at_ms and not isinstance(event.payload, ModelSelected):
         state = _begun(state, event.created_at_ms)
     changed = _changed(state, event.payload, event.created_at_ms)
     return msgspec.structs.replace(changed, last_sequence=event.sequence)
@@ -198,10 +203,14 @@ def tokens_of(usage: ModelUsage) -> int:
 
 
 def response_text(messages: Sequence[Message]) -> str:
-    """Returns the text of the last message if it is the model's, else the empty string."""
-    if not messages or messages[-1].role != "assistant":
-        return ""
-    return "".join(block.text for block in messages[-1].content if isinstance(block, TextBlock))
+    """Returns the model's text at the end of a conversation, also if it paused within it."""
+    answers = takewhile(lambda message: message.role == "assistant", reversed(messages))
+    return "".join(
+        block.text
+        for message in reversed(tuple(answers))
+        for block in message.content
+        if isinstance(block, TextBlock)
+    )
 
 
 def results_of(state: RunState) -> tuple[ToolCallCompleted, ...]:
@@ -228,16 +237,14 @@ def _changed(state: RunState, payload: Payload, created_at_ms: int) -> RunState:
                 max_tool_result_bytes=payload.max_tool_result_bytes,
                 messages=Growing([Message(role="user", content=(TextBlock(text=payload.input),))]),
             )
-        case RunResumed() | RunPaused() | RunContinued():
-            return _paused_or_continued(state, payload, created_at_ms)
-        case CancelRequested():
-            return _to_be_cancelled(state, payload, created_at_ms)
+        case ModelSelected():
+            return msgspec.structs.replace(state, model=payload.model)
+        case RunResumed() | RunPaused() | RunContinued() | CancelRequested():
+            return _held_up_or_continued(state, payload, created_at_ms)
         case ModelCallStarted() | HistoryTrimmed():
             return _call_begun_or_shortened(state, payload)
-        case ModelCallCompleted():
-            return _model_answered(state, payload)
-        case ModelCallFailed():
-            return _model_failed(state, payload)
+        case ModelCallCompleted() | ModelCallFailed():
+            return _model_call_ended(state, payload)
         case ModelCallSettled():
             return _settled(state, payload)
         case ToolCallStarted() | ApprovalRequested() | ApprovalResolved():
@@ -264,8 +271,10 @@ def _begun(state: RunState, now_ms: int) -> RunState:
     return msgspec.structs.replace(state, state="running", queued_at_ms=0, queued_ms=queued_ms)
 
 
-def _paused_or_continued(
-    state: RunState, payload: RunResumed | RunPaused | RunContinued, created_at_ms: int
+def _held_up_or_continued(
+    state: RunState,
+    payload: RunResumed | RunPaused | RunContinued | CancelRequested,
+    created_at_ms: int,
 ) -> RunState:
     match payload:
         case RunResumed():
@@ -283,12 +292,14 @@ def _paused_or_continued(
             # A clock that was set back meanwhile has not made the run younger.
             paused_ms = state.paused_ms + max(0, created_at_ms - state.paused_at_ms)
             return msgspec.structs.replace(state, state="running", pause=None, paused_ms=paused_ms)
+        case CancelRequested():
+            return _to_be_cancelled(state, payload, created_at_ms)
 
 
 def _to_be_cancelled(state: RunState, payload: CancelRequested, created_at_ms: int) -> RunState:
     """Notes that the run is to end. It waits for nothing any more."""
     if state.pause is not None:
-        state = _paused_or_continued(state, RunContinued(state.pause.turn), created_at_ms)
+        state = _held_up_or_continued(state, RunContinued(state.pause.turn), created_at_ms)
     return msgspec.structs.replace(state, cancel=payload)
 
 
@@ -305,13 +316,24 @@ def _settled(state: RunState, settled: ModelCallSettled) -> RunState:
     )
 
 
+def _model_call_ended(state: RunState, payload: ModelCallCompleted | ModelCallFailed) -> RunState:
+    if isinstance(payload, ModelCallCompleted):
+        return _model_answered(state, payload)
+    return _model_failed(state, payload)
+
+
 def _model_answered(state: RunState, answer: ModelCallCompleted) -> RunState:
+    unsettled = _unsettled(state, answer.model_call_id, answer.usage, answer.is_estimated)
+    if answer.is_cached:
+        # It cost nothing and nothing is held for it; but tools may have been used on the way to it.
+        unsettled = msgspec.structs.replace(unsettled, is_unheld=True)
+    is_settled = answer.is_cached and not unsettled.tool_calls
     call = state.open_call
     state = msgspec.structs.replace(
         state,
         open_call=None,
         tokens_used=state.tokens_used + tokens_of(answer.usage),
-        unsettled=(*state.unsettled, _unsettled(state, answer.model_call_id, answer.usage, False)),
+        unsettled=state.unsettled if is_settled else (*state.unsettled, unsettled),
     )
     if call is not None and call.is_summary:
         return state
@@ -321,6 +343,7 @@ def _model_answered(state: RunState, answer: ModelCallCompleted) -> RunState:
         tries=0,
         refusals=0,
         last_stop_reason=answer.stop_reason,
+        last_stop_detail=answer.stop_detail,
         reduced_max_tokens=answer.reduced_max_tokens,
         messages=state.messages.with_items(Message(role="assistant", content=answer.content)),
         turn_calls=(),

@@ -66,7 +66,7 @@ class RunStarted(msgspec.Struct, frozen=True, tag="run_started"):
         max_tool_result_bytes: Above which length of a tool's result the model is given its beginning
             only; 0, as in logs of before: it is given every result as it is.
         timeout_seconds: How long it may take; 0: as the executor is set.
-        is_queued: It waits for its turn, which the next event says to have come.
+        is_queued: It waits for its turn, which the next event but ``ModelSelected`` says to have come.
     """
 
     agent_id: str
@@ -84,6 +84,13 @@ class RunStarted(msgspec.Struct, frozen=True, tag="run_started"):
     max_tool_result_bytes: int = 0
     timeout_seconds: int = 0
     is_queued: bool = False
+
+
+class ModelSelected(msgspec.Struct, frozen=True, tag="model_selected"):
+    """The agent's model is ``auto``, and this one was chosen, for ``reason``; the run keeps it."""
+
+    model: str
+    reason: str
 
 
 class RunResumed(msgspec.Struct, frozen=True, tag="run_resumed"):
@@ -155,8 +162,13 @@ class ModelCallStarted(msgspec.Struct, frozen=True, tag="model_call_started"):
 class ModelCallCompleted(msgspec.Struct, frozen=True, tag="model_call_completed"):
     """The model answered.
 
-    ``reduced_max_tokens`` is the output that the budget covered, if that was less than the agent's
-    ``max_output_tokens``; else 0.
+    Attributes:
+        reduced_max_tokens: The output that the budget covered, if that was less than the agent's
+            ``max_output_tokens``; else 0.
+        stop_detail: Why the model refused, in the provider's words; empty if it did not say.
+        is_cached: The answer is that of an equal request of before: no model was asked, nothing was
+            held, and ``usage`` is zero.
+        is_estimated: The provider does not count what it bills, so that ``usage`` is an estimate.
     """
 
     model_call_id: str
@@ -164,6 +176,9 @@ class ModelCallCompleted(msgspec.Struct, frozen=True, tag="model_call_completed"
     stop_reason: str
     usage: ModelUsage
     reduced_max_tokens: int = 0
+    stop_detail: str = ""
+    is_cached: bool = False
+    is_estimated: bool = False
 
 
 class ModelCallFailed(msgspec.Struct, frozen=True, tag="model_call_failed"):
@@ -276,6 +291,7 @@ class RunFinished(msgspec.Struct, frozen=True, omit_defaults=True, tag="run_fini
 
 Payload: TypeAlias = (
     RunStarted
+    | ModelSelected
     | RunResumed
     | RunPaused
     | RunContinued

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import msgspec
 
@@ -15,9 +16,22 @@ from agent_executor.executor.conversations.conversation import (
     kept_messages,
 )
 from agent_executor.executor.journal import IdempotencyKey, Journal, RunRecord
+from agent_executor.executor.models.model import DeltaListener
 from agent_executor.executor.run import FINAL_STATES, RunState, apply, response_text
 from agent_executor.executor.run_event import CancelRequested, Payload, RunEvent, RunFinished
 from agent_executor.serving.cancellation import StopSignal
+
+
+class RunReaders(Protocol):
+    """Those who read runs as they go on."""
+
+    def committed(self, run_id: str, events: Sequence[RunEvent]) -> None:
+        """Tells the readers of a run of events that are durable now."""
+        ...
+
+    def on_delta(self, run_id: str, model_call_id: str) -> DeltaListener | None:
+        """Returns whom the model's text is told as it is written; None if nobody reads it."""
+        ...
 
 
 class RunLog:
@@ -40,11 +54,11 @@ class RunLog:
         run: RunRecord,
         state: RunState,
         now_ms: Callable[[], int],
-        on_commit: Callable[[str], None],
+        readers: RunReaders,
     ) -> None:
         self._journal = journal
         self._now_ms = now_ms
-        self._on_commit = on_commit
+        self._readers = readers
         self._waiting: list[RunEvent] = []
         self._is_created = run.last_sequence > 0
         self.run = run
@@ -131,8 +145,12 @@ class RunLog:
             raise
         self._is_created = True
         self.run = run
-        self._on_commit(run.run_id)
+        self._readers.committed(run.run_id, events)
         return run.run_id
+
+    def on_delta(self, model_call_id: str) -> DeltaListener | None:
+        """Returns whom a model call's text is told as it is written; None if nobody reads it."""
+        return self._readers.on_delta(self.run.run_id, model_call_id)
 
     async def check_ownership(self) -> None:
         """Checks that the run has not been taken over since the last commit.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from math import inf
 from typing import Final
 
@@ -29,13 +30,15 @@ from agent_executor.executor.convert import (
     run_to_proto,
 )
 from agent_executor.executor.paging import decode_page_token, encode_page_token, page_size_of
-from agent_executor.executor.run_request import (
+from agent_executor.executor.run_request_convert import (
     batch_options_of,
     filter_of,
     options_of,
     options_of_test,
 )
 from agent_executor.executor.runs import Runs
+from agent_executor.executor.stream_metadata import last_event_id_of, silence_seconds_of
+from agent_executor.executor.update_convert import heartbeat_event, update_to_proto
 from agent_executor.serving.interceptors import Context
 from agent_executor.serving.pipeline import remaining_seconds
 from agent_executor.serving.security import current_security_context
@@ -77,6 +80,22 @@ class RunServicer(run_service_pb2_grpc.RunServiceServicer):
         options = options_of(request, context, security)
         view = await self._runs.start(request.agent_id, request.input, security, options)
         return run_to_proto(view.run, view.state)
+
+    async def StreamAgent(  # noqa: N802 -- the contract's name
+        self, request: run_service_pb2.StreamAgentRequest, context: Context
+    ) -> AsyncIterator[run_service_pb2.RunUpdate]:
+        """Executes an agent and tells what happens as it happens."""
+        security = current_security_context.get()
+        updates = self._runs.stream(
+            request.agent_id,
+            request.input,
+            security,
+            options_of(request, context, security),
+            silence_seconds=silence_seconds_of(context),
+        )
+        async with aclosing(updates):
+            async for update in updates:
+                yield update_to_proto(update)
 
     async def CancelRun(  # noqa: N802 -- the contract's name
         self, request: run_service_pb2.CancelRunRequest, context: Context
@@ -132,12 +151,20 @@ class RunServicer(run_service_pb2_grpc.RunServiceServicer):
         self, request: run_service_pb2.StreamRunEventsRequest, context: Context
     ) -> AsyncIterator[run_event_pb2.RunEvent]:
         """Sends a run's events until its last one."""
-        del context
-        events = self._runs.follow(
-            request.run_id, request.after_sequence, current_security_context.get()
+        last_sequence = max(request.after_sequence, last_event_id_of(context))
+        events = self._runs.watch(
+            request.run_id,
+            last_sequence,
+            current_security_context.get(),
+            silence_seconds=silence_seconds_of(context),
         )
-        async for event in events:
-            yield event_to_proto(request.run_id, event)
+        async with aclosing(events):
+            async for event in events:
+                if event is None:
+                    yield heartbeat_event(request.run_id, last_sequence)
+                else:
+                    last_sequence = event.sequence
+                    yield event_to_proto(request.run_id, event)
 
     async def ListApprovals(  # noqa: N802 -- the contract's name
         self, request: run_service_pb2.ListApprovalsRequest, context: Context

@@ -31,6 +31,7 @@ from agent_executor.serving.metrics import (
     MODEL_CALL_DURATION,
     MODEL_CALLS,
     MODEL_TOKENS,
+    RESPONSE_CACHE_LOOKUPS,
     RUN_DURATION,
     RUNS,
     RUNS_ACTIVE,
@@ -153,6 +154,10 @@ class RunTelemetry:
     def called_unheld(self, model: str) -> None:
         """Counts a model call for which no money is held, since the ledger is away."""
         self._metrics.increment(UNHELD_MODEL_CALLS, model)
+
+    def looked_up(self, model: str, *, is_hit: bool) -> None:
+        """Counts a look into the response cache."""
+        self._metrics.increment(RESPONSE_CACHE_LOOKUPS, model, "hit" if is_hit else "miss")
 
     def _count_active(self, change: int) -> None:
         self._active += change

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 
 from agent_executor.errors import UnavailableError
 from agent_executor.executor.agents import Agents
+from agent_executor.executor.begun_run import BegunRun
 from agent_executor.executor.cancel_receipt import CancelReceipt
 from agent_executor.executor.cancellations import WAIT_SECONDS_MAX
 from agent_executor.executor.conversations.conversations import Conversations
+from agent_executor.executor.disconnects import waiting_caller
 from agent_executor.executor.drivers import RunDrivers
 from agent_executor.executor.event_pages import folded
 from agent_executor.executor.journal import EVERY_RUN, Journal, RunFilter, RunRecord
@@ -20,36 +22,14 @@ from agent_executor.executor.run_ends import goes_on_elsewhere
 from agent_executor.executor.run_event import RunEvent
 from agent_executor.executor.run_log import RunLog, summarized
 from agent_executor.executor.run_options import DEFAULT_OPTIONS, RunOptions
+from agent_executor.executor.run_stream import updates_of
+from agent_executor.executor.run_updates import RunUpdate
+from agent_executor.executor.run_view import RunView
 from agent_executor.executor.tools import ToolRunner
 from agent_executor.serving.security import SecurityContext
 
 PERMISSION_EXECUTE = "run:execute"
 PERMISSION_READ = "run:read"
-
-
-@dataclass(frozen=True, slots=True)
-class RunView:
-    """A run and its folded state."""
-
-    run: RunRecord
-    state: RunState
-
-
-@dataclass(frozen=True, slots=True)
-class BegunRun:
-    """A run that was begun by a call, or that an earlier call with the same key has begun.
-
-    Attributes:
-        run_id: Its id.
-        view: What is durable of it; None if nothing is yet, or if it is an earlier call's.
-        log: Its log; None unless this executor drives it for this call.
-        driving: Ends when it is not driven here any more; None as ``log``.
-    """
-
-    run_id: str
-    view: RunView | None = None
-    log: RunLog | None = None
-    driving: asyncio.Task[None] | None = None
 
 
 class Runs:
@@ -93,7 +73,7 @@ class Runs:
         security: SecurityContext,
         options: RunOptions = DEFAULT_OPTIONS,
     ) -> RunView:
-        """Starts a run and waits for its end. A cancelled caller does not stop the run.
+        """Starts a run and waits for its end.
 
         While the run waits for its turn, for money or for a person, its caller waits on, for as long
         as its own deadline allows. The repeat of a call, known by its key, waits for the same run.
@@ -117,7 +97,38 @@ class Runs:
                 by another executor and goes on there.
         """
         begun = await self.launch(agent_id, text, security, options)
-        return await self.end_of(begun, security)
+        with waiting_caller(self._drivers, options, lambda: self._record_of(begun, security)):
+            return await self.end_of(begun, security)
+
+    async def stream(
+        self,
+        agent_id: str,
+        text: str,
+        security: SecurityContext,
+        options: RunOptions = DEFAULT_OPTIONS,
+        *,
+        silence_seconds: float | None = None,
+    ) -> AsyncGenerator[RunUpdate]:
+        """Starts a run and yields what happens in it, as it happens.
+
+        The last update is the run as it ended, or ``StreamBroken``. The repeat of a call, known by
+        its key, is told of the same run from its beginning. The arguments are those of ``execute``;
+        after each ``silence_seconds`` without news, if given, a sign of life is yielded.
+
+        Raises:
+            AgentExecutorError: As ``execute``, before the first update.
+        """
+        begun = await self.launch(agent_id, text, security, options)
+        with (
+            waiting_caller(self._drivers, options, lambda: self._record_of(begun, security)),
+            # Nothing was waited for since a run began that is driven at once.
+            self.feed.reading(begun.run_id, with_text=True) as reader,
+        ):
+            run = begun.log.run if begun.log else await self._find(begun.run_id, security)
+            updates = updates_of(begun, run, reader, silence_seconds=silence_seconds)
+            async with aclosing(updates):
+                async for update in updates:
+                    yield update
 
     async def start(
         self,
@@ -185,12 +196,13 @@ class Runs:
             AgentExecutorError: As ``execute``, for what concerns this run alone.
         """
         is_placed = self._drivers.take_place(plan.security.organization_id)
-        run, started = self._new_runs.make(
+        run, first = self._new_runs.make(
             plan, text, is_background=is_background, is_queued=not is_placed
         )
         log = self._drivers.log_of(run, RunState())
-        log.history = plan.conversation.history
-        log.add(started)
+        log.history = plan.conversation.history(run.model)
+        for payload in first:
+            log.add(payload)
         # Whether it is a conversation's turn is known once the run is there.
         is_refusable = plan.options.key is not None or bool(plan.options.conversation_id)
         if is_placed and not is_background and not is_refusable:
@@ -199,7 +211,13 @@ class Runs:
             return BegunRun(run.run_id, log=log, driving=driving)
         # A caller that goes away meanwhile must not leave a durable run without a driver.
         begin = self._begin_durably(log, plan, is_placed=is_placed)
-        return await asyncio.shield(self._drivers.in_background(begin))
+        beginning = self._drivers.in_background(begin)
+
+        async def begun_run() -> RunRecord:
+            return await self._record_of(await beginning, plan.security)
+
+        with waiting_caller(self._drivers, plan.options, begun_run):
+            return await asyncio.shield(beginning)
 
     async def end_of(self, begun: BegunRun, security: SecurityContext) -> RunView:
         """Waits for the end of a run, wherever it is driven.
@@ -256,13 +274,32 @@ class Runs:
         Raises:
             PermissionDeniedError: Without ``run:read``.
             RunNotFoundError: There is none in the organization.
+            UnavailableError: The events cannot be read, or this executor stops; they can be followed
+                at another one.
         """
+        async with aclosing(self.watch(run_id, after_sequence, security)) as events:
+            async for event in events:
+                if event is not None:
+                    yield event
+
+    async def watch(
+        self,
+        run_id: str,
+        after_sequence: int,
+        security: SecurityContext,
+        *,
+        silence_seconds: float | None = None,
+    ) -> AsyncGenerator[RunEvent | None]:
+        """Yields what ``follow`` does, and None after each ``silence_seconds`` without news."""
         security.require(PERMISSION_READ)
         run = await self._find(run_id, security)
         # The last event is read in any case: it may be the end, which the caller has seen already.
-        async for event in self.feed.follow(run_id, min(after_sequence, run.last_sequence - 1)):
-            if event.sequence > after_sequence:
-                yield event
+        start = min(after_sequence, run.last_sequence - 1)
+        events = self.feed.follow(run_id, start, silence_seconds=silence_seconds)
+        async with aclosing(events):
+            async for event in events:
+                if event is None or event.sequence > after_sequence:
+                    yield event
 
     async def cancel(
         self,
@@ -319,6 +356,11 @@ class Runs:
             return BegunRun(run_id, view)
         driving = self._drivers.in_background(self._drivers.drive(log, plan.agent))
         return BegunRun(run_id, view, log, driving)
+
+    async def _record_of(self, begun: BegunRun, security: SecurityContext) -> RunRecord:
+        if begun.log is not None:
+            return begun.log.run
+        return await self._find(begun.run_id, security)
 
     async def _end_elsewhere(self, run_id: str, security: SecurityContext) -> RunView:
         await self._drivers.ends.wait(run_id)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Literal, Self
 
@@ -28,11 +27,12 @@ from agent_executor.executor.model_call import (
     DEFAULT_MODEL_TIMEOUT_SECONDS,
     MODEL_TIMEOUT_SECONDS_MAX,
 )
+from agent_executor.executor.model_settings import ModelSettings
 from agent_executor.executor.scheduler import DEFAULT_MAX_ACTIVE_RUNS
 from agent_executor.serving.settings import ServiceSettings
 
 
-class ExecutorSettings(ServiceSettings):
+class ExecutorSettings(ModelSettings, ServiceSettings):
     """The executor's settings."""
 
     model_config = SettingsConfigDict(env_prefix="EXECUTOR_")
@@ -42,28 +42,6 @@ class ExecutorSettings(ServiceSettings):
     )
     ledger_address: str = Field(
         default="127.0.0.1:50053", description="Where the ledger is, as host:port."
-    )
-    model_provider: Literal["mock", "anthropic"] = Field(
-        default="mock",
-        description=(
-            "Who answers model calls: `mock` is the offline, deterministic mock Claude; "
-            "`anthropic` is Claude, by the key and base URL in `ANTHROPIC_API_KEY` and "
-            "`ANTHROPIC_BASE_URL`."
-        ),
-    )
-    egress_allowed_cidrs: tuple[IPv4Network | IPv6Network, ...] = Field(
-        default=(),
-        description=(
-            "Internal networks in which a model's provider may be, over plain http and on every "
-            'port too, as a JSON list such as ["127.0.0.1/32"].'
-        ),
-    )
-    egress_denied_cidrs: tuple[IPv4Network | IPv6Network, ...] = Field(
-        default=(),
-        description=(
-            "Networks in which no model's provider may be, beside those that nobody may reach, "
-            "as a JSON list."
-        ),
     )
     database_url: SecretStr = Field(
         default=SecretStr(""),

@@ -7,7 +7,7 @@ from typing import Final
 
 from agent_executor.errors import AgentExecutorError, CancelledRunError, OutcomeUnknownError
 from agent_executor.executor.ledger import FoundHold, Ledger
-from agent_executor.executor.models.model import ModelDelta, ModelUsage
+from agent_executor.executor.models.model import DeltaListener, ModelDelta, ModelUsage
 from agent_executor.executor.next_action import EndTools
 from agent_executor.executor.purpose import BYTES_PER_ESTIMATED_TOKEN
 from agent_executor.executor.run import CANCELLED_CODE
@@ -27,16 +27,22 @@ _STOPPED_CODES: Final = (CANCELLED_CODE, OutcomeUnknownError.reason)
 class DeliveredText:
     """Counts what a model has written so far, and hands it on.
 
+    Args:
+        reader: Who reads it; None if nobody does.
+
     Attributes:
         size_bytes: Of all texts, in UTF-8.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, reader: DeltaListener | None) -> None:
+        self._reader = reader
         self.size_bytes = 0
 
     def __call__(self, delta: ModelDelta) -> None:
         """Takes a piece of the answer."""
         self.size_bytes += len(delta.text.encode(errors="replace"))
+        if self._reader is not None:
+            self._reader(delta)
 
     def usage(self, input_usage: ModelUsage) -> ModelUsage:
         """Returns about what a call has cost that was broken off, given what its input costs."""
@@ -89,13 +95,14 @@ async def released_nano_usd(ledger: Ledger, log: RunLog, security: SecurityConte
     model call that was stopped was not spent of. If the ledger cannot be asked, it is 0.
     """
     run, stopped = log.run, log.state.stopped_call
+    has_amount = run.amount_id == run.run_id
+    hold_id = run.run_id if has_amount else stopped.model_call_id if stopped is not None else ""
+    if not hold_id:
+        return 0
     found: FoundHold | None = None
     with contextlib.suppress(AgentExecutorError):
-        if run.amount_id == run.run_id:
-            found = await ledger.find_hold(run.run_id, security)
-        elif stopped is not None:
-            found = await ledger.find_hold(stopped.model_call_id, security)
+        found = await ledger.find_hold(hold_id, security)
     if found is None:
         return 0
-    spent = found.spent_nano_usd or log.state.stopped_cost_nano_usd
+    spent = found.spent_nano_usd if has_amount else log.state.stopped_cost_nano_usd
     return max(0, found.held_nano_usd - spent)

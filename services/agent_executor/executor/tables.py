@@ -72,6 +72,16 @@ RUNS: Final = Table(
     sqlite_with_rowid=False,
 )
 Index("runs_by_organization", RUNS.c.organization_id, RUNS.c.run_id)
+# Those that have a parent or a conversation are few among all, and found by it.
+for _name in ("parent_run_id", "conversation_id"):
+    Index(
+        f"runs_by_{_name}",
+        RUNS.c.organization_id,
+        RUNS.c[_name],
+        RUNS.c.run_id,
+        sqlite_where=RUNS.c[_name] != "",
+        postgresql_where=RUNS.c[_name] != "",
+    )
 # Unfinished runs are few however many have ended. Those of one owner stand together in it, and of
 # those that wait for their turn, which have none, those of each organization in their order.
 Index(

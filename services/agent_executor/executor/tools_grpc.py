@@ -96,6 +96,7 @@ class GrpcToolRunner:
                 input_schema=msgspec.json.decode(tool.input_schema_json),
                 version=tool.version,
                 effect=tool.effect,
+                requires_approval=tool.requires_approval,
             )
             for tool in response.tools
             if tool.enabled

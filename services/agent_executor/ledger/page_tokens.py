@@ -14,6 +14,8 @@ DEFAULT_PAGE_SIZE: Final = 100
 MAX_PAGE_SIZE: Final = 1_000
 
 _DIGEST_HEX_DIGITS: Final = 8
+# What a database holds as a number.
+_MAX_NUMBER: Final = 2**63 - 1
 _DECODER: Final = msgspec.msgpack.Decoder(tuple[str, str, int])
 
 
@@ -55,9 +57,26 @@ def decode(question: object, token: str) -> tuple[str, int]:
         digest, row_id, offset = _DECODER.decode(encoded)
     except (ValueError, msgspec.DecodeError):
         raise refused() from None
-    if digest != _digest(question) or not row_id or offset < 0:
+    # Who makes a token up may have put into it what no database holds.
+    is_storable = "\0" not in row_id and 0 <= offset <= _MAX_NUMBER
+    if digest != _digest(question) or not row_id or not is_storable:
         raise refused()
     return row_id, offset
+
+
+def numbers(row_id: str, count: int) -> list[int]:
+    """Returns the numbers of which the row of a token is made.
+
+    Raises:
+        InvalidArgumentError: It is not made of so many numbers.
+    """
+    try:
+        found = [int(part) for part in row_id.split(" ")]
+    except ValueError:
+        raise refused() from None
+    if len(found) != count or not all(-_MAX_NUMBER <= one <= _MAX_NUMBER for one in found):
+        raise refused()
+    return found
 
 
 def refused() -> InvalidArgumentError:

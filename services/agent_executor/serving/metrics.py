@@ -140,6 +140,11 @@ UNHELD_MODEL_CALLS: Final = CounterDefinition(
     "Model calls made while the ledger was away, for which no money was held, by model.",
     ("model",),
 )
+RESPONSE_CACHE_LOOKUPS: Final = CounterDefinition(
+    "agent_executor_response_cache_lookups",
+    'Requests whose agents share answers, by model and result: "hit" if no model was asked.',
+    ("model", "result"),
+)
 TOOL_CALLS: Final = CounterDefinition(
     "agent_executor_tool_calls",
     'Tool calls that ended, by tool and error reason, which is "OK" for a result.',

@@ -65,6 +65,7 @@ def tool_to_proto(tool: ToolDefinition) -> tool_pb2.Tool:
         allowed_origins=tool.allowed_origins,
         findings=tool.findings,
         created_at=timestamp(tool.created_at_ms) if tool.created_at_ms else None,
+        requires_approval=tool.requires_approval,
     )
 
 
@@ -77,6 +78,7 @@ def specification_to_proto(tool: ToolDefinition) -> tool_pb2.ToolSpecification:
         effect=tool.effect,
         enabled=tool.enabled,
         version=tool.version,
+        requires_approval=tool.requires_approval,
     )
 
 

@@ -33,6 +33,7 @@ class RegisteredTool:
             equal call; 0 for never.
         allowed_origins: What it may ask the host to reach; None for every allowed domain.
         findings: What looks suspicious in the source of a custom tool.
+        requires_approval: Whether each call waits for a person's decision.
     """
 
     tool: ToolBase
@@ -48,6 +49,7 @@ class RegisteredTool:
     cache_ttl_seconds: int = 0
     allowed_origins: frozenset[str] | None = None
     findings: tuple[str, ...] = ()
+    requires_approval: bool = False
 
 
 class ToolRegistry:
@@ -105,4 +107,5 @@ class ToolRegistry:
             is_async=is_async,
             built_in=built_in,
             cache_ttl_seconds=tool.cache_ttl_seconds,
+            requires_approval=tool.requires_approval,
         )

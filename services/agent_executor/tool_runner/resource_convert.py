@@ -36,6 +36,9 @@ def registration_from_proto(request: tool_service_pb2.CreateToolRequest) -> Tool
         timeout_seconds=request.timeout_seconds,
         cache_ttl_seconds=request.cache_ttl_seconds,
         allowed_origins=tuple(request.allowed_origins),
+        requires_approval=(
+            request.requires_approval if request.HasField("requires_approval") else None
+        ),
     )
 
 

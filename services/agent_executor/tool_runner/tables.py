@@ -119,6 +119,7 @@ CUSTOM_TOOL_VERSIONS: Final = Table(
     Column("allowed_origins", Text, nullable=False, comment="a JSON list"),
     Column("findings", Text, nullable=False, comment="a JSON list"),
     Column("created_at_ms", BigInteger, nullable=False),
+    Column("requires_approval", Integer, nullable=False, server_default="0"),
 )
 
 RATE_LIMITS: Final = Table(

@@ -40,6 +40,7 @@ class ToolBase(ABC):
             known is never repeated.
         cache_ttl_seconds: How long a result of a ``read_only`` tool may be given again to an
             equal call of the same organization, up to a day; 0 for never.
+        requires_approval: Each call of it by an agent waits for a person's decision.
         runs_inline: It is not a coroutine function and always ends within a few milliseconds, so
             it needs no thread.
         decimal_numbers: Numbers with a fraction or an exponent in a call's JSON arguments reach
@@ -57,12 +58,13 @@ class ToolBase(ABC):
         input_schema: Mapping[str, Any] | None = None,
         effect: Effect = "unsafe",
         cache_ttl_seconds: int = 0,
+        requires_approval: bool = False,
     ) -> None:
         """See the class; without a schema any object is accepted.
 
         Raises:
-            InvalidArgumentError: The name, the description or the effect is none, or the time to
-                live is out of range.
+            InvalidArgumentError: The name, the description or the effect is none, the time to
+                live is out of range, or the demand is neither True nor False.
         """
         if not is_tool_name(name):
             raise InvalidArgumentError(
@@ -78,6 +80,10 @@ class ToolBase(ABC):
             raise InvalidArgumentError(
                 f"A tool's cache_ttl_seconds is from 0 to {CACHE_TTL_SECONDS_MAX}.", tool_name=name
             )
+        if not isinstance(requires_approval, bool):
+            raise InvalidArgumentError(
+                "A tool's requires_approval is True or False.", tool_name=name
+            )
         self.name = name
         self.description = description
         self.input_schema: Mapping[str, Any] = (
@@ -85,6 +91,7 @@ class ToolBase(ABC):
         )
         self.effect: Effect = effect
         self.cache_ttl_seconds = cache_ttl_seconds
+        self.requires_approval = requires_approval
 
     def effect_of(self, arguments: Mapping[str, Any]) -> Effect:
         """Returns the effect of one call; a tool whose effect follows its arguments overrides it.

@@ -37,6 +37,7 @@ class ToolDescription:
         input_schema: JSON Schema of the arguments, not yet checked.
         effect: What running it again can do.
         cache_ttl_seconds: How long a result may be given again to an equal call; 0 for never.
+        requires_approval: Whether each call waits for a person's decision.
     """
 
     name: str
@@ -44,6 +45,7 @@ class ToolDescription:
     input_schema: Mapping[str, Any]
     effect: Effect
     cache_ttl_seconds: int
+    requires_approval: bool = False
 
 
 class SourceInspector(Protocol):

@@ -342,6 +342,26 @@ async def test_a_request_to_cancel_is_seen_by_the_owner_and_survives_its_writes(
     assert await journal.cancel_requested("a/1") == []
 
 
+@pytest.mark.parametrize("is_parked_first", [True, False])
+async def test_a_parked_run_that_is_to_end_can_be_claimed_at_once(
+    journal: Journal, *, is_parked_first: bool
+) -> None:
+    run, other = new_run(), new_run()
+    for each in (run, other):
+        await journal.create(each, [FIRST])
+    parked = msgspec.structs.replace(
+        run, owner="", state="waiting", wake_at_ms=10**12, last_sequence=2
+    )
+    if is_parked_first:
+        await journal.append(parked, [SECOND])
+    await journal.request_cancel(msgspec.structs.replace(run, cancel_requested_at_ms=7))
+    if not is_parked_first:
+        await journal.append(parked, [SECOND])
+    await journal.append(msgspec.structs.replace(parked, run_id=other.run_id), [SECOND])
+    (claimed,) = await journal.claim("c/1", 2_000, 10)
+    assert (claimed.run_id, claimed.cancel_requested_at_ms) == (run.run_id, 7)
+
+
 async def test_lists_are_filtered_by_user_conversation_parent_and_time(journal: Journal) -> None:
     run = new_run(
         user_id="grace", conversation_id="talk", parent_run_id="another", created_at_ms=2_000
@@ -371,3 +391,14 @@ async def test_a_run_can_be_parked_without_an_event(journal: Journal) -> None:
     assert taken is not None
     with pytest.raises(LeaseLostError):
         await journal.append(parked, [])
+
+
+async def test_the_last_sequences_of_many_runs_are_read_at_once(journal: Journal) -> None:
+    runs = [new_run() for _ in range(3)]
+    for run in runs:
+        await journal.create(msgspec.structs.replace(run, last_sequence=1), [FIRST])
+    grown = msgspec.structs.replace(runs[1], last_sequence=2)
+    await journal.append(grown, [SECOND])
+    asked = [runs[0].run_id, runs[1].run_id, new_id(), "é'\u0000"[:2]]
+    assert await journal.last_sequences(asked) == {runs[0].run_id: 1, runs[1].run_id: 2}
+    assert await journal.last_sequences([]) == {}

@@ -20,7 +20,14 @@ from agent_executor.errors import (
     ReservationNotFoundError,
     UsageEntryNotFoundError,
 )
-from agent_executor.executor.ledger import AmountHold, Correction, Hold, Ledger, Settlement
+from agent_executor.executor.ledger import (
+    AmountHold,
+    Correction,
+    FoundHold,
+    Hold,
+    Ledger,
+    Settlement,
+)
 from agent_executor.executor.ledger_grpc import GrpcLedger
 from agent_executor.executor.models.model import ModelUsage
 from agent_executor.executor.purpose import CallPurpose, ToolUse
@@ -132,8 +139,18 @@ async def test_a_hold_gives_the_whole_output_or_what_fits(books: Books) -> None:
     await books.limit(books.worst(40))
     assert await ledger.reserve(hold("less", least=10), ADA) == 40
     assert await ledger.reserve(hold("less", least=10), ADA) == 40, "a repeat gets the first answer"
-    assert await ledger.find_hold("less", ADA)
+    assert await ledger.find_hold("less", ADA) == FoundHold(books.worst(40))
     assert await ledger.find_hold("never", ADA) is None
+
+
+async def test_a_hold_is_found_after_its_end_too(books: Books) -> None:
+    ledger, amount = books.ledger, AmountHold("run", "agent", "run", 3 * books.worst(), 60)
+    await ledger.reserve_amount(amount, ADA)
+    await ledger.reserve(hold("one", amount_id="run"), ADA)
+    cost = await ledger.settle(settlement("one"), ADA)
+    await ledger.void("run", ADA)
+    assert await ledger.find_hold("one", ADA) == FoundHold(books.worst())
+    assert await ledger.find_hold("run", ADA) == FoundHold(amount.amount_nano_usd, cost)
 
 
 async def test_a_call_that_may_write_the_cache_is_held_at_a_dearer_rate(books: Books) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from agent_executor.ledger.accounting.budget import Refusal
-from agent_executor.ledger.accounting.commands import NotFound, Reserve, Settle
+from agent_executor.ledger.accounting.commands import NotFound, Reserve, Settle, TooDeep
+from agent_executor.ledger.accounting.hold_tree import MAX_AMOUNTS_ABOVE
 from agent_executor.ledger.accounting.reservation import Reservation
 from agent_executor.ledger.accounting.store import AccountingStore
 from agent_executor.ledger.accounting.token_usage import TokenCounts
@@ -59,7 +60,7 @@ async def test_an_amount_gives_to_the_last_nano_dollar(store: AccountingStore) -
     await reserve_amount(store, nano_usd=399)
     await reserve(store, parent_id="run")
     refusal = await refused(store, parent_id="run")
-    assert refusal == Refusal(None, hold().held_nano_usd, "run", 199)
+    assert refusal == Refusal(None, hold().held_nano_usd, "run", 199, "run")
     await reserve(store, "third", parent_id="run", held_nano_usd=199)
     assert await sums(store) == (399, 399, 0)
 
@@ -71,7 +72,7 @@ async def test_as_much_output_is_held_as_the_amount_has(store: AccountingStore) 
     assert isinstance(answer, Reservation)
     assert (answer.max_output_tokens, answer.held_nano_usd) == (12, 160)
     refusal = await refused(store, parent_id="run", min_output_tokens=5)
-    assert refusal == Refusal(None, hold(held_nano_usd=125).held_nano_usd, "run", 1)
+    assert refusal == Refusal(None, hold(held_nano_usd=125).held_nano_usd, "run", 1, "run")
 
 
 async def test_there_must_be_a_parent_and_it_must_be_an_amount(store: AccountingStore) -> None:
@@ -90,7 +91,7 @@ async def test_nothing_is_drawn_from_an_amount_that_has_ended(
         await void(store, "run", LATER_MS - 1)
     for held in (200, 0):
         refusal = await refused(store, now_ms=LATER_MS, parent_id="run", held_nano_usd=held)
-        assert refusal == Refusal(None, hold(held_nano_usd=held).held_nano_usd, "run", 0)
+        assert refusal == Refusal(None, hold(held_nano_usd=held).held_nano_usd, "run", 0, "run")
 
 
 async def test_a_voided_call_gives_back_to_its_amount(store: AccountingStore) -> None:
@@ -150,6 +151,19 @@ async def test_a_tree_expires_as_one(store: AccountingStore) -> None:
         assert await gone(store, budget_id, LATER_MS) == (0, 0)
     for reservation_id in ("run", "child"):
         assert await sums(store, reservation_id, LATER_MS) == (0, 0, 0)
+
+
+async def test_amounts_lie_above_one_another_in_few_rows(store: AccountingStore) -> None:
+    """A call is carried up through all of them, in a transaction for which all others wait."""
+    above = ""
+    for number in range(MAX_AMOUNTS_ABOVE):
+        await reserve_amount(store, f"run-{number}", parent_id=above)
+        above = f"run-{number}"
+    await reserve(store, parent_id=above, held_nano_usd=1)
+    await reserve_amount(store, "lowest", 1, parent_id=above)
+    assert await ask(store, hold("below", parent_id="lowest", held_nano_usd=0)) == TooDeep()
+    assert await ask(store, amount("below", 1, parent_id="lowest")) == TooDeep()
+    assert await store.get_reservation("acme", "below", NOW_MS) is None
 
 
 async def test_what_a_grandchild_costs_leaves_all_amounts_above(store: AccountingStore) -> None:

@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from agent_executor.errors import InvalidArgumentError
-from agent_executor.ledger.accounting.budget import BudgetEvent
+from agent_executor.errors import InvalidArgumentError, LimitExceededError
+from agent_executor.ledger.accounting.budget import MAX_BUDGETS_OF_SCOPE, BudgetEvent
 from agent_executor.ledger.accounting.store import AccountingStore
 from agent_executor.ledger.accounting.token_usage import TokenCounts, TokenUsage
 from agent_executor.ledger.money import NanoUsd
@@ -151,6 +151,19 @@ async def test_what_a_budget_covers_does_not_change(store: AccountingStore) -> N
         answer = await store.put_budget(asked, NOW_MS)
         assert (answer.status, answer.events) == (first, ())
     assert await status(store) == first
+
+
+async def test_budgets_of_one_scope_are_few(store: AccountingStore) -> None:
+    """Each call is held against all of them, in a transaction for which all others wait."""
+    for number in range(MAX_BUDGETS_OF_SCOPE):
+        await put(store, budget(f"b-{number:02}"))
+    with pytest.raises(LimitExceededError):
+        await put(store, budget("one-more"))
+    await put(store, budget("b-00", 7))
+    await put(store, budget("other-scope", user_id="ada"))
+    await store.put_budget(budget("other", organization_id="other"), NOW_MS)
+    assert await store.delete_budget("acme", "b-00")
+    await put(store, budget("one-more"))
 
 
 async def test_a_deleted_budget_begins_anew(store: AccountingStore) -> None:

@@ -45,7 +45,7 @@ WRITER = SecurityContext("acme", "ada", frozenset({"ledger:write", "ledger:admin
 
 def at(*moment: int) -> int:
     """Returns a time in UTC in milliseconds."""
-    return int(datetime(*moment, tzinfo=UTC).timestamp()) * 1000  # type: ignore[misc, arg-type]  # year, month, day and so on
+    return int(datetime(*moment, tzinfo=UTC).timestamp()) * 1000  # type: ignore[arg-type,misc]  # year, month, day and so on
 
 
 @pytest.fixture(params=ADAPTERS)

@@ -65,6 +65,14 @@ async def test_a_tool_is_read_as_it_was_stored(store: CustomToolStore) -> None:
         assert await store.find_version("acme", name, version) is None
 
 
+async def test_a_demand_of_approval_is_kept(store: CustomToolStore) -> None:
+    demanding = new_tool(requires_approval=True)
+    assert await put(store, demanding) == demanding
+    assert await store.find("acme", "greeter") == demanding
+    assert await put(store, new_tool()) == new_tool()
+    assert await store.find("acme", "greeter") == new_tool()
+
+
 async def test_other_content_is_a_version_that_becomes_the_newest(store: CustomToolStore) -> None:
     first, second = new_tool(), new_tool(source="2")
     await put(store, first)

@@ -39,7 +39,7 @@ from agent_executor.executor.models.model import (
     ToolUseBlock,
     delivered_usage,
 )
-from agent_executor.executor.models.provider_http import ProviderNetworks
+from agent_executor.executor.models.provider_networks import ProviderNetworks
 from tests.mock_claude import (
     OPERATOR_KEY,
     MockClaudeServer,

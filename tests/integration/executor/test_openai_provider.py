@@ -36,7 +36,7 @@ from agent_executor.executor.models.model import (
     delivered_usage,
 )
 from agent_executor.executor.models.openai.provider import OpenAIProvider
-from agent_executor.executor.models.provider_http import ProviderNetworks
+from agent_executor.executor.models.provider_networks import ProviderNetworks
 from tests.mock_claude import (
     OPERATOR_KEY,
     MockClaudeServer,

@@ -53,6 +53,7 @@ CASES = [
     # Envoy's own.
     Case("unknown path", ("GET", "/api/v2/agents"), 404, "NOT_FOUND", "no such route"),
     Case("root", ("GET", "/"), 404, "NOT_FOUND", "no such route"),
+    Case("NUL", ("GET", "/api/v1/agents/a%00b"), 400, "INVALID_ARGUMENT", "a NUL character"),
     Case("no JSON", ("POST", "/api/v1/agents", '{"name": '), 400, "INVALID_ARGUMENT", "Expected"),
     Case("wrong type", ("POST", "/api/v1/agents", {"name": 3}), 400, "INVALID_ARGUMENT", "name"),
     Case("array", ("POST", "/api/v1/agents", [1]), 400, "INVALID_ARGUMENT", "message"),
@@ -143,7 +144,7 @@ def test_a_service_says_which_tool_and_when_to_try_again(gateway: RunningGateway
         ("POST", "/api/v1/agents/a", "DELETE, GET, PATCH"),
         ("GET", "/api/v1/agents/a/execute", "POST"),
         ("HEAD", "/api/v1/agents", "GET, POST"),
-        ("OPTIONS", "/api/v1/usage/entries", "GET"),
+        ("OPTIONS", "/api/v1/usage/entries", "GET, POST"),
         ("POST", "/healthz", "GET"),
         ("DELETE", "/openapi.json", "GET"),
     ],

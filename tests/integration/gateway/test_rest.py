@@ -37,8 +37,8 @@ def test_a_stream_is_server_sent_events(gateway: RunningGateway) -> None:
     answer = gateway.call("GET", "/api/v1/runs/r/events?after_sequence=0")
     assert answer.status == 200
     assert answer.headers["content-type"] == "text/event-stream"
-    events = answer.content.decode().strip().split("\n\n")
-    assert [json.loads(event.removeprefix("data: "))["sequence"] for event in events] == [1, 2]
+    data = [line for line in answer.content.splitlines() if line.startswith(b"data: ")]
+    assert [json.loads(line.removeprefix(b"data: "))["sequence"] for line in data] == [1, 2]
 
 
 def test_health_needs_no_token(gateway: RunningGateway) -> None:
@@ -74,6 +74,10 @@ def test_a_caller_may_set_a_deadline(gateway: RunningGateway) -> None:
 def test_the_trace_context_is_passed_on(gateway: RunningGateway) -> None:
     traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     assert metadata_of(gateway, {"traceparent": traceparent})["traceparent"] == traceparent
+
+
+def test_the_idempotency_key_is_passed_on(gateway: RunningGateway) -> None:
+    assert metadata_of(gateway, {"Idempotency-Key": "a-key"})["idempotency-key"] == "a-key"
 
 
 def test_callers_cannot_steer_envoy(gateway: RunningGateway) -> None:

@@ -30,6 +30,7 @@ from agent_executor.api.executor.v1 import (
     run_service_pb2_grpc,
 )
 
+HARD_TEXT = 'data: {"run_id":"x","type":"heartbeat","sequence":7}\n\ndata: {}\n\n: é \r\n%1'
 HARD_MESSAGE = 'rate limit of "calculator" } {"@type": \\ é'
 
 
@@ -126,7 +127,50 @@ class Runs(run_service_pb2_grpc.RunServiceServicer):
         if request.run_id == "rich":
             await context.abort_with_status(rich_status())
         for sequence in (1, 2):
-            yield run_event_pb2.RunEvent(run_id=request.run_id, sequence=sequence)
+            yield run_event_pb2.RunEvent(
+                run_id=request.run_id, sequence=sequence, type="model_call_started"
+            )
+        yield run_event_pb2.RunEvent(run_id=request.run_id, sequence=2, type="heartbeat")
+
+    async def StreamAgent(  # noqa: N802 -- the contract's name
+        self,
+        request: run_service_pb2.StreamAgentRequest,
+        context: grpc.aio.ServicerContext[
+            run_service_pb2.StreamAgentRequest, run_service_pb2.RunUpdate
+        ],
+    ) -> AsyncIterator[run_service_pb2.RunUpdate]:
+        if request.agent_id == "rich":
+            await context.abort_with_status(rich_status())
+        metadata = {key: str(value) for key, value in context.invocation_metadata() or ()}
+        metadata["time-remaining"] = str(context.time_remaining())
+        texts = [HARD_TEXT]
+        if request.input == "large":
+            texts = ["\n" * size for size in (1, 70_000, 2_000_000, 5)]
+        told = (
+            run_service_pb2.RunUpdate(
+                type="text_delta",
+                sequence=2,
+                text_delta=run_service_pb2.TextDelta(text=json.dumps(metadata)),
+            ),
+            run_service_pb2.RunUpdate(type="heartbeat", sequence=2),
+            # What a model writes is not taken for the frame around it.
+            *(
+                run_service_pb2.RunUpdate(
+                    type="text_delta", sequence=2, text_delta=run_service_pb2.TextDelta(text=text)
+                )
+                for text in texts
+            ),
+            run_service_pb2.RunUpdate(
+                type="done", sequence=9, done=run_service_pb2.ExecuteAgentResponse(task_id="r")
+            ),
+        )
+        for update in told:
+            update.run_id = "r"
+            yield update
+            if request.input == "pause":
+                await asyncio.sleep(0.2)
+        if request.input == "hang":
+            await asyncio.sleep(60)
 
 
 async def serve(port: int) -> None:

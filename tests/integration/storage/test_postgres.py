@@ -310,7 +310,8 @@ async def test_transactions_that_wait_in_a_ring_both_end(url: str) -> None:
         databases[0].writer.submit(lock("a", "b")), databases[1].writer.submit(lock("b", "a"))
     )
     assert list(outcomes) == ["a", "b"]
-    assert attempts == 3
+    # Both may find the ring at the same time, and then both begin again.
+    assert attempts in {3, 4}
     for database in databases:
         await database.close()
 

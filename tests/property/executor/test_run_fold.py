@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,6 +28,7 @@ from agent_executor.executor.run_event import (
     ModelCallFailed,
     ModelCallSettled,
     ModelCallStarted,
+    ModelSelected,
     Payload,
     RunContinued,
     RunEvent,
@@ -57,6 +60,9 @@ class Driver:
         self.waited_ms = 0
         self.asked: list[str] = []
         self.denied: set[str] = set()
+        self.free_without_tools: set[str] = set()
+        self.queued_for = data.draw(st.integers(0, 50))
+        self.is_queued = data.draw(st.booleans())
         self.add(
             RunStarted(
                 "agent",
@@ -68,12 +74,19 @@ class Driver:
                 max_cost_nano_usd=data.draw(st.integers(0, 9)),
                 parent_amount_id=data.draw(st.sampled_from(["", "parent"])),
                 is_background=data.draw(st.booleans()),
+                is_queued=self.is_queued,
             )
         )
+        assert self.state.state == ("pending" if self.is_queued else "running")
+        if self.is_queued and self.chance():
+            self.add(ModelSelected("model", "it is small"))
+            assert self.state.state == "pending"
+        self.queued_events = len(self.events)
 
     @property
     def now_ms(self) -> int:
-        return 10 * len(self.events)
+        waited = self.queued_for if self.events else 0
+        return 1_000 + waited + 10 * len(self.events)
 
     def add(self, payload: Payload) -> None:
         event = RunEvent(self.state.last_sequence + 1, self.now_ms, payload)
@@ -166,9 +179,17 @@ class Driver:
             )
         )
         asks = any(isinstance(block, ToolUseBlock) for block in blocks)
+        ends = st.sampled_from(["end_turn", "pause_turn", "refusal", "max_tokens"])
+        is_cached = self.chance()
         answer = ModelCallCompleted(
-            call_id, tuple(blocks), "tool_use" if asks else "end_turn", ModelUsage(3, 4)
+            call_id,
+            tuple(blocks),
+            "tool_use" if asks else self.data.draw(ends),
+            ModelUsage(0, 0) if is_cached else ModelUsage(3, 4),
+            is_cached=is_cached,
         )
+        if is_cached and not self.state.given_calls:
+            self.free_without_tools.add(call_id)
         self.add(answer)
         for call in tool_calls_of("run", action.turn, answer):
             self.asked.append(call.tool_call_id)
@@ -255,6 +276,10 @@ def test_every_run_ends_once_and_keeps_its_promises(data: st.DataObject) -> None
     assert not state.unsettled
     assert state.turn <= MAX_MODEL_TURNS
     assert state.tool_versions == driver.versions, "the run is bound to other tools"
+    assert state.queued_at_ms == 0
+    # It waited from its start until the first event of its turn.
+    begun = events[driver.queued_events].created_at_ms
+    assert state.queued_ms == (begun - events[0].created_at_ms if driver.is_queued else 0)
     assert state.pause is None
     assert state.paused_ms == driver.paused_ms
     assert state.takeovers_in_pause == driver.takeovers_in_pause
@@ -283,7 +308,17 @@ def test_every_run_ends_once_and_keeps_its_promises(data: st.DataObject) -> None
     assert len({call.model_call_id for call in settled}) == len(settled)
     assert state.cost_nano_usd == sum(call.cost_nano_usd for call in settled)
 
-    roles = [message.role for message in state.messages]
+    # What was answered again costs nothing, and is told only for the tools that it was given.
+    again = {
+        event.payload.model_call_id
+        for event in events
+        if isinstance(event.payload, ModelCallCompleted) and event.payload.is_cached
+    }
+    assert driver.free_without_tools.isdisjoint(call.model_call_id for call in settled)
+    assert driver.free_without_tools <= again
+
+    # A turn that was paused has several messages of the model.
+    roles = [role for role, _ in groupby(message.role for message in state.messages)]
     assert roles == (["user", "assistant"] * len(roles))[: len(roles)]
 
 

@@ -219,7 +219,13 @@ class Accounting(AccountingHistory):
         assert outcome.is_new
         assert outcome.entry.records_the_same(asked)
         assert outcome.entry.cost_nano_usd == tokens
-        assert outcome.tool_entries == (tool,)
+        settled_with = msgspec.structs.replace(
+            tool,
+            reservation_id=reservation_id,
+            reservation_outcome=outcome.entry.reservation_outcome,
+        )
+        assert outcome.tool_entries == (settled_with,)
+        assert outcome.tool_cost_nano_usd == fee
         found = before.get(reservation_id)
         if found is None:
             assert outcome.entry.reservation_outcome == ("unknown" if reservation_id else "none")

@@ -201,6 +201,7 @@ def test_an_entry(entry: UsageEntry) -> None:
         "created_at",
         "occurred_at",
         "purpose",
+        "tool_cost_nano_usd",
     }
     for name in plain:
         assert getattr(message, name) == getattr(entry, name)

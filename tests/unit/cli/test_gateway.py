@@ -100,10 +100,15 @@ def test_the_access_log_goes_where_it_is_told(access_log: str, kinds: list[str])
 def test_routes_outlast_the_deadlines_they_set() -> None:
     configuration = rendered(request_timeout_seconds=2, execution_timeout_seconds=7.5)
     routes = connection_manager(configuration)["route_config"]["virtual_hosts"][0]["routes"]
-    deadlines = {
-        route["request_headers_to_add"][0]["header"]["value"]: route["route"]["timeout"]
+    added = [
+        (route["request_headers_to_add"][0]["header"], route)
         for route in routes
         if "request_headers_to_add" in route
+    ]
+    deadlines = {
+        header["value"]: route["route"]["timeout"]
+        for header, route in added
+        if header["key"] == "grpc-timeout"
     }
     assert deadlines == {"2000m": "3.000s", "7500m": "8.500s"}
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from agent_executor import AgentExecutor, LLMModel, ToolBase
-from agent_executor.embedded import executor
+from agent_executor.embedded import event_loop
 from agent_executor.errors import InvalidArgumentError, RunFinishedError, RunNotFoundError
 
 MODEL = LLMModel.CLAUDE_SONNET_4
@@ -35,9 +35,9 @@ def test_threads_that_come_first_together_share_one_event_loop(
             together.wait()
         return object()
 
-    monkeypatch.setattr(executor, "_started_event_loop", functools.cache(start_slowly))
+    monkeypatch.setattr(event_loop, "_started_event_loop", functools.cache(start_slowly))
     with ThreadPoolExecutor(2) as threads:
-        first, second = (threads.submit(executor._event_loop) for _ in range(2))
+        first, second = (threads.submit(event_loop._event_loop) for _ in range(2))
     assert first.result() is second.result()
 
 

@@ -161,7 +161,8 @@ class MemoryLedger:
         reserved = self.reserved.get(reservation_id)
         if reserved is None:
             return None
-        return FoundHold(reserved.held_nano_usd, reserved.spent_nano_usd)
+        is_amount = isinstance(reserved.asked, AmountHold)
+        return FoundHold(reserved.held_nano_usd, reserved.spent_nano_usd * is_amount)
 
     def expire(self, reservation_id: str) -> None:
         """Ends a hold as its time does."""

@@ -32,6 +32,7 @@ class RecordingToolRunner:
         newest: The newest version of each custom tool, by name.
         retired: Versions that are gone.
         stopped: What is said of a call that was stopped while it waited for ``gate``.
+        effect: What every tool can do.
         asked_versions: The versions that each description was asked for.
         effects: What tools are declared, by name; ``unsafe`` is what is not named.
         demanding: Tools each of whose calls needs a decision.
@@ -44,6 +45,7 @@ class RecordingToolRunner:
     newest: dict[str, str] = field(default_factory=dict)
     retired: set[str] = field(default_factory=set)
     stopped: Callable[[ToolRequest], ToolOutcome] = stop_harmlessly
+    effect: str = "read_only"
     asked_versions: list[dict[str, str]] = field(default_factory=list)
     effects: dict[str, str] = field(default_factory=dict)
     demanding: set[str] = field(default_factory=set)
@@ -70,7 +72,7 @@ class RecordingToolRunner:
                 f"The {name}.",
                 self.schema,
                 version,
-                effect=self.effects.get(name, "unsafe"),
+                effect=self.effects.get(name, self.effect),
                 requires_approval=name in self.demanding,
             )
             for name, version in meant.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from opentelemetry.trace import NoOpTracer
 from prometheus_client import CollectorRegistry
@@ -10,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from agent_executor.executor.admission import Admission
 from agent_executor.executor.agent_store_memory import MemoryAgentStore
 from agent_executor.executor.agents import Agents
+from agent_executor.executor.approvals.approvals import Approvals
 from agent_executor.executor.approvals.parked_runs import ParkedRuns
 from agent_executor.executor.approvals.store_memory import MemoryApprovalStore
 from agent_executor.executor.conversations.conversations import Conversations
@@ -38,7 +40,7 @@ class Platform:
     def __init__(
         self,
         *,
-        journal: MemoryJournal | None = None,
+        journal: Any = None,
         store: MemoryAgentStore | None = None,
         approvals: MemoryApprovalStore | None = None,
         worker: str = "w",
@@ -49,14 +51,16 @@ class Platform:
         limits: EngineLimits | None = None,
         model: ModelProvider | None = None,
         keeps_leases: bool = True,
+        ledger: MemoryLedger | None = None,
     ) -> None:
         self.now_ms = 1_000_000
-        self.journal = journal or MemoryJournal()
+        # Tests look into the one in memory, and those of databases bring their own.
+        self.journal: MemoryJournal = journal or MemoryJournal()
         self.conversations = Conversations(self.journal.conversations, self.journal)
         self.approvals = approvals or MemoryApprovalStore(self.journal)
         self.store = store or MemoryAgentStore()
         self.tools = RecordingToolRunner()
-        self.ledger = MemoryLedger()
+        self.ledger = ledger or MemoryLedger()
         telemetry = RunTelemetry(NoOpTracer(), Metrics(CollectorRegistry()))
         self.agents = Agents(self.store, Encryption(bytes(KEY_BYTES)), lambda: self.now_ms)
         engine = Engine(
@@ -95,6 +99,13 @@ class Platform:
             conversations=self.conversations,
             tools=self.tools,
             drivers=self.drivers,
+            now_ms=lambda: self.now_ms,
+        )
+        self.decisions = Approvals(
+            store=self.approvals,
+            journal=self.journal,
+            tools=self.tools,
+            wake=self.runs.wake,
             now_ms=lambda: self.now_ms,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import msgspec
 import pytest
@@ -20,12 +21,14 @@ from agent_executor.executor.purpose import CallPurpose
 from agent_executor.executor.run_event import (
     ApprovalRequested,
     ApprovalResolved,
+    CancelRequested,
     HistoryRange,
     HistoryTrimmed,
     ModelCallCompleted,
     ModelCallFailed,
     ModelCallSettled,
     ModelCallStarted,
+    ModelSelected,
     Payload,
     RunContinued,
     RunEvent,
@@ -65,6 +68,7 @@ PAYLOADS: list[Payload] = [
         conversation_id="talk",
         history=HistoryRange("before", 2, 8),
     ),
+    ModelSelected("model", "Small."),
     RunResumed(2),
     HistoryTrimmed(4, 99, "They spoke of numbers.", 5),
     ApprovalRequested("call", "use", "email", "{}", "It is sent.", 9_000),
@@ -82,6 +86,7 @@ PAYLOADS: list[Payload] = [
     ModelCallSettled("call", "call", 1_965_000),
     ToolCallStarted("id", "t", "calculator", '{"a":1}'),
     ToolCallCompleted("id", "calculator", True, '{"result":42}', "", "", 1_500),
+    CancelRequested("ada", "too slow", ("child",)),
     RunFinished("completed", "42"),
 ]
 
@@ -215,6 +220,27 @@ def test_limits_of_an_agent_can_be_changed_and_lifted() -> None:
     masked = agent_service_pb2.UpdateAgentRequest(agent_id="id")
     masked.update_mask.paths.extend(["on_budget_exceeded", "max_cost_usd", "min_output_tokens"])
     assert updated_fields(masked) == (changes, None)
+
+
+def test_what_an_agent_says_of_its_model_is_shown_as_it_was_sent() -> None:
+    said: dict[str, Any] = {
+        "model": "auto",
+        "provider": "openai",
+        "base_url": "https://llm.example.com/v1",
+        "thinking_budget_tokens": 2_000,
+        "response_cache_ttl_seconds": 60,
+    }
+    fields = created_fields(agent_service_pb2.CreateAgentRequest(name="Name", **said))
+    assert fields.items() >= said.items()
+    shown = agent_to_proto(msgspec.structs.replace(AGENT, **fields), ("Beware.",))
+    assert {name: getattr(shown, name) for name in said} == said
+    assert list(shown.warnings) == ["Beware."]
+    changes: dict[str, Any] = {"provider": "", "base_url": "", "thinking_budget_tokens": 0}
+    request = agent_service_pb2.UpdateAgentRequest(agent_id="id", **changes)
+    assert updated_fields(request) == (changes, None)
+    masked = agent_service_pb2.UpdateAgentRequest(agent_id="id")
+    masked.update_mask.paths.extend(["response_cache_ttl_seconds", "provider"])
+    assert updated_fields(masked) == ({"response_cache_ttl_seconds": 0, "provider": ""}, None)
 
 
 def test_an_agent_can_be_created_switched_off() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -18,13 +18,14 @@ from agent_executor.errors import (
 )
 from agent_executor.executor import model_holds, model_turn
 from agent_executor.executor.engine import EngineLimits
+from agent_executor.executor.feed import RunFeed
 from agent_executor.executor.ledger import Hold
 from agent_executor.executor.model_call import DEFAULT_MODEL_TIMEOUT_SECONDS
 from agent_executor.executor.models.model import (
     TextBlock,
     ToolSpecification,
 )
-from agent_executor.executor.run_event import ModelCallStarted
+from agent_executor.executor.run_event import ModelCallStarted, RunEvent
 from agent_executor.executor.tools import ToolOutcome, ToolRequest
 from agent_executor.serving.security import SecurityContext
 from tests.unit.executor.peers import RecordingToolRunner, answer
@@ -84,9 +85,13 @@ async def test_a_result_is_durable_while_its_siblings_still_run() -> None:
     world = World(ScriptedModel([[use(1), use(2)], [TextBlock("done")]]))
     gate = asyncio.Event()
     first_is_durable = asyncio.Event()
-    world.log._on_commit = lambda run_id: (
-        first_is_durable.set() if world.log.state.turn_results else None
-    )
+
+    class Readers(RunFeed):
+        def committed(self, run_id: str, events: Sequence[RunEvent]) -> None:
+            if world.log.state.turn_results:
+                first_is_durable.set()
+
+    world.log._readers = Readers(world.journal)
 
     class FirstIsQuick(RecordingToolRunner):
         async def execute(self, request: ToolRequest, *args: object, **kw: object) -> ToolOutcome:

@@ -152,7 +152,7 @@ class TestLedgerAway:
         driving.cancel()
         await asyncio.gather(driving, return_exceptions=True)
         world.ledger.error = None
-        world.engine._model_turn._provider = ScriptedModel([[TextBlock("hi")]])
+        world.engine._model_turn._default_provider = ScriptedModel([[TextBlock("hi")]])
         await world.take_over()
         assert (await world.drive()).state == "completed"
         assert world.ledger.settled["run_1_m2"].estimated
@@ -197,7 +197,7 @@ class TestBrokenOffAndLate:
             model_limits=ModelLimits(timeout_seconds=0.0, late_answer_seconds=5.0),
         )
         mock = MockClaude(latency_seconds=0.1)
-        world.engine._model_turn._provider = mock
+        world.engine._model_turn._default_provider = mock
         state = await world.drive()
         assert (state.state, state.finished and state.finished.code) == (
             "failed",
@@ -218,7 +218,7 @@ class TestBrokenOffAndLate:
         world = World(
             StuckModel(), model_limits=ModelLimits(timeout_seconds=0.0, late_answer_seconds=5.0)
         )
-        world.engine._model_turn._provider = MockClaude(latency_seconds=0.001)
+        world.engine._model_turn._default_provider = MockClaude(latency_seconds=0.001)
         settle, may_settle = world.ledger.settle, asyncio.Event()
 
         async def settle_late(*args: object) -> int:

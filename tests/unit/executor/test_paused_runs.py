@@ -11,7 +11,7 @@ from agent_executor.errors import UnavailableError
 from agent_executor.executor.engine import EngineLimits
 from agent_executor.executor.journal import RunFilter
 from agent_executor.executor.run_event import RunPaused
-from agent_executor.executor.runs import RunView
+from agent_executor.executor.run_view import RunView
 from tests.unit.executor.platforms import ADA, Platform
 
 OFTEN = EngineLimits(pause_retry_seconds=0.001)

@@ -6,6 +6,7 @@ import logging
 
 import pytest
 
+from agent_executor.executor.agent_models import AgentModels
 from agent_executor.executor.agent_store_memory import MemoryAgentStore
 from agent_executor.executor.agents import Agents
 from agent_executor.serving.security import SecurityContext
@@ -15,19 +16,16 @@ NOW_MS = 1_795_860_000_000  # 28 November 2026
 ADA = SecurityContext("acme", "ada", frozenset({"*"}))
 
 
-def agents_of(*, warns: bool) -> Agents:
+def agents_of(provider: str) -> Agents:
     return Agents(
-        MemoryAgentStore(),
-        Encryption(bytes(KEY_BYTES)),
-        lambda: NOW_MS,
-        warns_of_retirements=warns,
+        MemoryAgentStore(), Encryption(bytes(KEY_BYTES)), lambda: NOW_MS, AgentModels(provider)
     )
 
 
 async def test_at_creation_and_at_the_choice_of_another_model(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    agents = agents_of(warns=True)
+    agents = agents_of("anthropic")
     agent = await agents.create({"name": "A", "model": "claude-opus-4-20250514"}, "", ADA)
     await agents.update(agent.agent_id, {"name": "B"}, None, ADA)
     await agents.update(agent.agent_id, {"model": "claude-opus-5-5"}, None, ADA)
@@ -38,5 +36,5 @@ async def test_at_creation_and_at_the_choice_of_another_model(
 
 
 async def test_a_mock_outlives_every_model(caplog: pytest.LogCaptureFixture) -> None:
-    await agents_of(warns=False).create({"name": "A"}, "", ADA)
+    await agents_of("mock").create({"name": "A"}, "", ADA)
     assert caplog.records == []

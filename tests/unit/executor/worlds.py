@@ -15,6 +15,7 @@ from agent_executor.errors import (
 from agent_executor.executor.agent import AgentVersion
 from agent_executor.executor.approvals.store_memory import MemoryApprovalStore
 from agent_executor.executor.engine import Engine, EngineLimits
+from agent_executor.executor.feed import RunFeed
 from agent_executor.executor.journal import RunRecord
 from agent_executor.executor.journal_memory import MemoryJournal
 from agent_executor.executor.model_call import ModelLimits
@@ -159,7 +160,7 @@ class World:
         self.log.add(started)
 
     def log_of(self, run: RunRecord, state: RunState) -> RunLog:
-        return RunLog(self.journal, run, state, lambda: self.now_ms, lambda run_id: None)
+        return RunLog(self.journal, run, state, lambda: self.now_ms, RunFeed(self.journal))
 
     async def drive(self) -> RunState:
         """Drives the run until it ends or is paused, and returns what is durable of it."""

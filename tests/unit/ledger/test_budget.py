@@ -60,16 +60,17 @@ def test_a_refusal_says_who_which_budget_what_is_left_and_when_it_resets() -> No
 
 
 def test_a_refusal_of_a_parent_says_which_and_what_is_left() -> None:
-    error = Refusal(None, NanoUsd(101), "run-1", 100).to_error(4_000)
+    error = Refusal(None, NanoUsd(101), "amount-1", 100, "run-1").to_error(4_000)
     assert error.reason == "BUDGET_EXCEEDED"
     assert error.metadata == {
-        "parent_reservation_id": "run-1",
+        "parent_reservation_id": "amount-1",
         "left_nano_usd": "100",
         "worst_case_nano_usd": "101",
     }
     assert error.retry_after_seconds is None
-    assert "'run-1'" in error.message
-    assert "has $0.0000001 left" in error.message
+    assert error.message == (
+        "The run 'run-1' has $0.0000001 left of what it may cost; the call may cost $0.000000101."
+    )
 
 
 def test_waiting_is_not_advised_where_it_cannot_help() -> None:

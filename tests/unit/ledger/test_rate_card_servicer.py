@@ -56,7 +56,9 @@ MODEL_REQUEST = pb.CreateRateCardRequest(
         pb.RateTier(
             above_input_tokens=100_000,
             rates=pb.TokenRates(
-                input_usd_per_million_tokens=0.5, cache_read_usd_per_million_tokens=0
+                input_usd_per_million_tokens=0.5,
+                output_usd_per_million_tokens=2.5,
+                cache_read_usd_per_million_tokens=0,
             ),
         )
     ],
@@ -87,6 +89,7 @@ async def test_a_model_card_is_shown_whole(servicer: RateCardServicer) -> None:
                 "above_input_tokens": 100_000,
                 "rates": {
                     "input_usd_per_million_tokens": 0.5,
+                    "output_usd_per_million_tokens": 2.5,
                     # That it is free was said, and is no default.
                     "cache_read_usd_per_million_tokens": 0.0,
                     "cache_write_5m_usd_per_million_tokens": 0.5,

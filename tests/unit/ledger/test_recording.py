@@ -149,6 +149,9 @@ async def test_a_model_without_a_price_is_named(ledger: UsageLedger) -> None:
     with pytest.raises(UnknownModelError) as refused:
         await ledger.recording.record([row(), row("row-2", model="unheard-of")], ADA)
     assert refused.value.field_violations[0][0] == "entries[1].model"
+    assert refused.value.message == (
+        "entries[1].model: The model 'unheard-of' has no price. Nothing was recorded."
+    )
     assert ledger.cost() == 0
 
 

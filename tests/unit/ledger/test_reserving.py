@@ -9,10 +9,12 @@ from agent_executor.errors import (
     EntryConflictError,
     FailedPreconditionError,
     InvalidArgumentError,
+    LimitExceededError,
     PermissionDeniedError,
     ReservationNotFoundError,
     UnknownModelError,
 )
+from agent_executor.ledger.accounting.hold_tree import MAX_AMOUNTS_ABOVE
 from agent_executor.ledger.accounting.token_usage import MAX_TOKENS
 from agent_executor.ledger.money import MAX_LIMIT_NANO_USD
 from agent_executor.ledger.usage.holding import RenewRequest
@@ -204,6 +206,17 @@ async def test_a_worst_case_beyond_what_can_be_added_up_is_refused(ledger: Usage
     ledger.prices.nano_usd_per_token["dear"] = 10**9
     with pytest.raises(InvalidArgumentError):
         await ledger.usage.reserve(reserving(model="dear", max_input_tokens=MAX_TOKENS), ADA)
+
+
+async def test_a_tree_that_is_too_deep_is_refused(ledger: UsageLedger) -> None:
+    above = ""
+    for number in range(MAX_AMOUNTS_ABOVE + 1):
+        await ledger.usage.reserve_amount(
+            holding(f"run-{number}", parent_reservation_id=above), ADA
+        )
+        above = f"run-{number}"
+    with pytest.raises(LimitExceededError, match="32 amounts at most"):
+        await ledger.usage.reserve(reserving(parent_reservation_id=above), ADA)
 
 
 @pytest.mark.parametrize("amount", [0, -1, MAX_LIMIT_NANO_USD + 1, 1.5])

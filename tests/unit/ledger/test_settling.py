@@ -8,6 +8,7 @@ from agent_executor.errors import (
     EntryConflictError,
     FailedPreconditionError,
     InvalidArgumentError,
+    PermissionDeniedError,
     UnknownModelError,
     UsageEntryNotFoundError,
 )
@@ -200,7 +201,9 @@ async def test_an_estimate_is_trued_up(ledger: UsageLedger) -> None:
     await ledger.limit(1_000)
     await ledger.usage.settle(settling(estimated=True), ADA)
     request = CorrectRequest("true-up", "call-1", TokenUsage(60, 8), "the provider's count")
-    correction = await ledger.usage.correct(request, BOB)
+    with pytest.raises(PermissionDeniedError):
+        await ledger.usage.correct(request, BOB)
+    correction = await ledger.usage.correct(request, ADA)
     assert (correction.kind, correction.corrects_entry_id) == ("correction", "call-1")
     assert (correction.user_id, correction.run_id, correction.model) == ("ada", "run", MODEL)
     assert (correction.usage.input_tokens, correction.usage.output_tokens) == (10, -2)

@@ -55,5 +55,6 @@ class FakeInspector:
             "input_schema": dict(tool.input_schema),
             "effect": tool.effect,
             "cache_ttl_seconds": tool.cache_ttl_seconds,
+            "requires_approval": tool.requires_approval,
         }
         return ToolDescription(**fields | self.forged)

@@ -44,6 +44,7 @@ def test_a_version_is_a_digest_that_stays() -> None:
         {"timeout_seconds": 1.0},
         {"cache_ttl_seconds": 1},
         {"allowed_origins": ("https://a.example",)},
+        {"requires_approval": True},
     ],
     ids=str,
 )
@@ -55,6 +56,7 @@ def test_other_content_is_another_version(changes: dict[str, Any]) -> None:
     "changes",
     [
         {"organization_id": "other"},
+        {"requires_approval": False},
         {"findings": ("line 1: odd",)},
         {"created_at_ms": 2},
         {"timeout_seconds": 0},

@@ -229,6 +229,8 @@ async def test_a_source_that_does_not_load_is_refused_with_the_line(world: World
         {"cache_ttl_seconds": 1e9},
         {"input_schema": {"type": "object", "$ref": "file:///etc/passwd"}},
         {"input_schema": {}},
+        {"requires_approval": 1},
+        {"requires_approval": "no"},
     ],
     ids=str,
 )

@@ -8,15 +8,14 @@ import msgspec
 
 from agent_executor.executor.approvals.approval import EXPIRED, PENDING, Approval, Decision
 from agent_executor.executor.approvals.store import Position
-from agent_executor.executor.journal import RunRecord
-from agent_executor.executor.journal_memory import MemoryJournal
+from agent_executor.executor.journal import Journal, RunRecord
 from agent_executor.executor.run import FINAL_STATES
 
 
 class MemoryApprovalStore:
     """An ``ApprovalStore`` that lives as long as its process, beside a journal."""
 
-    def __init__(self, journal: MemoryJournal) -> None:
+    def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._open: dict[tuple[str, str], Approval] = {}
         self._taken_up: dict[tuple[str, str], Approval] = {}

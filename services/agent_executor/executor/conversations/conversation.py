@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -168,7 +169,7 @@ def _no_result(call: ToolCallStarted) -> ToolCallCompleted:
 
 
 def history_of(
-    parts: list[ConversationPart], first_index: int, end_index: int, model: str
+    parts: Sequence[ConversationPart], first_index: int, end_index: int, model: str
 ) -> History:
     """Returns the messages that a run is given.
 

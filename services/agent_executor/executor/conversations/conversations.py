@@ -16,6 +16,7 @@ from agent_executor.executor.agent import AgentVersion
 from agent_executor.executor.context.history import NO_HISTORY, History
 from agent_executor.executor.conversations.conversation import (
     Conversation,
+    ConversationPart,
     check_conversation_id,
     history_of,
 )
@@ -36,6 +37,8 @@ HISTORY_BYTES_MAX: Final = 16 * 1024 * 1024
 SHOWN_MESSAGES_MAX: Final = 10_000
 _ANY_BYTES: Final = 2**62
 
+_ENCODER: Final = msgspec.json.Encoder()
+
 
 @dataclass(frozen=True, slots=True)
 class ConversationStart:
@@ -44,12 +47,25 @@ class ConversationStart:
     Attributes:
         conversation_id: The conversation; empty if the run stands alone.
         range: What of it there is; None if the run stands alone.
-        history: The messages that the run is given.
+        parts: What its runs have said, as far as the run is given it.
     """
 
     conversation_id: str = ""
     range: HistoryRange | None = None
-    history: History = NO_HISTORY
+    parts: tuple[ConversationPart, ...] = ()
+
+    def history(self, model: str) -> History:
+        """Returns the messages that a run on a model is given."""
+        if self.range is None:
+            return NO_HISTORY
+        trimmed = self.range.trimmed
+        first_index = trimmed.first_index if trimmed is not None else 1
+        return history_of(self.parts, first_index, self.range.message_count, model)
+
+    def size_bytes(self, model: str) -> int:
+        """Returns the length of these messages as JSON."""
+        history = self.history(model)
+        return len(_ENCODER.encode((history.first, *history.messages))) if self.parts else 0
 
 
 ALONE: Final = ConversationStart()
@@ -71,7 +87,7 @@ class Conversations:
         self._journal = journal
 
     async def begin(
-        self, conversation_id: str, agent: AgentVersion, model: str, security: SecurityContext
+        self, conversation_id: str, agent: AgentVersion, security: SecurityContext
     ) -> ConversationStart:
         """Returns what a new run of a conversation begins with.
 
@@ -81,7 +97,6 @@ class Conversations:
         Args:
             conversation_id: The conversation; empty if the run stands alone.
             agent: Who is run.
-            model: Its model.
             security: Who runs it.
 
         Raises:
@@ -106,10 +121,8 @@ class Conversations:
         )
         if len(parts) > 1 and parts[1].number > parts[0].number + 1:
             trimmed = _shortened(found, parts[1].first_index, trimmed)
-        first_index = trimmed.first_index if trimmed is not None else 1
-        history = history_of(parts, first_index, found.message_count, model)
         known = HistoryRange(found.last_run_id, found.part_count, found.message_count, trimmed)
-        return ConversationStart(conversation_id, known, history)
+        return ConversationStart(conversation_id, known, tuple(parts))
 
     async def history(self, run: RunRecord, state: RunState) -> History:
         """Returns what a run that was begun before is given, the same as at its start.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -51,6 +51,8 @@ _BYTES_PER_TOKEN = 4
 _TOOL_USE_TOKENS = 8
 _CACHEABLE_TOKENS_MIN = 1_024
 _UNCACHED_TOKENS = 3
+# How much of a text is told at once to who listens to its being written.
+_DELTA_CHARACTERS = 12
 
 
 class MockClaude:
@@ -79,7 +81,7 @@ class MockClaude:
     ) -> ModelResponse:
         """Answers the conversation with the model's next message.
 
-        It needs no key, and its text is one piece.
+        It needs no key. A text comes in pieces, all at once.
 
         Raises:
             ModelError: The request breaks the Messages API's rules, or the script says so.
@@ -112,10 +114,17 @@ class MockClaude:
             usage = entry.usage or usage
             stop_reason = entry.stop_reason or stop_reason
         if on_delta is not None:
-            for index, block in enumerate(content):
-                if isinstance(block, TextBlock):
-                    on_delta(ModelDelta("text", index, block.text))
+            for delta in _deltas(content):
+                on_delta(delta)
         return ModelResponse(f"msg_01{digest}", request.model, content, stop_reason, usage)
+
+
+def _deltas(content: Sequence[_Block]) -> Iterator[ModelDelta]:
+    for index, block in enumerate(content):
+        if isinstance(block, TextBlock):
+            for start in range(0, len(block.text), _DELTA_CHARACTERS):
+                piece = block.text[start : start + _DELTA_CHARACTERS]
+                yield ModelDelta("text", index, piece)
 
 
 def _answer(request: ModelRequest, conversation: Conversation, digest: str) -> tuple[_Block, ...]:

@@ -230,6 +230,8 @@ class ModelResponse(msgspec.Struct, frozen=True):
         usage: What the call is billed for.
         request_id: The provider's id of the request, for its support; empty if it gave none.
         stop_detail: Why the model refused, in the provider's words; empty if it did not say.
+        is_usage_estimated: The provider does not count, so that ``usage`` is made from the lengths of
+            the texts.
     """
 
     id: str
@@ -239,6 +241,7 @@ class ModelResponse(msgspec.Struct, frozen=True):
     usage: ModelUsage
     request_id: str = ""
     stop_detail: str = ""
+    is_usage_estimated: bool = False
 
 
 class ModelProvider(Protocol):

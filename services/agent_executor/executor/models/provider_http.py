@@ -1,10 +1,10 @@
-"""What every provider over HTTP shares: where it may be, and whose key it gets."""
+"""What every provider over HTTP shares: its connections, whose key it gets, and how calls fail."""
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import httpx2
@@ -12,16 +12,15 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from pydantic import SecretStr
 
-from agent_executor.egress.addresses import Network
 from agent_executor.egress.kept_transport import IDENTITY, KeptEgressTransport
-from agent_executor.egress.policy import EgressPolicy
-from agent_executor.egress.urls import Target, parse_url
+from agent_executor.egress.urls import parse_url
 from agent_executor.errors import AgentExecutorError, PermissionDeniedError
 from agent_executor.executor.models.model import ModelAccess, ModelRequest, ModelUsage
 from agent_executor.executor.models.provider_errors import (
     BYTES_PER_ESTIMATED_TOKEN,
     ProviderErrors,
 )
+from agent_executor.executor.models.provider_networks import ProviderNetworks
 
 # More than any model can answer; a host that sends more is not a model.
 RESPONSE_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -35,28 +34,6 @@ _REFUSED_ADDRESS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ProviderNetworks:
-    """Which networks a provider may be in.
-
-    Attributes:
-        allowed: Internal networks that the operator admits, such as loopback for mock Claude.
-        denied: Networks that are never reached, in addition to all internal ones.
-    """
-
-    allowed: tuple[Network, ...] = ()
-    denied: tuple[Network, ...] = ()
-
-    def policy(self, target: Target) -> EgressPolicy:
-        """Returns what may be reached of a provider: nothing but its own origin."""
-        return EgressPolicy(
-            allowed_domains=None,
-            allowed_origins=frozenset({target.origin}),
-            allowed_networks=self.allowed,
-            denied_networks=self.denied,
-        )
-
-
 def http_client(
     base_url: str, networks: ProviderNetworks, ssl_context: ssl.SSLContext | None
 ) -> httpx2.AsyncClient:
@@ -65,6 +42,8 @@ def http_client(
     Raises:
         InvalidArgumentError: The base URL is none.
     """
+    # At INFO it tells of every call; the executor does so by spans and metrics.
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
     transport = KeptEgressTransport(
         base_url,
         networks.policy(parse_url(base_url)),

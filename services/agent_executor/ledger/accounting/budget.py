@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from agent_executor.errors import BudgetExceededError
+from agent_executor.errors import BudgetExceededError, LimitExceededError
 from agent_executor.ledger.accounting.window import Window
 from agent_executor.ledger.money import NanoUsd, format_usd
 
 BudgetEventKind: TypeAlias = Literal["threshold_reached", "overrun"]
+
+# Each call is held against all budgets of its eight scopes in one transaction, for which others wait.
+MAX_BUDGETS_OF_SCOPE: Final = 20
 
 
 class Budget(msgspec.Struct, frozen=True):
@@ -52,6 +55,19 @@ class Budget(msgspec.Struct, frozen=True):
         """Tells whether both are the same budget but for the limit and the alerts."""
         return other == msgspec.structs.replace(
             self, limit_nano_usd=other.limit_nano_usd, alert_percents=other.alert_percents
+        )
+
+
+def check_budgets_of_scope(count: int) -> None:
+    """Refuses one more budget where there are so many of the same user, agent and run.
+
+    Raises:
+        LimitExceededError: There are ``MAX_BUDGETS_OF_SCOPE``.
+    """
+    if count >= MAX_BUDGETS_OF_SCOPE:
+        raise LimitExceededError(
+            f"There are {MAX_BUDGETS_OF_SCOPE} budgets of the same user, agent and run, which is "
+            "the limit; delete those that are not needed."
         )
 
 
@@ -171,12 +187,14 @@ class Refusal(msgspec.Struct, frozen=True):
         worst_case_nano_usd: What the call could have cost, with the least output it can do with.
         parent_reservation_id: The parent that refuses; empty if it is a budget.
         parent_left_nano_usd: What can still be drawn from that parent; 0 if it has ended.
+        parent_run_id: The run for which that parent was held.
     """
 
     status: BudgetStatus | None
     worst_case_nano_usd: NanoUsd
     parent_reservation_id: str = ""
     parent_left_nano_usd: int = 0
+    parent_run_id: str = ""
 
     def to_error(self, now_ms: int) -> BudgetExceededError:
         """Returns it as the error that a caller is told, at a time."""
@@ -184,8 +202,8 @@ class Refusal(msgspec.Struct, frozen=True):
         if self.status is None:
             left_nano_usd = self.parent_left_nano_usd
             return BudgetExceededError(
-                f"The reservation {self.parent_reservation_id!r}, from which this one was to draw, "
-                f"has {format_usd(left_nano_usd)} left; it may cost {worst_case}.",
+                f"The run {self.parent_run_id!r} has {format_usd(left_nano_usd)} left of what it may "
+                f"cost; the call may cost {worst_case}.",
                 metadata={
                     "parent_reservation_id": self.parent_reservation_id,
                     "left_nano_usd": str(left_nano_usd),

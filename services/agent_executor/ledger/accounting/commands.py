@@ -45,8 +45,8 @@ class Settle(msgspec.Struct, frozen=True):
             priced by the card of its reservation, if that is for the same model, processing and
             speed, and by ``card`` if not.
         card: The card that holds at present.
-        tool_entries: Entries of the tool calls whose results the call was given, priced already, with
-            the call's ``reservation_id``. One whose id is recorded is left as it is, whatever it
+        tool_entries: Entries of the tool calls whose results the call was given, priced already;
+            they get the call's reservation. One whose id is recorded is left as it is, whatever it
             records.
     """
 
@@ -160,17 +160,21 @@ class NotFound(msgspec.Struct, frozen=True):
     what: str
 
 
+class TooDeep(msgspec.Struct, frozen=True):
+    """The answer to a ``Reserve`` with as many amounts above it as there may be, or more."""
+
+
 class Unchanged(msgspec.Struct, frozen=True):
     """The answer to a command that had nothing to do, or may not: ``entry`` is what it named."""
 
     entry: UsageEntry
 
 
-Outcome: TypeAlias = Reservation | Refusal | Recorded | NotFound | Unchanged
+Outcome: TypeAlias = Reservation | Refusal | Recorded | NotFound | TooDeep | Unchanged
 """The answer to a command.
 
 ``Reserve``: the reservation, a stored one of that id as it stands (nothing is changed then, whether
-or not it asks for the same), a refusal, or ``NotFound`` of its parent. ``Void``, ``Renew``: the
+or not it asks for the same), a refusal, ``NotFound`` of its parent, or ``TooDeep``. ``Void``, ``Renew``: the
 reservation as it then stands, or ``NotFound``. ``Settle``, ``Record``: ``Recorded``. ``Correct``:
 ``Recorded``, ``NotFound``, or ``Unchanged`` with the named entry if that is no model call, or one
 without a rate card.

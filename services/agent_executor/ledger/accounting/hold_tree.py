@@ -7,11 +7,16 @@ it, as far as that has money which nobody else holds: it has become part of what
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from agent_executor.ledger.accounting.book import Account, Book
 from agent_executor.ledger.accounting.reservation import Reservation, ReservationState
 from agent_executor.ledger.money import NanoUsd
+
+# What a reservation holds or costs is carried up to each of them, while all others wait.
+MAX_AMOUNTS_ABOVE: Final = 32
 
 
 def accounts_charged(book: Book, reservation: Reservation) -> tuple[Account, ...]:
@@ -24,6 +29,15 @@ def accounts_charged(book: Book, reservation: Reservation) -> tuple[Account, ...
         accounts = tuple(account for account in accounts if account not in above)
         parent_id = parent.parent_id
     return accounts
+
+
+def is_too_deep(book: Book, parent: Reservation) -> bool:
+    """Tells whether nothing more may draw from an amount, since there are so many above it."""
+    depth, amount = 1, parent
+    while amount.parent_id and depth <= MAX_AMOUNTS_ABOVE:
+        amount = book.reservations[amount.parent_id]
+        depth += 1
+    return depth > MAX_AMOUNTS_ABOVE
 
 
 def hold(book: Book, reservation: Reservation) -> None:

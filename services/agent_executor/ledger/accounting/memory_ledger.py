@@ -113,6 +113,11 @@ class MemoryOrganization:
         self.balances[budget.id, start_ms] = balance
         self._budgets_by_scope[budget.user_id, budget.agent_id, budget.run_id].add(budget.id)
 
+    def count_budgets_of_scope(self, budget: Budget) -> int:
+        """Returns how many budgets there are of the same user, agent and run."""
+        scope = (budget.user_id, budget.agent_id, budget.run_id)
+        return len(self._budgets_by_scope.get(scope, ()))
+
     def delete_budget(self, budget_id: str) -> bool:
         """Deletes a budget with its balances and events."""
         stored = self.budgets.pop(budget_id, None)

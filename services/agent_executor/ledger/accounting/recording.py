@@ -149,8 +149,12 @@ def _new_entries(
     """Returns the entries of tool calls whose ids are new, each id once."""
     new: dict[str, UsageEntry] = {}
     for entry in command.tool_entries:
-        if entry.id not in book.entries and entry.id != command.entry.id:
-            new.setdefault(entry.id, msgspec.structs.replace(entry, reservation_outcome=outcome))
+        if entry.id not in {command.entry.id, *new} and entry.id not in book.entries:
+            new[entry.id] = msgspec.structs.replace(
+                entry,
+                reservation_id=command.entry.reservation_id,
+                reservation_outcome=outcome,
+            )
     return tuple(new.values())
 
 

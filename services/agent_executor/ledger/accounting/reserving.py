@@ -8,12 +8,12 @@ import msgspec
 
 from agent_executor.ledger.accounting.book import Account, Book
 from agent_executor.ledger.accounting.budget import Refusal
-from agent_executor.ledger.accounting.commands import NotFound, Renew, Reserve, Void
-from agent_executor.ledger.accounting.hold_tree import accounts_charged, end, hold
+from agent_executor.ledger.accounting.commands import NotFound, Renew, Reserve, TooDeep, Void
+from agent_executor.ledger.accounting.hold_tree import accounts_charged, end, hold, is_too_deep
 from agent_executor.ledger.accounting.reservation import Reservation
 
 
-def reserve(book: Book, command: Reserve) -> Reservation | Refusal | NotFound:
+def reserve(book: Book, command: Reserve) -> Reservation | Refusal | NotFound | TooDeep:
     """See ``Reserve``."""
     asked = command.reservation
     stored = book.reservations.get(asked.id)
@@ -24,6 +24,8 @@ def reserve(book: Book, command: Reserve) -> Reservation | Refusal | NotFound:
         parent = book.reservations.get(asked.parent_id)
         if parent is None or not parent.is_amount:
             return NotFound("parent")
+        if is_too_deep(book, parent):
+            return TooDeep()
     if command.card is not None:
         book.add_card(command.card)
     accounts = accounts_charged(book, asked)
@@ -72,7 +74,7 @@ def _refusal(command: Reserve, accounts: Sequence[Account], parent: Reservation 
     if parent is not None and (
         parent.state != "open" or tightest is None or parent.left_nano_usd <= tightest.left_nano_usd
     ):
-        return Refusal(None, least, parent.id, parent.left_nano_usd)
+        return Refusal(None, least, parent.id, parent.left_nano_usd, parent.run_id)
     assert tightest is not None, "without a parent, a budget refuses"  # noqa: S101 -- for mypy
     return Refusal(tightest.status(), least)
 

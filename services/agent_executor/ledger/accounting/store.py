@@ -81,6 +81,9 @@ class AccountingStore(Protocol):
 
         A new budget counts what was spent earlier in the present window and what is held. If the
         budget of this id covers something else, nothing is changed.
+
+        Raises:
+            LimitExceededError: There are ``MAX_BUDGETS_OF_SCOPE`` others of its scope already.
         """
         ...
 

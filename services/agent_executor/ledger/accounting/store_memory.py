@@ -12,6 +12,7 @@ from agent_executor.ledger.accounting.budget import (
     BudgetEvent,
     BudgetPosition,
     BudgetStatus,
+    check_budgets_of_scope,
 )
 from agent_executor.ledger.accounting.commands import Command, Outcome
 from agent_executor.ledger.accounting.decide import carry_out
@@ -82,6 +83,7 @@ class MemoryAccountingStore:
         window = window_at(budget.window, budget.time_zone, now_ms)
         stored = organization.budgets.get(budget.id)
         if stored is None:
+            check_budgets_of_scope(organization.count_budgets_of_scope(budget))
             balance = Balance(organization.settled(budget, window))
             stored = StoredBudget(budget, organization.reserved(budget), window.start_ms)
             left_before = 0

@@ -31,6 +31,7 @@ from agent_executor.ledger.accounting.postgres_books import (
 from agent_executor.ledger.accounting.reservation import Reservation
 from agent_executor.ledger.accounting.store import BudgetPut
 from agent_executor.ledger.accounting.stored_budgets import Asking
+from agent_executor.ledger.overflow import sum_too_large
 from agent_executor.ledger.prices.rate_card import RateCard
 from agent_executor.storage.postgres import PostgresDatabase
 from agent_executor.storage.postgres_writer import PostgresTransaction
@@ -210,5 +211,7 @@ def _unstorable_refused() -> Iterator[None]:
     """Refuses what PostgreSQL cannot store, such as a text with a NUL character."""
     try:
         yield
+    except asyncpg.NumericValueOutOfRangeError as error:
+        raise sum_too_large() from error
     except asyncpg.DataError as error:
         raise InvalidArgumentError("A text or a number cannot be stored.") from error

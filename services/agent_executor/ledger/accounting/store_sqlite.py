@@ -25,6 +25,7 @@ from agent_executor.ledger.accounting.sqlite_books import (
     free_expired,
 )
 from agent_executor.ledger.accounting.store import BudgetPut
+from agent_executor.ledger.overflow import sqlite_overflow_refused
 from agent_executor.ledger.prices.rate_card import RateCard
 from agent_executor.storage.sqlite import SqliteDatabase
 
@@ -57,7 +58,8 @@ class SqliteAccountingStore:
             return carry_out(connection, batch.commands, batch.now_ms, self._cards.known)
 
         try:
-            outcomes, cards = await self._write(write)
+            with sqlite_overflow_refused():
+                outcomes, cards = await self._write(write)
         except UnicodeEncodeError as error:
             raise InvalidArgumentError("A text is not valid Unicode.") from error
         self._cards.add(cards)
@@ -104,7 +106,8 @@ class SqliteAccountingStore:
             free_expired(connection, budget.organization_id, now_ms)
             return ask(connection, stored_budgets.put_budget(budget, now_ms))
 
-        return await self._write(write)
+        with sqlite_overflow_refused():
+            return await self._write(write)
 
     async def get_budget(
         self, organization_id: str, budget_id: str, now_ms: int

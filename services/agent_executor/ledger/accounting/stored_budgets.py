@@ -16,6 +16,7 @@ from agent_executor.ledger.accounting.budget import (
     BudgetEvent,
     BudgetPosition,
     BudgetStatus,
+    check_budgets_of_scope,
 )
 from agent_executor.ledger.accounting.rollup import HOUR_MS, RollupDetail
 from agent_executor.ledger.accounting.rows import (
@@ -47,6 +48,10 @@ _BUDGETS: Final = (
 )
 _FIND_BUDGET: Final = f"{_BUDGETS} AND id = :budget_id"
 _LIST_BUDGETS: Final = f"{_BUDGETS} AND id > :after_id ORDER BY id LIMIT :limit"
+_COUNT_OF_SCOPE: Final = """
+    SELECT COUNT(*) FROM budgets WHERE organization_id = :organization_id
+        AND user_id = :user_id AND agent_id = :agent_id AND run_id = :run_id
+"""
 _INSERT_BUDGET: Final = _insert("budgets", BUDGET_NAMES)
 _CHANGE_BUDGET: Final = """
     UPDATE budgets SET limit_nano_usd = :limit_nano_usd, alert_percents = :alert_percents
@@ -195,6 +200,7 @@ def budget_events(
 def _insert_budget(budget: Budget, now_ms: int) -> Asking[StoredBudget]:
     """Stores a new budget, with what is held and what was spent in its present window and later."""
     who = _who(budget)
+    check_budgets_of_scope((yield _COUNT_OF_SCOPE, who)[0][0])
     held_nano_usd = (yield _HELD, who)[0][0]
     present = window_at(budget.window, budget.time_zone, now_ms)
     stored = StoredBudget(budget, held_nano_usd, present.start_ms)

@@ -92,6 +92,7 @@ class Budgets:
             PermissionDeniedError: The caller lacks ``ledger:admin``.
             InvalidArgumentError: The id, the window, the time zone, the limit or an alert cannot be.
             FailedPreconditionError: The budget of this id covers something else.
+            LimitExceededError: There are 20 others of the same user, agent and run.
         """
         security.require(WRITE_PERMISSION)
         _check(asked)

@@ -7,41 +7,28 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final, TypeAlias
 
-import msgspec
-
-from agent_executor.ledger.accounting.entry import Purpose, UsageEntry
-from agent_executor.ledger.accounting.token_usage import TokenCounts
+from agent_executor.ledger.accounting.entry import UsageEntry
+from agent_executor.ledger.accounting.rows import ENTRY_NAMES, row_of_entry
 
 Cell: TypeAlias = str | int | Decimal
 """Text, a number, or an exact amount."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_FIELDS: Final = UsageEntry.__struct_fields__
-_PARTS: Final[dict[str, tuple[str, ...]]] = {
-    "usage": TokenCounts.__struct_fields__,
-    "cost_nano_usd": ("cost_nano_usd", "cost_usd"),
-    "purpose": Purpose.__struct_fields__,
-    "occurred_at_ms": ("occurred_at",),
-    "created_at_ms": ("created_at",),
-}
+_FLAGS: Final = tuple(map(ENTRY_NAMES.index, ("estimated", "is_test", "is_background")))
+_TIMES: Final = tuple(map(ENTRY_NAMES.index, ("occurred_at_ms", "created_at_ms")))
 
-NAMES: Final = tuple(name for field in _FIELDS for name in _PARTS.get(field, (field,)))
-"""The fields of ``UsageEntry``; money also in US dollars, times in RFC 3339."""
+NAMES: Final = (*(name.removesuffix("_ms") for name in ENTRY_NAMES), "cost_usd")
+"""The fields of an entry, times in RFC 3339, and the cost in US dollars too."""
 
 
 def row(entry: UsageEntry) -> Sequence[Cell]:
     """Returns the values of ``NAMES``."""
-    values: list[Cell] = []
-    for field in _FIELDS:
-        value = getattr(entry, field)
-        if field in ("usage", "purpose"):
-            values += (_plain(one) for one in msgspec.structs.astuple(value))
-        elif field == "cost_nano_usd":
-            values += (value, dollars(value))
-        elif field in ("occurred_at_ms", "created_at_ms"):
-            values.append(utc(value))
-        else:
-            values.append(_plain(value))
+    values: list[Cell] = list(row_of_entry(entry))
+    for place in _FLAGS:
+        values[place] = "true" if values[place] else "false"
+    for place in _TIMES:
+        values[place] = utc(int(values[place]))
+    values.append(dollars(entry.cost_nano_usd))
     return values
 
 
@@ -54,9 +41,3 @@ def utc(time_ms: int) -> str:
     """Returns a time as RFC 3339 with milliseconds."""
     moment = _EPOCH + timedelta(milliseconds=time_ms)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _plain(value: str | int) -> str | int:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return value

@@ -77,16 +77,14 @@ class UsageExports:
 
 
 # What a spreadsheet may take for the beginning of a formula, also in full width; and the mark itself.
-_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", *"\uff1d\uff0b\uff0d\uff20", "'")
+_FORMULA_STARTS: Final = frozenset("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20'")
 
 
 def _cell(value: Cell) -> str | int:
     """Returns text as a spreadsheet shows it; numbers are numbers, negative ones too."""
-    if isinstance(value, Decimal):
-        return format(value, "f")
-    if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
-        return "'" + value
-    return value
+    if isinstance(value, str):
+        return f"'{value}" if value[:1] in _FORMULA_STARTS else value
+    return format(value, "f") if isinstance(value, Decimal) else value
 
 
 def _take(text: io.StringIO) -> bytes:

@@ -90,7 +90,7 @@ class UsageReports:
         newest = await self._store.newest_position(organization_id)
         up_to, beyond = newest, None
         if row:
-            up_to, occurred_at_ms = _numbers(row, 2)
+            up_to, occurred_at_ms = page_tokens.numbers(row, 2)
             beyond = EntryPlace(occurred_at_ms, position)
             _check_position(up_to, newest)
         found = await self._store.entries(
@@ -124,7 +124,7 @@ class UsageReports:
         row, offset = page_tokens.decode(question, page_token)
         up_to = newest = await self._store.newest_position(organization_id)
         if row:
-            [up_to] = _numbers(row, 1)
+            [up_to] = page_tokens.numbers(row, 1)
             _check_position(up_to, newest)
         found = await self._store.summarize(organization_id, query, up_to, size + 1, offset)
         has_more = len(found.rows) > size
@@ -179,17 +179,6 @@ def _check_query(query: SummaryQuery) -> None:
         check_time_zone(query.time_zone)
     except InvalidArgumentError as error:
         raise _refused("time_zone", error.message) from None
-
-
-def _numbers(row: str, count: int) -> list[int]:
-    """Returns the numbers of a page token."""
-    try:
-        numbers = [int(part) for part in row.split(" ")]
-    except ValueError:
-        raise page_tokens.refused() from None
-    if len(numbers) != count:
-        raise page_tokens.refused()
-    return numbers
 
 
 def _check_position(up_to: int, newest: int) -> None:

@@ -79,7 +79,7 @@ class ReportsServicer(usage_service_pb2_grpc.UsageServiceServicer):
             async for piece in pieces:
                 if is_first:
                     # Only now, for a refusal has no file.
-                    name = f"usage-{file_format}.csv"
+                    name = "usage.csv" if file_format == "csv" else f"usage-{file_format}.csv"
                     await context.send_initial_metadata(
                         (("content-disposition", f'attachment; filename="{name}"'),)
                     )

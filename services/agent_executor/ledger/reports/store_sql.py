@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, SupportsInt
 
 from agent_executor.ledger.accounting.entry import UsageEntry
 from agent_executor.ledger.money import NanoUsd
+from agent_executor.ledger.overflow import (
+    MAX_SUM_NANO_USD,
+    sqlite_overflow_refused,
+    sum_too_large,
+)
 from agent_executor.ledger.reports.entries_sql import (
     entries_statement,
     extent_statement,
@@ -104,7 +109,8 @@ class SqlReportStore:
         statement = summary_statement(
             organization_id, query, plan(query, *span), up_to_position, limit, offset
         )
-        [rows] = await self._runner.run(statement)
+        with sqlite_overflow_refused():
+            [rows] = await self._runner.run(statement)
         [total] = [_summary(row) for row in rows if row[IS_TOTAL]]
         if not query.group_by:
             return SummaryRows((total,)[offset : offset + limit], total)
@@ -117,13 +123,14 @@ class SqlReportStore:
         of_run = EntryFilter(run_id=run_id)
         query = SummaryQuery(entry_filter=of_run)
         everything = plan(query, -_ALL, _ALL)
-        entries, totals, estimated, reservations, reserved = await self._runner.run(
-            entries_statement(organization_id, of_run, limit, _ALL, None, oldest_first=True),
-            summary_statement(organization_id, query, everything, _ALL, 1, 0),
-            estimated_statement(organization_id, run_id),
-            reservations_statement(organization_id, run_id, limit),
-            reserved_statement(organization_id, run_id, now_ms),
-        )
+        with sqlite_overflow_refused():
+            entries, totals, estimated, reservations, reserved = await self._runner.run(
+                entries_statement(organization_id, of_run, limit, _ALL, None, oldest_first=True),
+                summary_statement(organization_id, query, everything, _ALL, 1, 0),
+                estimated_statement(organization_id, run_id),
+                reservations_statement(organization_id, run_id, limit),
+                reserved_statement(organization_id, run_id, now_ms),
+            )
         if not entries and not reservations:
             return None
         return RunCost(
@@ -131,8 +138,8 @@ class SqlReportStore:
             entries=tuple(placed_entry(row).entry for row in entries),
             reservations=tuple(reservation_of(row).as_of(now_ms) for row in reservations),
             total=next(_summary(row) for row in totals if row[IS_TOTAL]),
-            estimated_nano_usd=NanoUsd(int(estimated[0]["nano_usd"])),
-            reserved_nano_usd=NanoUsd(int(reserved[0]["nano_usd"])),
+            estimated_nano_usd=_sum(estimated[0]["nano_usd"]),
+            reserved_nano_usd=_sum(reserved[0]["nano_usd"]),
         )
 
     async def _span(
@@ -153,8 +160,14 @@ class SqlReportStore:
         return (start, end) if start < end else None
 
 
+def _sum(value: SupportsInt) -> NanoUsd:
+    """Returns a sum, which PostgreSQL gives as a decimal that holds more than a long."""
+    if abs(int(value)) > MAX_SUM_NANO_USD:
+        raise sum_too_large()
+    return NanoUsd(int(value))
+
+
 def _summary(row: Row) -> UsageSummary:
-    # PostgreSQL gives sums as decimals, which hold more than a long.
-    sums: dict[str, Any] = {name: int(row[name]) for name in SUMS}
+    sums: dict[str, Any] = {name: _sum(row[name]) for name in SUMS}
     dimensions = {name: row[name] for name in row if name not in sums and name != IS_TOTAL}
     return UsageSummary(**sums, **dimensions)

@@ -10,6 +10,7 @@ import msgspec
 from sqlalchemy import Select
 
 from agent_executor.ledger.accounting.token_usage import TokenCounts
+from agent_executor.ledger.overflow import sqlite_overflow_refused
 from agent_executor.ledger.suggestions import statements
 from agent_executor.ledger.suggestions.evidence import (
     CallSums,
@@ -96,7 +97,8 @@ class SqlEvidenceStore:
         return {key: Evidence(tuple(found), counts[key]) for key, found in run_ids.items()}
 
     async def _rows(self, statement: Select[Any]) -> list[Row]:
-        (rows,) = await self._runner.run(statement)
+        with sqlite_overflow_refused():
+            (rows,) = await self._runner.run(statement)
         return rows
 
 

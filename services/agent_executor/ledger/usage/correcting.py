@@ -9,8 +9,10 @@ import msgspec
 from agent_executor.errors import FailedPreconditionError, UsageEntryNotFoundError
 from agent_executor.ledger.accounting.commands import Correct, Outcome, Recorded, Unchanged
 from agent_executor.ledger.accounting.entry import UsageEntry
+from agent_executor.ledger.accounting.store import AccountingStore
 from agent_executor.ledger.accounting.token_usage import TokenUsage
 from agent_executor.ledger.usage.checks import (
+    ADMIN_PERMISSION,
     MAX_DESCRIPTION_BYTES,
     MAX_ID_BYTES,
     WRITE_PERMISSION,
@@ -42,23 +44,28 @@ class CorrectUsage(Operation[CorrectRequest, Correct, UsageEntry]):
     """Records the difference to what the entry and its earlier corrections come to.
 
     Args:
+        store: Where the entry to correct is kept.
         clock: Seconds since 1970-01-01 UTC.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, store: AccountingStore, clock: Callable[[], float]) -> None:
+        self._store = store
         self._clock = clock
 
     async def prepare(self, request: CorrectRequest, security: SecurityContext) -> Correct:
         """Makes the correction, without what only the corrected entry knows.
 
         Raises:
-            PermissionDeniedError: The caller lacks ``ledger:write``.
+            PermissionDeniedError: The caller lacks ``ledger:write``, or ``ledger:admin`` for the call
+                of another user, whose money it gives back.
             InvalidArgumentError: An id or the description cannot be.
         """
         security.require(WRITE_PERMISSION)
         check_text("entry_id", request.entry_id, MAX_ID_BYTES, min_bytes=1)
         check_text("corrects_entry_id", request.corrects_entry_id, MAX_ID_BYTES, min_bytes=1)
         check_text("description", request.description, MAX_DESCRIPTION_BYTES)
+        if not security.allows(ADMIN_PERMISSION):
+            await self._check_owner(request.corrects_entry_id, security)
         now_ms = int(self._clock() * 1000)
         entry = UsageEntry(
             id=request.entry_id,
@@ -71,6 +78,11 @@ class CorrectUsage(Operation[CorrectRequest, Correct, UsageEntry]):
             created_at_ms=now_ms,
         )
         return Correct(entry, request.usage)
+
+    async def _check_owner(self, entry_id: str, security: SecurityContext) -> None:
+        found = await self._store.get_entries(security.organization_id, (entry_id,))
+        if any(entry.user_id != security.user_id for entry in found):
+            security.require(ADMIN_PERMISSION)
 
     def conclude(self, command: Correct, outcome: Outcome, happened: Happened) -> UsageEntry:
         """Returns the correction; a repeat gets the first one again.

@@ -7,9 +7,14 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from agent_executor.errors import EntryConflictError, ReservationNotFoundError
+from agent_executor.errors import (
+    EntryConflictError,
+    LimitExceededError,
+    ReservationNotFoundError,
+)
 from agent_executor.ledger.accounting.budget import Refusal
-from agent_executor.ledger.accounting.commands import Outcome, Reserve
+from agent_executor.ledger.accounting.commands import Outcome, Reserve, TooDeep
+from agent_executor.ledger.accounting.hold_tree import MAX_AMOUNTS_ABOVE
 from agent_executor.ledger.accounting.reservation import Reservation
 from agent_executor.ledger.accounting.token_usage import check_token_count
 from agent_executor.ledger.money import MAX_LIMIT_NANO_USD, NanoUsd
@@ -97,6 +102,7 @@ class _Reserving(Operation[ReservingT, Reserve, Reservation]):
             BudgetExceededError: A budget, or the parent, does not cover the worst case.
             ReservationNotFoundError: The parent never was.
             EntryConflictError: A reservation of this id was made for something else.
+            LimitExceededError: There are too many amounts above it.
         """
         asked = command.reservation
         if isinstance(outcome, Reservation):
@@ -111,6 +117,10 @@ class _Reserving(Operation[ReservingT, Reserve, Reservation]):
         if isinstance(outcome, Refusal):
             happened.reservations.append("refused")
             raise outcome.to_error(asked.created_at_ms)
+        if isinstance(outcome, TooDeep):
+            raise LimitExceededError(
+                f"A reservation draws from {MAX_AMOUNTS_ABOVE} amounts at most, one above the other."
+            )
         raise ReservationNotFoundError(
             "There is no such parent reservation.", metadata={"reservation_id": asked.parent_id}
         )

@@ -102,9 +102,8 @@ def at_row(index: int, error: InvalidArgumentError) -> InvalidArgumentError:
     """Returns the error of a row, with the row named in its text and its fields."""
     row = f"entries[{index}]"
     violations = tuple(
-        (f"{row}.{field}", f"{row}.{description}")
-        for field, description in error.field_violations or (("model", error.message),)
-    )
+        (f"{row}.{field}", f"{row}.{description}") for field, description in error.field_violations
+    ) or ((f"{row}.model", f"{row}.model: {error.message}"),)
     message = f"{violations[0][1]} Nothing was recorded."
     return type(error)(message, field_violations=violations, metadata=error.metadata)
 

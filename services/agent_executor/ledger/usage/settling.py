@@ -222,7 +222,6 @@ class SettleUsage(Operation[SettleRequest, Settle, Settled]):
             cost_nano_usd=fee,
             rate_card_id=rate_card_id,
             is_test=call.is_test,
-            reservation_id=call.reservation_id,
             purpose=Purpose(content_digest=use.arguments_digest),
             occurred_at_ms=call.occurred_at_ms,
             created_at_ms=call.created_at_ms,

@@ -60,7 +60,7 @@ class Usage:
         self.renewing = RenewReservation(clock)
         self.voiding = VoidReservation()
         self.settling = SettleUsage(store, rate_cards, clock)
-        self.correcting = CorrectUsage(clock)
+        self.correcting = CorrectUsage(store, clock)
 
     async def reserve(self, request: ReserveRequest, security: SecurityContext) -> Reservation:
         """Holds the worst case of a model call; see ``ReserveUsage``."""

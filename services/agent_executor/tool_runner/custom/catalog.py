@@ -39,6 +39,7 @@ class ToolDefinition(msgspec.Struct, frozen=True, kw_only=True):
         allowed_origins: What it may ask the host to reach.
         findings: What looks suspicious in the source.
         created_at_ms: When the version was registered, in milliseconds since 1970-01-01 UTC.
+        requires_approval: Whether each call waits for a person's decision.
     """
 
     name: str
@@ -55,6 +56,7 @@ class ToolDefinition(msgspec.Struct, frozen=True, kw_only=True):
     allowed_origins: tuple[str, ...] = ()
     findings: tuple[str, ...] = ()
     created_at_ms: int = 0
+    requires_approval: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +174,7 @@ def definition_of_own(tool: CustomTool) -> ToolDefinition:
         allowed_origins=tool.allowed_origins,
         findings=tool.findings,
         created_at_ms=tool.created_at_ms,
+        requires_approval=tool.requires_approval,
     )
 
 
@@ -186,4 +189,5 @@ def definition_of(tool: RegisteredTool) -> ToolDefinition:
         built_in=tool.built_in,
         version=tool.version,
         cache_ttl_seconds=tool.cache_ttl_seconds,
+        requires_approval=tool.requires_approval,
     )

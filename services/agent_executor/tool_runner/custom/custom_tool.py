@@ -47,6 +47,7 @@ class CustomTool(msgspec.Struct, frozen=True, kw_only=True):
         allowed_origins: What it may ask the host to reach, in normal form, sorted.
         findings: What looks suspicious in the source; no part of the content.
         created_at_ms: When the version was registered, in milliseconds since 1970-01-01 UTC.
+        requires_approval: Whether each call waits for a person's decision.
     """
 
     organization_id: str
@@ -62,6 +63,7 @@ class CustomTool(msgspec.Struct, frozen=True, kw_only=True):
     allowed_origins: tuple[str, ...]
     findings: tuple[str, ...]
     created_at_ms: int
+    requires_approval: bool = False
 
     @classmethod
     def of(cls, **fields: Any) -> Self:
@@ -80,4 +82,7 @@ def _version_of(fields: dict[str, Any]) -> str:
     # As a value, so that the order of its keys does not matter.
     content["input_schema"] = json.loads(fields["input_schema_json"])
     content["allowed_origins"] = sorted(fields["allowed_origins"])
+    # Left out where it is not demanded, as of before it could be.
+    if fields.get("requires_approval"):
+        content["requires_approval"] = True
     return sha256_hex(json.dumps(content, sort_keys=True, separators=(",", ":")).encode())

@@ -54,6 +54,8 @@ class ToolRegistration:
         timeout_seconds: How long one call may run, up to 600; 0 for the tool-runner's own limit.
         cache_ttl_seconds: How long a result may be given again to an equal call, up to a day.
         allowed_origins: What it may ask the host to reach, up to 32.
+        requires_approval: Whether each call waits for a person's decision; None for what the class
+            says.
     """
 
     name: str
@@ -65,6 +67,7 @@ class ToolRegistration:
     timeout_seconds: float = 0.0
     cache_ttl_seconds: int = 0
     allowed_origins: Sequence[str] = ()
+    requires_approval: bool | None = None
 
 
 class CustomTools:
@@ -206,6 +209,11 @@ def _completed(asked: ToolRegistration, described: ToolDescription) -> dict[str,
         "effect": asked.effect or described.effect,
         "timeout_seconds": float(asked.timeout_seconds),
         "cache_ttl_seconds": asked.cache_ttl_seconds or described.cache_ttl_seconds,
+        "requires_approval": (
+            described.requires_approval
+            if asked.requires_approval is None
+            else asked.requires_approval
+        ),
     }
 
 
@@ -213,6 +221,9 @@ def _check_description(described: ToolDescription) -> None:
     """What comes out of the sandbox may be anything that the source could make up."""
     text: object = described.description
     ttl_seconds: object = described.cache_ttl_seconds
+    demand: object = described.requires_approval
+    if not isinstance(demand, bool):
+        raise InvalidArgumentError("The class does not say whether it requires approval.")
     if not isinstance(text, str) or described.effect not in get_args(Effect):
         raise InvalidArgumentError("The class gives no description or no effect.")
     if type(ttl_seconds) is not int or not 0 <= ttl_seconds <= CACHE_TTL_SECONDS_MAX:

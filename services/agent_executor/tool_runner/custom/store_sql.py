@@ -144,9 +144,11 @@ def _is_tool(organization_id: str, name: str) -> ColumnElement[bool]:
 
 def _row_of(tool: CustomTool) -> Row:
     row = msgspec.structs.asdict(tool)
-    return row | {name: json.dumps(row[name]) for name in _JSON_LISTS}
+    lists = {name: json.dumps(row[name]) for name in _JSON_LISTS}
+    return row | lists | {"requires_approval": int(tool.requires_approval)}
 
 
 def _tool_of(row: Row, source: str) -> CustomTool:
     lists = {name: tuple(json.loads(row[name])) for name in _JSON_LISTS}
-    return CustomTool(**row | lists | {"source": source})
+    values = row | lists | {"requires_approval": bool(row["requires_approval"])}
+    return CustomTool(**values | {"source": source})

@@ -125,6 +125,7 @@ def _compiled(tool: CustomTool) -> RegisteredTool:
         program=tool.program,
         timeout_seconds=tool.timeout_seconds or None,
         cache_ttl_seconds=tool.cache_ttl_seconds,
+        requires_approval=tool.requires_approval,
         allowed_origins=frozenset(tool.allowed_origins),
         findings=tool.findings,
     )

@@ -49,6 +49,8 @@ def _checked(description: ToolDescription) -> ToolDescription:
         raise InvalidArgumentError(
             f"its cache_ttl_seconds is not a whole number from 0 to {CACHE_TTL_SECONDS_MAX}"
         )
+    if not isinstance(fields["requires_approval"], bool):
+        raise InvalidArgumentError("its requires_approval is neither true nor false")
     return description
 
 

@@ -203,6 +203,7 @@ def _describe(tool: ToolBase) -> dict[str, Any]:
         "input_schema": tool.input_schema,
         "effect": tool.effect,
         "cache_ttl_seconds": tool.cache_ttl_seconds,
+        "requires_approval": tool.requires_approval,
     }
 
 

@@ -107,4 +107,5 @@ class Office(Platform):
     async def state(self, run_id: str) -> str:
         run = await self.journal.get("acme", run_id)
         assert run is not None
-        return run.state
+        state: str = run.state
+        return state

@@ -235,6 +235,53 @@ async def test_a_run_that_is_to_end_waits_for_nobody() -> None:
         await office.resolve(run_id)
 
 
+async def test_a_cancelled_run_leaves_nothing_to_decide() -> None:
+    office = Office()
+    run_id = await office.parked_run(calls=2)
+    receipt = await office.runs.cancel(run_id, "enough", ADA)
+    assert receipt.was_stopped
+    assert receipt.never_begun_call_ids == (f"{run_id}_1_0", f"{run_id}_1_1")
+    assert await office.pending() == []
+    with pytest.raises(RunFinishedError):
+        await office.resolve(run_id)
+    state = (await office.runs.get(run_id, ADA)).state
+    assert (state.state, state.approvals) == ("cancelled", ())
+    assert state.messages[-1].role == "user", "each call of the turn has a result"
+    assert office.tools.requests == []
+
+
+@pytest.mark.parametrize("moment", range(0, 60, 3))
+async def test_a_run_that_is_cancelled_while_it_is_parked_ends(moment: int) -> None:
+    office = Office()
+    view = await office.runs.start(await office.agent_that_asks(), "1", ADA)
+    for _ in range(moment):
+        await asyncio.sleep(0)
+    receipt = await office.runs.cancel(view.run.run_id, "enough", ADA)
+    assert receipt.state == "cancelled"
+    await office.until_idle()
+    assert await office.pending() == []
+
+
+@pytest.mark.parametrize("moment", range(0, 60, 3))
+async def test_of_a_decision_and_a_cancellation_both_hold(moment: int) -> None:
+    office = Office()
+    run_id = await office.parked_run()
+    cancelling = asyncio.create_task(office.runs.cancel(run_id, "enough", ADA))
+    for _ in range(moment):
+        await asyncio.sleep(0)
+    try:
+        await office.resolve(run_id)
+        is_decided = True
+    except RunFinishedError:
+        is_decided = False
+    receipt = await cancelling
+    await office.until_idle()
+    # The run may have gone on to its end before the other had a word.
+    assert receipt.state == "cancelled" or (is_decided and receipt.state == "completed")
+    assert is_decided or office.tools.requests == []
+    assert (await office.types(run_id)).count("run_finished") == 1
+
+
 async def test_of_two_people_at_once_one_decides() -> None:
     for _ in range(20):
         office = Office()

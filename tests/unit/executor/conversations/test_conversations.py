@@ -32,7 +32,7 @@ from agent_executor.executor.models.model import (
 )
 from agent_executor.executor.run_event import HistoryTrimmed, RunStarted
 from agent_executor.executor.run_options import RunOptions
-from agent_executor.executor.runs import RunView
+from agent_executor.executor.run_view import RunView
 from agent_executor.serving.security import SecurityContext
 from tests.unit.executor.platforms import ADA, CALCULATOR, EVE, Platform
 from tests.unit.executor.worlds import ScriptedModel, use

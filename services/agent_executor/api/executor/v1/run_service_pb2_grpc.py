@@ -130,9 +130,10 @@ class RunServiceServicer:
 
     def StreamAgent(self, request, context):
         """Executes an agent and tells what happens as it happens: text as the model writes it, tool calls,
-        usage, requests for approval. The last message is always `done` or `error`; a stream that ends
-        without one was cut, and can be taken up again by StreamRunEvents.
-        Errors: those of ExecuteAgent before the first message; later ones come as `error`.
+        usage, requests for approval. The last message is always `done` or `error`, which is how whatever
+        goes wrong after the first message is told; a stream that ends without one was cut, and can be
+        taken up again by StreamRunEvents.
+        Errors: those of ExecuteAgent before the first message.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -140,8 +141,9 @@ class RunServiceServicer:
 
     def ExecuteAgentBatch(self, request, context):
         """Executes an agent on several inputs in parallel and waits for all of them. Each has its own run,
-        with its own result or error, in the order of the inputs.
-        Errors: those of ExecuteAgent that concern the agent or the caller; others stand at their input.
+        with its own result or error, in the order of the inputs; what concerns one input alone stands at
+        it.
+        Errors: those of ExecuteAgent that concern the agent or the caller.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -55,14 +55,16 @@ class RunServiceStub:
     """
     StreamAgent: _grpc.UnaryStreamMultiCallable[_run_service_pb2.StreamAgentRequest, _run_service_pb2.RunUpdate]
     """Executes an agent and tells what happens as it happens: text as the model writes it, tool calls,
-    usage, requests for approval. The last message is always `done` or `error`; a stream that ends
-    without one was cut, and can be taken up again by StreamRunEvents.
-    Errors: those of ExecuteAgent before the first message; later ones come as `error`.
+    usage, requests for approval. The last message is always `done` or `error`, which is how whatever
+    goes wrong after the first message is told; a stream that ends without one was cut, and can be
+    taken up again by StreamRunEvents.
+    Errors: those of ExecuteAgent before the first message.
     """
     ExecuteAgentBatch: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.ExecuteAgentBatchRequest, _run_service_pb2.ExecuteAgentBatchResponse]
     """Executes an agent on several inputs in parallel and waits for all of them. Each has its own run,
-    with its own result or error, in the order of the inputs.
-    Errors: those of ExecuteAgent that concern the agent or the caller; others stand at their input.
+    with its own result or error, in the order of the inputs; what concerns one input alone stands at
+    it.
+    Errors: those of ExecuteAgent that concern the agent or the caller.
     """
     CancelRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.CancelRunRequest, _run_service_pb2.CancelReceipt]
     """Stops a run, wherever it is driven: its model call, its tools and the runs that it has started. It
@@ -124,14 +126,16 @@ class RunServiceAsyncStub(RunServiceStub):
     """
     StreamAgent: _aio.UnaryStreamMultiCallable[_run_service_pb2.StreamAgentRequest, _run_service_pb2.RunUpdate]  # type: ignore[assignment]
     """Executes an agent and tells what happens as it happens: text as the model writes it, tool calls,
-    usage, requests for approval. The last message is always `done` or `error`; a stream that ends
-    without one was cut, and can be taken up again by StreamRunEvents.
-    Errors: those of ExecuteAgent before the first message; later ones come as `error`.
+    usage, requests for approval. The last message is always `done` or `error`, which is how whatever
+    goes wrong after the first message is told; a stream that ends without one was cut, and can be
+    taken up again by StreamRunEvents.
+    Errors: those of ExecuteAgent before the first message.
     """
     ExecuteAgentBatch: _aio.UnaryUnaryMultiCallable[_run_service_pb2.ExecuteAgentBatchRequest, _run_service_pb2.ExecuteAgentBatchResponse]  # type: ignore[assignment]
     """Executes an agent on several inputs in parallel and waits for all of them. Each has its own run,
-    with its own result or error, in the order of the inputs.
-    Errors: those of ExecuteAgent that concern the agent or the caller; others stand at their input.
+    with its own result or error, in the order of the inputs; what concerns one input alone stands at
+    it.
+    Errors: those of ExecuteAgent that concern the agent or the caller.
     """
     CancelRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.CancelRunRequest, _run_service_pb2.CancelReceipt]  # type: ignore[assignment]
     """Stops a run, wherever it is driven: its model call, its tools and the runs that it has started. It
@@ -210,9 +214,10 @@ class RunServiceServicer:
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_run_service_pb2.RunUpdate], _abc.AsyncIterator[_run_service_pb2.RunUpdate]]:
         """Executes an agent and tells what happens as it happens: text as the model writes it, tool calls,
-        usage, requests for approval. The last message is always `done` or `error`; a stream that ends
-        without one was cut, and can be taken up again by StreamRunEvents.
-        Errors: those of ExecuteAgent before the first message; later ones come as `error`.
+        usage, requests for approval. The last message is always `done` or `error`, which is how whatever
+        goes wrong after the first message is told; a stream that ends without one was cut, and can be
+        taken up again by StreamRunEvents.
+        Errors: those of ExecuteAgent before the first message.
         """
 
     def ExecuteAgentBatch(
@@ -221,8 +226,9 @@ class RunServiceServicer:
         context: _ServicerContext,
     ) -> _typing.Union[_run_service_pb2.ExecuteAgentBatchResponse, _abc.Awaitable[_run_service_pb2.ExecuteAgentBatchResponse]]:
         """Executes an agent on several inputs in parallel and waits for all of them. Each has its own run,
-        with its own result or error, in the order of the inputs.
-        Errors: those of ExecuteAgent that concern the agent or the caller; others stand at their input.
+        with its own result or error, in the order of the inputs; what concerns one input alone stands at
+        it.
+        Errors: those of ExecuteAgent that concern the agent or the caller.
         """
 
     def CancelRun(

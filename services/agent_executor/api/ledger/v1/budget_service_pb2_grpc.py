@@ -68,8 +68,9 @@ class BudgetServiceServicer:
 
     def PutBudget(self, request, context):
         """Creates a budget or replaces its limit and alerts; what was spent and held stays counted.
-        Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:admin; INVALID_ARGUMENT;
-        FAILED_PRECONDITION for another scope, window or time zone than the budget has.
+        Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:admin; INVALID_ARGUMENT, also where what
+        was spent is more than 64 bits hold; FAILED_PRECONDITION for another scope, window or time zone
+        than the budget has; RESOURCE_EXHAUSTED (LIMIT_EXCEEDED) with 20 budgets of one scope.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -35,8 +35,9 @@ class BudgetServiceStub:
     def __new__(cls, channel: _aio.Channel) -> BudgetServiceAsyncStub: ...
     PutBudget: _grpc.UnaryUnaryMultiCallable[_budget_service_pb2.PutBudgetRequest, _budget_service_pb2.Budget]
     """Creates a budget or replaces its limit and alerts; what was spent and held stays counted.
-    Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:admin; INVALID_ARGUMENT;
-    FAILED_PRECONDITION for another scope, window or time zone than the budget has.
+    Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:admin; INVALID_ARGUMENT, also where what
+    was spent is more than 64 bits hold; FAILED_PRECONDITION for another scope, window or time zone
+    than the budget has; RESOURCE_EXHAUSTED (LIMIT_EXCEEDED) with 20 budgets of one scope.
     """
     GetBudget: _grpc.UnaryUnaryMultiCallable[_budget_service_pb2.GetBudgetRequest, _budget_service_pb2.Budget]
     """Returns one budget.
@@ -64,8 +65,9 @@ class BudgetServiceAsyncStub(BudgetServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     PutBudget: _aio.UnaryUnaryMultiCallable[_budget_service_pb2.PutBudgetRequest, _budget_service_pb2.Budget]  # type: ignore[assignment]
     """Creates a budget or replaces its limit and alerts; what was spent and held stays counted.
-    Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:admin; INVALID_ARGUMENT;
-    FAILED_PRECONDITION for another scope, window or time zone than the budget has.
+    Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:admin; INVALID_ARGUMENT, also where what
+    was spent is more than 64 bits hold; FAILED_PRECONDITION for another scope, window or time zone
+    than the budget has; RESOURCE_EXHAUSTED (LIMIT_EXCEEDED) with 20 budgets of one scope.
     """
     GetBudget: _aio.UnaryUnaryMultiCallable[_budget_service_pb2.GetBudgetRequest, _budget_service_pb2.Budget]  # type: ignore[assignment]
     """Returns one budget.
@@ -95,8 +97,9 @@ class BudgetServiceServicer:
         context: _ServicerContext,
     ) -> _typing.Union[_budget_service_pb2.Budget, _abc.Awaitable[_budget_service_pb2.Budget]]:
         """Creates a budget or replaces its limit and alerts; what was spent and held stays counted.
-        Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:admin; INVALID_ARGUMENT;
-        FAILED_PRECONDITION for another scope, window or time zone than the budget has.
+        Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:admin; INVALID_ARGUMENT, also where what
+        was spent is more than 64 bits hold; FAILED_PRECONDITION for another scope, window or time zone
+        than the budget has; RESOURCE_EXHAUSTED (LIMIT_EXCEEDED) with 20 budgets of one scope.
         """
 
     def GetBudget(

@@ -119,7 +119,8 @@ class UsageServiceServicer:
         Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:write; INVALID_ARGUMENT, also for a
         model without a price (UNKNOWN_MODEL); RESOURCE_EXHAUSTED (BUDGET_EXCEEDED), whose metadata say
         which budget or parent refuses, what is left, and when it resets; NOT_FOUND
-        (RESERVATION_NOT_FOUND) for a parent that never was; ALREADY_EXISTS (ENTRY_CONFLICT).
+        (RESERVATION_NOT_FOUND) for a parent that never was; ALREADY_EXISTS (ENTRY_CONFLICT);
+        RESOURCE_EXHAUSTED (LIMIT_EXCEEDED) below 32 amounts.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -189,7 +190,8 @@ class UsageServiceServicer:
         """Records usage in bulk: of models and tools that were called elsewhere, of the past, and
         adjustments. All rows are checked first; if one is bad, the error names it (`entries[7].model`)
         and none is recorded. Rows whose id is recorded with the same content count as recorded; so a
-        batch may be sent again after any failure.
+        batch may be sent again after any failure, also one that arises while rows are written. Over REST a
+        batch is bounded by the gateway's limit on bodies, which about 10,000 rows reach.
         Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:write, or without ledger:admin for an
         adjustment or another user's usage; INVALID_ARGUMENT, also UNKNOWN_MODEL; ALREADY_EXISTS
         (ENTRY_CONFLICT).
@@ -202,8 +204,8 @@ class UsageServiceServicer:
         """Corrects the usage of an entry, for example of an estimate once the provider's own count is
         known. The correction is a new entry, whose counts and cost are the differences to what the entry
         and its earlier corrections come to.
-        Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:write; NOT_FOUND
-        (USAGE_ENTRY_NOT_FOUND); FAILED_PRECONDITION if the entry is no model call; INVALID_ARGUMENT;
+        Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:write, or without ledger:admin for
+        another user's call; NOT_FOUND (USAGE_ENTRY_NOT_FOUND); FAILED_PRECONDITION if the entry is no model call; INVALID_ARGUMENT;
         ALREADY_EXISTS (ENTRY_CONFLICT).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -213,7 +215,8 @@ class UsageServiceServicer:
     def RerateUsage(self, request, context):
         """Prices past model calls again, by the rate cards that hold now for the time of each call. What
         costs something else gets a new entry with the difference. To do it twice changes nothing more.
-        Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:admin; INVALID_ARGUMENT.
+        Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:admin; INVALID_ARGUMENT, also for a model
+        that has no price any more (UNKNOWN_MODEL).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -237,7 +240,7 @@ class UsageServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListUsageEntries(self, request, context):
-        """Lists ledger entries of the caller's organization, newest first.
+        """Lists ledger entries of the caller's organization, the latest occurrence first.
         Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:read; INVALID_ARGUMENT for a page
         token that was not given out.
         """

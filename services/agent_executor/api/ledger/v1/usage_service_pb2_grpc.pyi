@@ -41,7 +41,8 @@ class UsageServiceStub:
     Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:write; INVALID_ARGUMENT, also for a
     model without a price (UNKNOWN_MODEL); RESOURCE_EXHAUSTED (BUDGET_EXCEEDED), whose metadata say
     which budget or parent refuses, what is left, and when it resets; NOT_FOUND
-    (RESERVATION_NOT_FOUND) for a parent that never was; ALREADY_EXISTS (ENTRY_CONFLICT).
+    (RESERVATION_NOT_FOUND) for a parent that never was; ALREADY_EXISTS (ENTRY_CONFLICT);
+    RESOURCE_EXHAUSTED (LIMIT_EXCEEDED) below 32 amounts.
     """
     ReserveAmount: _grpc.UnaryUnaryMultiCallable[_usage_service_pb2.ReserveAmountRequest, _usage_pb2.Reservation]
     """Holds an amount for a run, from which its model calls and the runs that it starts may draw: a
@@ -83,7 +84,8 @@ class UsageServiceStub:
     """Records usage in bulk: of models and tools that were called elsewhere, of the past, and
     adjustments. All rows are checked first; if one is bad, the error names it (`entries[7].model`)
     and none is recorded. Rows whose id is recorded with the same content count as recorded; so a
-    batch may be sent again after any failure.
+    batch may be sent again after any failure, also one that arises while rows are written. Over REST a
+    batch is bounded by the gateway's limit on bodies, which about 10,000 rows reach.
     Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:write, or without ledger:admin for an
     adjustment or another user's usage; INVALID_ARGUMENT, also UNKNOWN_MODEL; ALREADY_EXISTS
     (ENTRY_CONFLICT).
@@ -92,14 +94,15 @@ class UsageServiceStub:
     """Corrects the usage of an entry, for example of an estimate once the provider's own count is
     known. The correction is a new entry, whose counts and cost are the differences to what the entry
     and its earlier corrections come to.
-    Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:write; NOT_FOUND
-    (USAGE_ENTRY_NOT_FOUND); FAILED_PRECONDITION if the entry is no model call; INVALID_ARGUMENT;
+    Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:write, or without ledger:admin for
+    another user's call; NOT_FOUND (USAGE_ENTRY_NOT_FOUND); FAILED_PRECONDITION if the entry is no model call; INVALID_ARGUMENT;
     ALREADY_EXISTS (ENTRY_CONFLICT).
     """
     RerateUsage: _grpc.UnaryUnaryMultiCallable[_usage_service_pb2.RerateUsageRequest, _usage_service_pb2.RerateUsageResponse]
     """Prices past model calls again, by the rate cards that hold now for the time of each call. What
     costs something else gets a new entry with the difference. To do it twice changes nothing more.
-    Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:admin; INVALID_ARGUMENT.
+    Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:admin; INVALID_ARGUMENT, also for a model
+    that has no price any more (UNKNOWN_MODEL).
     """
     GetRunCost: _grpc.UnaryUnaryMultiCallable[_usage_service_pb2.GetRunCostRequest, _usage_service_pb2.RunCost]
     """Returns what a run cost, step by step: also what failed, was retried or cancelled.
@@ -111,7 +114,7 @@ class UsageServiceStub:
     Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:read; INVALID_ARGUMENT.
     """
     ListUsageEntries: _grpc.UnaryUnaryMultiCallable[_usage_service_pb2.ListUsageEntriesRequest, _usage_service_pb2.ListUsageEntriesResponse]
-    """Lists ledger entries of the caller's organization, newest first.
+    """Lists ledger entries of the caller's organization, the latest occurrence first.
     Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:read; INVALID_ARGUMENT for a page
     token that was not given out.
     """
@@ -131,7 +134,8 @@ class UsageServiceAsyncStub(UsageServiceStub):
     Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:write; INVALID_ARGUMENT, also for a
     model without a price (UNKNOWN_MODEL); RESOURCE_EXHAUSTED (BUDGET_EXCEEDED), whose metadata say
     which budget or parent refuses, what is left, and when it resets; NOT_FOUND
-    (RESERVATION_NOT_FOUND) for a parent that never was; ALREADY_EXISTS (ENTRY_CONFLICT).
+    (RESERVATION_NOT_FOUND) for a parent that never was; ALREADY_EXISTS (ENTRY_CONFLICT);
+    RESOURCE_EXHAUSTED (LIMIT_EXCEEDED) below 32 amounts.
     """
     ReserveAmount: _aio.UnaryUnaryMultiCallable[_usage_service_pb2.ReserveAmountRequest, _usage_pb2.Reservation]  # type: ignore[assignment]
     """Holds an amount for a run, from which its model calls and the runs that it starts may draw: a
@@ -173,7 +177,8 @@ class UsageServiceAsyncStub(UsageServiceStub):
     """Records usage in bulk: of models and tools that were called elsewhere, of the past, and
     adjustments. All rows are checked first; if one is bad, the error names it (`entries[7].model`)
     and none is recorded. Rows whose id is recorded with the same content count as recorded; so a
-    batch may be sent again after any failure.
+    batch may be sent again after any failure, also one that arises while rows are written. Over REST a
+    batch is bounded by the gateway's limit on bodies, which about 10,000 rows reach.
     Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:write, or without ledger:admin for an
     adjustment or another user's usage; INVALID_ARGUMENT, also UNKNOWN_MODEL; ALREADY_EXISTS
     (ENTRY_CONFLICT).
@@ -182,14 +187,15 @@ class UsageServiceAsyncStub(UsageServiceStub):
     """Corrects the usage of an entry, for example of an estimate once the provider's own count is
     known. The correction is a new entry, whose counts and cost are the differences to what the entry
     and its earlier corrections come to.
-    Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:write; NOT_FOUND
-    (USAGE_ENTRY_NOT_FOUND); FAILED_PRECONDITION if the entry is no model call; INVALID_ARGUMENT;
+    Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:write, or without ledger:admin for
+    another user's call; NOT_FOUND (USAGE_ENTRY_NOT_FOUND); FAILED_PRECONDITION if the entry is no model call; INVALID_ARGUMENT;
     ALREADY_EXISTS (ENTRY_CONFLICT).
     """
     RerateUsage: _aio.UnaryUnaryMultiCallable[_usage_service_pb2.RerateUsageRequest, _usage_service_pb2.RerateUsageResponse]  # type: ignore[assignment]
     """Prices past model calls again, by the rate cards that hold now for the time of each call. What
     costs something else gets a new entry with the difference. To do it twice changes nothing more.
-    Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:admin; INVALID_ARGUMENT.
+    Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:admin; INVALID_ARGUMENT, also for a model
+    that has no price any more (UNKNOWN_MODEL).
     """
     GetRunCost: _aio.UnaryUnaryMultiCallable[_usage_service_pb2.GetRunCostRequest, _usage_service_pb2.RunCost]  # type: ignore[assignment]
     """Returns what a run cost, step by step: also what failed, was retried or cancelled.
@@ -201,7 +207,7 @@ class UsageServiceAsyncStub(UsageServiceStub):
     Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:read; INVALID_ARGUMENT.
     """
     ListUsageEntries: _aio.UnaryUnaryMultiCallable[_usage_service_pb2.ListUsageEntriesRequest, _usage_service_pb2.ListUsageEntriesResponse]  # type: ignore[assignment]
-    """Lists ledger entries of the caller's organization, newest first.
+    """Lists ledger entries of the caller's organization, the latest occurrence first.
     Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:read; INVALID_ARGUMENT for a page
     token that was not given out.
     """
@@ -223,7 +229,8 @@ class UsageServiceServicer:
         Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:write; INVALID_ARGUMENT, also for a
         model without a price (UNKNOWN_MODEL); RESOURCE_EXHAUSTED (BUDGET_EXCEEDED), whose metadata say
         which budget or parent refuses, what is left, and when it resets; NOT_FOUND
-        (RESERVATION_NOT_FOUND) for a parent that never was; ALREADY_EXISTS (ENTRY_CONFLICT).
+        (RESERVATION_NOT_FOUND) for a parent that never was; ALREADY_EXISTS (ENTRY_CONFLICT);
+        RESOURCE_EXHAUSTED (LIMIT_EXCEEDED) below 32 amounts.
         """
 
     def ReserveAmount(
@@ -300,7 +307,8 @@ class UsageServiceServicer:
         """Records usage in bulk: of models and tools that were called elsewhere, of the past, and
         adjustments. All rows are checked first; if one is bad, the error names it (`entries[7].model`)
         and none is recorded. Rows whose id is recorded with the same content count as recorded; so a
-        batch may be sent again after any failure.
+        batch may be sent again after any failure, also one that arises while rows are written. Over REST a
+        batch is bounded by the gateway's limit on bodies, which about 10,000 rows reach.
         Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:write, or without ledger:admin for an
         adjustment or another user's usage; INVALID_ARGUMENT, also UNKNOWN_MODEL; ALREADY_EXISTS
         (ENTRY_CONFLICT).
@@ -314,8 +322,8 @@ class UsageServiceServicer:
         """Corrects the usage of an entry, for example of an estimate once the provider's own count is
         known. The correction is a new entry, whose counts and cost are the differences to what the entry
         and its earlier corrections come to.
-        Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:write; NOT_FOUND
-        (USAGE_ENTRY_NOT_FOUND); FAILED_PRECONDITION if the entry is no model call; INVALID_ARGUMENT;
+        Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:write, or without ledger:admin for
+        another user's call; NOT_FOUND (USAGE_ENTRY_NOT_FOUND); FAILED_PRECONDITION if the entry is no model call; INVALID_ARGUMENT;
         ALREADY_EXISTS (ENTRY_CONFLICT).
         """
 
@@ -326,7 +334,8 @@ class UsageServiceServicer:
     ) -> _typing.Union[_usage_service_pb2.RerateUsageResponse, _abc.Awaitable[_usage_service_pb2.RerateUsageResponse]]:
         """Prices past model calls again, by the rate cards that hold now for the time of each call. What
         costs something else gets a new entry with the difference. To do it twice changes nothing more.
-        Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:admin; INVALID_ARGUMENT.
+        Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:admin; INVALID_ARGUMENT, also for a model
+        that has no price any more (UNKNOWN_MODEL).
         """
 
     def GetRunCost(
@@ -353,7 +362,7 @@ class UsageServiceServicer:
         request: _usage_service_pb2.ListUsageEntriesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_usage_service_pb2.ListUsageEntriesResponse, _abc.Awaitable[_usage_service_pb2.ListUsageEntriesResponse]]:
-        """Lists ledger entries of the caller's organization, newest first.
+        """Lists ledger entries of the caller's organization, the latest occurrence first.
         Errors: UNAUTHENTICATED; PERMISSION_DENIED without ledger:read; INVALID_ARGUMENT for a page
         token that was not given out.
         """

@@ -16,11 +16,11 @@ from agent_executor.executor.models.anthropic.errors import ERRORS
 from agent_executor.executor.models.model import ModelAccess
 from agent_executor.executor.models.provider_http import (
     Decrypt,
-    ProviderNetworks,
     http_client,
     key_of,
     unconnected_client,
 )
+from agent_executor.executor.models.provider_networks import ProviderNetworks
 
 
 @dataclass(frozen=True, slots=True)

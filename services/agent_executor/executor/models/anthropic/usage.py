@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from agent_executor.executor.models.model import ModelUsage
+from agent_executor.executor.models.provider_counts import count_of
 
 
 def read_usage(reported: Mapping[str, Any]) -> ModelUsage:
@@ -14,27 +15,22 @@ def read_usage(reported: Mapping[str, Any]) -> ModelUsage:
     What was written to the cache without a lifetime was written for 5 minutes, the API's default
     and all that we ask for: a stream's last event may raise the sum and say nothing of lifetimes.
     """
-    by_lifetime = reported.get("cache_creation") or {}
-    one_hour = _count(by_lifetime, "ephemeral_1h_input_tokens")
-    five_minutes = _count(by_lifetime, "ephemeral_5m_input_tokens")
-    written = _count(reported, "cache_creation_input_tokens")
-    server_tools = reported.get("server_tool_use") or {}
+    by_lifetime = reported.get("cache_creation")
+    one_hour = count_of(by_lifetime, "ephemeral_1h_input_tokens")
+    five_minutes = count_of(by_lifetime, "ephemeral_5m_input_tokens")
+    written = count_of(reported, "cache_creation_input_tokens")
+    server_tools = reported.get("server_tool_use")
     return ModelUsage(
-        input_tokens=_count(reported, "input_tokens"),
-        output_tokens=_count(reported, "output_tokens"),
-        cache_read_input_tokens=_count(reported, "cache_read_input_tokens"),
+        input_tokens=count_of(reported, "input_tokens"),
+        output_tokens=count_of(reported, "output_tokens"),
+        cache_read_input_tokens=count_of(reported, "cache_read_input_tokens"),
         cache_creation_input_tokens_5m=max(five_minutes, written - one_hour),
         cache_creation_input_tokens_1h=one_hour,
-        web_search_requests=_count(server_tools, "web_search_requests"),
-        web_fetch_requests=_count(server_tools, "web_fetch_requests"),
+        web_search_requests=count_of(server_tools, "web_search_requests"),
+        web_fetch_requests=count_of(server_tools, "web_fetch_requests"),
     )
 
 
 def merge_usage(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a stream's usage after one more event, whose counts are sums from its start on."""
     return {**earlier, **{name: value for name, value in later.items() if value is not None}}
-
-
-def _count(counts: Mapping[str, Any], name: str) -> int:
-    value = counts.get(name)
-    return value if isinstance(value, int) and value > 0 else 0

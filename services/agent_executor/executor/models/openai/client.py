@@ -18,11 +18,11 @@ from agent_executor.executor.models.openai.errors import ERRORS
 from agent_executor.executor.models.openai.request import OPENAI_HOST
 from agent_executor.executor.models.provider_http import (
     Decrypt,
-    ProviderNetworks,
     http_client,
     key_of,
     unconnected_client,
 )
+from agent_executor.executor.models.provider_networks import ProviderNetworks
 
 _NO_KEY: Final = (
     "There is no API key for the model's provider: the agent has none, and OPENAI_API_KEY is not "

@@ -137,6 +137,7 @@ class AnswerAssembly:
             usage=self._used(),
             request_id=self._request_id,
             stop_detail=stop_detail,
+            is_usage_estimated=not self._usage,
         )
 
     def delivered_usage(self) -> ModelUsage | None:

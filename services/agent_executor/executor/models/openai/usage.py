@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from agent_executor.executor.models.model import ModelUsage
+from agent_executor.executor.models.provider_counts import count_of
 
 
 def read_usage(reported: Mapping[str, Any]) -> ModelUsage:
@@ -15,21 +16,16 @@ def read_usage(reported: Mapping[str, Any]) -> ModelUsage:
     the model's reasoning within the completion. Some endpoints count the reasoning in the total
     alone, so the larger is taken.
     """
-    details = reported.get("prompt_tokens_details") or {}
-    prompt_tokens = _count(reported, "prompt_tokens")
-    read_tokens = min(_count(details, "cached_tokens"), prompt_tokens)
-    written_tokens = min(_count(details, "cache_write_tokens"), prompt_tokens - read_tokens)
+    details = reported.get("prompt_tokens_details")
+    prompt_tokens = count_of(reported, "prompt_tokens")
+    read_tokens = min(count_of(details, "cached_tokens"), prompt_tokens)
+    written_tokens = min(count_of(details, "cache_write_tokens"), prompt_tokens - read_tokens)
     return ModelUsage(
         input_tokens=prompt_tokens - read_tokens - written_tokens,
         output_tokens=max(
-            _count(reported, "completion_tokens"),
-            _count(reported, "total_tokens") - prompt_tokens,
+            count_of(reported, "completion_tokens"),
+            count_of(reported, "total_tokens") - prompt_tokens,
         ),
         cache_read_input_tokens=read_tokens,
         cache_creation_input_tokens_5m=written_tokens,
     )
-
-
-def _count(counts: Mapping[str, Any], name: str) -> int:
-    value = counts.get(name)
-    return value if isinstance(value, int) and value > 0 else 0

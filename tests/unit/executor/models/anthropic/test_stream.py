@@ -108,6 +108,15 @@ def test_a_call_that_the_limit_cut_is_no_call() -> None:
     assert (response.stop_reason, response.content) == ("max_tokens", (TextBlock("I call."),))
 
 
+@pytest.mark.parametrize(
+    "usage", [{"cache_creation": 1}, {"server_tool_use": "x"}, {"output_tokens": 10**18}]
+)
+def test_counts_that_are_none(usage: dict[str, Any]) -> None:
+    used = assemble([recorded.start(**usage), *recorded.end("end_turn", **usage)]).usage
+    assert used.cache_creation_input_tokens_5m == used.web_search_requests == 0
+    assert used.output_tokens <= 10**9
+
+
 def test_an_answer_may_be_empty() -> None:
     assert assemble(recorded.EMPTY).content == ()
 

@@ -119,16 +119,21 @@ def test_reasoning_that_only_the_total_counts() -> None:
         {"prompt_tokens": -1, "completion_tokens": "many"},
         {"prompt_tokens": 5, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 9}},
         {"total_tokens": 3},
+        {"prompt_tokens": 10**30, "completion_tokens": 10**30},
+        {"prompt_tokens": 3, "prompt_tokens_details": 1},
     ],
 )
-def test_counts_are_never_negative(counts: dict[str, Any]) -> None:
+def test_counts_are_never_negative_nor_without_end(counts: dict[str, Any]) -> None:
     used = assemble([*recorded.OPENAI_TEXT[:-1], {**recorded.usage(0, 0), "usage": counts}]).usage
     assert min(used.input_tokens, used.output_tokens, used.cache_read_input_tokens) >= 0
+    assert max(used.input_tokens, used.output_tokens) <= 10**9
 
 
 def test_an_endpoint_that_does_not_count_is_estimated() -> None:
     chunks = [recorded.chunk({"content": "x" * 400}), recorded.chunk({}, finish_reason="stop")]
-    assert assemble(chunks).usage == ModelUsage(ESTIMATED_INPUT, 100)
+    response = assemble(chunks)
+    assert (response.usage, response.is_usage_estimated) == (ModelUsage(ESTIMATED_INPUT, 100), True)
+    assert not assemble(recorded.OPENAI_TEXT).is_usage_estimated
 
 
 @pytest.mark.parametrize("name", recorded.RECORDED)

@@ -38,6 +38,10 @@ def options_of(
         max_cost_nano_usd=nano_usd_of(request.max_cost_usd, "max_cost_usd"),
         timeout_seconds=request.timeout_seconds,
         conversation_id=request.conversation_id,
+        # Nobody waits for a run that is started in the background.
+        on_disconnect=(
+            "" if isinstance(request, run_service_pb2.StartRunRequest) else request.on_disconnect
+        ),
         key=key_of(request, context, security),
     )
 

@@ -1,0 +1,129 @@
+"""`agent-executor runs`: what runs there are, watching them, and ending them."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from typing import Annotated
+from urllib.parse import quote
+
+import typer
+
+from agent_executor.cli.connection import (
+    DEFAULT_URL,
+    FAILURE_EXIT_CODE,
+    AsJson,
+    Organization,
+    Target,
+    Url,
+    connect,
+    failures_told,
+    with_query,
+)
+from agent_executor.cli.data_dir import DEFAULT_DATA_DIR, DataDir
+from agent_executor.cli.figures import output_console
+from agent_executor.cli.run_following import display_of, follow, interruptible
+from agent_executor.cli.runs_report import show_receipt, show_runs
+
+app = typer.Typer(help="Shows runs, follows and ends them.", no_args_is_help=True)
+
+
+class State(StrEnum):
+    """What a run is doing, or how it ended."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    WAITING = "waiting"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    BUDGET_EXCEEDED = "budget_exceeded"
+
+
+@app.callback()
+def runs() -> None:
+    """Show runs, follow and end them."""
+
+
+@app.command("list")
+def list_runs(
+    state: Annotated[State | None, typer.Option(help="Only runs in this state.")] = None,
+    agent: Annotated[str, typer.Option(help="Only this agent's runs.")] = "",
+    parent: Annotated[str, typer.Option(help="Only runs that this run has started.")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=1_000, help="How many at most.")] = 20,
+    as_json: AsJson = False,
+    url: Url = DEFAULT_URL,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    organization: Organization = "default",
+) -> None:
+    """Show runs, newest first: what they are doing, what they cost, and what was asked.
+
+    For example:
+
+        agent-executor runs list --state running
+    """
+    query = {"state": state, "agent_id": agent, "parent_run_id": parent, "page_size": limit}
+    with failures_told():
+        client = connect(Target(url=url, data_dir=data_dir, organization=organization))
+        found = client.get(with_query("/api/v1/runs", query))["runs"]
+    if as_json:
+        typer.echo(json.dumps(found))
+    else:
+        show_runs(found, output_console())
+
+
+@app.command("cancel")
+def cancel_run(
+    run_id: Annotated[str, typer.Argument(help="The run's id.")],
+    reason: Annotated[str, typer.Option(help="Why; kept in the run's log.")] = "",
+    as_json: AsJson = False,
+    url: Url = DEFAULT_URL,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    organization: Organization = "default",
+) -> None:
+    """End a run with those that it has started, and say what was stopped.
+
+    It returns once nothing of the run goes on any more. A run that has ended is left as it is.
+
+    For example:
+
+        agent-executor runs cancel 01a22142-4b53-7d2b-a8b3-9131db1471a3 --reason "too slow"
+    """
+    with failures_told():
+        client = connect(Target(url=url, data_dir=data_dir, organization=organization))
+        receipt = client.post(f"/api/v1/runs/{quote(run_id, safe='')}/cancel", {"reason": reason})
+    if as_json:
+        typer.echo(json.dumps(receipt))
+    else:
+        show_receipt(receipt, output_console())
+
+
+@app.command("follow")
+def follow_run(
+    run_id: Annotated[str, typer.Argument(help="The run's id.")],
+    after: Annotated[
+        int, typer.Option(min=0, help="Only what happened after the event of this sequence.")
+    ] = 0,
+    as_json: AsJson = False,
+    url: Url = DEFAULT_URL,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    organization: Organization = "default",
+) -> None:
+    """Watch a run to its end, wherever and by whomever it was started.
+
+    Ctrl-C leaves it. The exit code is 0 if it completed.
+
+    For example:
+
+        agent-executor runs follow 01a22142-4b53-7d2b-a8b3-9131db1471a3
+    """
+    with failures_told():
+        client = connect(Target(url=url, data_dir=data_dir, organization=organization))
+        display, tell = display_of(as_json=as_json)
+        display.run_id, display.last_sequence = run_id, after
+        with interruptible(client, display, cancels=False):
+            ended = follow(client, run_id, after, tell)
+        is_completed = display.show_end(ended)
+    if not is_completed:
+        raise typer.Exit(FAILURE_EXIT_CODE)

@@ -1,0 +1,106 @@
+"""`agent-executor runs`: what it asks the platform, and what it says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from agent_executor.cli.main import app
+from tests.unit.cli.fake_gateway import FakeGateway, fake_gateway
+
+RUN: dict[str, Any] = {
+    "id": "run-1",
+    "state": "running",
+    "cost_nano_usd": "1500000",
+    "created_at": "2026-11-28T08:25:23.152Z",
+    "input": "[red]What[/red] is\n" + "15 + 27? " * 20,
+}
+RECEIPT: dict[str, Any] = {
+    "run_id": "run-1",
+    "state": "cancelled",
+    "was_stopped": True,
+    "stopped_call_ids": ["run-1_1_0"],
+    "unknown_call_ids": ["run-1_1_0"],
+    "finished_call_ids": [],
+    "never_begun_call_ids": ["run-1_1_1"],
+    "stopped_run_ids": ["run-2"],
+    "cost_nano_usd": "1500000",
+    "released_nano_usd": "48500000",
+}
+
+
+@pytest.fixture
+def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGateway]:
+    """Yields a gateway; commands run in an empty folder, as someone with a token."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AGENT_EXECUTOR_TOKEN", "a-token")
+    with fake_gateway() as gateway:
+        yield gateway
+
+
+def run(gateway: FakeGateway, *arguments: str) -> Result:
+    return CliRunner().invoke(app, ["runs", *arguments, "--url", gateway.url])
+
+
+@pytest.mark.parametrize("command", ["list", "cancel"])
+def test_every_command_shows_an_example(command: str) -> None:
+    result = CliRunner().invoke(app, ["runs", command, "--help"])
+    assert result.exit_code == 0
+    assert f"agent-executor runs {command}" in result.stdout
+
+
+def test_runs_are_listed_as_they_are_filtered(gateway: FakeGateway) -> None:
+    gateway.will_answer("GET", "/api/v1/runs", {"runs": [RUN], "next_page_token": ""})
+    result = run(gateway, "list", "--state", "running", "--agent", "a", "--parent", "p")
+    assert (result.exit_code, result.stderr) == (0, "")
+    (asked,) = gateway.asked
+    assert asked.query == {
+        "state": ["running"],
+        "agent_id": ["a"],
+        "parent_run_id": ["p"],
+        "page_size": ["20"],
+    }
+    assert "run-1" in result.stdout
+    assert "$0.001500" in result.stdout
+    assert "2026-11-28 08:25:23" in result.stdout
+    assert "[red]What[/red] is 15 + 27?" in result.stdout, "an input is a text and no markup"
+    assert json.loads(run(gateway, "list", "--json").stdout) == [RUN]
+
+
+def test_no_runs_are_said_to_be_none(gateway: FakeGateway) -> None:
+    gateway.will_answer("GET", "/api/v1/runs", {"runs": [], "next_page_token": ""})
+    assert "no such runs" in run(gateway, "list").stdout
+
+
+def test_a_cancellation_says_what_it_did(gateway: FakeGateway) -> None:
+    gateway.will_answer("POST", "/api/v1/runs/run-1/cancel", RECEIPT)
+    result = run(gateway, "cancel", "run-1", "--reason", "too slow")
+    assert result.exit_code == 0
+    assert gateway.asked[0].body == {"reason": "too slow"}
+    assert result.stdout.splitlines() == [
+        "Run run-1 was stopped.",
+        "  stopped: run-1_1_0",
+        "  of these, whether they took effect is unknown: run-1_1_0",
+        "  never begun: run-1_1_1",
+        "  runs stopped with it: run-2",
+        "  it cost $0.001500; $0.048500 that was held is free again",
+    ]
+    assert json.loads(run(gateway, "cancel", "run-1", "--json").stdout) == RECEIPT
+
+
+def test_a_run_that_had_ended_is_said_to_have(gateway: FakeGateway) -> None:
+    ended = {**RECEIPT, "state": "completed", "was_stopped": False, "stopped_call_ids": []}
+    gateway.will_answer("POST", "/api/v1/runs/run-1/cancel", ended)
+    assert "had ended before, as completed" in run(gateway, "cancel", "run-1").stdout
+
+
+def test_a_run_that_is_not_there_fails_with_a_sentence(gateway: FakeGateway) -> None:
+    result = run(gateway, "cancel", "no/run")
+    assert result.exit_code == 1
+    assert "There is no such thing." in result.stderr
+    assert gateway.asked[0].path == "/api/v1/runs/no%2Frun/cancel"
