@@ -21,6 +21,9 @@ from agent_executor.executor.approvals.parked_runs import ParkedRuns
 from agent_executor.executor.approvals.store import ApprovalStore
 from agent_executor.executor.approvals.store_memory import MemoryApprovalStore
 from agent_executor.executor.approvals.store_sql import SqlApprovalStore
+from agent_executor.executor.conversations.conversations import Conversations
+from agent_executor.executor.conversations.store import ConversationStore
+from agent_executor.executor.conversations.store_sql import SqlConversationStore
 from agent_executor.executor.drivers import RunDrivers
 from agent_executor.executor.engine import Engine
 from agent_executor.executor.journal import Journal
@@ -29,6 +32,7 @@ from agent_executor.executor.journal_sqlite import SqliteJournal
 from agent_executor.executor.model_providers import model_providers
 from agent_executor.executor.model_settings import ModelSettings
 from agent_executor.executor.model_turn import ModelTurn
+from agent_executor.executor.run_loader import RunLoader
 from agent_executor.executor.run_telemetry import RunTelemetry
 from agent_executor.executor.runs import Runs
 from agent_executor.executor.schema import MIGRATIONS as EXECUTOR_MIGRATIONS
@@ -72,6 +76,7 @@ class Stores:
         if data_dir is None:
             journal = MemoryJournal()
             self.journal: Journal = journal
+            self.conversations: ConversationStore = journal.conversations
             self.approvals: ApprovalStore = MemoryApprovalStore(journal)
             self.agents: AgentStore = MemoryAgentStore()
             self.calls: CallRecords = MemoryCallStore()
@@ -85,6 +90,7 @@ class Stores:
         for database in (executor, tools, ledger):
             resources.push_async_callback(database.close)
         self.journal = SqliteJournal(executor)
+        self.conversations = SqlConversationStore(SqliteStatementRunner(executor))
         self.agents = SqliteAgentStore(executor)
         self.approvals = SqlApprovalStore(SqliteStatementRunner(executor))
         self.calls = SqliteCallStore(tools)
@@ -145,9 +151,10 @@ class Assembly:
         self._drive(stores, engine, tool_runner)
 
     def _drive(self, stores: Stores, engine: Engine, tool_runner: InProcessToolRunner) -> None:
+        conversations = Conversations(stores.conversations, stores.journal)
         drivers = RunDrivers(
             journal=stores.journal,
-            agents=self.agents,
+            loader=RunLoader(stores.journal, self.agents, conversations),
             parked=ParkedRuns(stores.approvals, now_ms, keeps_leases=False),
             engine=engine,
             owner=f"library/{uuid.uuid4()}",
@@ -156,6 +163,7 @@ class Assembly:
         self.runs = Runs(
             journal=stores.journal,
             agents=self.agents,
+            conversations=conversations,
             tools=tool_runner,
             drivers=drivers,
             now_ms=now_ms,

@@ -30,6 +30,7 @@ _CONFIG_KEYS: Final = frozenset(
         "on_budget_exceeded",
         "max_cost_usd",
         "min_output_tokens",
+        "context_policy",
         "approval_policy",
         "provider",
         "base_url",

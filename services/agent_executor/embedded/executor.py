@@ -106,6 +106,7 @@ class AsyncAgentExecutor:
         *,
         parent_run_id: str = "",
         max_cost_usd: float = 0.0,
+        conversation_id: str = "",
     ) -> dict[str, Any]:
         """Runs the agent and returns what came of it; see ``executor.result.result_mapping``.
 
@@ -117,14 +118,18 @@ class AsyncAgentExecutor:
                 draws from what is held for that one. Default: none.
             max_cost_usd: What the run may cost at most, in US dollars, 0 to 9,000,000. Default (0):
                 the agent's ``max_cost_usd``; of both the lower one holds.
+            conversation_id: The conversation that the run continues, 1 to 128 bytes of your choice;
+                it begins with its first run, and has one run at a time. Default: the run stands
+                alone. Conversations last as long as the ``data_dir``, or as this executor.
 
         Raises:
             InvalidArgumentError: The input is no text, or empty; or the limit cannot be.
             RunNotFoundError: There is no such parent.
             RunFinishedError: The parent has ended.
             LimitExceededError: Too many runs are under way.
+            ConflictError: Another run of the conversation is under way.
         """
-        running = self._execute(input, parent_run_id, max_cost_usd)
+        running = self._execute(input, parent_run_id, max_cost_usd, conversation_id)
         return await awaited(running)
 
     async def stream(
@@ -240,7 +245,11 @@ class AsyncAgentExecutor:
         await self.close()
 
     async def _execute(
-        self, text: str, parent_run_id: str = "", max_cost_usd: float = 0.0
+        self,
+        text: str,
+        parent_run_id: str = "",
+        max_cost_usd: float = 0.0,
+        conversation_id: str = "",
     ) -> dict[str, Any]:
         _require_text(text)
         security = with_permissions(self._security, frozenset({"run:execute"}))
@@ -252,6 +261,7 @@ class AsyncAgentExecutor:
                 RunOptions(
                     parent_run_id=parent_run_id,
                     max_cost_nano_usd=nano_usd_of(max_cost_usd, "max_cost_usd"),
+                    conversation_id=conversation_id,
                 ),
             )
         )
@@ -336,9 +346,10 @@ class AgentExecutor:
         *,
         parent_run_id: str = "",
         max_cost_usd: float = 0.0,
+        conversation_id: str = "",
     ) -> dict[str, Any]:
         """Runs the agent and returns what came of it; see ``AsyncAgentExecutor.execute``."""
-        running = self._executor._execute(input, parent_run_id, max_cost_usd)  # noqa: SLF001 -- its own other half
+        running = self._executor._execute(input, parent_run_id, max_cost_usd, conversation_id)  # noqa: SLF001 -- its own other half
         return loop_runs(running)
 
     def list_approvals(self, run_id: str = "") -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ import msgspec
 
 from agent_executor.errors import InvalidArgumentError
 from agent_executor.executor.approvals.policy import NO_POLICY, ApprovalPolicy
+from agent_executor.executor.context.policy import ContextPolicy
 from agent_executor.executor.models.model import OPERATOR_ACCESS, ModelAccess
 
 OnBudgetExceeded: TypeAlias = Literal["end", "pause"]
@@ -56,6 +57,7 @@ class AgentVersion(msgspec.Struct, frozen=True):
             starts; 0: only budgets limit it.
         min_output_tokens: The least output with which a model call makes sense, if a budget does not
             cover ``max_output_tokens``; 0: all or nothing.
+        context_policy: What of a conversation its model is given.
         provider: Who serves the model; empty: as the executor is set.
         base_url: The provider's address, if it is not its usual one; empty: the usual one.
         thinking_budget_tokens: How many tokens the model may think before it answers; 0: it does
@@ -88,6 +90,7 @@ class AgentVersion(msgspec.Struct, frozen=True):
     on_budget_exceeded: OnBudgetExceeded = "end"
     max_cost_nano_usd: int = 0
     min_output_tokens: int = 0
+    context_policy: ContextPolicy = ContextPolicy()
     approval_policy: ApprovalPolicy = NO_POLICY
     provider: ProviderName = ""
     base_url: str = ""
@@ -100,10 +103,11 @@ class AgentVersion(msgspec.Struct, frozen=True):
 
         Raises:
             InvalidArgumentError: ``min_output_tokens`` is negative or above ``max_output_tokens``, or
-                ``thinking_budget_tokens`` is neither 0 nor within its bounds, or the approval policy is
-                not valid.
+                ``thinking_budget_tokens`` is neither 0 nor within its bounds, or the context or the
+                approval policy is not valid.
             LimitExceededError: A schema of the approval policy would cost too much to check against.
         """
+        self.context_policy.check()
         if not 0 <= self.min_output_tokens <= self.max_output_tokens:
             raise wrong_field(
                 "min_output_tokens", "min_output_tokens must be between 0 and max_output_tokens."

@@ -10,6 +10,7 @@ import msgspec
 from agent_executor.api.executor.v1 import agent_pb2, agent_service_pb2
 from agent_executor.executor.agent import AgentVersion, CustomTool
 from agent_executor.executor.approvals.convert import policy_from_proto, policy_to_proto
+from agent_executor.executor.context.policy import ContextPolicy
 from agent_executor.executor.convert import timestamp
 from agent_executor.executor.money import nano_usd_of, usd_of
 
@@ -33,6 +34,7 @@ _PLAIN_FIELDS: Final = (
     "run_timeout_seconds",
 )
 _MAP_FIELDS: Final = ("tools", "custom_tools")
+_POLICY_FIELDS: Final = ("approval_policy", "context_policy")
 # What a field becomes that a mask names and the request leaves out. A name has no default.
 _DEFAULTS: Final = {
     field.name: field.default
@@ -40,7 +42,7 @@ _DEFAULTS: Final = {
     if field.name in _PLAIN_FIELDS and not field.required
 }
 # What else is left unchanged unless it is set.
-_OTHER_FIELDS: Final = ("max_cost_usd", "api_key", "approval_policy")
+_OTHER_FIELDS: Final = ("max_cost_usd", "api_key", *_POLICY_FIELDS)
 UPDATABLE_FIELDS: Final = frozenset({*_PLAIN_FIELDS, *_MAP_FIELDS, *_OTHER_FIELDS})
 
 
@@ -54,9 +56,8 @@ def created_fields(request: agent_service_pb2.CreateAgentRequest) -> dict[str, A
         fields["agent_type"] = request.agent_type
     if request.max_cost_usd:
         fields["max_cost_nano_usd"] = nano_usd_of(request.max_cost_usd, "max_cost_usd")
-    if request.HasField("approval_policy"):
-        fields["approval_policy"] = policy_from_proto(request.approval_policy)
-    return fields | _maps_of(request, _MAP_FIELDS)
+    present = [name for name in _POLICY_FIELDS if request.HasField(name)]
+    return fields | _policies_of(request, present) | _maps_of(request, _MAP_FIELDS)
 
 
 def updated_fields(
@@ -76,8 +77,7 @@ def updated_fields(
     }
     if "max_cost_usd" in named:
         fields["max_cost_nano_usd"] = nano_usd_of(request.max_cost_usd, "max_cost_usd")
-    if "approval_policy" in named:
-        fields["approval_policy"] = policy_from_proto(request.approval_policy)
+    fields |= _policies_of(request, [name for name in _POLICY_FIELDS if name in named])
     fields |= _maps_of(request, [name for name in _MAP_FIELDS if name in named])
     return fields, request.api_key if "api_key" in named else None
 
@@ -95,12 +95,42 @@ def agent_to_proto(agent: AgentVersion, warnings: Sequence[str] = ()) -> agent_p
         has_api_key=bool(agent.api_key_ciphertext),
         max_cost_usd=usd_of(agent.max_cost_nano_usd),
         max_cost_nano_usd=agent.max_cost_nano_usd,
+        approval_policy=policy_to_proto(agent.approval_policy),
+        context_policy=_context_policy_to_proto(agent.context_policy),
         version=agent.version,
         created_at=timestamp(agent.created_at_ms),
         updated_at=timestamp(agent.updated_at_ms),
-        approval_policy=policy_to_proto(agent.approval_policy),
         warnings=warnings,
         **plain,
+    )
+
+
+def _policies_of(
+    request: agent_service_pb2.CreateAgentRequest | agent_service_pb2.UpdateAgentRequest,
+    names: Iterable[str],
+) -> dict[str, Any]:
+    policies: dict[str, Any] = {}
+    for name in names:
+        if name == "approval_policy":
+            policies[name] = policy_from_proto(request.approval_policy)
+        else:
+            policies[name] = _context_policy_from_proto(request.context_policy)
+    return policies
+
+
+def _context_policy_to_proto(policy: ContextPolicy) -> agent_pb2.ContextPolicy | None:
+    """Returns a policy as the API shows it; None for the usual one."""
+    if policy == ContextPolicy():
+        return None
+    return agent_pb2.ContextPolicy(**msgspec.structs.asdict(policy))
+
+
+def _context_policy_from_proto(policy: agent_pb2.ContextPolicy) -> ContextPolicy:
+    return ContextPolicy(
+        max_history_turns=policy.max_history_turns,
+        max_input_tokens=policy.max_input_tokens,
+        summarize=policy.summarize,
+        max_tool_result_bytes=policy.max_tool_result_bytes,
     )
 
 

@@ -13,6 +13,8 @@ from google.protobuf.message import Message
 from agent_executor.api.executor.v1 import (
     agent_service_pb2,
     agent_service_pb2_grpc,
+    conversation_service_pb2,
+    conversation_service_pb2_grpc,
     run_service_pb2,
     run_service_pb2_grpc,
 )
@@ -27,6 +29,8 @@ from agent_executor.executor.agents import Agents
 from agent_executor.executor.approvals.approvals import Approvals
 from agent_executor.executor.approvals.parked_runs import ParkedRuns
 from agent_executor.executor.approvals.store import ApprovalStore
+from agent_executor.executor.conversations.conversations import Conversations
+from agent_executor.executor.conversations.servicer import ConversationServicer
 from agent_executor.executor.drivers import RunDrivers
 from agent_executor.executor.engine import Engine, EngineLimits
 from agent_executor.executor.leases import LeaseKeeper
@@ -35,6 +39,7 @@ from agent_executor.executor.ledger_grpc import GrpcLedger
 from agent_executor.executor.model_call import ModelLimits
 from agent_executor.executor.model_providers import model_providers
 from agent_executor.executor.model_turn import ModelTurn
+from agent_executor.executor.run_loader import RunLoader
 from agent_executor.executor.run_servicer import RunServicer
 from agent_executor.executor.run_telemetry import RunTelemetry
 from agent_executor.executor.runs import Runs
@@ -62,6 +67,7 @@ LAST_WORDS_SECONDS: Final = 1.0
 
 SERVED: Final = (
     agent_service_pb2.DESCRIPTOR.services_by_name["AgentService"].full_name,
+    conversation_service_pb2.DESCRIPTOR.services_by_name["ConversationService"].full_name,
     run_service_pb2.DESCRIPTOR.services_by_name["RunService"].full_name,
 )
 
@@ -83,8 +89,9 @@ async def bootstrap(runtime: ServiceRuntime[ExecutorSettings]) -> Sequence[str]:
     ledger = await _ledger(runtime)
     encryption = Encryption.from_file(settings.encryption_key_file)
     agents = Agents(storage.agents, encryption, now_ms, settings.agent_models())
+    conversations = Conversations(storage.conversations, storage.journal)
     engine = _engine(runtime, tools, ledger, storage.approvals, encryption)
-    runs = await _runs(runtime, storage, agents, tools, engine)
+    runs = await _runs(runtime, storage, agents, conversations, tools, engine)
     approvals = Approvals(
         store=storage.approvals,
         journal=storage.journal,
@@ -94,6 +101,9 @@ async def bootstrap(runtime: ServiceRuntime[ExecutorSettings]) -> Sequence[str]:
     )
     agent_service_pb2_grpc.add_AgentServiceServicer_to_server(
         AgentServicer(agents, tools), runtime.server
+    )
+    conversation_service_pb2_grpc.add_ConversationServiceServicer_to_server(
+        ConversationServicer(conversations), runtime.server
     )
     run_service_pb2_grpc.add_RunServiceServicer_to_server(
         RunServicer(runs, approvals), runtime.server
@@ -115,6 +125,7 @@ async def _runs(
     runtime: ServiceRuntime[ExecutorSettings],
     storage: ExecutorStorage,
     agents: Agents,
+    conversations: Conversations,
     tools: ToolRunner,
     engine: Engine,
 ) -> Runs:
@@ -124,10 +135,11 @@ async def _runs(
     runs = Runs(
         journal=journal,
         agents=agents,
+        conversations=conversations,
         tools=tools,
         drivers=RunDrivers(
             journal=journal,
-            agents=agents,
+            loader=RunLoader(journal, agents, conversations),
             parked=ParkedRuns(storage.approvals, now_ms),
             engine=engine,
             owner=owner,

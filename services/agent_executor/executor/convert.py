@@ -129,7 +129,7 @@ def output_to_proto(state: RunState) -> run_pb2.RunOutput:
     return run_pb2.RunOutput(
         response=state.finished.response if state.finished else response_text(state.messages),
         tool_results=[_tool_result_to_proto(result) for result in results_of(state)],
-        conversation_history=[_message_to_proto(message) for message in state.messages],
+        conversation_history=[message_to_proto(message) for message in state.messages],
         tokens_used=_int32(state.tokens_used),
         cost_usd=usd_of(state.cost_nano_usd),
         cost_nano_usd=state.cost_nano_usd,
@@ -224,7 +224,8 @@ def _tool_result_to_proto(result: ToolCallCompleted) -> run_pb2.ToolResult:
     )
 
 
-def _message_to_proto(message: Message) -> run_pb2.ConversationMessage:
+def message_to_proto(message: Message) -> run_pb2.ConversationMessage:
+    """Returns a message of a conversation."""
     return run_pb2.ConversationMessage(role=message.role, content=_shown_blocks(message.content))
 
 

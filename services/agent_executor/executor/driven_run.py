@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from agent_executor.executor.agent import AgentVersion
+from agent_executor.executor.context.run_context import RunContext
 from agent_executor.executor.journal import RunRecord
 from agent_executor.executor.run_log import RunLog
 from agent_executor.executor.run_money import RunMoney
@@ -22,6 +23,7 @@ class DrivenRun:
         security: On whose behalf it goes on.
         settlements: Of its model calls.
         money: What is held for it.
+        context: Its conversation, as its model is given it.
         traceparent: The trace context for its tool calls.
         announced: The tool calls about which people are known to be asked.
     """
@@ -31,6 +33,7 @@ class DrivenRun:
     security: SecurityContext
     settlements: Settlements
     money: RunMoney
+    context: RunContext
     traceparent: str = ""
     announced: set[str] = field(default_factory=set)
 

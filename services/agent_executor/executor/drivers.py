@@ -15,16 +15,15 @@ from agent_executor.errors import (
 )
 from agent_executor.executor.admission import Admission
 from agent_executor.executor.agent import AgentVersion
-from agent_executor.executor.agents import Agents
 from agent_executor.executor.approvals.parked_runs import ParkedRuns
 from agent_executor.executor.cancellations import Cancellations
-from agent_executor.executor.driven_run import security_of
 from agent_executor.executor.engine import Engine
 from agent_executor.executor.feed import RunFeed
 from agent_executor.executor.journal import IdempotencyKey, Journal, RunRecord
-from agent_executor.executor.run import RunState, fold
+from agent_executor.executor.run import RunState
 from agent_executor.executor.run_ends import RunEnds
 from agent_executor.executor.run_event import RunFinished, RunResumed
+from agent_executor.executor.run_loader import RunLoader
 from agent_executor.executor.run_log import RunLog
 from agent_executor.executor.scheduler import DEFAULT_MAX_ACTIVE_RUNS, Scheduler
 from agent_executor.serving.cancellation import StopSignal
@@ -51,7 +50,7 @@ class RunDrivers:
         self,
         *,
         journal: Journal,
-        agents: Agents,
+        loader: RunLoader,
         parked: ParkedRuns,
         engine: Engine,
         owner: str,
@@ -63,7 +62,7 @@ class RunDrivers:
         self.ends = RunEnds(journal)
         self.owner = owner
         self._journal = journal
-        self._agents = agents
+        self._loader = loader
         self._parked = parked
         self._engine = engine
         self._now_ms = now_ms
@@ -294,13 +293,12 @@ class RunDrivers:
         # Enough to end the run, should its log be unreadable.
         log = self.log_of(run, _summary(run))
         try:
-            events = await _until_storage_is_back(lambda: self._journal.events(run.run_id))
-            log = self.log_of(run, fold(events))
+            state, history = await _until_storage_is_back(lambda: self._loader.state(run))
+            log = self.log_of(run, state)
+            log.history = history
             if run.cancel_requested_at_ms:
                 await _until_storage_is_back(lambda: self.cancellations.tell(log, run))
-            agent = await _until_storage_is_back(
-                lambda: self._agents.load(run.agent_id, security_of(run), run.agent_version)
-            )
+            agent = await _until_storage_is_back(lambda: self._loader.agent(run))
         except Exception:
             _LOGGER.exception("Run %s cannot be read.", run.run_id)
             await self._fail(log, "What was recorded of the run cannot be read.", "INTERNAL")

@@ -14,6 +14,7 @@ from agent_executor.errors import AgentExecutorError, CancelledRunError, Deadlin
 from agent_executor.executor.agent import AgentVersion
 from agent_executor.executor.approvals.store import ApprovalStore
 from agent_executor.executor.approvals.waiting import WaitingCalls
+from agent_executor.executor.context.run_context import RunContext
 from agent_executor.executor.deadlines import remaining_seconds, timeout_seconds
 from agent_executor.executor.driven_run import DrivenRun, security_of
 from agent_executor.executor.ledger import Ledger
@@ -250,6 +251,7 @@ class Engine:
             security=security,
             settlements=Settlements(self._ledger, log, security),
             money=self._money(log, security),
+            context=RunContext(log.history),
         )
 
     def _money(self, log: RunLog, security: SecurityContext) -> RunMoney:

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 from typing import Final
 
 from agent_executor.errors import AgentExecutorError, UnavailableError
+from agent_executor.executor.event_pages import PAGE_EVENTS
 from agent_executor.executor.journal import Journal
 from agent_executor.executor.models.model import DeltaListener
 from agent_executor.executor.open_answer import OpenAnswer
@@ -169,7 +170,11 @@ class RunReader:
         elif not recent and not self._is_behind:
             return ()
         self._is_behind = False
-        return await self._journal.events(self._run_id, after_sequence)
+        page = await self._journal.events(self._run_id, after_sequence, PAGE_EVENTS)
+        if len(page) == PAGE_EVENTS:
+            # There may be more, which the next call reads.
+            self.look_in_journal()
+        return page
 
     async def wait(self, seconds: float | None = None) -> bool:
         """Waits for news, or so long, and returns whether there are any.

@@ -8,6 +8,7 @@ from typing import Final, Protocol
 import msgspec
 
 from agent_executor.errors import IdempotencyConflictError
+from agent_executor.executor.conversations.conversation import RunEnd
 from agent_executor.executor.run_event import RunEvent
 
 
@@ -105,25 +106,43 @@ class Journal(Protocol):
     """
 
     async def create(
-        self, run: RunRecord, events: Sequence[RunEvent], key: IdempotencyKey | None = None
+        self,
+        run: RunRecord,
+        events: Sequence[RunEvent],
+        key: IdempotencyKey | None = None,
+        after_run_id: str = "",
     ) -> str:
         """Stores a new run with its first events, all or nothing.
+
+        A run of a conversation becomes the last one of it.
+
+        Args:
+            run: The run.
+            events: Its first events.
+            key: By which a repeat is known; None: every call makes a run.
+            after_run_id: The conversation's last run so far; empty if the run begins it.
 
         Returns:
             The run's id. If a run was created under this key before, its id, and nothing is stored.
 
         Raises:
             IdempotencyConflictError: The key was used for another request.
+            ConflictError: The conversation's last run has not ended, or is another one by now; its
+                id is in the metadata as ``runId``.
         """
         ...
 
-    async def append(self, run: RunRecord, events: Sequence[RunEvent]) -> None:
+    async def append(
+        self, run: RunRecord, events: Sequence[RunEvent], end: RunEnd | None = None
+    ) -> None:
         """Adds events and stores the run's new summary, all or nothing.
 
         Args:
             run: The run after the events. ``attempt`` is the writer's own; ``owner`` too, or empty
                 to park it until ``wake_at_ms``.
             events: Follow the stored log without a gap. Without any, only the summary is stored.
+            end: What becomes of the run's conversation, with its last event; None if it has none, or
+                goes on.
 
         Raises:
             LeaseLostError: The run's attempt is another one by now, or its log has gone on.
@@ -145,8 +164,11 @@ class Journal(Protocol):
         """Returns runs, newest first."""
         ...
 
-    async def events(self, run_id: str, after_sequence: int = 0) -> list[RunEvent]:
-        """Returns the events after a sequence, in order. The caller has checked the organization."""
+    async def events(self, run_id: str, after_sequence: int = 0, limit: int = 0) -> list[RunEvent]:
+        """Returns the events after a sequence, in order, at most ``limit``; 0: all.
+
+        The caller has checked the organization.
+        """
         ...
 
     async def last_sequences(self, run_ids: Sequence[str]) -> dict[str, int]:

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from agent_executor.errors import LeaseLostError
+from agent_executor.executor.conversations.conversation import RunEnd
+from agent_executor.executor.conversations.store_memory import MemoryConversationStore
 from agent_executor.executor.journal import (
     EVERY_RUN,
     NO_RUNS,
@@ -22,28 +24,41 @@ from agent_executor.executor.run_event import RunEvent
 
 
 class MemoryJournal:
-    """A ``Journal`` that lives as long as its process."""
+    """A ``Journal`` that lives as long as its process.
 
-    def __init__(self) -> None:
+    Attributes:
+        conversations: Which it writes.
+    """
+
+    def __init__(self, conversations: MemoryConversationStore | None = None) -> None:
+        self.conversations = conversations or MemoryConversationStore()
         self._runs: dict[str, RunRecord] = {}
         self._events: dict[str, list[RunEvent]] = {}
         self._leases: dict[str, int] = {}
         self._keys: dict[tuple[str, str], tuple[str, str]] = {}
 
     async def create(
-        self, run: RunRecord, events: Sequence[RunEvent], key: IdempotencyKey | None = None
+        self,
+        run: RunRecord,
+        events: Sequence[RunEvent],
+        key: IdempotencyKey | None = None,
+        after_run_id: str = "",
     ) -> str:
         """See ``Journal``."""
+        name = (run.organization_id, key.key if key else "")
+        if key is not None and name in self._keys:
+            return known_run(key, *self._keys[name])
+        if run.conversation_id:
+            self.conversations.begin_run(run, self._runs.get(after_run_id), after_run_id)
         if key is not None:
-            name = (run.organization_id, key.key)
-            digest, run_id = self._keys.setdefault(name, (key.request_digest, run.run_id))
-            if run_id != run.run_id:
-                return known_run(key, digest, run_id)
+            self._keys[name] = (key.request_digest, run.run_id)
         self._runs[run.run_id] = run
         self._events[run.run_id] = list(events)
         return run.run_id
 
-    async def append(self, run: RunRecord, events: Sequence[RunEvent]) -> None:
+    async def append(
+        self, run: RunRecord, events: Sequence[RunEvent], end: RunEnd | None = None
+    ) -> None:
         """See ``Journal``."""
         stored = self._runs[run.run_id]
         if stored.attempt != run.attempt or stored.last_sequence + len(events) != run.last_sequence:
@@ -57,6 +72,8 @@ class MemoryJournal:
             wake_at_ms=0 if stored.cancel_requested_at_ms else run.wake_at_ms,
         )
         self._events[run.run_id].extend(events)
+        if end is not None:
+            self.conversations.end_run(end)
 
     async def get(self, organization_id: str, run_id: str) -> RunRecord | None:
         """See ``Journal``."""
@@ -81,9 +98,10 @@ class MemoryJournal:
         ]
         return sorted(found, key=lambda run: run.run_id, reverse=True)[:limit]
 
-    async def events(self, run_id: str, after_sequence: int = 0) -> list[RunEvent]:
+    async def events(self, run_id: str, after_sequence: int = 0, limit: int = 0) -> list[RunEvent]:
         """See ``Journal``."""
-        return self._events.get(run_id, [])[after_sequence:]
+        end = after_sequence + limit if limit else None
+        return self._events.get(run_id, [])[after_sequence:end]
 
     async def last_sequences(self, run_ids: Sequence[str]) -> dict[str, int]:
         """See ``Journal``."""

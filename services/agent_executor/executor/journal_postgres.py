@@ -11,7 +11,9 @@ from typing import Any, Final
 
 import msgspec
 
-from agent_executor.errors import LeaseLostError
+from agent_executor.errors import AgentExecutorError, LeaseLostError
+from agent_executor.executor.conversations.conversation import RunEnd
+from agent_executor.executor.conversations.runs_postgres import begin_run, end_run
 from agent_executor.executor.journal import (
     EVERY_RUN,
     NO_RUNS,
@@ -111,6 +113,7 @@ _INSERT_KEY: Final = (
 _FIND_KEY: Final = (
     "SELECT request_digest, run_id FROM idempotency_keys WHERE organization_id = $1 AND key = $2"
 )
+_DELETE_KEY: Final = "DELETE FROM idempotency_keys WHERE organization_id = $1 AND key = $2"
 _REQUEST_CANCEL: Final = (
     "UPDATE runs SET cancel_requested_at_ms = $1, cancel_user_id = $2, cancel_reason = $3,"
     " wake_at_ms = 0"
@@ -131,7 +134,7 @@ _LIST: Final = (
 )
 _READ_EVENTS: Final = (
     "SELECT sequence, created_at_ms, payload FROM run_events"
-    " WHERE run_id = $1 AND sequence > $2 ORDER BY sequence"
+    " WHERE run_id = $1 AND sequence > $2 ORDER BY sequence LIMIT $3"
 )
 _LAST_SEQUENCES: Final = "SELECT run_id, last_sequence FROM runs WHERE run_id = ANY($1::text[])"
 _RENEW: Final = (
@@ -154,7 +157,11 @@ class PostgresJournal:
         self._database = database
 
     async def create(
-        self, run: RunRecord, events: Sequence[RunEvent], key: IdempotencyKey | None = None
+        self,
+        run: RunRecord,
+        events: Sequence[RunEvent],
+        key: IdempotencyKey | None = None,
+        after_run_id: str = "",
     ) -> str:
         """See ``Journal``."""
         values = (*_columns_of(run.run_id, events), *_storable(row_of(run)))
@@ -165,13 +172,23 @@ class PostgresJournal:
                 new = (*name, key.request_digest, run.run_id, run.created_at_ms)
                 if (await transaction.execute(_INSERT_KEY, *new)).endswith(_NO_ROW):
                     return await transaction.fetchrow(_FIND_KEY, *name)
+            if run.conversation_id:
+                refusal = await begin_run(transaction, run, after_run_id)
+                if refusal is not None:
+                    if key is not None:
+                        await transaction.execute(_DELETE_KEY, *name)
+                    return refusal
             await transaction.execute(_CREATE, *values)
             return None
 
         known = await self._database.writer.submit(write, key=name[1] or run.run_id)
+        if isinstance(known, AgentExecutorError):
+            raise known
         return run.run_id if known is None or key is None else known_run(key, *known)
 
-    async def append(self, run: RunRecord, events: Sequence[RunEvent]) -> None:
+    async def append(
+        self, run: RunRecord, events: Sequence[RunEvent], end: RunEnd | None = None
+    ) -> None:
         """See ``Journal``."""
         statement = _APPEND if events else _SUMMARIZE
         values = (
@@ -183,7 +200,10 @@ class PostgresJournal:
         )
 
         async def write(transaction: PostgresTransaction) -> str:
-            return await transaction.execute(statement, *values)
+            status = await transaction.execute(statement, *values)
+            if end is not None and not status.endswith(_NO_ROW):
+                await end_run(transaction, end)
+            return status
 
         status = await self._database.writer.submit(write, key=run.run_id)
         if status.endswith(_NO_ROW):
@@ -214,11 +234,11 @@ class PostgresJournal:
         )
         return [record_of(row) for row in rows]
 
-    async def events(self, run_id: str, after_sequence: int = 0) -> list[RunEvent]:
+    async def events(self, run_id: str, after_sequence: int = 0, limit: int = 0) -> list[RunEvent]:
         """See ``Journal``."""
 
         async def read(connection: PostgresConnection) -> list[Any]:
-            return await connection.fetch(_READ_EVENTS, run_id, after_sequence)
+            return await connection.fetch(_READ_EVENTS, run_id, after_sequence, limit or None)
 
         return [event_of(row) for row in await self._database.read_statement(read)]
 

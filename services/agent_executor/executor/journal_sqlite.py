@@ -8,7 +8,9 @@ from typing import Final
 
 import msgspec
 
-from agent_executor.errors import LeaseLostError
+from agent_executor.errors import AgentExecutorError, LeaseLostError
+from agent_executor.executor.conversations.conversation import RunEnd
+from agent_executor.executor.conversations.runs_sqlite import begin_run, end_run
 from agent_executor.executor.journal import (
     EVERY_RUN,
     NO_RUNS,
@@ -75,7 +77,7 @@ _CLAIM_WAITING: Final = (
     f"  ORDER BY turn, run_id LIMIT ?3) RETURNING {RUN_COLUMNS}"
 )
 _CLAIM_RUN: Final = f"{_TAKE} WHERE run_id = ?3 AND {_CAN_BE_CLAIMED} RETURNING {RUN_COLUMNS}"
-_INSERT_KEY: Final = "INSERT INTO idempotency_keys VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+_INSERT_KEY: Final = "INSERT INTO idempotency_keys VALUES (?, ?, ?, ?, ?)"
 _FIND_KEY: Final = (
     "SELECT request_digest, run_id FROM idempotency_keys WHERE organization_id = ? AND key = ?"
 )
@@ -93,27 +95,42 @@ class SqliteJournal:
         self._database = database
 
     async def create(
-        self, run: RunRecord, events: Sequence[RunEvent], key: IdempotencyKey | None = None
+        self,
+        run: RunRecord,
+        events: Sequence[RunEvent],
+        key: IdempotencyKey | None = None,
+        after_run_id: str = "",
     ) -> str:
         """See ``Journal``."""
         row = row_of(run)
         rows = event_rows(run.run_id, events)
+        name = (run.organization_id, key.key if key is not None else "")
 
-        def write(connection: sqlite3.Connection) -> tuple[str, str] | None:
+        def write(connection: sqlite3.Connection) -> tuple[str, str] | AgentExecutorError | None:
             if key is not None:
-                name = (run.organization_id, key.key)
-                new = (*name, key.request_digest, run.run_id, run.created_at_ms)
-                if connection.execute(_INSERT_KEY, new).rowcount == 0:
-                    known: tuple[str, str] = connection.execute(_FIND_KEY, name).fetchone()
+                known: tuple[str, str] | None = connection.execute(_FIND_KEY, name).fetchone()
+                if known is not None:
                     return known
+            # Whatever refuses comes before whatever writes.
+            if run.conversation_id:
+                refusal = begin_run(connection, run, after_run_id)
+                if refusal is not None:
+                    return refusal
+            if key is not None:
+                new = (*name, key.request_digest, run.run_id, run.created_at_ms)
+                connection.execute(_INSERT_KEY, new)
             connection.execute(_INSERT_RUN, row)
             connection.executemany(_INSERT_EVENT, rows)
             return None
 
         known = await self._database.writer.submit(write)
+        if isinstance(known, AgentExecutorError):
+            raise known
         return run.run_id if known is None or key is None else known_run(key, *known)
 
-    async def append(self, run: RunRecord, events: Sequence[RunEvent]) -> None:
+    async def append(
+        self, run: RunRecord, events: Sequence[RunEvent], end: RunEnd | None = None
+    ) -> None:
         """See ``Journal``."""
         rows = event_rows(run.run_id, events)
         fence = (run.run_id, run.attempt, run.last_sequence - len(events))
@@ -123,6 +140,8 @@ class SqliteJournal:
             if connection.execute(_UPDATE_RUN, summary).rowcount != 1:
                 return False
             connection.executemany(_INSERT_EVENT, rows)
+            if end is not None:
+                end_run(connection, end)
             return True
 
         if not await self._database.writer.submit(write):
@@ -161,14 +180,15 @@ class SqliteJournal:
 
         return await self._database.read(read)
 
-    async def events(self, run_id: str, after_sequence: int = 0) -> list[RunEvent]:
+    async def events(self, run_id: str, after_sequence: int = 0, limit: int = 0) -> list[RunEvent]:
         """See ``Journal``."""
 
         def read(connection: sqlite3.Connection) -> list[RunEvent]:
             rows = connection.execute(
                 "SELECT sequence, created_at_ms, payload FROM run_events"
-                " WHERE run_id = ? AND sequence > ? ORDER BY sequence",
-                (run_id, after_sequence),
+                " WHERE run_id = ? AND sequence > ? ORDER BY sequence LIMIT ?",
+                # A negative limit is none.
+                (run_id, after_sequence, limit or -1),
             )
             return [event_of(row) for row in rows]
 

@@ -12,8 +12,8 @@ from agent_executor.executor.driven_run import DrivenRun
 from agent_executor.executor.ledger import PASSING_ERRORS, Ledger
 from agent_executor.executor.models.model import ModelUsage
 from agent_executor.executor.next_action import ResolveLostCall
-from agent_executor.executor.purpose import CallPurpose, estimated_tokens
-from agent_executor.executor.run_event import ModelCallFailed
+from agent_executor.executor.purpose import estimated_tokens
+from agent_executor.executor.run_event import ModelCallFailed, ModelCallStarted
 from agent_executor.executor.run_log import RunLog
 
 _ENCODER: Final = msgspec.json.Encoder()
@@ -50,7 +50,7 @@ async def resolve_lost(
             error="The executor ended before the answer was recorded.",
             code="LEASE_LOST",
             will_retry=True,
-            usage=_lost_usage(log, driven.agent, call.purpose) if may_be_made else None,
+            usage=_lost_usage(log, driven.agent, call) if may_be_made else None,
         )
     )
     await log.commit()
@@ -61,9 +61,14 @@ def input_usage(size_bytes: int) -> ModelUsage:
     return ModelUsage(input_tokens=estimated_tokens(size_bytes) + 1, output_tokens=0)
 
 
-def _lost_usage(log: RunLog, agent: AgentVersion, purpose: CallPurpose | None) -> ModelUsage:
-    messages_bytes = len(_ENCODER.encode(log.state.messages))
+def _lost_usage(log: RunLog, agent: AgentVersion, call: ModelCallStarted) -> ModelUsage:
+    """Returns the usage of a call, by what its beginning says of its request."""
+    purpose = call.purpose
     if purpose is None:
+        messages_bytes = len(_ENCODER.encode(tuple(log.state.messages)))
         return input_usage(messages_bytes + len(agent.system_prompt().encode()))
-    usage = input_usage(messages_bytes)
-    return msgspec.structs.replace(usage, input_tokens=usage.input_tokens + purpose.prefix_tokens)
+    # The newest message is the only one that is no history.
+    newest = 0 if call.is_summary else len(_ENCODER.encode(log.state.messages[-1]))
+    tokens = purpose.prefix_tokens + purpose.history_tokens
+    usage = input_usage(newest)
+    return msgspec.structs.replace(usage, input_tokens=usage.input_tokens + tokens)

@@ -14,7 +14,11 @@ from agent_executor.executor.late_answers import DEFAULT_LATE_ANSWER_SECONDS
 from agent_executor.executor.models.model import ModelRequest, ModelUsage
 from agent_executor.executor.next_action import CallModel
 from agent_executor.executor.prompts import PreparedCall
-from agent_executor.executor.run_event import ModelCallFailed, ModelCallStarted
+from agent_executor.executor.run_event import (
+    HistoryTrimmed,
+    ModelCallFailed,
+    ModelCallStarted,
+)
 
 DEFAULT_MODEL_TIMEOUT_SECONDS: Final = 300.0
 # The ledger holds money for a day at most.
@@ -55,6 +59,9 @@ class ModelCall:
         prepared: What is sent.
         run_ends_at: When the run's time is over, in the event loop's time.
         max_tokens: The output that it may have: what the hold covers.
+        trims: What is left out once it has summed that up; None: it is the turn's own call.
+        summary_bytes: How long that summary may be.
+        summary_number: Which summary of the run it is, from 1.
     """
 
     driven: DrivenRun
@@ -62,10 +69,15 @@ class ModelCall:
     prepared: PreparedCall
     run_ends_at: float
     max_tokens: int
+    trims: HistoryTrimmed | None = None
+    summary_bytes: int = 0
+    summary_number: int = 0
 
     @property
     def id(self) -> str:
         """The call's id, by which its hold and its ledger entry are known too."""
+        if self.trims is not None:
+            return f"{self.driven.log.run.run_id}_s{self.summary_number}"
         return call_id(self.driven, self.action)
 
     def request(self) -> ModelRequest:
@@ -77,7 +89,9 @@ class ModelCall:
 
     def started(self, *, is_unheld: bool = False) -> ModelCallStarted:
         """Returns the event of its beginning."""
-        return ModelCallStarted(self.id, self.action.turn, self.prepared.purpose, is_unheld)
+        return ModelCallStarted(
+            self.id, self.action.turn, self.prepared.purpose, is_unheld, self.trims is not None
+        )
 
     def failed(
         self,
@@ -99,7 +113,11 @@ class ModelCall:
     def next_try(self) -> Self:
         """Returns the same call under the next id, after no money was held for this one."""
         action = self.action
-        return replace(self, action=CallModel(action.turn, action.attempt + 1, action.refusals + 1))
+        return replace(
+            self,
+            action=CallModel(action.turn, action.attempt + 1, action.refusals + 1),
+            summary_number=self.summary_number + 1,
+        )
 
 
 def call_id(driven: DrivenRun, action: CallModel) -> str:

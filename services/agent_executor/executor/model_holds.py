@@ -123,7 +123,7 @@ class ModelHolds:
             max_input_tokens=call.prepared.size_bytes + INPUT_OVERHEAD_TOKENS,
             max_output_tokens=request.max_tokens,
             ttl_seconds=math.ceil(self._limits.timeout_seconds) + HOLD_MARGIN_SECONDS,
-            min_output_tokens=call.driven.agent.min_output_tokens,
+            min_output_tokens=min(call.driven.agent.min_output_tokens, request.max_tokens),
             amount_id=run.amount_id,
             # Every provider here caches the conversation as it goes.
             writes_cache=True,

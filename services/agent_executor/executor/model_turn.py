@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+import msgspec
+
 from agent_executor.errors import (
     AgentExecutorError,
     CancelledRunError,
@@ -18,6 +20,8 @@ from agent_executor.errors import (
 )
 from agent_executor.executor.agent import AgentVersion
 from agent_executor.executor.approvals.policy import asked_or_started
+from agent_executor.executor.context.fitting import fitted_call, is_shorter_next_time
+from agent_executor.executor.context.summary import summary_of
 from agent_executor.executor.driven_run import DrivenRun
 from agent_executor.executor.late_answers import LateAnswers
 from agent_executor.executor.ledger import Ledger
@@ -260,16 +264,20 @@ class ModelTurn:
                 last_try = run_ends_at if waits_for_tools else loop_seconds()
                 described = await self._describe(driven, names, versions, last_try)
             require_all(names, described, versions)
+            prompt = self._prompts.prompt(agent, described, driven.log.run.model)
+            fitted = fitted_call(driven.log, agent, driven.context, prompt)
+            return ModelCall(
+                driven,
+                action,
+                fitted.prepared,
+                run_ends_at,
+                fitted.prepared.request.max_tokens,
+                trims=fitted.trims,
+                summary_bytes=fitted.summary_bytes,
+                summary_number=state.summaries + 1,
+            )
         except AgentExecutorError as error:
             return error
-        prepared = self._prompts.prepare(
-            agent,
-            described,
-            state.messages,
-            model=driven.log.run.model,
-            is_background=state.is_background,
-        )
-        return ModelCall(driven, action, prepared, run_ends_at, prepared.request.max_tokens)
 
     async def _describe(
         self,
@@ -291,6 +299,10 @@ class ModelTurn:
     def _answered(self, call: ModelCall, answer: ModelCallCompleted) -> None:
         log = call.driven.log
         log.add(answer)
+        if call.trims is not None:
+            summary = summary_of(answer.content, call.summary_bytes)
+            log.add(msgspec.structs.replace(call.trims, summary=summary))
+            return
         # An answer that was cut may hold a tool call without its last arguments.
         if answer.stop_reason == "tool_use":
             calls = tool_calls_of(log.run.run_id, call.action.turn, answer)
@@ -306,9 +318,12 @@ class ModelTurn:
         """
         log, tries = call.driven.log, call.action.attempt - call.action.refusals
         delay_seconds = self._delay_seconds(tries, error)
+        driven = call.driven
         is_retried = (
-            isinstance(error, ModelError)
-            and error.retry_after_seconds is not None
+            (
+                (isinstance(error, ModelError) and error.retry_after_seconds is not None)
+                or is_shorter_next_time(error, driven.agent, driven.context, call.prepared)
+            )
             and tries < self._limits.max_tries
             and loop_seconds() + delay_seconds < call.run_ends_at
         )

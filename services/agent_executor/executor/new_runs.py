@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from agent_executor.errors import AgentInactiveError, RunFinishedError, RunNotFoundError
 from agent_executor.executor.agent import AgentVersion
 from agent_executor.executor.agents import Agents
+from agent_executor.executor.conversations.conversations import Conversations, ConversationStart
 from agent_executor.executor.identifiers import new_id
 from agent_executor.executor.journal import Journal, RunRecord
+from agent_executor.executor.models.model_choice import AUTO_MODEL
 from agent_executor.executor.run import FINAL_STATES
 from agent_executor.executor.run_event import ModelSelected, Payload, RunStarted
 from agent_executor.executor.run_options import RunOptions
@@ -27,6 +29,7 @@ class RunPlan:
         parent_amount_id: The amount that the parent draws from; empty if there is none.
         security: On whose behalf.
         options: What the caller said.
+        conversation: What of its conversation it begins with.
     """
 
     agent: AgentVersion
@@ -34,6 +37,7 @@ class RunPlan:
     parent_amount_id: str
     security: SecurityContext
     options: RunOptions
+    conversation: ConversationStart
 
 
 class NewRuns:
@@ -44,12 +48,14 @@ class NewRuns:
         *,
         journal: Journal,
         agents: Agents,
+        conversations: Conversations,
         tools: ToolRunner,
         owner: str,
         now_ms: Callable[[], int],
     ) -> None:
         self._journal = journal
         self._agents = agents
+        self._conversations = conversations
         self._tools = tools
         self._owner = owner
         self._now_ms = now_ms
@@ -63,6 +69,7 @@ class NewRuns:
             RunFinishedError: The parent has ended.
             AgentInactiveError: The agent is switched off.
             ToolNotFoundError: The agent has a tool enabled that is not registered.
+            InvalidArgumentError: The conversation's id is none.
         """
         agent = await self._agents.load(agent_id, security)
         parent = await self._parent(options.parent_run_id, security)
@@ -79,6 +86,8 @@ class NewRuns:
             parent_amount_id=parent.amount_id if parent is not None else "",
             security=security,
             options=options,
+            # Last, so that there is little time for another run of it to begin.
+            conversation=await self._conversations.begin(options.conversation_id, agent, security),
         )
 
     def make(
@@ -94,7 +103,11 @@ class NewRuns:
         """
         agent, security, options = plan.agent, plan.security, plan.options
         run_id = new_id()
-        selected = self._agents.select_model(agent, text)
+        # Only a model that is chosen depends on how much it is to read.
+        history_bytes = (
+            plan.conversation.size_bytes(agent.model) if agent.model == AUTO_MODEL else 0
+        )
+        selected = self._agents.select_model(agent, text, history_bytes)
         model = selected.model if selected is not None else agent.model
         max_cost_nano_usd = _tighter(options.max_cost_nano_usd, agent.max_cost_nano_usd)
         run = RunRecord(
@@ -129,6 +142,8 @@ class NewRuns:
             conversation_id=options.conversation_id,
             timeout_seconds=options.timeout_seconds or agent.run_timeout_seconds,
             is_queued=is_queued,
+            history=plan.conversation.range,
+            max_tool_result_bytes=agent.context_policy.tool_result_bytes(),
         )
         first: list[Payload] = [started]
         if selected is not None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 from cachetools import LRUCache
 
 from agent_executor.executor.agent import AgentVersion
-from agent_executor.executor.models.model import Message, ModelRequest, ToolSpecification
+from agent_executor.executor.context.run_context import GivenMessages
+from agent_executor.executor.models.model import ModelRequest, ToolSpecification
 from agent_executor.executor.purpose import CallPurpose, estimated_tokens, prefix_digest_of
 
 PROMPTS_MAX: Final = 1024
@@ -50,51 +50,44 @@ class PreparedCall(msgspec.Struct, frozen=True):
     described: tuple[ToolSpecification, ...] = ()
 
 
+def prepared_call(prompt: Prompt, given: GivenMessages, *, is_background: bool) -> PreparedCall:
+    """Returns a call.
+
+    Args:
+        prompt: What is the same in all calls.
+        given: The conversation.
+        is_background: Nobody waits for the run.
+    """
+    history_bytes = given.size_bytes - given.last_bytes if len(given.messages) > 1 else 0
+    return PreparedCall(
+        request=msgspec.structs.replace(prompt.request, messages=given.messages),
+        size_bytes=prompt.size_bytes - _NO_MESSAGES_BYTES + given.size_bytes,
+        purpose=CallPurpose(
+            prefix_digest=prompt.digest,
+            prefix_tokens=estimated_tokens(prompt.size_bytes),
+            history_tokens=estimated_tokens(history_bytes),
+            is_background=is_background,
+        ),
+        described=prompt.described,
+    )
+
+
 class Prompts:
     """Keeps the prompts of the agents that were run lately."""
 
     def __init__(self) -> None:
         self._known: LRUCache[tuple[str, str, int, str], Prompt] = LRUCache(PROMPTS_MAX)
 
-    def prepare(
-        self,
-        agent: AgentVersion,
-        described: tuple[ToolSpecification, ...],
-        messages: Sequence[Message],
-        *,
-        model: str,
-        is_background: bool,
-    ) -> PreparedCall:
-        """Returns the next call of a conversation.
+    def prompt(
+        self, agent: AgentVersion, described: tuple[ToolSpecification, ...], model: str
+    ) -> Prompt:
+        """Returns what is the same in all calls of an agent.
 
         Args:
             agent: Who is to answer.
-            model: On which model.
             described: The tools that it may use.
-            messages: The conversation.
-            is_background: Nobody waits for the run.
+            model: On which model.
         """
-        prompt = self._prompt(agent, described, model)
-        messages_bytes = len(_ENCODER.encode(messages))
-        size_bytes = prompt.size_bytes - _NO_MESSAGES_BYTES + messages_bytes
-        history_bytes = 0
-        if len(messages) > 1:
-            history_bytes = messages_bytes - len(_ENCODER.encode(messages[-1]))
-        return PreparedCall(
-            request=msgspec.structs.replace(prompt.request, messages=tuple(messages)),
-            size_bytes=size_bytes,
-            purpose=CallPurpose(
-                prefix_digest=prompt.digest,
-                prefix_tokens=estimated_tokens(prompt.size_bytes),
-                history_tokens=estimated_tokens(history_bytes),
-                is_background=is_background,
-            ),
-            described=described,
-        )
-
-    def _prompt(
-        self, agent: AgentVersion, described: tuple[ToolSpecification, ...], model: str
-    ) -> Prompt:
         key = (agent.organization_id, agent.agent_id, agent.version, model)
         known = self._known.get(key)
         # The descriptions are the very same object for as long as the tool-runner's are kept.

@@ -25,7 +25,7 @@ def result_mapping(view: RunView) -> dict[str, Any]:
     return {
         "response": finished.response if finished else response_text(state.messages),
         "tool_results": [tool_result_mapping(result) for result in results_of(state)],
-        "conversation_history": msgspec.json.decode(msgspec.json.encode(state.messages)),
+        "conversation_history": msgspec.json.decode(msgspec.json.encode(tuple(state.messages))),
         "tokens_used": state.tokens_used,
         "cost_usd": usd_of(state.cost_nano_usd),
         "state": state.state,

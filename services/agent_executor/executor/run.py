@@ -6,24 +6,26 @@ on whichever machine and however often.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import takewhile
 from typing import Final
 
 import msgspec
 
+from agent_executor.executor.context.result_block import result_block
+from agent_executor.executor.growing import Growing
 from agent_executor.executor.models.model import (
     Message,
     ModelUsage,
     TextBlock,
-    ToolResultBlock,
     ToolUseBlock,
 )
-from agent_executor.executor.purpose import CallPurpose
 from agent_executor.executor.run_event import (
     ApprovalRequested,
     ApprovalResolved,
     CancelRequested,
+    HistoryRange,
+    HistoryTrimmed,
     ModelCallCompleted,
     ModelCallFailed,
     ModelCallSettled,
@@ -40,12 +42,11 @@ from agent_executor.executor.run_event import (
     ToolCallStarted,
 )
 from agent_executor.executor.run_waiting import (
-    EDITED_NOTE,
     call_begun_or_asked_about,
-    edited_result_json,
     waiting_or_running,
     without_approval,
 )
+from agent_executor.executor.unsettled_call import UnsettledCall
 
 FINAL_STATES: Final = frozenset({"completed", "failed", "cancelled", "budget_exceeded"})
 
@@ -60,26 +61,6 @@ CANCELLED_CODE: Final = "RUN_CANCELLED"
 _RAN_CODES: Final = frozenset({"TOOL_EXECUTION_ERROR", "OUTCOME_UNKNOWN", "DEADLINE_EXCEEDED"})
 
 
-class UnsettledCall(msgspec.Struct, frozen=True):
-    """A model call whose cost the log does not hold yet.
-
-    Attributes:
-        attempt: How often its turn had been tried, from 1.
-        purpose: What it was made for; None if the log does not say. Then its settlement names
-            neither attempt nor tool calls either: so it was done by the code that wrote such logs.
-        tool_calls: The tool calls whose results it was given, of those whose tool was run.
-        is_unheld: No money was held for it.
-    """
-
-    model_call_id: str
-    usage: ModelUsage
-    estimated: bool
-    attempt: int = 1
-    purpose: CallPurpose | None = None
-    tool_calls: tuple[ToolCallStarted, ...] = ()
-    is_unheld: bool = False
-
-
 class RunState(msgspec.Struct, frozen=True):
     """A run after some of its events.
 
@@ -88,10 +69,13 @@ class RunState(msgspec.Struct, frozen=True):
             ``paused``, ``waiting`` while nothing but decisions of people is waited for, or how it
             ended.
         model, input, is_test, tool_versions, max_cost_nano_usd, parent_amount_id, is_background,
-            timeout_seconds: As the run was started.
+            timeout_seconds, history, max_tool_result_bytes: As the run was started.
         queued_at_ms: Since when it waits for its turn; 0 unless it does.
         queued_ms: How long it did.
-        messages: The conversation in the Messages API's shape.
+        messages: What was said in the run itself, in the Messages API's shape.
+        trimmed: What of it, and of the conversation before it, the model is not given; None if it is
+            given all.
+        summaries: How many model calls were begun to sum up what is left out.
         turn: How many model calls have been answered.
         tries: How many model calls of the present turn have failed.
         refusals: How many of these were not made, since no money was held.
@@ -134,7 +118,11 @@ class RunState(msgspec.Struct, frozen=True):
     timeout_seconds: int = 0
     queued_at_ms: int = 0
     queued_ms: int = 0
-    messages: tuple[Message, ...] = ()
+    history: HistoryRange | None = None
+    max_tool_result_bytes: int = 0
+    messages: Growing[Message] = Growing()
+    trimmed: HistoryTrimmed | None = None
+    summaries: int = 0
     turn: int = 0
     tries: int = 0
     refusals: int = 0
@@ -157,7 +145,7 @@ class RunState(msgspec.Struct, frozen=True):
     pending_tool_calls: tuple[ToolCallStarted, ...] = ()
     turn_results: tuple[ToolCallCompleted, ...] = ()
     turn_calls: tuple[ToolCallStarted, ...] = ()
-    tool_results: tuple[ToolCallCompleted, ...] = ()
+    tool_results: Growing[ToolCallCompleted] = Growing()
     unsettled: tuple[UnsettledCall, ...] = ()
     tokens_used: int = 0
     cost_nano_usd: int = 0
@@ -214,7 +202,7 @@ def tokens_of(usage: ModelUsage) -> int:
     )
 
 
-def response_text(messages: tuple[Message, ...]) -> str:
+def response_text(messages: Sequence[Message]) -> str:
     """Returns the model's text at the end of a conversation, also if it paused within it."""
     answers = takewhile(lambda message: message.role == "assistant", reversed(messages))
     return "".join(
@@ -245,14 +233,16 @@ def _changed(state: RunState, payload: Payload, created_at_ms: int) -> RunState:
                 is_background=payload.is_background,
                 timeout_seconds=payload.timeout_seconds,
                 queued_at_ms=created_at_ms if payload.is_queued else 0,
-                messages=(Message(role="user", content=(TextBlock(text=payload.input),)),),
+                history=payload.history,
+                max_tool_result_bytes=payload.max_tool_result_bytes,
+                messages=Growing([Message(role="user", content=(TextBlock(text=payload.input),))]),
             )
         case ModelSelected():
             return msgspec.structs.replace(state, model=payload.model)
         case RunResumed() | RunPaused() | RunContinued() | CancelRequested():
             return _held_up_or_continued(state, payload, created_at_ms)
-        case ModelCallStarted():
-            return msgspec.structs.replace(state, open_call=payload)
+        case ModelCallStarted() | HistoryTrimmed():
+            return _call_begun_or_shortened(state, payload)
         case ModelCallCompleted() | ModelCallFailed():
             return _model_call_ended(state, payload)
         case ModelCallSettled():
@@ -263,6 +253,15 @@ def _changed(state: RunState, payload: Payload, created_at_ms: int) -> RunState:
             return _tool_answered(state, payload, created_at_ms)
         case RunFinished():
             return msgspec.structs.replace(state, state=payload.state, finished=payload)
+
+
+def _call_begun_or_shortened(
+    state: RunState, payload: ModelCallStarted | HistoryTrimmed
+) -> RunState:
+    if isinstance(payload, HistoryTrimmed):
+        return msgspec.structs.replace(state, trimmed=payload)
+    summaries = state.summaries + payload.is_summary
+    return msgspec.structs.replace(state, open_call=payload, summaries=summaries)
 
 
 def _begun(state: RunState, now_ms: int) -> RunState:
@@ -329,21 +328,27 @@ def _model_answered(state: RunState, answer: ModelCallCompleted) -> RunState:
         # It cost nothing and nothing is held for it; but tools may have been used on the way to it.
         unsettled = msgspec.structs.replace(unsettled, is_unheld=True)
     is_settled = answer.is_cached and not unsettled.tool_calls
-    return msgspec.structs.replace(
+    call = state.open_call
+    state = msgspec.structs.replace(
         state,
         open_call=None,
+        tokens_used=state.tokens_used + tokens_of(answer.usage),
+        unsettled=state.unsettled if is_settled else (*state.unsettled, unsettled),
+    )
+    if call is not None and call.is_summary:
+        return state
+    return msgspec.structs.replace(
+        state,
         turn=state.turn + 1,
         tries=0,
         refusals=0,
         last_stop_reason=answer.stop_reason,
         last_stop_detail=answer.stop_detail,
         reduced_max_tokens=answer.reduced_max_tokens,
-        messages=(*state.messages, Message(role="assistant", content=answer.content)),
+        messages=state.messages.with_items(Message(role="assistant", content=answer.content)),
         turn_calls=(),
         turn_results=(),
         given_calls=(),
-        tokens_used=state.tokens_used + tokens_of(answer.usage),
-        unsettled=state.unsettled if is_settled else (*state.unsettled, unsettled),
     )
 
 
@@ -376,7 +381,8 @@ def _unsettled(
         estimated,
         attempt=state.tries + 1,
         purpose=call.purpose,
-        tool_calls=state.given_calls,
+        # The turn's own call is given them.
+        tool_calls=() if call.is_summary else state.given_calls,
         is_unheld=call.is_unheld,
     )
 
@@ -396,36 +402,19 @@ def _tool_answered(state: RunState, result: ToolCallCompleted, created_at_ms: in
     by_id = {done.tool_call_id: done for done in turn_results}
     ordered = tuple(by_id[call.tool_call_id] for call in state.turn_calls)
     blocks = tuple(
-        _result_block(call, done) for call, done in zip(state.turn_calls, ordered, strict=True)
+        result_block(call, done, state.max_tool_result_bytes)
+        for call, done in zip(state.turn_calls, ordered, strict=True)
     )
     return msgspec.structs.replace(
         state,
         pending_tool_calls=(),
         turn_calls=(),
         turn_results=(),
-        tool_results=(*state.tool_results, *ordered),
+        tool_results=state.tool_results.with_items(*ordered),
         given_calls=tuple(
             call
             for call, done in zip(state.turn_calls, ordered, strict=True)
             if done.success or done.code in _RAN_CODES
         ),
-        messages=(*state.messages, Message(role="user", content=blocks)),
-    )
-
-
-def _result_block(call: ToolCallStarted, done: ToolCallCompleted) -> ToolResultBlock:
-    is_edited = call.approval == "edited"
-    if done.success:
-        content = edited_result_json(call, done.result_json) if is_edited else done.result_json
-        return ToolResultBlock(tool_use_id=call.tool_use_id, content=content)
-    shape = {
-        "success": False,
-        "error": f"{done.error} {EDITED_NOTE}" if is_edited else done.error,
-        "tool_name": done.tool_name,
-        "code": done.code,
-    }
-    return ToolResultBlock(
-        tool_use_id=call.tool_use_id,
-        content=_RESULT_ENCODER.encode(shape).decode(),
-        is_error=True,
+        messages=state.messages.with_items(Message(role="user", content=blocks)),
     )

@@ -14,6 +14,43 @@ from agent_executor.executor.models.model import ModelUsage, ResponseBlock
 from agent_executor.executor.purpose import CallPurpose
 
 
+class HistoryTrimmed(msgspec.Struct, frozen=True, tag="history_trimmed"):
+    """From here on the model is not given all that was said; this one replaces the one before it.
+
+    Messages are counted from the conversation's first, which is 0 and is always given.
+
+    Attributes:
+        message_count: How many messages are left out, in all.
+        estimated_tokens: About how many tokens they are.
+        summary: What is given in their place; empty if nothing.
+        first_index: The first message after the left out ones that is given.
+        emptied_before_index: Of messages before it, the model is not given the results of tools, but
+            their lengths; they are of the newest turn, of which no message is left out.
+    """
+
+    message_count: int
+    estimated_tokens: int
+    summary: str = ""
+    first_index: int = 1
+    emptied_before_index: int = 0
+
+
+class HistoryRange(msgspec.Struct, frozen=True):
+    """What a conversation held when a run of it was started; it is what the run was given.
+
+    Attributes:
+        after_run_id: The conversation's run before this one; empty if this one began it.
+        part_count: How many runs have added messages.
+        message_count: How many messages they have added.
+        trimmed: What of these is left out from the start; None if nothing is.
+    """
+
+    after_run_id: str = ""
+    part_count: int = 0
+    message_count: int = 0
+    trimmed: HistoryTrimmed | None = None
+
+
 class RunStarted(msgspec.Struct, frozen=True, tag="run_started"):
     """The run began: it is bound to one version of one agent, and of each custom tool.
 
@@ -25,6 +62,9 @@ class RunStarted(msgspec.Struct, frozen=True, tag="run_started"):
             this run draws, directly or by an amount of its own; empty if there is none.
         is_background: Nobody waits for the run.
         conversation_id: The conversation that it continues; empty if it stands alone.
+        history: What of that it was given; None if it stands alone.
+        max_tool_result_bytes: Above which length of a tool's result the model is given its beginning
+            only; 0, as in logs of before: it is given every result as it is.
         timeout_seconds: How long it may take; 0: as the executor is set.
         is_queued: It waits for its turn, which the next event but ``ModelSelected`` says to have come.
     """
@@ -40,6 +80,8 @@ class RunStarted(msgspec.Struct, frozen=True, tag="run_started"):
     parent_amount_id: str = ""
     is_background: bool = False
     conversation_id: str = ""
+    history: HistoryRange | None = None
+    max_tool_result_bytes: int = 0
     timeout_seconds: int = 0
     is_queued: bool = False
 
@@ -106,12 +148,15 @@ class ModelCallStarted(msgspec.Struct, frozen=True, tag="model_call_started"):
         purpose: What it is made for; None in logs of before this was recorded, and if the call
             failed before its request was known.
         is_unheld: It is made without a hold, since the ledger is away and the operator wants it so.
+        is_summary: It sums up what is to be left out of the history; its answer is no message of the
+            run, and the turn's own call follows it.
     """
 
     model_call_id: str
     turn: int
     purpose: CallPurpose | None = None
     is_unheld: bool = False
+    is_summary: bool = False
 
 
 class ModelCallCompleted(msgspec.Struct, frozen=True, tag="model_call_completed"):
@@ -257,6 +302,7 @@ Payload: TypeAlias = (
     | ModelCallSettled
     | ToolCallStarted
     | ToolCallCompleted
+    | HistoryTrimmed
     | ApprovalRequested
     | ApprovalResolved
     | RunFinished

@@ -8,10 +8,17 @@ from typing import Protocol
 import msgspec
 
 from agent_executor.errors import LeaseLostError
+from agent_executor.executor.context.history import NO_HISTORY
+from agent_executor.executor.conversations.conversation import (
+    AppliedTrim,
+    ConversationPart,
+    RunEnd,
+    kept_messages,
+)
 from agent_executor.executor.journal import IdempotencyKey, Journal, RunRecord
 from agent_executor.executor.models.model import DeltaListener
 from agent_executor.executor.run import FINAL_STATES, RunState, apply, response_text
-from agent_executor.executor.run_event import CancelRequested, Payload, RunEvent
+from agent_executor.executor.run_event import CancelRequested, Payload, RunEvent, RunFinished
 from agent_executor.serving.cancellation import StopSignal
 
 
@@ -36,6 +43,7 @@ class RunLog:
     Attributes:
         run: The run as the journal has it after the last commit.
         state: The fold of all events, those not yet durable included.
+        history: What was said before the run in its conversation; whoever drives it needs it.
         stop: Given when the run is to end; heard by whatever is under way in it.
         cancel: Who asked for that, and why; None unless somebody has.
     """
@@ -55,6 +63,7 @@ class RunLog:
         self._is_created = run.last_sequence > 0
         self.run = run
         self.state = state
+        self.history = NO_HISTORY
         self.stop = StopSignal()
         self.cancel: CancelRequested | None = None
 
@@ -121,9 +130,13 @@ class RunLog:
         run = summarized(run, self.state, now_ms)
         try:
             if self._is_created:
-                await self._journal.append(run, events)
+                is_end = bool(events) and isinstance(events[-1].payload, RunFinished)
+                end = run_end_of(run, self.state) if is_end else None
+                await self._journal.append(run, events, end)
             else:
-                run_id = await self._journal.create(run, events, key)
+                history = self.state.history
+                after_run_id = history.after_run_id if history is not None else ""
+                run_id = await self._journal.create(run, events, key, after_run_id)
                 if run_id != run.run_id:
                     return run_id
         except Exception:
@@ -149,6 +162,26 @@ class RunLog:
         stored = await self._journal.get(self.run.organization_id, self.run.run_id)
         if stored is None or stored.attempt != self.run.attempt:
             raise LeaseLostError(f"Run {self.run.run_id} is driven by another executor.")
+
+
+def run_end_of(run: RunRecord, state: RunState) -> RunEnd | None:
+    """Returns what becomes of the conversation of a run that has ended; None if it has none."""
+    history = state.history
+    if not run.conversation_id or history is None:
+        return None
+    part = ConversationPart(
+        number=history.part_count + 1,
+        run_id=run.run_id,
+        model=run.model,
+        first_index=history.message_count,
+        messages=kept_messages(state),
+    )
+    applied = None
+    if state.trimmed is not None and state.trimmed.first_index > 1:
+        # What was emptied is whole again: it belongs to the newest turn no more.
+        trimmed = msgspec.structs.replace(state.trimmed, emptied_before_index=0)
+        applied = AppliedTrim(run.agent_id, run.agent_version, trimmed)
+    return RunEnd(run.organization_id, run.conversation_id, part, applied, run.ended_at_ms)
 
 
 def summarized(run: RunRecord, state: RunState, now_ms: int) -> RunRecord:

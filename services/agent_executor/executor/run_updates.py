@@ -112,7 +112,7 @@ class RunTelling:
             case ModelCallStarted():
                 self._told_characters = {}
                 # What sums up a conversation for the model is not said to its caller.
-                self._is_summary = getattr(payload, "is_summary", False)
+                self._is_summary = payload.is_summary
             case ModelCallCompleted() if not self._is_summary:
                 return self._rest_of(payload, before.last_sequence)
             case RunFinished():

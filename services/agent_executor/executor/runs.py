@@ -11,11 +11,13 @@ from agent_executor.executor.agents import Agents
 from agent_executor.executor.begun_run import BegunRun
 from agent_executor.executor.cancel_receipt import CancelReceipt
 from agent_executor.executor.cancellations import WAIT_SECONDS_MAX
+from agent_executor.executor.conversations.conversations import Conversations
 from agent_executor.executor.disconnects import waiting_caller
 from agent_executor.executor.drivers import RunDrivers
+from agent_executor.executor.event_pages import folded
 from agent_executor.executor.journal import EVERY_RUN, Journal, RunFilter, RunRecord
 from agent_executor.executor.new_runs import NewRuns, RunPlan, run_not_found
-from agent_executor.executor.run import RunState, fold
+from agent_executor.executor.run import RunState
 from agent_executor.executor.run_ends import goes_on_elsewhere
 from agent_executor.executor.run_event import RunEvent
 from agent_executor.executor.run_log import RunLog, summarized
@@ -42,6 +44,7 @@ class Runs:
         *,
         journal: Journal,
         agents: Agents,
+        conversations: Conversations,
         tools: ToolRunner,
         drivers: RunDrivers,
         now_ms: Callable[[], int],
@@ -50,7 +53,12 @@ class Runs:
         self._journal = journal
         self._drivers = drivers
         self._new_runs = NewRuns(
-            journal=journal, agents=agents, tools=tools, owner=drivers.owner, now_ms=now_ms
+            journal=journal,
+            agents=agents,
+            conversations=conversations,
+            tools=tools,
+            owner=drivers.owner,
+            now_ms=now_ms,
         )
 
     @property
@@ -192,9 +200,12 @@ class Runs:
             plan, text, is_background=is_background, is_queued=not is_placed
         )
         log = self._drivers.log_of(run, RunState())
+        log.history = plan.conversation.history(run.model)
         for payload in first:
             log.add(payload)
-        if is_placed and not is_background and plan.options.key is None:
+        # Whether it is a conversation's turn is known once the run is there.
+        is_refusable = plan.options.key is not None or bool(plan.options.conversation_id)
+        if is_placed and not is_background and not is_refusable:
             # Its first event shares a commit with those that follow.
             driving = self._drivers.in_background(self._drivers.drive(log, plan.agent))
             return BegunRun(run.run_id, log=log, driving=driving)
@@ -357,10 +368,9 @@ class Runs:
 
     async def _read(self, run_id: str, security: SecurityContext) -> RunView:
         run = await self._find(run_id, security)
-        events = await self._journal.events(run_id)
         # The log may have gone on since the record was read; the answer is of one moment.
-        state = fold(events)
-        return RunView(summarized(run, state, events[-1].created_at_ms), state)
+        state, at_ms = await folded(self._journal, run_id)
+        return RunView(summarized(run, state, at_ms), state)
 
     async def _find(self, run_id: str, security: SecurityContext) -> RunRecord:
         run = await self._journal.get(security.organization_id, run_id)

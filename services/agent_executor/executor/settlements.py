@@ -7,9 +7,9 @@ from typing import Final
 
 from agent_executor.executor.ledger import PASSING_ERRORS, Ledger, Settlement
 from agent_executor.executor.purpose import tool_uses_of
-from agent_executor.executor.run import UnsettledCall
 from agent_executor.executor.run_event import ModelCallSettled
 from agent_executor.executor.run_log import RunLog
+from agent_executor.executor.unsettled_call import UnsettledCall
 from agent_executor.serving.security import SecurityContext
 
 RETRY_DELAY_SECONDS: Final = 0.25

@@ -9,6 +9,8 @@ from agent_executor.executor.agent_store import AgentStore
 from agent_executor.executor.agent_store_sqlite import SqliteAgentStore
 from agent_executor.executor.approvals.store import ApprovalStore
 from agent_executor.executor.approvals.store_sql import SqlApprovalStore
+from agent_executor.executor.conversations.store import ConversationStore
+from agent_executor.executor.conversations.store_sql import SqlConversationStore
 from agent_executor.executor.journal import Journal
 from agent_executor.executor.journal_sqlite import SqliteJournal
 from agent_executor.executor.schema import MIGRATIONS
@@ -27,6 +29,7 @@ class ExecutorStorage:
     Attributes:
         journal: Runs and their logs.
         agents: Agents and their versions.
+        conversations: What runs have said to be continued.
         approvals: Tool calls that people decide about.
         statements: For stores that are written in SQLAlchemy Core.
         close: Ends what was submitted, and closes the database.
@@ -34,6 +37,7 @@ class ExecutorStorage:
 
     journal: Journal
     agents: AgentStore
+    conversations: ConversationStore
     approvals: ApprovalStore
     statements: StatementRunner
     close: Callable[[], Awaitable[None]]
@@ -61,6 +65,7 @@ async def open_storage(
     return ExecutorStorage(
         journal=SqliteJournal(database),
         agents=SqliteAgentStore(database),
+        conversations=SqlConversationStore(statements),
         approvals=SqlApprovalStore(statements),
         statements=statements,
         close=database.close,
@@ -84,6 +89,7 @@ async def _open_postgres(
     return ExecutorStorage(
         journal=PostgresJournal(database),
         agents=SqlAgentStore(statements),
+        conversations=SqlConversationStore(statements),
         approvals=SqlApprovalStore(statements),
         statements=statements,
         close=database.close,

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Table,
     Text,
 )
+from sqlalchemy.dialects.postgresql import TEXT
 
 METADATA: Final = MetaData()
 
@@ -91,6 +92,48 @@ Index(
     RUNS.c.run_id,
     sqlite_where=RUNS.c.ended_at_ms == 0,
     postgresql_where=RUNS.c.ended_at_ms == 0,
+)
+
+# Ids that callers choose are compared as the bytes that they are, on every database alike.
+_ID: Final = Text().with_variant(TEXT(collation="C"), "postgresql")
+
+CONVERSATIONS: Final = Table(
+    "conversations",
+    METADATA,
+    Column("organization_id", Text, primary_key=True),
+    Column("conversation_id", _ID, primary_key=True),
+    Column("agent_id", Text, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("last_run_id", Text, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("updated_at_ms", BigInteger, nullable=False),
+    Column("run_count", Integer, nullable=False),
+    Column("part_count", Integer, nullable=False),
+    Column("message_count", Integer, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("applied_trim", Text, nullable=False, comment="AppliedTrim as JSON, or empty"),
+    sqlite_with_rowid=False,
+)
+Index(
+    "conversations_by_time",
+    CONVERSATIONS.c.organization_id,
+    CONVERSATIONS.c.updated_at_ms,
+    CONVERSATIONS.c.conversation_id,
+)
+
+CONVERSATION_PARTS: Final = Table(
+    "conversation_parts",
+    METADATA,
+    Column("organization_id", Text, primary_key=True),
+    Column("conversation_id", _ID, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("run_id", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("first_index", Integer, nullable=False),
+    Column("end_index", Integer, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("messages", LargeBinary, nullable=False, comment="JSON list"),
+    sqlite_with_rowid=False,
 )
 
 RUN_EVENTS: Final = Table(

@@ -44,7 +44,7 @@ async def run(model: ModelProvider, text: str) -> tuple[RunState, World]:
 
 def told(state: RunState) -> bytes:
     """Returns all of a run but the ids of its tool calls' results, which have a time."""
-    return msgspec.json.encode(state)
+    return msgspec.json.encode(state, enc_hook=tuple)
 
 
 @PROVIDERS

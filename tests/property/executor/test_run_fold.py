@@ -23,6 +23,7 @@ from agent_executor.executor.run import FINAL_STATES, RunState, apply, fold, too
 from agent_executor.executor.run_event import (
     ApprovalRequested,
     ApprovalResolved,
+    HistoryTrimmed,
     ModelCallCompleted,
     ModelCallFailed,
     ModelCallSettled,
@@ -54,6 +55,7 @@ class Driver:
             st.dictionaries(st.text(max_size=5), st.text("0123456789abcdef", min_size=1))
         )
         self.paused_ms = 0
+        self.given_calls: tuple[ToolCallStarted, ...] = ()
         self.takeovers_in_pause = 0
         self.waited_ms = 0
         self.asked: list[str] = []
@@ -128,7 +130,28 @@ class Driver:
                     return
         raise AssertionError("the run did not end")
 
+    def sum_up(self, action: CallModel) -> None:
+        """What is left out is summed up before the turn's own call, or only left out."""
+        summary_id = f"run_s{self.state.summaries + 1}"
+        before, turn = self.state.messages, self.state.turn
+        if self.chance():
+            self.add(ModelCallStarted(summary_id, action.turn, CallPurpose("sum"), is_summary=True))
+            self.add(
+                ModelCallCompleted(summary_id, (TextBlock("sum"),), "end_turn", ModelUsage(2, 1))
+            )
+        trimmed = HistoryTrimmed(1, 9, "sum", 2)
+        self.add(trimmed)
+        assert (self.state.messages, self.state.turn) == (before, turn)
+        assert self.state.trimmed is trimmed
+        assert self.state.given_calls == self.given_calls
+        assert all(
+            not call.tool_calls for call in self.state.unsettled if "_s" in call.model_call_id
+        )
+
     def call_model(self, action: CallModel) -> None:
+        self.given_calls = self.state.given_calls
+        if self.state.summaries < 2 and self.chance():
+            self.sum_up(action)
         call_id = f"run_{action.turn}_{action.attempt}"
         self.start(call_id, action)
         # No money, at most twice in a turn: the run waits for it, or makes the call without it.

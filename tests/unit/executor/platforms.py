@@ -14,12 +14,14 @@ from agent_executor.executor.agents import Agents
 from agent_executor.executor.approvals.approvals import Approvals
 from agent_executor.executor.approvals.parked_runs import ParkedRuns
 from agent_executor.executor.approvals.store_memory import MemoryApprovalStore
+from agent_executor.executor.conversations.conversations import Conversations
 from agent_executor.executor.drivers import RunDrivers
 from agent_executor.executor.engine import Engine, EngineLimits
 from agent_executor.executor.journal_memory import MemoryJournal
 from agent_executor.executor.model_turn import ModelTurn
 from agent_executor.executor.models.mock import MockClaude
 from agent_executor.executor.models.model import ModelProvider
+from agent_executor.executor.run_loader import RunLoader
 from agent_executor.executor.run_telemetry import RunTelemetry
 from agent_executor.executor.runs import Runs
 from agent_executor.serving.metrics import Metrics
@@ -54,6 +56,7 @@ class Platform:
         self.now_ms = 1_000_000
         # Tests look into the one in memory, and those of databases bring their own.
         self.journal: MemoryJournal = journal or MemoryJournal()
+        self.conversations = Conversations(self.journal.conversations, self.journal)
         self.approvals = approvals or MemoryApprovalStore(self.journal)
         self.store = store or MemoryAgentStore()
         self.tools = RecordingToolRunner()
@@ -78,7 +81,7 @@ class Platform:
         self.owner = f"{worker}/{incarnation}"
         self.drivers = RunDrivers(
             journal=self.journal,
-            agents=self.agents,
+            loader=RunLoader(self.journal, self.agents, self.conversations),
             parked=ParkedRuns(self.approvals, lambda: self.now_ms, keeps_leases=keeps_leases),
             engine=engine,
             owner=self.owner,
@@ -93,6 +96,7 @@ class Platform:
         self.runs = Runs(
             journal=self.journal,
             agents=self.agents,
+            conversations=self.conversations,
             tools=self.tools,
             drivers=self.drivers,
             now_ms=lambda: self.now_ms,

@@ -11,9 +11,10 @@ from google.protobuf import json_format
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_executor.api.executor.v1 import agent_service_pb2, run_event_pb2
+from agent_executor.api.executor.v1 import agent_pb2, agent_service_pb2, run_event_pb2
 from agent_executor.executor.agent import AgentVersion, CustomTool
 from agent_executor.executor.agent_convert import agent_to_proto, created_fields, updated_fields
+from agent_executor.executor.context.policy import ContextPolicy
 from agent_executor.executor.convert import EXACT_INTEGER_MAX, event_to_proto, json_value
 from agent_executor.executor.models.model import ModelUsage, TextBlock, ToolUseBlock
 from agent_executor.executor.purpose import CallPurpose
@@ -21,6 +22,8 @@ from agent_executor.executor.run_event import (
     ApprovalRequested,
     ApprovalResolved,
     CancelRequested,
+    HistoryRange,
+    HistoryTrimmed,
     ModelCallCompleted,
     ModelCallFailed,
     ModelCallSettled,
@@ -62,9 +65,12 @@ PAYLOADS: list[Payload] = [
         max_cost_nano_usd=5,
         parent_amount_id="parent",
         is_background=True,
+        conversation_id="talk",
+        history=HistoryRange("before", 2, 8),
     ),
     ModelSelected("model", "Small."),
     RunResumed(2),
+    HistoryTrimmed(4, 99, "They spoke of numbers.", 5),
     ApprovalRequested("call", "use", "email", "{}", "It is sent.", 9_000),
     ApprovalResolved("call", "approved", "bob", "fine", '{"a":1}'),
     RunPaused(1, "too little", "BUDGET_EXCEEDED", "month", 1_000),
@@ -106,6 +112,41 @@ def test_every_event_has_its_message(payload: Payload) -> None:
 def test_the_events_of_the_contract_are_those_of_the_domain() -> None:
     oneof = run_event_pb2.RunEvent.DESCRIPTOR.oneofs_by_name["payload"]
     assert {field.name for field in oneof.fields} == {payload_type(known) for known in PAYLOADS}
+
+
+def test_a_run_says_which_conversation_it_continues() -> None:
+    started = event_to_proto("run", RunEvent(1, 0, PAYLOADS[0])).run_started
+    assert started.conversation_id == "talk"
+
+
+def test_what_was_left_out_is_told_with_its_numbers() -> None:
+    payload = HistoryTrimmed(4, 99, "They spoke of numbers.", 5, 7)
+    told = event_to_proto("run", RunEvent(2, 0, payload)).history_trimmed
+    assert (told.message_count, told.estimated_tokens) == (4, 99)
+    assert told.summary == "They spoke of numbers."
+
+
+def test_a_context_policy_is_shown_as_it_was_sent() -> None:
+    policy = agent_pb2.ContextPolicy(
+        max_history_turns=3, max_input_tokens=9_000, summarize=True, max_tool_result_bytes=1_000
+    )
+    created = agent_service_pb2.CreateAgentRequest(name="Name", context_policy=policy)
+    fields = created_fields(created)
+    assert fields["context_policy"] == ContextPolicy(3, 9_000, True, 1_000)
+    agent = msgspec.structs.replace(AGENT, **fields)
+    assert agent_to_proto(agent).context_policy == policy
+    assert not agent_to_proto(AGENT).HasField("context_policy")
+
+
+def test_a_context_policy_is_changed_as_a_whole_or_left_alone() -> None:
+    left = agent_service_pb2.UpdateAgentRequest(agent_id="id", name="New")
+    assert "context_policy" not in updated_fields(left)[0]
+    named = agent_service_pb2.UpdateAgentRequest(agent_id="id")
+    named.context_policy.max_history_turns = 3
+    assert updated_fields(named)[0] == {"context_policy": ContextPolicy(3)}
+    masked = agent_service_pb2.UpdateAgentRequest(agent_id="id")
+    masked.update_mask.paths.append("context_policy")
+    assert updated_fields(masked)[0] == {"context_policy": ContextPolicy()}
 
 
 def test_costs_are_exact_beside_their_rounded_form() -> None:

@@ -264,7 +264,7 @@ def correction_request(world: World) -> ModelRequest:
     """Returns the request that the world's agent makes first."""
     prompts = world.engine._model_turn._prompts
     (prompt,) = prompts._known.values()
-    return msgspec.structs.replace(prompt.request, messages=world.log.state.messages)
+    return msgspec.structs.replace(prompt.request, messages=tuple(world.log.state.messages))
 
 
 class TestEvidence:

@@ -77,10 +77,10 @@ async def test_a_claimed_run_is_gone_on_with_when_the_storage_is_back() -> None:
     heir = Platform(journal=dead.journal, store=dead.store, worker="heir")
     read, failures = heir.journal.events, [UnavailableError("busy"), UnavailableError("busy")]
 
-    async def read_or_fail(run_id: str, after_sequence: int = 0) -> list[RunEvent]:
+    async def read_or_fail(run_id: str, after_sequence: int = 0, limit: int = 0) -> list[RunEvent]:
         if failures:
             raise failures.pop()
-        return await read(run_id, after_sequence)
+        return await read(run_id, after_sequence, limit)
 
     heir.journal.events = read_or_fail  # type: ignore[method-assign]  # a test's own
     await heir.runs.take_over()

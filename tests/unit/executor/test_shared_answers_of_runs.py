@@ -66,9 +66,13 @@ class CountingJournal(MemoryJournal):
         self._changed = asyncio.Condition()
 
     async def create(
-        self, run: RunRecord, events: Sequence[RunEvent], key: IdempotencyKey | None = None
+        self,
+        run: RunRecord,
+        events: Sequence[RunEvent],
+        key: IdempotencyKey | None = None,
+        after_run_id: str = "",
     ) -> str:
-        run_id = await super().create(run, events, key)
+        run_id = await super().create(run, events, key, after_run_id)
         async with self._changed:
             self.created += 1
             self._changed.notify_all()
