@@ -6,6 +6,7 @@ adapters by which the executor calls the other two directly.
 
 from __future__ import annotations
 
-from agent_executor.embedded.executor import AgentExecutor, AsyncAgentExecutor
+from agent_executor.embedded.executor import AsyncAgentExecutor
+from agent_executor.embedded.waiting_executor import AgentExecutor
 
 __all__ = ["AgentExecutor", "AsyncAgentExecutor"]

@@ -26,6 +26,12 @@ from agent_executor.executor.driven_run import DrivenRun
 from agent_executor.executor.late_answers import LateAnswers
 from agent_executor.executor.ledger import Ledger
 from agent_executor.executor.lost_calls import input_usage, resolve_lost
+from agent_executor.executor.model_answers import (
+    CANCELLED,
+    answer_or_stop,
+    answered_again,
+    answered_with,
+)
 from agent_executor.executor.model_call import (
     ModelCall,
     ModelLimits,
@@ -54,10 +60,8 @@ from agent_executor.executor.run_telemetry import RunTelemetry
 from agent_executor.executor.shared_answers import SharedAnswers, answer_of, is_kept, key_of
 from agent_executor.executor.stopping import DeliveredText
 from agent_executor.executor.tools import ToolRunner, require_all
-from agent_executor.serving.cancellation import StopSignal, end_now
 
 MAX_RETRY_DELAY_SECONDS: Final = 30.0
-_CANCELLED: Final = "The model call was stopped: the run was cancelled."
 
 
 class ModelTurn:
@@ -105,7 +109,8 @@ class ModelTurn:
             log.add(failed_call(model_call_id, call, will_retry=False))
             await log.commit()
             return
-        if driven.agent.response_cache_ttl_seconds:
+        # What sums up a conversation is no answer for anybody else.
+        if driven.agent.response_cache_ttl_seconds and call.trims is None:
             await self._take_shared(call)
         else:
             await self._ask(call)
@@ -151,7 +156,7 @@ class ModelTurn:
         )
         try:
             with self._telemetry.chat(driven.log.run, request, provider.name) as record:
-                response = await _answer_or_stop(answering, timeout, stop)
+                response = await answer_or_stop(answering, timeout, stop)
                 record.answered(response)
         except CancelledRunError as stopped:
             await self._stopped(call, stopped, answering, delivered)
@@ -174,7 +179,7 @@ class ModelTurn:
             answering.cancel()
             await asyncio.gather(answering, return_exceptions=True)
             raise
-        self._answered(call, _answer(call, response))
+        self._answered(call, answered_with(call, response))
         await driven.log.commit()
 
     async def resolve_lost(self, driven: DrivenRun, action: ResolveLostCall) -> None:
@@ -213,7 +218,7 @@ class ModelTurn:
         self._telemetry.looked_up(request.model, is_hit=isinstance(found, CachedAnswer))
         if isinstance(found, CachedAnswer):
             log.add(call.started())
-            self._answered(call, _again(call, found))
+            self._answered(call, answered_again(call, found))
             await log.commit()
         elif found is None:
             await self._ask(call)
@@ -298,6 +303,8 @@ class ModelTurn:
 
     def _answered(self, call: ModelCall, answer: ModelCallCompleted) -> None:
         log = call.driven.log
+        if not answer.is_estimated:
+            call.driven.context.scale.learn(call.prepared.size_bytes, answer.usage)
         log.add(answer)
         if call.trims is not None:
             summary = summary_of(answer.content, call.summary_bytes)
@@ -339,7 +346,7 @@ class ModelTurn:
         """Logs that a call whose money is held is not made, since the run is to end."""
         log = call.driven.log
         log.note_cancel()
-        log.add(call.failed(CancelledRunError(_CANCELLED), will_retry=False, is_refused=True))
+        log.add(call.failed(CancelledRunError(CANCELLED), will_retry=False, is_refused=True))
         await log.commit()
         await self._free(call)
 
@@ -360,7 +367,7 @@ class ModelTurn:
         await asyncio.wait({answering})
         error = None if answering.cancelled() else answering.exception()
         if error is None and not answering.cancelled():
-            self._answered(call, _answer(call, answering.result()))
+            self._answered(call, answered_with(call, answering.result()))
         else:
             usage: ModelUsage | None = delivered.usage(input_usage(call.prepared.size_bytes))
             if isinstance(error, AgentExecutorError):
@@ -382,46 +389,3 @@ class ModelTurn:
         asked_for = error.retry_after_seconds or 0.0
         delay = max(asked_for, min(backoff, MAX_RETRY_DELAY_SECONDS))
         return delay * (1.0 + self._jitter() / 4)
-
-
-async def _answer_or_stop(
-    answering: asyncio.Future[ModelResponse], time_limit: asyncio.Timeout, stop: StopSignal
-) -> ModelResponse:
-    """Waits for an answer until its deadline, or until the run is to end.
-
-    Raises:
-        TimeoutError: The deadline has passed.
-        CancelledRunError: The run is to end.
-        AgentExecutorError: The model gave no answer.
-    """
-    try:
-        async with time_limit:
-            with stop.calling(lambda: end_now(time_limit)):
-                return await asyncio.shield(answering)
-    except TimeoutError:
-        if time_limit.expired() and stop.is_set:
-            raise CancelledRunError(_CANCELLED) from None
-        raise
-
-
-def _answer(call: ModelCall, response: ModelResponse) -> ModelCallCompleted:
-    is_reduced = call.max_tokens < call.prepared.request.max_tokens
-    return ModelCallCompleted(
-        model_call_id=call.id,
-        content=response.content,
-        stop_reason=response.stop_reason,
-        usage=response.usage,
-        reduced_max_tokens=call.max_tokens if is_reduced else 0,
-        stop_detail=response.stop_detail,
-        is_estimated=response.is_usage_estimated,
-    )
-
-
-def _again(call: ModelCall, answer: CachedAnswer) -> ModelCallCompleted:
-    return ModelCallCompleted(
-        model_call_id=call.id,
-        content=answer.content,
-        stop_reason=answer.stop_reason,
-        usage=ModelUsage(0, 0),
-        is_cached=True,
-    )

@@ -145,10 +145,9 @@ class NewRuns:
             history=plan.conversation.range,
             max_tool_result_bytes=agent.context_policy.tool_result_bytes(),
         )
-        first: list[Payload] = [started]
-        if selected is not None:
-            first.append(ModelSelected(selected.model, selected.reason))
-        return run, first
+        if selected is None:
+            return run, [started]
+        return run, [started, ModelSelected(selected.model, selected.reason)]
 
     async def _parent(self, run_id: str, security: SecurityContext) -> RunRecord | None:
         """Returns the run that starts a new one, which must be under way; None if none does."""
