@@ -363,6 +363,14 @@ class TestSummaries:
         assert len(made.model.requests) == 2
         assert set(made.ledger.settled) == {"run_s2", "run_1_m2"}
 
+    async def test_a_summary_is_no_shared_answer(self) -> None:
+        """It is no message of the run, which is what is kept for equal requests."""
+        made = LongWorld([SUMMARY, DONE], self.POLICY, exchanges(5), response_cache_ttl_seconds=60)
+        state = await made.drive()
+        assert state.state == "completed"
+        assert [trim.summary for trim in await trims(made)] == ["They spoke of numbers."]
+        assert set(made.ledger.settled) == {"run_s1", "run_1_m1"}
+
     async def test_no_summary_is_paid_for_in_vain(self) -> None:
         policy = ContextPolicy(max_input_tokens=300, summarize=True)
         made = LongWorld([], policy, exchanges(3, 1_000))

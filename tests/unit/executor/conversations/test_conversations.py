@@ -30,6 +30,7 @@ from agent_executor.executor.models.model import (
     ThinkingBlock,
     ToolResultBlock,
 )
+from agent_executor.executor.run import RunState
 from agent_executor.executor.run_event import HistoryTrimmed, RunStarted
 from agent_executor.executor.run_options import RunOptions
 from agent_executor.executor.run_view import RunView
@@ -154,7 +155,9 @@ async def test_an_heir_gives_the_same_messages_and_frees_the_conversation() -> N
         await heir.runs.execute(talk.agent_id, "e", ADA, TALK)
     heir.now_ms += 60_000
     assert await heir.runs.take_over() == 1
-    await asyncio.wait_for(heir.drivers.ends.wait((await talk_run(heir)).run_id), 5)
+    # Not the newest by its id: ids of the same millisecond have no order.
+    last_run_id = (await heir.conversations.get("talk", ADA)).conversation.last_run_id
+    await asyncio.wait_for(heir.drivers.ends.wait(last_run_id), 5)
     assert texts(model.requests[0].messages) == ["a", "b", "c"]
     assert isinstance(model.requests[0].messages[-1].content[0], ToolResultBlock)
     await heir.runs.execute(talk.agent_id, "e", ADA, TALK)
@@ -365,3 +368,23 @@ class TestLongConversations:
         assert started.history.trimmed is not None
         assert started.history.trimmed.message_count == 5
         assert started.history.trimmed.estimated_tokens > 0
+
+
+async def test_the_second_run_of_two_agents_that_share_answers_is_not_given_a_summary() -> None:
+    """With the cache on, a summary is asked for again, and answers are shared all the same."""
+    policy = ContextPolicy(max_history_turns=1, summarize=True)
+    answers = [said(answer) for answer in ("a0", "a1", "SUM", "a2")]
+    talk = Talk(*answers, said("SUM"))
+    states: list[RunState] = []
+    for conversation_id in ("one", "two"):
+        options = RunOptions(conversation_id=conversation_id)
+        for number in range(3):
+            view = await talk.say(
+                f"q{number}", options, context_policy=policy, response_cache_ttl_seconds=60
+            )
+            states.append(view.state)
+        assert texts(states[-1].messages) == ["q2", "a2"]
+        assert (trimmed := states[-1].trimmed) is not None
+        assert trimmed.summary == "SUM"
+    # Three answers and one summary; then only the summary again.
+    assert len(talk.model.requests) == 5
