@@ -33,6 +33,7 @@ from agent_executor.executor.conversations.conversations import Conversations
 from agent_executor.executor.conversations.servicer import ConversationServicer
 from agent_executor.executor.drivers import RunDrivers
 from agent_executor.executor.engine import Engine, EngineLimits
+from agent_executor.executor.journal import Journal
 from agent_executor.executor.leases import LeaseKeeper
 from agent_executor.executor.ledger import Ledger
 from agent_executor.executor.ledger_grpc import GrpcLedger
@@ -145,11 +146,7 @@ async def _runs(
             owner=owner,
             now_ms=now_ms,
             max_active_runs=settings.max_active_runs,
-            admission=Admission(
-                journal,
-                max_waiting_runs=settings.max_waiting_runs,
-                max_per_organization=settings.max_waiting_runs_per_organization,
-            ),
+            admission=_admission(settings, journal),
         ),
         now_ms=now_ms,
     )
@@ -172,6 +169,14 @@ async def _runs(
     # What is still under way after that is left to an heir.
     runtime.resources.push_async_callback(runs.drain, settings.shutdown_grace_seconds)
     return runs
+
+
+def _admission(settings: ExecutorSettings, journal: Journal) -> Admission:
+    return Admission(
+        journal,
+        max_waiting_runs=settings.max_waiting_runs,
+        max_per_organization=settings.max_waiting_runs_per_organization,
+    )
 
 
 def _engine(
