@@ -11,7 +11,7 @@ from agent_executor.executor.agents import Agents
 from agent_executor.executor.conversations.conversations import Conversations, ConversationStart
 from agent_executor.executor.identifiers import new_id
 from agent_executor.executor.journal import Journal, RunRecord
-from agent_executor.executor.models.model_choice import AUTO_MODEL
+from agent_executor.executor.models.model_choice import AUTO_MODEL, ModelChoice
 from agent_executor.executor.run import FINAL_STATES
 from agent_executor.executor.run_event import ModelSelected, Payload, RunStarted
 from agent_executor.executor.run_options import RunOptions
@@ -103,11 +103,7 @@ class NewRuns:
         """
         agent, security, options = plan.agent, plan.security, plan.options
         run_id = new_id()
-        # Only a model that is chosen depends on how much it is to read.
-        history_bytes = (
-            plan.conversation.size_bytes(agent.model) if agent.model == AUTO_MODEL else 0
-        )
-        selected = self._agents.select_model(agent, text, history_bytes)
+        selected = self._select_model(plan, text)
         model = selected.model if selected is not None else agent.model
         max_cost_nano_usd = _tighter(options.max_cost_nano_usd, agent.max_cost_nano_usd)
         run = RunRecord(
@@ -148,6 +144,12 @@ class NewRuns:
         if selected is None:
             return run, [started]
         return run, [started, ModelSelected(selected.model, selected.reason)]
+
+    def _select_model(self, plan: RunPlan, text: str) -> ModelChoice | None:
+        # Only a model that is chosen depends on how much it is to read.
+        is_chosen = plan.agent.model == AUTO_MODEL
+        history_bytes = plan.conversation.size_bytes(plan.agent.model) if is_chosen else 0
+        return self._agents.select_model(plan.agent, text, history_bytes)
 
     async def _parent(self, run_id: str, security: SecurityContext) -> RunRecord | None:
         """Returns the run that starts a new one, which must be under way; None if none does."""

@@ -105,7 +105,7 @@ class RunServiceServicer:
         `Idempotency-Key` (metadata `idempotency-key`) is answered with the same run.
         Errors: UNAUTHENTICATED; PERMISSION_DENIED without run:execute; NOT_FOUND (AGENT_NOT_FOUND, or
         RUN_NOT_FOUND for the parent); FAILED_PRECONDITION (AGENT_INACTIVE, or RUN_FINISHED for the
-        parent); INVALID_ARGUMENT; ALREADY_EXISTS (IDEMPOTENCY_CONFLICT; CONFLICT while another run of the
+        parent); INVALID_ARGUMENT; ALREADY_EXISTS (IDEMPOTENCY_CONFLICT, or CONFLICT while another run of the
         conversation is under way); RESOURCE_EXHAUSTED (LIMIT_EXCEEDED) when too many runs are under way;
         DEADLINE_EXCEEDED while the run goes on; UNAVAILABLE.
         """
