@@ -97,3 +97,11 @@ def assert_costs_agree(client: Client) -> None:
     assert int(total["entry_count"]) == len(entries)
     assert int(total["cost_nano_usd"]) == sum(int(run["cost_nano_usd"]) for run in runs)
     assert int(total["tokens_used"]) == sum(run["tokens_used"] for run in runs)
+
+
+def begun_conversation(client: Client, agent_id: str) -> str:
+    """Begins a conversation with a run and returns its id."""
+    body = {"input": "Hello!", "conversation_id": "ours"}
+    answer = client.post(f"/api/v1/agents/{agent_id}/execute", body)
+    assert answer.status == 200, answer.content
+    return "ours"

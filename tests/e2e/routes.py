@@ -60,6 +60,27 @@ ROUTES = [
         missing="RUN_NOT_FOUND",
         streams=True,
     ),
+    Route(
+        *("POST", "/api/v1/agents/{agent_id}/execute/stream", "run:execute"),
+        body={"input": "Hello!"},
+        missing="AGENT_NOT_FOUND",
+        streams=True,
+    ),
+    Route(
+        *("POST", "/api/v1/agents/{agent_id}/execute/batch", "run:execute"),
+        body={"inputs": ["Hello!"]},
+        missing="AGENT_NOT_FOUND",
+    ),
+    Route("POST", "/api/v1/runs/{run_id}/cancel", "run:execute", {}, missing="RUN_NOT_FOUND"),
+    Route("GET", "/api/v1/conversations", "run:read"),
+    Route(
+        *("GET", "/api/v1/conversations/{conversation_id}", "run:read"),
+        missing="CONVERSATION_NOT_FOUND",
+    ),
+    Route(
+        *("DELETE", "/api/v1/conversations/{conversation_id}", "run:execute"),
+        missing="CONVERSATION_NOT_FOUND",
+    ),
     Route("GET", "/api/v1/approvals", "run:read"),
     Route(
         *("POST", "/api/v1/runs/{run_id}/approvals/{tool_call_id}", "run:approve"),

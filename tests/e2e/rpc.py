@@ -16,7 +16,11 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from agent_executor.api.error.v1 import error_pb2
-from agent_executor.api.executor.v1 import agent_service_pb2, run_service_pb2
+from agent_executor.api.executor.v1 import (
+    agent_service_pb2,
+    conversation_service_pb2,
+    run_service_pb2,
+)
 from agent_executor.api.ledger.v1 import (
     budget_service_pb2,
     rate_card_service_pb2,
@@ -37,7 +41,7 @@ TIMEOUT_SECONDS = 60
 DOMAIN = "agent-executor"
 
 _FILES_OF = {
-    "executor": (agent_service_pb2, run_service_pb2),
+    "executor": (agent_service_pb2, run_service_pb2, conversation_service_pb2),
     "tool-runner": (
         *(tool_service_pb2, tool_call_service_pb2, audit_service_pb2),
         *(policy_service_pb2, credential_service_pb2),

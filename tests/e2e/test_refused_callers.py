@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.e2e.agents_and_runs import create_agent
+from tests.e2e.agents_and_runs import begun_conversation, create_agent
 from tests.e2e.approving import decided_run
 from tests.e2e.bad_tokens import BAD_TOKENS
 from tests.e2e.error_shape import assert_is_error
@@ -24,6 +24,7 @@ def resources(client: Client) -> dict[str, str]:
         "agent_id": agent_id,
         "run_id": run_id,
         "tool_call_id": tool_call_id,
+        "conversation_id": begun_conversation(client, agent_id),
         **create_ledger_resources(client),
         **NAMES,
     }
@@ -45,7 +46,8 @@ def test_the_table_has_every_route(platform: RunningPlatform) -> None:
 @pytest.mark.parametrize("route", ROUTES, ids=str)
 def test_a_bad_token_is_refused(platform: RunningPlatform, route: Route, kind: str) -> None:
     make_token, status, code = BAD_TOKENS[kind]
-    names = dict.fromkeys(("agent_id", "run_id", "tool_call_id", *LEDGER_NAMES, *NAMES), "anything")
+    own = ("agent_id", "run_id", "tool_call_id", "conversation_id")
+    names = dict.fromkeys((*own, *LEDGER_NAMES, *NAMES), "anything")
     assert_is_error(call(platform.client(make_token(platform)), route, names), status, code)
 
 

@@ -12,7 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from agent_executor.api.error.v1 import error_pb2
-from tests.e2e.agents_and_runs import create_agent
+from tests.e2e.agents_and_runs import begun_conversation, create_agent
 from tests.e2e.approving import decided_run
 from tests.e2e.bad_tokens import BAD_TOKENS
 from tests.e2e.ledger_resources import (
@@ -65,6 +65,7 @@ class Rpc:
 
 AGENT = {"agent_id": "$agent_id"}
 RUN = {"run_id": "$run_id"}
+CONVERSATION = {"conversation_id": "$conversation_id"}
 CARD = {"rate_card_id": "$rate_card_id"}
 MODEL_CALL = {"agent_id": "a", "run_id": "r", "model": "claude-sonnet-4-20250514"}
 RPCS = [
@@ -77,6 +78,22 @@ RPCS = [
     Rpc("RunService/ExecuteAgent", "run:execute", {**AGENT, "input": "Hi"}, "AGENT_NOT_FOUND"),
     Rpc("RunService/TestAgent", "run:execute", {**AGENT, "input": "Hi"}, "AGENT_NOT_FOUND"),
     Rpc("RunService/StartRun", "run:execute", {**AGENT, "input": "Hi"}, "AGENT_NOT_FOUND"),
+    Rpc("RunService/StreamAgent", "run:execute", {**AGENT, "input": "Hi"}, "AGENT_NOT_FOUND"),
+    Rpc(
+        *("RunService/ExecuteAgentBatch", "run:execute"),
+        {**AGENT, "inputs": ["Hi"]},
+        "AGENT_NOT_FOUND",
+    ),
+    Rpc("RunService/CancelRun", "run:execute", RUN, "RUN_NOT_FOUND"),
+    Rpc("ConversationService/ListConversations", "run:read"),
+    Rpc(
+        *("ConversationService/GetConversation", "run:read", CONVERSATION),
+        "CONVERSATION_NOT_FOUND",
+    ),
+    Rpc(
+        *("ConversationService/DeleteConversation", "run:execute", CONVERSATION),
+        "CONVERSATION_NOT_FOUND",
+    ),
     Rpc("RunService/GetRun", "run:read", RUN, "RUN_NOT_FOUND"),
     Rpc("RunService/ListRuns", "run:read"),
     Rpc("RunService/StreamRunEvents", "run:read", RUN, "RUN_NOT_FOUND"),
@@ -174,7 +191,7 @@ EXECUTE_TOOL_CALL = METHODS["ToolCallService/ExecuteToolCall"]
 STREAMS = ("ToolCallService/StreamToolCalls", "UsageService/StreamUsage")
 UNKNOWN = dict.fromkeys(
     (
-        *("agent_id", "run_id", "tool_call_id", "reservation_id", "entry_id"),
+        *("agent_id", "run_id", "tool_call_id", "conversation_id", "reservation_id", "entry_id"),
         *LEDGER_NAMES,
         *NAMES,
     ),
@@ -244,6 +261,7 @@ def names(client: Client, organization: str, platform: RunningPlatform) -> dict[
         "agent_id": agent_id,
         "run_id": run_id,
         "tool_call_id": tool_call_id,
+        "conversation_id": begun_conversation(client, agent_id),
         "reservation_id": "held",
         "entry_id": RECORDED["id"],
         **create_ledger_resources(client),
