@@ -19,7 +19,7 @@ from tests.platforms import Client, RunningPlatform
 KIBIBYTE = 1024
 MEBIBYTE = 1024 * KIBIBYTE
 ALL_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE")
-PARAMETERS = ("agent_id", "run_id", "conversation_id", *LEDGER_NAMES, *NAMES)
+PARAMETERS = ("agent_id", "run_id", "tool_call_id", "conversation_id", *LEDGER_NAMES, *NAMES)
 TAKE_BODIES = [route for route in ROUTES if route.body is not None]
 RUNS = ("execute", "test", "runs")
 
