@@ -44,6 +44,12 @@ DEFAULTS = {
     "on_budget_exceeded": "end",
     "max_cost_usd": 0,
     "max_cost_nano_usd": "0",
+    "provider": "",
+    "base_url": "",
+    "thinking_budget_tokens": 0,
+    "response_cache_ttl_seconds": 0,
+    "run_timeout_seconds": 0,
+    "warnings": [],
     "min_output_tokens": 0,
 }
 

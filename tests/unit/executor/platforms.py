@@ -56,7 +56,9 @@ class Platform:
         self.now_ms = 1_000_000
         # Tests look into the one in memory, and those of databases bring their own.
         self.journal: MemoryJournal = journal or MemoryJournal()
-        self.conversations = Conversations(self.journal.conversations, self.journal)
+        # A journal in a database comes without the conversations beside it, which its tests do not use.
+        kept = getattr(self.journal, "conversations", None) or MemoryJournal().conversations
+        self.conversations = Conversations(kept, self.journal)
         self.approvals = approvals or MemoryApprovalStore(self.journal)
         self.store = store or MemoryAgentStore()
         self.tools = RecordingToolRunner()

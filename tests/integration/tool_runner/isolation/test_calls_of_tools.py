@@ -313,6 +313,7 @@ class Probe(ToolBase):
             "input_schema": {"type": "object", "required": ["q"]},
             "effect": "read_only",
             "cache_ttl_seconds": 60,
+            "requires_approval": False,
         }
     }
 
