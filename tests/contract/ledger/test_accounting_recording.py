@@ -252,6 +252,20 @@ async def test_a_repeated_correction_tells_what_the_first_one_said(store: Accoun
     assert again.corrected_usage == TokenCounts(60, 10)
 
 
+async def test_a_correction_repeated_for_another_call_tells_no_usage(store: AccountingStore) -> None:
+    """Whoever asked is refused, since the entry says something else."""
+    first = await settle(store)
+    await correct(store, "fix", TokenUsage(60, 10))
+    for other in ("call-2", "unknown"):
+        asked = entry("fix", kind="correction", reservation_id="", corrects_entry_id=other)
+        same = entry("call-1", reservation_id="")
+        outcomes = await store.apply([Settle(same, CARD), Correct(asked, TokenUsage())], NOW_MS)
+        assert isinstance(first, Recorded)
+        assert isinstance(outcomes[1], Recorded)
+        assert (outcomes[1].entry.corrects_entry_id, outcomes[1].is_new) == ("call-1", False)
+        assert outcomes[1].corrected_usage is None
+
+
 async def test_only_a_model_call_is_corrected(store: AccountingStore) -> None:
     assert await correct(store, "fix", TokenUsage()) == NotFound("entry")
     assert await rerate(store, "again", RAISED) == NotFound("entry")

@@ -74,7 +74,7 @@ def correct(book: Book, command: Correct) -> Recorded | NotFound | Unchanged:
     """See ``Correct``."""
     stored = book.entries.get(command.entry.id)
     if stored is not None:
-        return Recorded(stored, is_new=False, corrected_usage=_usage_with(book, stored))
+        return Recorded(stored, is_new=False, corrected_usage=_usage_with(book, command, stored))
     call = book.entries.get(command.entry.corrects_entry_id)
     if call is None:
         return NotFound("entry")
@@ -181,10 +181,12 @@ def _net(call: UsageEntry, corrections: Iterable[UsageEntry]) -> tuple[TokenCoun
     return usage, cost_nano_usd
 
 
-def _usage_with(book: Book, correction: UsageEntry) -> TokenCounts | None:
+def _usage_with(book: Book, command: Correct, correction: UsageEntry) -> TokenCounts | None:
     """Returns the tokens that a call came to when a correction of it had been recorded."""
     call = book.entries.get(correction.corrects_entry_id)
-    if call is None or correction.kind != "correction":
+    # The corrections of another call than the command names may not have been looked up.
+    is_of_call = correction.corrects_entry_id == command.entry.corrects_entry_id
+    if call is None or not is_of_call or correction.kind != "correction":
         return None
     corrections = book.corrections.get(call.id, [])
     last = next(number for number, one in enumerate(corrections) if one.id == correction.id)

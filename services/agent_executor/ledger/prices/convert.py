@@ -7,8 +7,6 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Final
 from urllib.parse import unquote
 
-from google.protobuf import timestamp_pb2
-
 from agent_executor.api.ledger.v1 import rate_card_service_pb2
 from agent_executor.ledger.accounting.token_usage import TokenUsage
 from agent_executor.ledger.money import NANO_USD_PER_USD, NanoUsd, PicoUsdPerToken, to_usd
@@ -20,6 +18,7 @@ from agent_executor.ledger.prices.card_checks import (
 )
 from agent_executor.ledger.prices.organization_card import PROVIDER, ModelPrice, OrganizationCard
 from agent_executor.ledger.prices.rate_card import RateCard, Rates, Tier
+from agent_executor.ledger.timestamp_convert import ceil_to_ms, timestamp
 
 # A dollar for a million tokens is a millionth of a dollar, or a million pico-dollars, for one.
 _PICO_USD_PER_TOKEN_PER_USD_PER_MTOK: Final = 1_000_000
@@ -42,9 +41,9 @@ def new_card(request: rate_card_service_pb2.CreateRateCardRequest) -> NewCard:
             for index, tier in enumerate(request.tiers)
         ),
         fee_nano_usd=fee_from_usd(request.fee_usd) if request.HasField("fee_usd") else None,
-        valid_from_ms=milliseconds(request.valid_from) if request.HasField("valid_from") else None,
+        valid_from_ms=ceil_to_ms(request.valid_from) if request.HasField("valid_from") else None,
         valid_until_ms=(
-            milliseconds(request.valid_until) if request.HasField("valid_until") else None
+            ceil_to_ms(request.valid_until) if request.HasField("valid_until") else None
         ),
         description=request.description,
     )
@@ -161,17 +160,6 @@ def fee_from_usd(fee_usd: float) -> NanoUsd:
     if not 0 <= nano <= FEE_NANO_USD_MAX:
         raise invalid("fee_usd", "fee_usd must be between 0 and 1,000.")
     return NanoUsd(int(nano.to_integral_value(ROUND_HALF_EVEN)))
-
-
-def timestamp(time_ms: int) -> timestamp_pb2.Timestamp:
-    """Returns milliseconds since 1970-01-01 UTC as the API shows a time."""
-    seconds, rest = divmod(time_ms, 1_000)
-    return timestamp_pb2.Timestamp(seconds=seconds, nanos=rest * 1_000_000)
-
-
-def milliseconds(moment: timestamp_pb2.Timestamp) -> int:
-    """Returns the first whole millisecond since 1970-01-01 UTC that is not before a moment."""
-    return moment.seconds * 1_000 - (-moment.nanos // 1_000_000)
 
 
 def _written(field: str, amount: float) -> Decimal:

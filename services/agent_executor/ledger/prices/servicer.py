@@ -6,6 +6,7 @@ from agent_executor.api.ledger.v1 import rate_card_service_pb2, rate_card_servic
 from agent_executor.ledger.money import to_usd
 from agent_executor.ledger.prices import convert
 from agent_executor.ledger.prices.card_administration import CardAdministration
+from agent_executor.ledger.timestamp_convert import ceil_to_ms
 from agent_executor.serving.interceptors import Context
 from agent_executor.serving.security import current_security_context
 
@@ -71,7 +72,7 @@ class RateCardServicer(rate_card_service_pb2_grpc.RateCardServiceServicer):
             request.model,
             convert.example_usage(request),
             current_security_context.get(),
-            at_ms=convert.milliseconds(request.time) if request.HasField("time") else None,
+            at_ms=ceil_to_ms(request.time) if request.HasField("time") else None,
             processing=request.processing,
             speed=request.speed,
         )
