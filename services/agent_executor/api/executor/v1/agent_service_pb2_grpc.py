@@ -73,8 +73,10 @@ class AgentServiceServicer:
     """
 
     def CreateAgent(self, request, context):
-        """Creates an agent.
-        Errors: UNAUTHENTICATED; PERMISSION_DENIED without agent:write; INVALID_ARGUMENT.
+        """Creates an agent. A repeat by the same user under the same `Idempotency-Key` (metadata
+        `idempotency-key`) is answered with the same agent for 24 hours.
+        Errors: UNAUTHENTICATED; PERMISSION_DENIED without agent:write; INVALID_ARGUMENT; ALREADY_EXISTS
+        (IDEMPOTENCY_CONFLICT).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -35,8 +35,10 @@ class AgentServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AgentServiceAsyncStub: ...
     CreateAgent: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.CreateAgentRequest, _agent_pb2.Agent]
-    """Creates an agent.
-    Errors: UNAUTHENTICATED; PERMISSION_DENIED without agent:write; INVALID_ARGUMENT.
+    """Creates an agent. A repeat by the same user under the same `Idempotency-Key` (metadata
+    `idempotency-key`) is answered with the same agent for 24 hours.
+    Errors: UNAUTHENTICATED; PERMISSION_DENIED without agent:write; INVALID_ARGUMENT; ALREADY_EXISTS
+    (IDEMPOTENCY_CONFLICT).
     """
     GetAgent: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.GetAgentRequest, _agent_pb2.Agent]
     """Returns an agent, at its newest version unless another is asked for.
@@ -68,8 +70,10 @@ class AgentServiceAsyncStub(AgentServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateAgent: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.CreateAgentRequest, _agent_pb2.Agent]  # type: ignore[assignment]
-    """Creates an agent.
-    Errors: UNAUTHENTICATED; PERMISSION_DENIED without agent:write; INVALID_ARGUMENT.
+    """Creates an agent. A repeat by the same user under the same `Idempotency-Key` (metadata
+    `idempotency-key`) is answered with the same agent for 24 hours.
+    Errors: UNAUTHENTICATED; PERMISSION_DENIED without agent:write; INVALID_ARGUMENT; ALREADY_EXISTS
+    (IDEMPOTENCY_CONFLICT).
     """
     GetAgent: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.GetAgentRequest, _agent_pb2.Agent]  # type: ignore[assignment]
     """Returns an agent, at its newest version unless another is asked for.
@@ -103,8 +107,10 @@ class AgentServiceServicer:
         request: _agent_service_pb2.CreateAgentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_agent_pb2.Agent, _abc.Awaitable[_agent_pb2.Agent]]:
-        """Creates an agent.
-        Errors: UNAUTHENTICATED; PERMISSION_DENIED without agent:write; INVALID_ARGUMENT.
+        """Creates an agent. A repeat by the same user under the same `Idempotency-Key` (metadata
+        `idempotency-key`) is answered with the same agent for 24 hours.
+        Errors: UNAUTHENTICATED; PERMISSION_DENIED without agent:write; INVALID_ARGUMENT; ALREADY_EXISTS
+        (IDEMPOTENCY_CONFLICT).
         """
 
     def GetAgent(

@@ -26,7 +26,7 @@ from agent_executor.api.executor.v1 import run_pb2 as agent__executor_dot_api_do
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.agent_executor/api/executor/v1/run_event.proto\x12\x1e\x61gent_executor.api.executor.v1\x1a(agent_executor/api/executor/v1/run.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xab\n\n\x08RunEvent\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x05\x12\x0c\n\x04type\x18\x03 \x01(\t\x12.\n\ncreated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x41\n\x0brun_started\x18\x05 \x01(\x0b\x32*.agent_executor.api.executor.v1.RunStartedH\x00\x12\x41\n\x0brun_resumed\x18\x06 \x01(\x0b\x32*.agent_executor.api.executor.v1.RunResumedH\x00\x12N\n\x12model_call_started\x18\x07 \x01(\x0b\x32\x30.agent_executor.api.executor.v1.ModelCallStartedH\x00\x12R\n\x14model_call_completed\x18\x08 \x01(\x0b\x32\x32.agent_executor.api.executor.v1.ModelCallCompletedH\x00\x12L\n\x11model_call_failed\x18\t \x01(\x0b\x32/.agent_executor.api.executor.v1.ModelCallFailedH\x00\x12N\n\x12model_call_settled\x18\n \x01(\x0b\x32\x30.agent_executor.api.executor.v1.ModelCallSettledH\x00\x12L\n\x11tool_call_started\x18\x0b \x01(\x0b\x32/.agent_executor.api.executor.v1.ToolCallStartedH\x00\x12P\n\x13tool_call_completed\x18\x0c \x01(\x0b\x32\x31.agent_executor.api.executor.v1.ToolCallCompletedH\x00\x12\x43\n\x0crun_finished\x18\r \x01(\x0b\x32+.agent_executor.api.executor.v1.RunFinishedH\x00\x12?\n\nrun_paused\x18\x0e \x01(\x0b\x32).agent_executor.api.executor.v1.RunPausedH\x00\x12\x45\n\rrun_continued\x18\x0f \x01(\x0b\x32,.agent_executor.api.executor.v1.RunContinuedH\x00\x12K\n\x10\x63\x61ncel_requested\x18\x10 \x01(\x0b\x32/.agent_executor.api.executor.v1.CancelRequestedH\x00\x12O\n\x12\x61pproval_requested\x18\x11 \x01(\x0b\x32\x31.agent_executor.api.executor.v1.ApprovalRequestedH\x00\x12M\n\x11\x61pproval_resolved\x18\x12 \x01(\x0b\x32\x30.agent_executor.api.executor.v1.ApprovalResolvedH\x00\x12G\n\x0emodel_selected\x18\x13 \x01(\x0b\x32-.agent_executor.api.executor.v1.ModelSelectedH\x00\x12I\n\x0fhistory_trimmed\x18\x14 \x01(\x0b\x32..agent_executor.api.executor.v1.HistoryTrimmedH\x00\x42\t\n\x07payload\"\xb9\x02\n\nRunStarted\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12\x15\n\ragent_version\x18\x02 \x01(\x05\x12\r\n\x05model\x18\x03 \x01(\t\x12\r\n\x05input\x18\x04 \x01(\t\x12\x0f\n\x07is_test\x18\x05 \x01(\x08\x12S\n\rtool_versions\x18\x06 \x03(\x0b\x32<.agent_executor.api.executor.v1.RunStarted.ToolVersionsEntry\x12\x15\n\rparent_run_id\x18\x07 \x01(\t\x12\x19\n\x11max_cost_nano_usd\x18\x08 \x01(\x03\x12\x17\n\x0f\x63onversation_id\x18\t \x01(\t\x1a\x33\n\x11ToolVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x1d\n\nRunResumed\x12\x0f\n\x07\x61ttempt\x18\x01 \x01(\x05\"I\n\tRunPaused\x12\x0c\n\x04turn\x18\x01 \x01(\x05\x12\r\n\x05\x65rror\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x11\n\tbudget_id\x18\x04 \x01(\t\"\x1c\n\x0cRunContinued\x12\x0c\n\x04turn\x18\x01 \x01(\x05\"7\n\x10ModelCallStarted\x12\x15\n\rmodel_call_id\x18\x01 \x01(\t\x12\x0c\n\x04turn\x18\x02 \x01(\x05\"\xf2\x01\n\x12ModelCallCompleted\x12\x15\n\rmodel_call_id\x18\x01 \x01(\t\x12=\n\x07\x63ontent\x18\x02 \x03(\x0b\x32,.agent_executor.api.executor.v1.ContentBlock\x12\x13\n\x0bstop_reason\x18\x03 \x01(\t\x12\x14\n\x0cinput_tokens\x18\x04 \x01(\x05\x12\x15\n\routput_tokens\x18\x05 \x01(\x05\x12\x1f\n\x17\x63\x61\x63he_read_input_tokens\x18\x06 \x01(\x05\x12#\n\x1b\x63\x61\x63he_creation_input_tokens\x18\x07 \x01(\x05\"Y\n\x0fModelCallFailed\x12\x15\n\rmodel_call_id\x18\x01 \x01(\t\x12\r\n\x05\x65rror\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x12\n\nwill_retry\x18\x04 \x01(\x08\"}\n\x10ModelCallSettled\x12\x15\n\rmodel_call_id\x18\x01 \x01(\t\x12\x16\n\x0eusage_entry_id\x18\x02 \x01(\t\x12\x10\n\x08\x63ost_usd\x18\x03 \x01(\x01\x12\x15\n\rcost_nano_usd\x18\x04 \x01(\x03\x12\x11\n\testimated\x18\x05 \x01(\x08\"R\n\x0fToolCallStarted\x12\x14\n\x0ctool_call_id\x18\x01 \x01(\t\x12\x11\n\ttool_name\x18\x02 \x01(\t\x12\x16\n\x0e\x61rguments_json\x18\x03 \x01(\t\"T\n\x11ToolCallCompleted\x12?\n\x0btool_result\x18\x01 \x01(\x0b\x32*.agent_executor.api.executor.v1.ToolResult\"h\n\x0bRunFinished\x12\r\n\x05state\x18\x01 \x01(\t\x12\x10\n\x08response\x18\x02 \x01(\t\x12\x12\n\x05\x65rror\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x11\n\x04\x63ode\x18\x04 \x01(\tH\x01\x88\x01\x01\x42\x08\n\x06_errorB\x07\n\x05_code\"2\n\x0f\x43\x61ncelRequested\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x94\x01\n\x11\x41pprovalRequested\x12\x14\n\x0ctool_call_id\x18\x01 \x01(\t\x12\x11\n\ttool_name\x18\x02 \x01(\t\x12\x16\n\x0e\x61rguments_json\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12.\n\nexpires_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"z\n\x10\x41pprovalResolved\x12\x14\n\x0ctool_call_id\x18\x01 \x01(\t\x12\x10\n\x08\x64\x65\x63ision\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x1d\n\x15\x65\x64ited_arguments_json\x18\x05 \x01(\t\".\n\rModelSelected\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"R\n\x0eHistoryTrimmed\x12\x15\n\rmessage_count\x18\x01 \x01(\x05\x12\x18\n\x10\x65stimated_tokens\x18\x02 \x01(\x05\x12\x0f\n\x07summary\x18\x03 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.agent_executor/api/executor/v1/run_event.proto\x12\x1e\x61gent_executor.api.executor.v1\x1a(agent_executor/api/executor/v1/run.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfb\n\n\x08RunEvent\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x05\x12\x0c\n\x04type\x18\x03 \x01(\t\x12.\n\ncreated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x41\n\x0brun_started\x18\x05 \x01(\x0b\x32*.agent_executor.api.executor.v1.RunStartedH\x00\x12\x41\n\x0brun_resumed\x18\x06 \x01(\x0b\x32*.agent_executor.api.executor.v1.RunResumedH\x00\x12N\n\x12model_call_started\x18\x07 \x01(\x0b\x32\x30.agent_executor.api.executor.v1.ModelCallStartedH\x00\x12R\n\x14model_call_completed\x18\x08 \x01(\x0b\x32\x32.agent_executor.api.executor.v1.ModelCallCompletedH\x00\x12L\n\x11model_call_failed\x18\t \x01(\x0b\x32/.agent_executor.api.executor.v1.ModelCallFailedH\x00\x12N\n\x12model_call_settled\x18\n \x01(\x0b\x32\x30.agent_executor.api.executor.v1.ModelCallSettledH\x00\x12L\n\x11tool_call_started\x18\x0b \x01(\x0b\x32/.agent_executor.api.executor.v1.ToolCallStartedH\x00\x12P\n\x13tool_call_completed\x18\x0c \x01(\x0b\x32\x31.agent_executor.api.executor.v1.ToolCallCompletedH\x00\x12\x43\n\x0crun_finished\x18\r \x01(\x0b\x32+.agent_executor.api.executor.v1.RunFinishedH\x00\x12?\n\nrun_paused\x18\x0e \x01(\x0b\x32).agent_executor.api.executor.v1.RunPausedH\x00\x12\x45\n\rrun_continued\x18\x0f \x01(\x0b\x32,.agent_executor.api.executor.v1.RunContinuedH\x00\x12K\n\x10\x63\x61ncel_requested\x18\x10 \x01(\x0b\x32/.agent_executor.api.executor.v1.CancelRequestedH\x00\x12O\n\x12\x61pproval_requested\x18\x11 \x01(\x0b\x32\x31.agent_executor.api.executor.v1.ApprovalRequestedH\x00\x12M\n\x11\x61pproval_resolved\x18\x12 \x01(\x0b\x32\x30.agent_executor.api.executor.v1.ApprovalResolvedH\x00\x12G\n\x0emodel_selected\x18\x13 \x01(\x0b\x32-.agent_executor.api.executor.v1.ModelSelectedH\x00\x12I\n\x0fhistory_trimmed\x18\x14 \x01(\x0b\x32..agent_executor.api.executor.v1.HistoryTrimmedH\x00\x12N\n\x12model_call_batched\x18\x15 \x01(\x0b\x32\x30.agent_executor.api.executor.v1.ModelCallBatchedH\x00\x42\t\n\x07payload\"\xcd\x02\n\nRunStarted\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12\x15\n\ragent_version\x18\x02 \x01(\x05\x12\r\n\x05model\x18\x03 \x01(\t\x12\r\n\x05input\x18\x04 \x01(\t\x12\x0f\n\x07is_test\x18\x05 \x01(\x08\x12S\n\rtool_versions\x18\x06 \x03(\x0b\x32<.agent_executor.api.executor.v1.RunStarted.ToolVersionsEntry\x12\x15\n\rparent_run_id\x18\x07 \x01(\t\x12\x19\n\x11max_cost_nano_usd\x18\x08 \x01(\x03\x12\x17\n\x0f\x63onversation_id\x18\t \x01(\t\x12\x12\n\nprocessing\x18\n \x01(\t\x1a\x33\n\x11ToolVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x1d\n\nRunResumed\x12\x0f\n\x07\x61ttempt\x18\x01 \x01(\x05\"I\n\tRunPaused\x12\x0c\n\x04turn\x18\x01 \x01(\x05\x12\r\n\x05\x65rror\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x11\n\tbudget_id\x18\x04 \x01(\t\"\x1c\n\x0cRunContinued\x12\x0c\n\x04turn\x18\x01 \x01(\x05\"7\n\x10ModelCallStarted\x12\x15\n\rmodel_call_id\x18\x01 \x01(\t\x12\x0c\n\x04turn\x18\x02 \x01(\x05\"\x86\x02\n\x12ModelCallCompleted\x12\x15\n\rmodel_call_id\x18\x01 \x01(\t\x12=\n\x07\x63ontent\x18\x02 \x03(\x0b\x32,.agent_executor.api.executor.v1.ContentBlock\x12\x13\n\x0bstop_reason\x18\x03 \x01(\t\x12\x14\n\x0cinput_tokens\x18\x04 \x01(\x05\x12\x15\n\routput_tokens\x18\x05 \x01(\x05\x12\x1f\n\x17\x63\x61\x63he_read_input_tokens\x18\x06 \x01(\x05\x12#\n\x1b\x63\x61\x63he_creation_input_tokens\x18\x07 \x01(\x05\x12\x12\n\nfrom_cache\x18\x08 \x01(\x08\";\n\x10ModelCallBatched\x12\x15\n\rmodel_call_id\x18\x01 \x01(\t\x12\x10\n\x08\x62\x61tch_id\x18\x02 \x01(\t\"Y\n\x0fModelCallFailed\x12\x15\n\rmodel_call_id\x18\x01 \x01(\t\x12\r\n\x05\x65rror\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x12\n\nwill_retry\x18\x04 \x01(\x08\"}\n\x10ModelCallSettled\x12\x15\n\rmodel_call_id\x18\x01 \x01(\t\x12\x16\n\x0eusage_entry_id\x18\x02 \x01(\t\x12\x10\n\x08\x63ost_usd\x18\x03 \x01(\x01\x12\x15\n\rcost_nano_usd\x18\x04 \x01(\x03\x12\x11\n\testimated\x18\x05 \x01(\x08\"R\n\x0fToolCallStarted\x12\x14\n\x0ctool_call_id\x18\x01 \x01(\t\x12\x11\n\ttool_name\x18\x02 \x01(\t\x12\x16\n\x0e\x61rguments_json\x18\x03 \x01(\t\"T\n\x11ToolCallCompleted\x12?\n\x0btool_result\x18\x01 \x01(\x0b\x32*.agent_executor.api.executor.v1.ToolResult\"h\n\x0bRunFinished\x12\r\n\x05state\x18\x01 \x01(\t\x12\x10\n\x08response\x18\x02 \x01(\t\x12\x12\n\x05\x65rror\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x11\n\x04\x63ode\x18\x04 \x01(\tH\x01\x88\x01\x01\x42\x08\n\x06_errorB\x07\n\x05_code\"2\n\x0f\x43\x61ncelRequested\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x94\x01\n\x11\x41pprovalRequested\x12\x14\n\x0ctool_call_id\x18\x01 \x01(\t\x12\x11\n\ttool_name\x18\x02 \x01(\t\x12\x16\n\x0e\x61rguments_json\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12.\n\nexpires_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"z\n\x10\x41pprovalResolved\x12\x14\n\x0ctool_call_id\x18\x01 \x01(\t\x12\x10\n\x08\x64\x65\x63ision\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x1d\n\x15\x65\x64ited_arguments_json\x18\x05 \x01(\t\".\n\rModelSelected\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"R\n\x0eHistoryTrimmed\x12\x15\n\rmessage_count\x18\x01 \x01(\x05\x12\x18\n\x10\x65stimated_tokens\x18\x02 \x01(\x05\x12\x0f\n\x07summary\x18\x03 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,39 +36,41 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RUNSTARTED_TOOLVERSIONSENTRY']._loaded_options = None
   _globals['_RUNSTARTED_TOOLVERSIONSENTRY']._serialized_options = b'8\001'
   _globals['_RUNEVENT']._serialized_start=158
-  _globals['_RUNEVENT']._serialized_end=1481
-  _globals['_RUNSTARTED']._serialized_start=1484
-  _globals['_RUNSTARTED']._serialized_end=1797
-  _globals['_RUNSTARTED_TOOLVERSIONSENTRY']._serialized_start=1746
-  _globals['_RUNSTARTED_TOOLVERSIONSENTRY']._serialized_end=1797
-  _globals['_RUNRESUMED']._serialized_start=1799
-  _globals['_RUNRESUMED']._serialized_end=1828
-  _globals['_RUNPAUSED']._serialized_start=1830
-  _globals['_RUNPAUSED']._serialized_end=1903
-  _globals['_RUNCONTINUED']._serialized_start=1905
-  _globals['_RUNCONTINUED']._serialized_end=1933
-  _globals['_MODELCALLSTARTED']._serialized_start=1935
-  _globals['_MODELCALLSTARTED']._serialized_end=1990
-  _globals['_MODELCALLCOMPLETED']._serialized_start=1993
-  _globals['_MODELCALLCOMPLETED']._serialized_end=2235
-  _globals['_MODELCALLFAILED']._serialized_start=2237
-  _globals['_MODELCALLFAILED']._serialized_end=2326
-  _globals['_MODELCALLSETTLED']._serialized_start=2328
-  _globals['_MODELCALLSETTLED']._serialized_end=2453
-  _globals['_TOOLCALLSTARTED']._serialized_start=2455
-  _globals['_TOOLCALLSTARTED']._serialized_end=2537
-  _globals['_TOOLCALLCOMPLETED']._serialized_start=2539
-  _globals['_TOOLCALLCOMPLETED']._serialized_end=2623
-  _globals['_RUNFINISHED']._serialized_start=2625
-  _globals['_RUNFINISHED']._serialized_end=2729
-  _globals['_CANCELREQUESTED']._serialized_start=2731
-  _globals['_CANCELREQUESTED']._serialized_end=2781
-  _globals['_APPROVALREQUESTED']._serialized_start=2784
-  _globals['_APPROVALREQUESTED']._serialized_end=2932
-  _globals['_APPROVALRESOLVED']._serialized_start=2934
-  _globals['_APPROVALRESOLVED']._serialized_end=3056
-  _globals['_MODELSELECTED']._serialized_start=3058
-  _globals['_MODELSELECTED']._serialized_end=3104
-  _globals['_HISTORYTRIMMED']._serialized_start=3106
-  _globals['_HISTORYTRIMMED']._serialized_end=3188
+  _globals['_RUNEVENT']._serialized_end=1561
+  _globals['_RUNSTARTED']._serialized_start=1564
+  _globals['_RUNSTARTED']._serialized_end=1897
+  _globals['_RUNSTARTED_TOOLVERSIONSENTRY']._serialized_start=1846
+  _globals['_RUNSTARTED_TOOLVERSIONSENTRY']._serialized_end=1897
+  _globals['_RUNRESUMED']._serialized_start=1899
+  _globals['_RUNRESUMED']._serialized_end=1928
+  _globals['_RUNPAUSED']._serialized_start=1930
+  _globals['_RUNPAUSED']._serialized_end=2003
+  _globals['_RUNCONTINUED']._serialized_start=2005
+  _globals['_RUNCONTINUED']._serialized_end=2033
+  _globals['_MODELCALLSTARTED']._serialized_start=2035
+  _globals['_MODELCALLSTARTED']._serialized_end=2090
+  _globals['_MODELCALLCOMPLETED']._serialized_start=2093
+  _globals['_MODELCALLCOMPLETED']._serialized_end=2355
+  _globals['_MODELCALLBATCHED']._serialized_start=2357
+  _globals['_MODELCALLBATCHED']._serialized_end=2416
+  _globals['_MODELCALLFAILED']._serialized_start=2418
+  _globals['_MODELCALLFAILED']._serialized_end=2507
+  _globals['_MODELCALLSETTLED']._serialized_start=2509
+  _globals['_MODELCALLSETTLED']._serialized_end=2634
+  _globals['_TOOLCALLSTARTED']._serialized_start=2636
+  _globals['_TOOLCALLSTARTED']._serialized_end=2718
+  _globals['_TOOLCALLCOMPLETED']._serialized_start=2720
+  _globals['_TOOLCALLCOMPLETED']._serialized_end=2804
+  _globals['_RUNFINISHED']._serialized_start=2806
+  _globals['_RUNFINISHED']._serialized_end=2910
+  _globals['_CANCELREQUESTED']._serialized_start=2912
+  _globals['_CANCELREQUESTED']._serialized_end=2962
+  _globals['_APPROVALREQUESTED']._serialized_start=2965
+  _globals['_APPROVALREQUESTED']._serialized_end=3113
+  _globals['_APPROVALRESOLVED']._serialized_start=3115
+  _globals['_APPROVALRESOLVED']._serialized_end=3237
+  _globals['_MODELSELECTED']._serialized_start=3239
+  _globals['_MODELSELECTED']._serialized_end=3285
+  _globals['_HISTORYTRIMMED']._serialized_start=3287
+  _globals['_HISTORYTRIMMED']._serialized_end=3369
 # @@protoc_insertion_point(module_scope)

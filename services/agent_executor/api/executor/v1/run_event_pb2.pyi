@@ -11,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class RunEvent(_message.Message):
-    __slots__ = ("run_id", "sequence", "type", "created_at", "run_started", "run_resumed", "model_call_started", "model_call_completed", "model_call_failed", "model_call_settled", "tool_call_started", "tool_call_completed", "run_finished", "run_paused", "run_continued", "cancel_requested", "approval_requested", "approval_resolved", "model_selected", "history_trimmed")
+    __slots__ = ("run_id", "sequence", "type", "created_at", "run_started", "run_resumed", "model_call_started", "model_call_completed", "model_call_failed", "model_call_settled", "tool_call_started", "tool_call_completed", "run_finished", "run_paused", "run_continued", "cancel_requested", "approval_requested", "approval_resolved", "model_selected", "history_trimmed", "model_call_batched")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
@@ -32,6 +32,7 @@ class RunEvent(_message.Message):
     APPROVAL_RESOLVED_FIELD_NUMBER: _ClassVar[int]
     MODEL_SELECTED_FIELD_NUMBER: _ClassVar[int]
     HISTORY_TRIMMED_FIELD_NUMBER: _ClassVar[int]
+    MODEL_CALL_BATCHED_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     sequence: int
     type: str
@@ -52,10 +53,11 @@ class RunEvent(_message.Message):
     approval_resolved: ApprovalResolved
     model_selected: ModelSelected
     history_trimmed: HistoryTrimmed
-    def __init__(self, run_id: _Optional[str] = ..., sequence: _Optional[int] = ..., type: _Optional[str] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., run_started: _Optional[_Union[RunStarted, _Mapping]] = ..., run_resumed: _Optional[_Union[RunResumed, _Mapping]] = ..., model_call_started: _Optional[_Union[ModelCallStarted, _Mapping]] = ..., model_call_completed: _Optional[_Union[ModelCallCompleted, _Mapping]] = ..., model_call_failed: _Optional[_Union[ModelCallFailed, _Mapping]] = ..., model_call_settled: _Optional[_Union[ModelCallSettled, _Mapping]] = ..., tool_call_started: _Optional[_Union[ToolCallStarted, _Mapping]] = ..., tool_call_completed: _Optional[_Union[ToolCallCompleted, _Mapping]] = ..., run_finished: _Optional[_Union[RunFinished, _Mapping]] = ..., run_paused: _Optional[_Union[RunPaused, _Mapping]] = ..., run_continued: _Optional[_Union[RunContinued, _Mapping]] = ..., cancel_requested: _Optional[_Union[CancelRequested, _Mapping]] = ..., approval_requested: _Optional[_Union[ApprovalRequested, _Mapping]] = ..., approval_resolved: _Optional[_Union[ApprovalResolved, _Mapping]] = ..., model_selected: _Optional[_Union[ModelSelected, _Mapping]] = ..., history_trimmed: _Optional[_Union[HistoryTrimmed, _Mapping]] = ...) -> None: ...
+    model_call_batched: ModelCallBatched
+    def __init__(self, run_id: _Optional[str] = ..., sequence: _Optional[int] = ..., type: _Optional[str] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., run_started: _Optional[_Union[RunStarted, _Mapping]] = ..., run_resumed: _Optional[_Union[RunResumed, _Mapping]] = ..., model_call_started: _Optional[_Union[ModelCallStarted, _Mapping]] = ..., model_call_completed: _Optional[_Union[ModelCallCompleted, _Mapping]] = ..., model_call_failed: _Optional[_Union[ModelCallFailed, _Mapping]] = ..., model_call_settled: _Optional[_Union[ModelCallSettled, _Mapping]] = ..., tool_call_started: _Optional[_Union[ToolCallStarted, _Mapping]] = ..., tool_call_completed: _Optional[_Union[ToolCallCompleted, _Mapping]] = ..., run_finished: _Optional[_Union[RunFinished, _Mapping]] = ..., run_paused: _Optional[_Union[RunPaused, _Mapping]] = ..., run_continued: _Optional[_Union[RunContinued, _Mapping]] = ..., cancel_requested: _Optional[_Union[CancelRequested, _Mapping]] = ..., approval_requested: _Optional[_Union[ApprovalRequested, _Mapping]] = ..., approval_resolved: _Optional[_Union[ApprovalResolved, _Mapping]] = ..., model_selected: _Optional[_Union[ModelSelected, _Mapping]] = ..., history_trimmed: _Optional[_Union[HistoryTrimmed, _Mapping]] = ..., model_call_batched: _Optional[_Union[ModelCallBatched, _Mapping]] = ...) -> None: ...
 
 class RunStarted(_message.Message):
-    __slots__ = ("agent_id", "agent_version", "model", "input", "is_test", "tool_versions", "parent_run_id", "max_cost_nano_usd", "conversation_id")
+    __slots__ = ("agent_id", "agent_version", "model", "input", "is_test", "tool_versions", "parent_run_id", "max_cost_nano_usd", "conversation_id", "processing")
     class ToolVersionsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -72,6 +74,7 @@ class RunStarted(_message.Message):
     PARENT_RUN_ID_FIELD_NUMBER: _ClassVar[int]
     MAX_COST_NANO_USD_FIELD_NUMBER: _ClassVar[int]
     CONVERSATION_ID_FIELD_NUMBER: _ClassVar[int]
+    PROCESSING_FIELD_NUMBER: _ClassVar[int]
     agent_id: str
     agent_version: int
     model: str
@@ -81,7 +84,8 @@ class RunStarted(_message.Message):
     parent_run_id: str
     max_cost_nano_usd: int
     conversation_id: str
-    def __init__(self, agent_id: _Optional[str] = ..., agent_version: _Optional[int] = ..., model: _Optional[str] = ..., input: _Optional[str] = ..., is_test: _Optional[bool] = ..., tool_versions: _Optional[_Mapping[str, str]] = ..., parent_run_id: _Optional[str] = ..., max_cost_nano_usd: _Optional[int] = ..., conversation_id: _Optional[str] = ...) -> None: ...
+    processing: str
+    def __init__(self, agent_id: _Optional[str] = ..., agent_version: _Optional[int] = ..., model: _Optional[str] = ..., input: _Optional[str] = ..., is_test: _Optional[bool] = ..., tool_versions: _Optional[_Mapping[str, str]] = ..., parent_run_id: _Optional[str] = ..., max_cost_nano_usd: _Optional[int] = ..., conversation_id: _Optional[str] = ..., processing: _Optional[str] = ...) -> None: ...
 
 class RunResumed(_message.Message):
     __slots__ = ("attempt",)
@@ -116,7 +120,7 @@ class ModelCallStarted(_message.Message):
     def __init__(self, model_call_id: _Optional[str] = ..., turn: _Optional[int] = ...) -> None: ...
 
 class ModelCallCompleted(_message.Message):
-    __slots__ = ("model_call_id", "content", "stop_reason", "input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+    __slots__ = ("model_call_id", "content", "stop_reason", "input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "from_cache")
     MODEL_CALL_ID_FIELD_NUMBER: _ClassVar[int]
     CONTENT_FIELD_NUMBER: _ClassVar[int]
     STOP_REASON_FIELD_NUMBER: _ClassVar[int]
@@ -124,6 +128,7 @@ class ModelCallCompleted(_message.Message):
     OUTPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     CACHE_READ_INPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     CACHE_CREATION_INPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    FROM_CACHE_FIELD_NUMBER: _ClassVar[int]
     model_call_id: str
     content: _containers.RepeatedCompositeFieldContainer[_run_pb2.ContentBlock]
     stop_reason: str
@@ -131,7 +136,16 @@ class ModelCallCompleted(_message.Message):
     output_tokens: int
     cache_read_input_tokens: int
     cache_creation_input_tokens: int
-    def __init__(self, model_call_id: _Optional[str] = ..., content: _Optional[_Iterable[_Union[_run_pb2.ContentBlock, _Mapping]]] = ..., stop_reason: _Optional[str] = ..., input_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., cache_read_input_tokens: _Optional[int] = ..., cache_creation_input_tokens: _Optional[int] = ...) -> None: ...
+    from_cache: bool
+    def __init__(self, model_call_id: _Optional[str] = ..., content: _Optional[_Iterable[_Union[_run_pb2.ContentBlock, _Mapping]]] = ..., stop_reason: _Optional[str] = ..., input_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., cache_read_input_tokens: _Optional[int] = ..., cache_creation_input_tokens: _Optional[int] = ..., from_cache: _Optional[bool] = ...) -> None: ...
+
+class ModelCallBatched(_message.Message):
+    __slots__ = ("model_call_id", "batch_id")
+    MODEL_CALL_ID_FIELD_NUMBER: _ClassVar[int]
+    BATCH_ID_FIELD_NUMBER: _ClassVar[int]
+    model_call_id: str
+    batch_id: str
+    def __init__(self, model_call_id: _Optional[str] = ..., batch_id: _Optional[str] = ...) -> None: ...
 
 class ModelCallFailed(_message.Message):
     __slots__ = ("model_call_id", "error", "code", "will_retry")

@@ -11,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Run(_message.Message):
-    __slots__ = ("id", "agent_id", "agent_version", "model", "input", "state", "output", "error", "code", "tokens_used", "cost_usd", "cost_nano_usd", "is_test", "created_at", "ended_at", "user_id", "last_sequence", "parent_run_id", "conversation_id")
+    __slots__ = ("id", "agent_id", "agent_version", "model", "input", "state", "output", "error", "code", "tokens_used", "cost_usd", "cost_nano_usd", "is_test", "created_at", "ended_at", "user_id", "last_sequence", "parent_run_id", "conversation_id", "webhook")
     ID_FIELD_NUMBER: _ClassVar[int]
     AGENT_ID_FIELD_NUMBER: _ClassVar[int]
     AGENT_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -31,6 +31,7 @@ class Run(_message.Message):
     LAST_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     PARENT_RUN_ID_FIELD_NUMBER: _ClassVar[int]
     CONVERSATION_ID_FIELD_NUMBER: _ClassVar[int]
+    WEBHOOK_FIELD_NUMBER: _ClassVar[int]
     id: str
     agent_id: str
     agent_version: int
@@ -50,7 +51,24 @@ class Run(_message.Message):
     last_sequence: int
     parent_run_id: str
     conversation_id: str
-    def __init__(self, id: _Optional[str] = ..., agent_id: _Optional[str] = ..., agent_version: _Optional[int] = ..., model: _Optional[str] = ..., input: _Optional[str] = ..., state: _Optional[str] = ..., output: _Optional[_Union[RunOutput, _Mapping]] = ..., error: _Optional[str] = ..., code: _Optional[str] = ..., tokens_used: _Optional[int] = ..., cost_usd: _Optional[float] = ..., cost_nano_usd: _Optional[int] = ..., is_test: _Optional[bool] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., user_id: _Optional[str] = ..., last_sequence: _Optional[int] = ..., parent_run_id: _Optional[str] = ..., conversation_id: _Optional[str] = ...) -> None: ...
+    webhook: WebhookDelivery
+    def __init__(self, id: _Optional[str] = ..., agent_id: _Optional[str] = ..., agent_version: _Optional[int] = ..., model: _Optional[str] = ..., input: _Optional[str] = ..., state: _Optional[str] = ..., output: _Optional[_Union[RunOutput, _Mapping]] = ..., error: _Optional[str] = ..., code: _Optional[str] = ..., tokens_used: _Optional[int] = ..., cost_usd: _Optional[float] = ..., cost_nano_usd: _Optional[int] = ..., is_test: _Optional[bool] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., user_id: _Optional[str] = ..., last_sequence: _Optional[int] = ..., parent_run_id: _Optional[str] = ..., conversation_id: _Optional[str] = ..., webhook: _Optional[_Union[WebhookDelivery, _Mapping]] = ...) -> None: ...
+
+class WebhookDelivery(_message.Message):
+    __slots__ = ("url", "state", "attempts", "status_code", "error", "next_attempt_at")
+    URL_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
+    STATUS_CODE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    NEXT_ATTEMPT_AT_FIELD_NUMBER: _ClassVar[int]
+    url: str
+    state: str
+    attempts: int
+    status_code: int
+    error: str
+    next_attempt_at: _timestamp_pb2.Timestamp
+    def __init__(self, url: _Optional[str] = ..., state: _Optional[str] = ..., attempts: _Optional[int] = ..., status_code: _Optional[int] = ..., error: _Optional[str] = ..., next_attempt_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class RunOutput(_message.Message):
     __slots__ = ("response", "tool_results", "conversation_history", "tokens_used", "cost_usd", "state", "cost_nano_usd")

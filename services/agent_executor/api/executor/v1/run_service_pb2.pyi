@@ -98,7 +98,7 @@ class TestAgentResponse(_message.Message):
     def __init__(self, agent_id: _Optional[str] = ..., model: _Optional[str] = ..., test_input: _Optional[str] = ..., test_output: _Optional[_Union[_run_pb2.RunOutput, _Mapping]] = ..., success: _Optional[bool] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., tokens_used: _Optional[int] = ..., cost_usd: _Optional[float] = ..., conversation_history: _Optional[_Iterable[_Union[_run_pb2.ConversationMessage, _Mapping]]] = ..., task_id: _Optional[str] = ..., cost_nano_usd: _Optional[int] = ..., error: _Optional[str] = ..., code: _Optional[str] = ...) -> None: ...
 
 class StartRunRequest(_message.Message):
-    __slots__ = ("agent_id", "input", "parent_run_id", "max_cost_usd", "conversation_id", "timeout_seconds", "webhook_url", "webhook_secret")
+    __slots__ = ("agent_id", "input", "parent_run_id", "max_cost_usd", "conversation_id", "timeout_seconds", "webhook_url", "webhook_secret", "processing")
     AGENT_ID_FIELD_NUMBER: _ClassVar[int]
     INPUT_FIELD_NUMBER: _ClassVar[int]
     PARENT_RUN_ID_FIELD_NUMBER: _ClassVar[int]
@@ -107,6 +107,7 @@ class StartRunRequest(_message.Message):
     TIMEOUT_SECONDS_FIELD_NUMBER: _ClassVar[int]
     WEBHOOK_URL_FIELD_NUMBER: _ClassVar[int]
     WEBHOOK_SECRET_FIELD_NUMBER: _ClassVar[int]
+    PROCESSING_FIELD_NUMBER: _ClassVar[int]
     agent_id: str
     input: str
     parent_run_id: str
@@ -115,7 +116,42 @@ class StartRunRequest(_message.Message):
     timeout_seconds: int
     webhook_url: str
     webhook_secret: str
-    def __init__(self, agent_id: _Optional[str] = ..., input: _Optional[str] = ..., parent_run_id: _Optional[str] = ..., max_cost_usd: _Optional[float] = ..., conversation_id: _Optional[str] = ..., timeout_seconds: _Optional[int] = ..., webhook_url: _Optional[str] = ..., webhook_secret: _Optional[str] = ...) -> None: ...
+    processing: str
+    def __init__(self, agent_id: _Optional[str] = ..., input: _Optional[str] = ..., parent_run_id: _Optional[str] = ..., max_cost_usd: _Optional[float] = ..., conversation_id: _Optional[str] = ..., timeout_seconds: _Optional[int] = ..., webhook_url: _Optional[str] = ..., webhook_secret: _Optional[str] = ..., processing: _Optional[str] = ...) -> None: ...
+
+class StartRunBatchRequest(_message.Message):
+    __slots__ = ("agent_id", "inputs", "timeout_seconds", "max_cost_usd", "processing")
+    AGENT_ID_FIELD_NUMBER: _ClassVar[int]
+    INPUTS_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    MAX_COST_USD_FIELD_NUMBER: _ClassVar[int]
+    PROCESSING_FIELD_NUMBER: _ClassVar[int]
+    agent_id: str
+    inputs: _containers.RepeatedScalarFieldContainer[str]
+    timeout_seconds: int
+    max_cost_usd: float
+    processing: str
+    def __init__(self, agent_id: _Optional[str] = ..., inputs: _Optional[_Iterable[str]] = ..., timeout_seconds: _Optional[int] = ..., max_cost_usd: _Optional[float] = ..., processing: _Optional[str] = ...) -> None: ...
+
+class StartRunBatchResponse(_message.Message):
+    __slots__ = ("results", "started_count")
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    STARTED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[StartedRun]
+    started_count: int
+    def __init__(self, results: _Optional[_Iterable[_Union[StartedRun, _Mapping]]] = ..., started_count: _Optional[int] = ...) -> None: ...
+
+class StartedRun(_message.Message):
+    __slots__ = ("index", "run_id", "error", "code")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    run_id: str
+    error: str
+    code: str
+    def __init__(self, index: _Optional[int] = ..., run_id: _Optional[str] = ..., error: _Optional[str] = ..., code: _Optional[str] = ...) -> None: ...
 
 class StreamAgentRequest(_message.Message):
     __slots__ = ("agent_id", "input", "parent_run_id", "max_cost_usd", "conversation_id", "timeout_seconds", "on_disconnect")

@@ -52,6 +52,11 @@ class RunServiceStub:
                 request_serializer=agent__executor_dot_api_dot_executor_dot_v1_dot_run__service__pb2.StartRunRequest.SerializeToString,
                 response_deserializer=agent__executor_dot_api_dot_executor_dot_v1_dot_run__pb2.Run.FromString,
                 _registered_method=True)
+        self.StartRunBatch = channel.unary_unary(
+                '/agent_executor.api.executor.v1.RunService/StartRunBatch',
+                request_serializer=agent__executor_dot_api_dot_executor_dot_v1_dot_run__service__pb2.StartRunBatchRequest.SerializeToString,
+                response_deserializer=agent__executor_dot_api_dot_executor_dot_v1_dot_run__service__pb2.StartRunBatchResponse.FromString,
+                _registered_method=True)
         self.StreamAgent = channel.unary_stream(
                 '/agent_executor.api.executor.v1.RunService/StreamAgent',
                 request_serializer=agent__executor_dot_api_dot_executor_dot_v1_dot_run__service__pb2.StreamAgentRequest.SerializeToString,
@@ -101,8 +106,9 @@ class RunServiceServicer:
     def ExecuteAgent(self, request, context):
         """Executes an agent and waits for the end. A run that has started is answered with its state and
         error, whatever became of it; only a refusal before its first event is an error. A caller that
-        goes away does not stop the run, unless `on_disconnect` says so. A repeat under the same
-        `Idempotency-Key` (metadata `idempotency-key`) is answered with the same run.
+        goes away does not stop the run, unless `on_disconnect` says so. A repeat by the same user under
+        the same `Idempotency-Key` (metadata `idempotency-key`) is answered with the same run for 24
+        hours.
         Errors: UNAUTHENTICATED; PERMISSION_DENIED without run:execute; NOT_FOUND (AGENT_NOT_FOUND, or
         RUN_NOT_FOUND for the parent); FAILED_PRECONDITION (AGENT_INACTIVE, or RUN_FINISHED for the
         parent); INVALID_ARGUMENT; ALREADY_EXISTS (IDEMPOTENCY_CONFLICT, or CONFLICT while another run of the
@@ -124,6 +130,15 @@ class RunServiceServicer:
     def StartRun(self, request, context):
         """Starts a run in the background and returns it at once.
         Errors: those of ExecuteAgent, without DEADLINE_EXCEEDED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StartRunBatch(self, request, context):
+        """Starts a run in the background for each of several inputs, and returns them at once. Each is
+        refused or goes on for itself.
+        Errors: those of ExecuteAgent that concern the agent or the caller, without DEADLINE_EXCEEDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -229,6 +244,11 @@ def add_RunServiceServicer_to_server(servicer, server):
                     servicer.StartRun,
                     request_deserializer=agent__executor_dot_api_dot_executor_dot_v1_dot_run__service__pb2.StartRunRequest.FromString,
                     response_serializer=agent__executor_dot_api_dot_executor_dot_v1_dot_run__pb2.Run.SerializeToString,
+            ),
+            'StartRunBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartRunBatch,
+                    request_deserializer=agent__executor_dot_api_dot_executor_dot_v1_dot_run__service__pb2.StartRunBatchRequest.FromString,
+                    response_serializer=agent__executor_dot_api_dot_executor_dot_v1_dot_run__service__pb2.StartRunBatchResponse.SerializeToString,
             ),
             'StreamAgent': grpc.unary_stream_rpc_method_handler(
                     servicer.StreamAgent,
@@ -353,6 +373,33 @@ class RunService:
             '/agent_executor.api.executor.v1.RunService/StartRun',
             agent__executor_dot_api_dot_executor_dot_v1_dot_run__service__pb2.StartRunRequest.SerializeToString,
             agent__executor_dot_api_dot_executor_dot_v1_dot_run__pb2.Run.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartRunBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/agent_executor.api.executor.v1.RunService/StartRunBatch',
+            agent__executor_dot_api_dot_executor_dot_v1_dot_run__service__pb2.StartRunBatchRequest.SerializeToString,
+            agent__executor_dot_api_dot_executor_dot_v1_dot_run__service__pb2.StartRunBatchResponse.FromString,
             options,
             channel_credentials,
             insecure,

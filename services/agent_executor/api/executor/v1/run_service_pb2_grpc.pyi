@@ -38,8 +38,9 @@ class RunServiceStub:
     ExecuteAgent: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.ExecuteAgentRequest, _run_service_pb2.ExecuteAgentResponse]
     """Executes an agent and waits for the end. A run that has started is answered with its state and
     error, whatever became of it; only a refusal before its first event is an error. A caller that
-    goes away does not stop the run, unless `on_disconnect` says so. A repeat under the same
-    `Idempotency-Key` (metadata `idempotency-key`) is answered with the same run.
+    goes away does not stop the run, unless `on_disconnect` says so. A repeat by the same user under
+    the same `Idempotency-Key` (metadata `idempotency-key`) is answered with the same run for 24
+    hours.
     Errors: UNAUTHENTICATED; PERMISSION_DENIED without run:execute; NOT_FOUND (AGENT_NOT_FOUND, or
     RUN_NOT_FOUND for the parent); FAILED_PRECONDITION (AGENT_INACTIVE, or RUN_FINISHED for the
     parent); INVALID_ARGUMENT; ALREADY_EXISTS (IDEMPOTENCY_CONFLICT, or CONFLICT while another run of the
@@ -53,6 +54,11 @@ class RunServiceStub:
     StartRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.StartRunRequest, _run_pb2.Run]
     """Starts a run in the background and returns it at once.
     Errors: those of ExecuteAgent, without DEADLINE_EXCEEDED.
+    """
+    StartRunBatch: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.StartRunBatchRequest, _run_service_pb2.StartRunBatchResponse]
+    """Starts a run in the background for each of several inputs, and returns them at once. Each is
+    refused or goes on for itself.
+    Errors: those of ExecuteAgent that concern the agent or the caller, without DEADLINE_EXCEEDED.
     """
     StreamAgent: _grpc.UnaryStreamMultiCallable[_run_service_pb2.StreamAgentRequest, _run_service_pb2.RunUpdate]
     """Executes an agent and tells what happens as it happens: text as the model writes it, tool calls,
@@ -114,8 +120,9 @@ class RunServiceAsyncStub(RunServiceStub):
     ExecuteAgent: _aio.UnaryUnaryMultiCallable[_run_service_pb2.ExecuteAgentRequest, _run_service_pb2.ExecuteAgentResponse]  # type: ignore[assignment]
     """Executes an agent and waits for the end. A run that has started is answered with its state and
     error, whatever became of it; only a refusal before its first event is an error. A caller that
-    goes away does not stop the run, unless `on_disconnect` says so. A repeat under the same
-    `Idempotency-Key` (metadata `idempotency-key`) is answered with the same run.
+    goes away does not stop the run, unless `on_disconnect` says so. A repeat by the same user under
+    the same `Idempotency-Key` (metadata `idempotency-key`) is answered with the same run for 24
+    hours.
     Errors: UNAUTHENTICATED; PERMISSION_DENIED without run:execute; NOT_FOUND (AGENT_NOT_FOUND, or
     RUN_NOT_FOUND for the parent); FAILED_PRECONDITION (AGENT_INACTIVE, or RUN_FINISHED for the
     parent); INVALID_ARGUMENT; ALREADY_EXISTS (IDEMPOTENCY_CONFLICT, or CONFLICT while another run of the
@@ -129,6 +136,11 @@ class RunServiceAsyncStub(RunServiceStub):
     StartRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.StartRunRequest, _run_pb2.Run]  # type: ignore[assignment]
     """Starts a run in the background and returns it at once.
     Errors: those of ExecuteAgent, without DEADLINE_EXCEEDED.
+    """
+    StartRunBatch: _aio.UnaryUnaryMultiCallable[_run_service_pb2.StartRunBatchRequest, _run_service_pb2.StartRunBatchResponse]  # type: ignore[assignment]
+    """Starts a run in the background for each of several inputs, and returns them at once. Each is
+    refused or goes on for itself.
+    Errors: those of ExecuteAgent that concern the agent or the caller, without DEADLINE_EXCEEDED.
     """
     StreamAgent: _aio.UnaryStreamMultiCallable[_run_service_pb2.StreamAgentRequest, _run_service_pb2.RunUpdate]  # type: ignore[assignment]
     """Executes an agent and tells what happens as it happens: text as the model writes it, tool calls,
@@ -192,8 +204,9 @@ class RunServiceServicer:
     ) -> _typing.Union[_run_service_pb2.ExecuteAgentResponse, _abc.Awaitable[_run_service_pb2.ExecuteAgentResponse]]:
         """Executes an agent and waits for the end. A run that has started is answered with its state and
         error, whatever became of it; only a refusal before its first event is an error. A caller that
-        goes away does not stop the run, unless `on_disconnect` says so. A repeat under the same
-        `Idempotency-Key` (metadata `idempotency-key`) is answered with the same run.
+        goes away does not stop the run, unless `on_disconnect` says so. A repeat by the same user under
+        the same `Idempotency-Key` (metadata `idempotency-key`) is answered with the same run for 24
+        hours.
         Errors: UNAUTHENTICATED; PERMISSION_DENIED without run:execute; NOT_FOUND (AGENT_NOT_FOUND, or
         RUN_NOT_FOUND for the parent); FAILED_PRECONDITION (AGENT_INACTIVE, or RUN_FINISHED for the
         parent); INVALID_ARGUMENT; ALREADY_EXISTS (IDEMPOTENCY_CONFLICT, or CONFLICT while another run of the
@@ -217,6 +230,16 @@ class RunServiceServicer:
     ) -> _typing.Union[_run_pb2.Run, _abc.Awaitable[_run_pb2.Run]]:
         """Starts a run in the background and returns it at once.
         Errors: those of ExecuteAgent, without DEADLINE_EXCEEDED.
+        """
+
+    def StartRunBatch(
+        self,
+        request: _run_service_pb2.StartRunBatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_run_service_pb2.StartRunBatchResponse, _abc.Awaitable[_run_service_pb2.StartRunBatchResponse]]:
+        """Starts a run in the background for each of several inputs, and returns them at once. Each is
+        refused or goes on for itself.
+        Errors: those of ExecuteAgent that concern the agent or the caller, without DEADLINE_EXCEEDED.
         """
 
     def StreamAgent(
