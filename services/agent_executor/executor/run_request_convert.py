@@ -59,7 +59,9 @@ def options_of_test(
 
 
 def batch_options_of(
-    request: run_service_pb2.ExecuteAgentBatchRequest, context: Context, security: SecurityContext
+    request: run_service_pb2.ExecuteAgentBatchRequest | run_service_pb2.StartRunBatchRequest,
+    context: Context,
+    security: SecurityContext,
 ) -> tuple[RunOptions, list[IdempotencyKey]]:
     """Returns how each run of a batch is to be run, and the keys of all, if the call has one.
 

@@ -19,8 +19,8 @@ from agent_executor.executor.approvals.convert import (
     decode_position,
     encode_position,
 )
-from agent_executor.executor.batch_convert import batch_to_proto
-from agent_executor.executor.batches import execute_batch
+from agent_executor.executor.batch_convert import batch_to_proto, started_to_proto
+from agent_executor.executor.batches import execute_batch, start_batch
 from agent_executor.executor.cancellations import WAIT_SECONDS_MAX
 from agent_executor.executor.convert import (
     agent_test_to_proto,
@@ -120,6 +120,17 @@ class RunServicer(run_service_pb2_grpc.RunServiceServicer):
             self._runs, request.agent_id, request.inputs, security, options, keys
         )
         return batch_to_proto(results)
+
+    async def StartRunBatch(  # noqa: N802 -- the contract's name
+        self, request: run_service_pb2.StartRunBatchRequest, context: Context
+    ) -> run_service_pb2.StartRunBatchResponse:
+        """Starts a run in the background for each of several inputs."""
+        security = current_security_context.get()
+        options, keys = batch_options_of(request, context, security)
+        results = await start_batch(
+            self._runs, request.agent_id, request.inputs, security, options, keys
+        )
+        return started_to_proto(results)
 
     async def GetRun(  # noqa: N802 -- the contract's name
         self, request: run_service_pb2.GetRunRequest, context: Context
