@@ -43,13 +43,16 @@ def mock_claude(
     token_delay_seconds: Annotated[
         float, typer.Option(min=0, help="How long a stream waits before each piece.")
     ] = 0.0,
+    batch_seconds: Annotated[
+        float, typer.Option(min=0, help="How long a message batch takes.")
+    ] = 2.0,
     api_key: Annotated[
         str, typer.Option(help="The only key that is accepted. Default: every key is.")
     ] = "",
 ) -> None:
     """Serve mock Claude over HTTP, for the SDK of any language and for tests.
 
-    It speaks Anthropic's Messages API and OpenAI's Chat Completions API.
+    It speaks Anthropic's Messages API, message batches included, and OpenAI's Chat Completions API.
 
     A request chooses its fault by the header `x-mock-fault: NAME`; `GET /mock/calls` counts what
     would have been billed. To run the platform on it:
@@ -68,6 +71,7 @@ def mock_claude(
         plan,
         api_key=api_key,
         token_delay_seconds=token_delay_seconds,
+        batch_seconds=batch_seconds,
     )
     try:
         asyncio.run(_serve(HttpServer(api.handle), host, port))

@@ -6,7 +6,7 @@ import asyncio
 import importlib
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from agent_executor.errors import InvalidArgumentError, ModelError
 from agent_executor.executor.models.mock import MockClaude
@@ -18,6 +18,7 @@ from agent_executor.executor.models.model import (
     ModelRequest,
     ModelResponse,
 )
+from agent_executor.executor.models.model_batches import ModelBatches
 from agent_executor.executor.models.provider_networks import ProviderNetworks
 from agent_executor.serving.startup import StartupError
 from agent_executor.storage.encryption import Encryption
@@ -30,6 +31,14 @@ class ClosableProvider(ModelProvider, Protocol):
 
     async def close(self) -> None:
         """Closes them."""
+
+
+@runtime_checkable
+class BatchingProvider(Protocol):
+    """A provider that also takes model calls in batches."""
+
+    async def batches(self) -> ModelBatches:
+        """Returns its batches."""
 
 
 class LateProvider:
@@ -63,6 +72,17 @@ class LateProvider:
         """See ``ModelProvider``."""
         provider = self._provider or await self._built()
         return await provider.generate(request, access=access, on_delta=on_delta)
+
+    async def batches(self) -> ModelBatches:
+        """Returns the provider's batches.
+
+        Raises:
+            ModelError: It has none, or cannot be built.
+        """
+        provider = self._provider or await self._built()
+        if not isinstance(provider, BatchingProvider):
+            raise ModelError(f"The provider {self._name} takes no batches.")
+        return await provider.batches()
 
     async def close(self) -> None:
         """Closes its connections, if it has any."""

@@ -14,7 +14,7 @@ from agent_executor.executor.run_event import (
     RunPaused,
     ToolCallStarted,
 )
-from agent_executor.executor.run_waiting import call_of
+from agent_executor.executor.run_waiting import BATCH, call_of
 
 
 class CallModel(msgspec.Struct, frozen=True):
@@ -42,6 +42,18 @@ class ResolveLostCall(msgspec.Struct, frozen=True):
     """Find out what became of a model call whose owner died during it."""
 
     call: ModelCallStarted
+
+
+class AwaitBatch(msgspec.Struct, frozen=True):
+    """Take up what became of a model call in a batch, or wait until it is known.
+
+    Attributes:
+        call: The call. That it was begun does not mean that it is in a batch.
+        batch_id: The batch, if the log tells it.
+    """
+
+    call: ModelCallStarted
+    batch_id: str
 
 
 class RunTools(msgspec.Struct, frozen=True):
@@ -79,7 +91,15 @@ class Stop(msgspec.Struct, frozen=True):
 
 
 Action: TypeAlias = (
-    CallModel | AwaitMoney | ResolveLostCall | RunTools | AwaitApprovals | EndTools | Finish | Stop
+    CallModel
+    | AwaitMoney
+    | ResolveLostCall
+    | AwaitBatch
+    | RunTools
+    | AwaitApprovals
+    | EndTools
+    | Finish
+    | Stop
 )
 
 
@@ -98,6 +118,8 @@ def next_action(state: RunState, max_model_turns: int) -> Action:
     if state.finished is not None:
         return Stop()
     if state.open_call is not None:
+        if state.processing == BATCH:
+            return AwaitBatch(state.open_call, state.batch_id)
         return ResolveLostCall(state.open_call)
     if state.cancel is not None:
         calls = (*state.pending_tool_calls, *map(call_of, state.approvals))

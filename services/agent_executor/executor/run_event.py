@@ -67,6 +67,7 @@ class RunStarted(msgspec.Struct, frozen=True, tag="run_started"):
             only; 0, as in logs of before: it is given every result as it is.
         timeout_seconds: How long it may take; 0: as the executor is set.
         is_queued: It waits for its turn, which the next event but ``ModelSelected`` says to have come.
+        processing: How its model calls are made: ``batch``, or empty for the usual way.
     """
 
     agent_id: str
@@ -84,6 +85,7 @@ class RunStarted(msgspec.Struct, frozen=True, tag="run_started"):
     max_tool_result_bytes: int = 0
     timeout_seconds: int = 0
     is_queued: bool = False
+    processing: str = ""
 
 
 class ModelSelected(msgspec.Struct, frozen=True, tag="model_selected"):
@@ -157,6 +159,17 @@ class ModelCallStarted(msgspec.Struct, frozen=True, tag="model_call_started"):
     purpose: CallPurpose | None = None
     is_unheld: bool = False
     is_summary: bool = False
+
+
+class ModelCallBatched(msgspec.Struct, frozen=True, tag="model_call_batched"):
+    """A model call was given to its provider in a batch, which the run waits for.
+
+    Attributes:
+        batch_id: The batch, as the provider names it.
+    """
+
+    model_call_id: str
+    batch_id: str
 
 
 class ModelCallCompleted(msgspec.Struct, frozen=True, tag="model_call_completed"):
@@ -297,6 +310,7 @@ Payload: TypeAlias = (
     | RunContinued
     | CancelRequested
     | ModelCallStarted
+    | ModelCallBatched
     | ModelCallCompleted
     | ModelCallFailed
     | ModelCallSettled

@@ -20,6 +20,7 @@ class RunOptions:
             own limit and the budgets hold. Of this and the agent's the lower one holds.
         timeout_seconds: How long it may take; 0: as its agent says.
         conversation_id: The conversation that it continues; empty if it stands alone.
+        processing: ``batch`` if its model calls go through batches of their provider; else empty.
         on_disconnect: ``cancel`` ends it if its caller goes away; else it goes on.
         key: Makes a repeat of the call known as such; None if it has none.
     """
@@ -30,6 +31,7 @@ class RunOptions:
     max_cost_nano_usd: int = 0
     timeout_seconds: int = 0
     conversation_id: str = ""
+    processing: str = ""
     on_disconnect: str = ""
     key: IdempotencyKey | None = None
 
