@@ -43,7 +43,7 @@ CALCULATOR = ToolSpecification(
 
 def asked(text: str, number: int = 0, *, uses_tools: bool = False) -> BatchRequest:
     request = ModelRequest(
-        model="claude-sonnet-4-6",
+        model="claude-haiku-4-5-20251001",
         system="You help.",
         messages=(Message("user", (TextBlock(text),)),),
         tools=(CALCULATOR,) if uses_tools else (),
