@@ -11,7 +11,8 @@ from agent_executor.errors import ModelError
 from agent_executor.executor.models.model import ModelAccess, ModelRequest, ModelResponse
 
 # What a request in a batch can come to, in the words of the Message Batches API.
-OutcomeKind: TypeAlias = Literal["succeeded", "errored", "canceled", "expired"]
+# ``not_made`` is our own: the batch was to be made, and never was.
+OutcomeKind: TypeAlias = Literal["succeeded", "errored", "canceled", "expired", "not_made"]
 
 # In the metadata of a ``ModelError`` of ``create``: whether the batch may have been made all the same.
 MAY_BE_MADE_KEY: Final = "may_be_made"
@@ -50,7 +51,8 @@ class BatchOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         kind: ``succeeded``, with ``response``; ``errored``, with the rest; ``canceled``; or
-            ``expired``: it was not begun within the day. Only what succeeded is billed.
+            ``expired``: it was not begun within the day. Only what succeeded is billed. ``not_made``:
+            it never was in a batch.
         response: The model's answer.
         error: What went wrong, in a sentence.
         code: The reason of the error that a call outside of a batch would have raised.
