@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from typing import Final, Protocol, runtime_checkable
 
 from agent_executor.errors import InvalidArgumentError, ModelError
+from agent_executor.executor.agent_models import BATCHING
 from agent_executor.executor.models.mock import MockClaude
 from agent_executor.executor.models.model import (
     OPERATOR_ACCESS,
@@ -20,6 +21,7 @@ from agent_executor.executor.models.model import (
 )
 from agent_executor.executor.models.model_batches import ModelBatches
 from agent_executor.executor.models.provider_networks import ProviderNetworks
+from agent_executor.executor.provider_batches.collector import BatchesOf
 from agent_executor.serving.startup import StartupError
 from agent_executor.storage.encryption import Encryption
 
@@ -135,6 +137,15 @@ def model_providers(
         resources.push_async_callback(provider.close)
         providers[name] = provider
     return providers
+
+
+def batches_of(providers: Mapping[str, ModelProvider]) -> BatchesOf:
+    """Returns what gives the batches of those providers that have any."""
+    return {
+        name: provider.batches
+        for name, provider in providers.items()
+        if name in BATCHING and isinstance(provider, BatchingProvider)
+    }
 
 
 def _anthropic(encryption: Encryption, networks: ProviderNetworks) -> ClosableProvider:

@@ -218,7 +218,6 @@ PROVIDER_BATCHES: Final = Table(
     Column("api_key_ciphertext", LargeBinary, nullable=False),
     Column("base_url", Text, nullable=False),
     Column("batch_id", Text, nullable=False, comment="the provider's; empty until it is known"),
-    Column("call_count", Integer, nullable=False),
     Column("created_at_ms", BigInteger, nullable=False),
     Column("look_at_ms", BigInteger, nullable=False),
     Column("is_cancelled", Integer, nullable=False),

@@ -91,7 +91,7 @@ class Place:
 
     async def add(self, runs: Sequence[RunRecord], key: str = "b", **changes: object) -> Batch:
         """Stores a batch with a call of each run."""
-        batch = Batch(key, "anthropic", len(runs), created_at_ms=NOW, look_at_ms=NOW + 60_000)
+        batch = Batch(key, "anthropic", created_at_ms=NOW, look_at_ms=NOW + 60_000)
         batch = msgspec.structs.replace(batch, **changes)
         ids = await self.store.add(batch, list(map(call_of, runs)))
         assert sorted(ids) == sorted(call_of(run).model_call_id for run in runs)
@@ -151,11 +151,11 @@ async def test_what_is_stored_is_read(place: Place) -> None:
 async def test_a_call_whose_run_was_taken_over_is_left_out(place: Place) -> None:
     kept, taken = await place.run(), await place.run()
     assert await place.journal.claim_run("heir/1", taken.run_id, NOW) is not None
-    batch = Batch("b", "anthropic", 2, NOW, NOW)
+    batch = Batch("b", "anthropic", NOW, NOW)
     stored = await place.store.add(batch, [call_of(kept), call_of(taken)])
     assert stored == [call_of(kept).model_call_id]
     assert await place.store.calls("b") == [call_of(kept)]
-    other = Batch("c", "anthropic", 1, NOW, NOW)
+    other = Batch("c", "anthropic", NOW, NOW)
     assert await place.store.add(other, [call_of(taken)]) == []
     assert [batch.key for batch in await place.store.due(NOW, NOW + 1, 10)] == ["b"]
 
@@ -163,7 +163,7 @@ async def test_a_call_whose_run_was_taken_over_is_left_out(place: Place) -> None
 async def test_a_claim_and_a_batch_do_not_pass_each_other(place: Place) -> None:
     for number in range(20):
         run = await place.run()
-        batch = Batch(str(number), "anthropic", 1, NOW, NOW)
+        batch = Batch(str(number), "anthropic", NOW, NOW)
 
         async def heir_finds(run: RunRecord = run) -> bool:
             assert await place.journal.claim_run("heir/1", run.run_id, NOW) is not None
@@ -242,7 +242,7 @@ async def test_a_batch_that_may_not_have_been_made_keeps_its_time(place: Place) 
 async def test_former_calls_are_forgotten_but_for_abandoned_ones(place: Place) -> None:
     run = await place.run()
     calls = [msgspec.structs.replace(call_of(run), model_call_id=name) for name in "abc"]
-    batch = Batch("b", "anthropic", 3, NOW, NOW)
+    batch = Batch("b", "anthropic", NOW, NOW)
     await place.store.add(batch, calls)
     await place.store.abandon("a")
     await place.store.forget_former(run.run_id, "c")

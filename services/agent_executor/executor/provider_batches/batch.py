@@ -65,7 +65,6 @@ class Batch(msgspec.Struct, frozen=True):
         key: Our own name for it, known before the provider's.
         provider: The provider's name.
         access: On whose account.
-        call_count: How many calls it had at first.
         created_at_ms: When it was about to be made, in milliseconds since 1970-01-01 UTC.
         look_at_ms: When an executor looks at it next.
         batch_id: The provider's name for it; empty while nobody knows whether it was made.
@@ -75,7 +74,6 @@ class Batch(msgspec.Struct, frozen=True):
 
     key: str
     provider: str
-    call_count: int
     created_at_ms: int
     look_at_ms: int
     access: ModelAccess = OPERATOR_ACCESS

@@ -23,7 +23,6 @@ def upgrade() -> None:
         sa.Column("api_key_ciphertext", sa.LargeBinary, nullable=False),
         sa.Column("base_url", sa.Text, nullable=False),
         sa.Column("batch_id", sa.Text, nullable=False),
-        sa.Column("call_count", sa.Integer, nullable=False),
         sa.Column("created_at_ms", sa.BigInteger, nullable=False),
         sa.Column("look_at_ms", sa.BigInteger, nullable=False),
         sa.Column("is_cancelled", sa.Integer, nullable=False),

@@ -80,7 +80,9 @@ class AnthropicBatches:
                 while (line := _raised(await _outcome(account, anext(each, None)))) is not None:
                     yield str(line["custom_id"]), _read(line["result"])
             except (KeyError, TypeError):
-                raise ERRORS.broken_answer("The batch's results cannot be read.", "", None) from None
+                raise ERRORS.broken_answer(
+                    "The batch's results cannot be read.", "", None
+                ) from None
             finally:
                 await lines.close()
 
