@@ -81,6 +81,7 @@ class ModelTurn:
     ) -> None:
         """``batched`` takes the calls of runs that go through batches; None: there are none."""
         self._providers = providers
+        self._provider_name = provider_name
         self._default_provider = providers[provider_name]
         self._tools = tools
         self._ledger = ledger
@@ -153,7 +154,8 @@ class ModelTurn:
         driven, request = call.driven, call.request()
         provider = self._provider(driven.agent)
         if driven.log.state.processing and self._batched is not None:
-            error = await self._batched.submit(call, provider.name)
+            named = driven.agent.provider or self._provider_name
+            error = await self._batched.submit(call, named)
             if error is not None:
                 await self._failed(call, error)
             return

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from agent_executor.executor.admission import Admission
 from agent_executor.executor.agent_store_memory import MemoryAgentStore
+from agent_executor.executor.agent_models import AgentModels
 from agent_executor.executor.agents import Agents
 from agent_executor.executor.approvals.approvals import Approvals
 from agent_executor.executor.approvals.parked_runs import ParkedRuns
@@ -18,9 +19,17 @@ from agent_executor.executor.conversations.conversations import Conversations
 from agent_executor.executor.drivers import RunDrivers
 from agent_executor.executor.engine import Engine, EngineLimits
 from agent_executor.executor.journal_memory import MemoryJournal
+from agent_executor.executor.model_call import ModelLimits
 from agent_executor.executor.model_turn import ModelTurn
 from agent_executor.executor.models.mock import MockClaude
 from agent_executor.executor.models.model import ModelProvider
+from agent_executor.executor.models.model_batches import ModelBatches
+from agent_executor.executor.provider_batches.batched_calls import BatchedCalls
+from agent_executor.executor.provider_batches.collector import BatchCollector, BatchTimes
+from agent_executor.executor.provider_batches.late_costs import LateCosts
+from agent_executor.executor.provider_batches.poller import BatchPoller
+from agent_executor.executor.provider_batches.store import BatchStore
+from agent_executor.executor.provider_batches.store_memory import MemoryBatchStore
 from agent_executor.executor.run_loader import RunLoader
 from agent_executor.executor.run_telemetry import RunTelemetry
 from agent_executor.executor.runs import Runs
@@ -31,6 +40,8 @@ from tests.unit.executor.memory_ledger import MemoryLedger
 from tests.unit.executor.peers import RecordingToolRunner
 
 ADA = SecurityContext("acme", "ada", frozenset({"*"}))
+# Calls that are begun in one step of the event loop's are one batch.
+BATCH_TIMES = BatchTimes(window=0.01, poll=30.0, create_timeout=60.0)
 EVE = SecurityContext("other", "eve", frozenset({"*"}))
 
 
@@ -52,7 +63,10 @@ class Platform:
         model: ModelProvider | None = None,
         keeps_leases: bool = True,
         ledger: MemoryLedger | None = None,
+        model_batches: ModelBatches | None = None,
+        batches: BatchStore | None = None,
     ) -> None:
+        """With ``model_batches`` its model is one whose calls can be batched."""
         self.now_ms = 1_000_000
         # Tests look into the one in memory, and those of databases bring their own.
         self.journal: MemoryJournal = journal or MemoryJournal()
@@ -64,11 +78,25 @@ class Platform:
         self.tools = RecordingToolRunner()
         self.ledger = ledger or MemoryLedger()
         telemetry = RunTelemetry(NoOpTracer(), Metrics(CollectorRegistry()))
-        self.agents = Agents(self.store, Encryption(bytes(KEY_BYTES)), lambda: self.now_ms)
+        provider = "anthropic" if model_batches is not None else "mock"
+        self.agents = Agents(
+            self.store, Encryption(bytes(KEY_BYTES)), lambda: self.now_ms, AgentModels(provider)
+        )
+        self.batches = batches or MemoryBatchStore(self.journal)
+        batches_of = {provider: lambda: _given(model_batches)}
+        batched = BatchedCalls(
+            collector=BatchCollector(self.batches, batches_of, lambda: self.now_ms, BATCH_TIMES),
+            store=self.batches,
+            ledger=self.ledger,
+            telemetry=telemetry,
+            max_tries=3,
+        )
         engine = Engine(
             model_turn=ModelTurn(
-                providers={"mock": model or MockClaude()},
-                provider_name="mock",
+                providers={provider: model or MockClaude()},
+                provider_name=provider,
+                batched=batched,
+                limits=ModelLimits(retry_delay_seconds=0.0) if model_batches else None,
                 tools=self.tools,
                 ledger=self.ledger,
                 telemetry=telemetry,
@@ -76,6 +104,7 @@ class Platform:
             tools=self.tools,
             ledger=self.ledger,
             approvals=self.approvals,
+            batched=batched,
             telemetry=telemetry,
             now_ms=lambda: self.now_ms,
             limits=limits,
@@ -84,7 +113,12 @@ class Platform:
         self.drivers = RunDrivers(
             journal=self.journal,
             loader=RunLoader(self.journal, self.agents, self.conversations),
-            parked=ParkedRuns(self.approvals, lambda: self.now_ms, keeps_leases=keeps_leases),
+            parked=ParkedRuns(
+                self.approvals,
+                lambda: self.now_ms,
+                keeps_leases=keeps_leases,
+                batches=self.batches,
+            ),
             engine=engine,
             owner=self.owner,
             now_ms=lambda: self.now_ms,
@@ -103,6 +137,14 @@ class Platform:
             drivers=self.drivers,
             now_ms=lambda: self.now_ms,
         )
+        self.poller = BatchPoller(
+            store=self.batches,
+            batches_of=batches_of,
+            late_costs=LateCosts(self.ledger, self.journal),
+            wake=self.runs.take_over,
+            now_ms=lambda: self.now_ms,
+            times=BATCH_TIMES,
+        )
         self.decisions = Approvals(
             store=self.approvals,
             journal=self.journal,
@@ -118,6 +160,11 @@ class Platform:
     async def has_been_refused(self) -> bool:
         """Tells whether the ledger has refused money."""
         return self.ledger.refused > 0
+
+
+async def _given(model_batches: ModelBatches | None) -> ModelBatches:
+    assert model_batches is not None
+    return model_batches
 
 
 CALCULATOR = {"calculator": True}

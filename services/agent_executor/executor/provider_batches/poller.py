@@ -223,4 +223,5 @@ class BatchPoller:
             lost = {call.model_call_id: _UNREADABLE for call in calls}
             await self._store.add_outcomes(batch.key, lost)
             await self._store.collected(batch.key)
+            await self._wake()
         await self._later(batch)

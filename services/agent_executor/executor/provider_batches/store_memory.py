@@ -39,7 +39,7 @@ class MemoryBatchStore:
         """See ``BatchStore``."""
         self._batches.pop(key, None)
         for call in await self.calls(key):
-            await self.forget(call.model_call_id)
+            self._forget(call.model_call_id)
 
     async def due(self, now_ms: int, look_again_at_ms: int, limit: int) -> list[Batch]:
         """See ``BatchStore``."""
@@ -96,15 +96,14 @@ class MemoryBatchStore:
 
     async def forget(self, model_call_id: str) -> None:
         """See ``BatchStore``."""
-        self._calls.pop(model_call_id, None)
-        self._keys.pop(model_call_id, None)
+        self._forget(model_call_id)
 
     async def forget_former(self, run_id: str, open_call_id: str) -> None:
         """See ``BatchStore``."""
         for call in list(self._calls.values()):
             is_former = call.run_id == run_id and call.model_call_id != open_call_id
             if is_former and not call.is_abandoned:
-                await self.forget(call.model_call_id)
+                self._forget(call.model_call_id)
 
     async def has_outcome(self, run_id: str) -> bool:
         """See ``BatchStore``."""
@@ -118,6 +117,10 @@ class MemoryBatchStore:
             if run is not None and not run.owner and run.state not in FINAL_STATES:
                 found.add(run.run_id)
         return sorted(found)[:limit]
+
+    def _forget(self, model_call_id: str) -> None:
+        self._calls.pop(model_call_id, None)
+        self._keys.pop(model_call_id, None)
 
     def _waited_for(self) -> list[BatchedCall]:
         return [
