@@ -22,7 +22,7 @@ from agent_executor.executor.models.mock_http.server import HttpServer
 _FAULTS = ", ".join(Fault)
 
 
-def mock_claude(
+def mock_claude(  # noqa: PLR0913, PLR0917 -- a command's options are its parameters
     port: Annotated[
         int, typer.Option(min=0, max=65_535, help="Where to listen; 0 takes a free port.")
     ] = 8787,

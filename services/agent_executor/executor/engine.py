@@ -234,10 +234,6 @@ class Engine:
                     return action.outcome
                 case AwaitMoney():
                     return None
-                case AwaitBatch():
-                    if not await self._batches().take_up(driven, action):
-                        return None
-                    driven.settlements.begin()
                 case ResolveLostCall():
                     await self._model_turn.resolve_lost(driven, action)
                 case CallModel() | RunTools() | AwaitApprovals() if remaining_seconds <= 0:
@@ -245,8 +241,8 @@ class Engine:
                 case CallModel():
                     await self._model_turn.take(driven, action, remaining_seconds)
                     driven.settlements.begin()
-                case RunTools() | AwaitApprovals():
-                    if not await self._go_on_with_tools(driven, action):
+                case RunTools() | AwaitApprovals() | AwaitBatch():
+                    if not await self._go_on_with(driven, action):
                         return None
                 case EndTools():
                     end_tools(log, action, self._now_ms())
@@ -296,10 +292,17 @@ class Engine:
         error = f"The run did not end within {self._timeout_seconds(log):g} seconds."
         return failed_run(error, DeadlineExceededError.reason)
 
-    async def _go_on_with_tools(self, driven: DrivenRun, action: RunTools | AwaitApprovals) -> bool:
-        """Runs tool calls, or takes up what people decided; False if they have decided nothing."""
-        if isinstance(action, AwaitApprovals):
-            return await self._waiting_calls.take_up(driven)
+    async def _go_on_with(
+        self, driven: DrivenRun, action: RunTools | AwaitApprovals | AwaitBatch
+    ) -> bool:
+        """Runs tool calls, or takes up what others have done; False if they have done nothing."""
+        match action:
+            case AwaitApprovals():
+                return await self._waiting_calls.take_up(driven)
+            case AwaitBatch():
+                is_known = await self._batches().take_up(driven, action)
+                driven.settlements.begin()
+                return is_known
         await self._waiting_calls.announce(driven)
         await self._run_tools(driven, action)
         return True

@@ -6,10 +6,8 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
-
-import msgspec
 
 from agent_executor.errors import (
     AgentExecutorError,
@@ -75,7 +73,6 @@ class ModelTurn:
         ledger: Ledger,
         telemetry: RunTelemetry,
         limits: ModelLimits | None = None,
-        jitter: Callable[[], float] = random.random,
         cache: ResponseCache | None = None,
         batched: BatchedCalls | None = None,
     ) -> None:
@@ -87,7 +84,6 @@ class ModelTurn:
         self._ledger = ledger
         self._telemetry = telemetry
         self._limits = limits or ModelLimits()
-        self._jitter = jitter
         self._prompts = Prompts()
         self._holds = ModelHolds(ledger, telemetry, self._limits)
         self._late_answers = LateAnswers(ledger, self._limits.late_answer_seconds)
@@ -390,4 +386,4 @@ class ModelTurn:
         backoff = self._limits.retry_delay_seconds * 2.0 ** (tries - 1)
         asked_for = error.retry_after_seconds or 0.0
         delay = max(asked_for, min(backoff, MAX_RETRY_DELAY_SECONDS))
-        return delay * (1.0 + self._jitter() / 4)
+        return delay * (1.0 + random.random() / 4)  # noqa: S311 -- it keeps no secret

@@ -118,9 +118,9 @@ def next_action(state: RunState, max_model_turns: int) -> Action:
     if state.finished is not None:
         return Stop()
     if state.open_call is not None:
-        if state.processing == BATCH:
-            return AwaitBatch(state.open_call, state.batch_id)
-        return ResolveLostCall(state.open_call)
+        is_batched = state.processing == BATCH
+        call = state.open_call
+        return AwaitBatch(call, state.batch_id) if is_batched else ResolveLostCall(call)
     if state.cancel is not None:
         calls = (*state.pending_tool_calls, *map(call_of, state.approvals))
         if calls:
@@ -143,8 +143,8 @@ def next_action(state: RunState, max_model_turns: int) -> Action:
                 "LIMIT_EXCEEDED",
             )
         )
-    call = CallModel(turn=state.turn + 1, attempt=state.tries + 1, refusals=state.refusals)
-    return call if state.pause is None else AwaitMoney(call, state.pause)
+    next_call = CallModel(turn=state.turn + 1, attempt=state.tries + 1, refusals=state.refusals)
+    return next_call if state.pause is None else AwaitMoney(next_call, state.pause)
 
 
 def _answered(state: RunState) -> RunFinished:

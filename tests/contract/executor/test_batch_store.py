@@ -142,7 +142,8 @@ async def test_what_is_stored_is_read(place: Place) -> None:
     await place.store.cancelled("b")
     await place.store.collected("b")
     found = await place.store.find(run.run_id, call.model_call_id)
-    assert found is not None and found[1].is_cancelled and found[1].is_collected
+    assert found is not None and found[1].is_cancelled
+    assert found[1].is_collected
     await place.store.remove("b")
     assert await place.store.find(run.run_id, call.model_call_id) is None
     assert await place.store.due(10**13, 10**14, 10) == []
@@ -195,7 +196,8 @@ async def test_an_outcome_is_stored_once_and_wakes_its_run_once_that_is_parked(
     await place.store.add_outcomes("b", {key: ANSWER, "unknown": ERROR})
     await place.store.add_outcomes("b", {key: ERROR})
     found = await place.store.find(run.run_id, key)
-    assert found is not None and found[0].outcome == ANSWER
+    assert found is not None
+    assert found[0].outcome == ANSWER
     assert await place.store.has_outcome(run.run_id)
     assert await place.store.runs_to_wake(10) == []
     await place.park(run)

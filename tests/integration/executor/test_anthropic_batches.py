@@ -91,7 +91,8 @@ async def test_a_batch_is_made_waited_for_and_read(
     answered = await outcomes(batches, now)
     assert answered["run_3_m1"].kind == "succeeded"
     response = answered["run_3_m1"].response
-    assert response is not None and isinstance(response.content[0], TextBlock)
+    assert response is not None
+    assert isinstance(response.content[0], TextBlock)
     assert response.stop_reason == "end_turn"
     assert server.api.calls.billed == 1
     assert server.api.calls.output_tokens == response.usage.output_tokens
@@ -126,7 +127,8 @@ async def test_each_request_has_its_own_outcome(
     assert "Request exceeds the maximum size" in found["run_2_m1"].error
     assert found["run_1_m1"].code == "MODEL_ERROR"
     refused = found["run_4_m1"].response
-    assert refused is not None and refused.stop_reason == "refusal"
+    assert refused is not None
+    assert refused.stop_reason == "refusal"
     assert server.api.calls.billed == 2
 
 
@@ -171,7 +173,8 @@ async def test_whether_a_batch_was_made_is_told_as_far_as_it_is_known(
         await batches.create([asked("Hi")], access=OPERATOR_ACCESS)
     assert may_be_made(raised.value) is is_open
     assert server.api.calls.batches == made
-    assert raised.value.__cause__ is None and raised.value.__context__ is None
+    assert raised.value.__cause__ is None
+    assert raised.value.__context__ is None
 
 
 async def test_who_is_not_there_has_made_nothing(

@@ -9,8 +9,8 @@ from opentelemetry.trace import NoOpTracer
 from prometheus_client import CollectorRegistry
 
 from agent_executor.executor.admission import Admission
-from agent_executor.executor.agent_store_memory import MemoryAgentStore
 from agent_executor.executor.agent_models import AgentModels
+from agent_executor.executor.agent_store_memory import MemoryAgentStore
 from agent_executor.executor.agents import Agents
 from agent_executor.executor.approvals.approvals import Approvals
 from agent_executor.executor.approvals.parked_runs import ParkedRuns

@@ -184,7 +184,7 @@ class BatchedCalls:
         response: ModelResponse,
         provider: str,
     ) -> None:
-        log, details = driven.log, call.details
+        details = call.details
         with self._chat(driven, details, provider) as record:
             record.answered(response)
         driven.context.scale.learn(details.size_bytes, response.usage)

@@ -70,7 +70,7 @@ class WaitingCall:
     call: BatchedCall
     request: ModelRequest
     size_bytes: int
-    given: asyncio.Future[str] = field(default_factory=lambda: asyncio.Future())
+    given: asyncio.Future[str] = field(default_factory=asyncio.Future)
 
 
 @dataclass(slots=True)

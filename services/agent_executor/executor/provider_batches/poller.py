@@ -112,11 +112,12 @@ class BatchPoller:
         try:
             async with asyncio.timeout(LOOK_SECONDS / 2):
                 await self._go_on(batch)
-            return
         except (AgentExecutorError, TimeoutError) as error:
             _LOGGER.warning("Batch %s is looked at later: %s", batch.batch_id or batch.key, error)
         except Exception:
             _LOGGER.exception("Batch %s is looked at later.", batch.batch_id or batch.key)
+        else:
+            return
         try:
             await self._later_or_never(batch)
         except AgentExecutorError as error:

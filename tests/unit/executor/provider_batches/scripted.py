@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
-from agent_executor.errors import AgentExecutorError
+from agent_executor.errors import AgentExecutorError, ModelError
 from agent_executor.executor.models.mock import MockClaude
 from agent_executor.executor.models.model import ModelAccess
 from agent_executor.executor.models.model_batches import (
@@ -14,7 +14,6 @@ from agent_executor.executor.models.model_batches import (
     BatchRequest,
     ProviderBatch,
 )
-from agent_executor.errors import ModelError
 
 LOST_ANSWER = ModelError("The connection failed.", metadata={MAY_BE_MADE_KEY: "true"})
 

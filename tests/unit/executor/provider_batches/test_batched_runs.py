@@ -92,7 +92,8 @@ async def test_a_run_with_a_tool_call_takes_two_batches_and_is_parked_for_each()
     await world.look()
     assert (await world.state(run_id)).state == "waiting"
     state = await world.end(run_id)
-    assert state.state == "completed" and state.finished is not None
+    assert state.state == "completed"
+    assert state.finished is not None
     assert state.finished.response == "2 + 3 = 42"
     types = [name for name in await world.types(run_id) if name != "model_call_settled"]
     assert types == [
@@ -230,7 +231,8 @@ async def test_a_batch_that_is_refused_fails_its_calls_as_a_direct_call_would() 
     run_id = await world.start("hello")
     await world.parked()
     state = await world.state(run_id)
-    assert state.state == "failed" and state.finished is not None
+    assert state.state == "failed"
+    assert state.finished is not None
     assert (state.finished.error, world.platform.ledger.open_nano_usd) == ("No key.", 0)
     busy = ModelError("Busy.", retry_after_seconds=0.0)
     world.provider.creating = [busy, busy]
@@ -270,8 +272,8 @@ async def test_a_batch_whose_answer_was_lost_is_found_and_not_made_again() -> No
     assert await world.types(run_id) == ["run_started", "model_call_started"]
     state = await world.end(run_id)
     assert (state.state, len(world.provider.made)) == ("completed", 1)
-    batched = [event for event in await world.platform.journal.events(run_id)]
-    assert ModelCallBatched(f"{run_id}_1_m1", "msgbatch_1") in [one.payload for one in batched]
+    payloads = [event.payload for event in await world.platform.journal.events(run_id)]
+    assert ModelCallBatched(f"{run_id}_1_m1", "msgbatch_1") in payloads
 
 
 async def test_a_batch_that_never_was_made_is_made_after_the_list_says_so() -> None:
@@ -320,7 +322,8 @@ async def test_a_batch_that_cannot_be_read_is_read_later_and_given_up_in_the_end
     await world.look(2 * 86_400_000 + 1)
     await world.look()
     state = await world.state(run_id)
-    assert state.finished is not None and "two days" in state.finished.error
+    assert state.finished is not None
+    assert "two days" in state.finished.error
     assert len(world.provider.made) == 1
 
 
@@ -390,7 +393,7 @@ class TestCancelling:
         run_id = await world.start("hello")
         world.provider.gate = asyncio.Event()
         stored = world.platform.batches
-        while await stored.find(run_id, f"{run_id}_1_m1") is None:
+        while await stored.find(run_id, f"{run_id}_1_m1") is None:  # noqa: ASYNC110 -- see until
             await asyncio.sleep(0.001)
         receipt = await world.platform.runs.cancel(run_id, "", ADA)
         assert receipt.state == "cancelled"
@@ -457,7 +460,7 @@ class TestTakingOver:
         async def never(*_: object) -> None:
             await stop.wait()
 
-        world.platform.batches.made = never  # type: ignore[method-assign]  # a death just then
+        world.platform.batches.made = never  # type: ignore[assignment, method-assign]  # a death just then
         run_id = await world.start("hello")
         await until(lambda: bool(world.provider.made))
         await world.platform.runs.drain(0.0)
@@ -474,9 +477,9 @@ class TestTakingOver:
         run_id = await world.start("hello")
         await world.parked()
         events = await world.platform.journal.events(run_id)
-        world.platform.journal._events[run_id] = events[:-1]  # noqa: SLF001 -- a death just then
-        run = world.platform.journal._runs[run_id]  # noqa: SLF001 -- see above
-        world.platform.journal._runs[run_id] = msgspec.structs.replace(  # noqa: SLF001 -- see above
+        world.platform.journal._events[run_id] = events[:-1]
+        run = world.platform.journal._runs[run_id]
+        world.platform.journal._runs[run_id] = msgspec.structs.replace(
             run, last_sequence=2, owner="dead/1", wake_at_ms=0
         )
         heir = await self.heir(world)
@@ -557,7 +560,8 @@ async def test_a_conversation_that_is_summed_up_takes_a_batch_for_that_too() -> 
     await world.parked()
     state = await world.end(run_id)
     assert state.state == "completed"
-    assert state.trimmed is not None and state.trimmed.summary
+    assert state.trimmed is not None
+    assert state.trimmed.summary
     assert len(world.provider.made) == made + 2
 
 
