@@ -142,8 +142,8 @@ async def test_what_is_stored_is_read(place: Place) -> None:
     await place.store.cancelled("b")
     await place.store.collected("b")
     found = await place.store.find(run.run_id, call.model_call_id)
-    assert found is not None and found[1].is_cancelled
-    assert found[1].is_collected
+    assert found is not None
+    assert (found[1].is_cancelled, found[1].is_collected) == (True, True)
     await place.store.remove("b")
     assert await place.store.find(run.run_id, call.model_call_id) is None
     assert await place.store.due(10**13, 10**14, 10) == []

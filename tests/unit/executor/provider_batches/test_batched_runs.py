@@ -75,7 +75,7 @@ class Batched:
             state = await self.state(run_id)
             if state.finished is not None:
                 return state
-        raise AssertionError(state)
+        raise AssertionError("the run has not ended")
 
 
 async def test_a_run_with_a_tool_call_takes_two_batches_and_is_parked_for_each() -> None:

@@ -80,6 +80,11 @@ class MockBatches:
         self._ending = asyncio.Lock()
         self.batch_seconds = batch_seconds
 
+    def end_all(self) -> None:
+        """Lets every batch end that has not."""
+        for batch in self._batches.values():
+            batch.ends_at = 0.0
+
     async def handle(self, exchange: Exchange, headers: dict[str, str]) -> None:
         """Answers one request.
 
