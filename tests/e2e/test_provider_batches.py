@@ -19,7 +19,6 @@ from agent_executor.executor.models.mock_http.api import MockApi
 from agent_executor.executor.models.mock_http.faults import Fault, FaultPlan
 from agent_executor.executor.models.mock_http.server import HttpServer
 from tests.e2e.agents_and_runs import (
-    FINAL_STATES,
     assert_costs_agree,
     create_agent,
     execute,
@@ -61,6 +60,7 @@ class Provider:
         asyncio.run_coroutine_threadsafe(self._server.close(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
+        self._loop.close()
 
     @contextmanager
     def no_batch_ends(self) -> Iterator[None]:
@@ -117,11 +117,14 @@ def events(client: Client, run_id: str) -> list[dict[str, Any]]:
 def until_waiting(client: Client, run_ids: list[str], sequence: int = 0) -> None:
     def all_wait() -> bool:
         runs = [get_run(client, run_id) for run_id in run_ids]
-        return all(
-            run["state"] == "waiting" and run["last_sequence"] >= sequence for run in runs
-        )
+        return all(run["state"] == "waiting" and run["last_sequence"] >= sequence for run in runs)
 
     until(all_wait, what="that the runs wait")
+
+
+def model_entries(client: Client) -> list[dict[str, Any]]:
+    entries = pages(client, "/api/v1/usage/entries", "entries")
+    return [entry for entry in entries if entry["model"]]
 
 
 def executors(platform: RunningPlatform) -> list[str]:
@@ -142,7 +145,7 @@ def test_twenty_runs_take_few_batches_at_half_the_price(
     # Two turns of each; each executor has its own window, and some runs are later than others.
     assert 2 <= provider.made - made <= 10
     assert provider.api.calls.billed - billed == 40
-    entries = list(pages(client, "/api/v1/usage/entries", "entries"))
+    entries = model_entries(client)
     assert {entry["processing"] for entry in entries} == {"batch"}
     assert len(entries) == 40
     assert_costs_agree(client)
@@ -162,7 +165,6 @@ def test_every_executor_is_killed_while_runs_wait(
     platform: RunningPlatform, provider: Provider, client: Client
 ) -> None:
     agent_id = create_agent(client, model=MODEL)
-    billed = provider.api.calls.billed
     with provider.no_batch_ends():
         run_ids = start_batched(client, agent_id, ["What is 1 + 2?"] * 6)
         until_waiting(client, run_ids, 3)
@@ -174,9 +176,8 @@ def test_every_executor_is_killed_while_runs_wait(
         assert provider.made == made
     runs = [wait_for_end(client, run_id) for run_id in run_ids]
     assert {run["state"] for run in runs} == {"completed"}
-    probe = 2  # of the platform's own probe, whose calls are direct
-    assert (provider.api.calls.billed - billed - probe * 0) >= 12
-    assert len(list(pages(client, "/api/v1/usage/entries", "entries"))) == 12
+    # Each answer was paid once; the probe of what serves again has made calls of its own.
+    assert len(model_entries(client)) == 12
     assert_costs_agree(client)
 
 
@@ -242,8 +243,7 @@ def test_a_cancelled_run_stops_waiting_at_once_and_its_batch_is_ended(
         assert receipt["stopped_call_ids"] == [f"{run_id}_1_m1"]
 
         def costs() -> list[int]:
-            entries = pages(client, "/api/v1/usage/entries", "entries")
-            return [int(entry["cost_nano_usd"]) for entry in entries]
+            return [int(entry["cost_nano_usd"]) for entry in model_entries(client)]
 
         until(lambda: len(costs()) == 2, what="that the ledger knows that it cost nothing")
         assert sum(costs()) == 0
@@ -258,4 +258,3 @@ def test_a_provider_without_batches_is_refused(client: Client, platform: Running
     )
     assert (answer.status, answer.body["code"]) == (400, "INVALID_ARGUMENT")
     assert "processing" in answer.content.decode()
-    assert FINAL_STATES

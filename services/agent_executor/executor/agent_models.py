@@ -118,8 +118,8 @@ class AgentModels:
         if provider not in BATCHING:
             raise wrong_field(
                 "processing",
-                f'The agent\'s model provider is "{provider}", which takes no batches; '
-                f"{', '.join(BATCHING)} does.",
+                f'The processing "batch" needs a model provider that takes batches ('
+                f'{", ".join(BATCHING)}); the agent\'s is "{provider}".',
             )
 
     def _provider(self, agent: AgentVersion) -> str:
