@@ -8,7 +8,6 @@ import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -406,6 +405,18 @@ async def test_a_secret_of_another_key_is_the_end_of_it(make: MakeOutbox, host: 
     assert after.state == "failed"
     assert "decrypted" in after.error
     assert host.received == []
+
+
+async def test_a_bug_is_a_failure_like_any_other(
+    outbox: Outbox, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> bytes:
+        raise KeyError("secret")
+
+    monkeypatch.setattr("agent_executor.executor.webhooks.sender.body_of", fail)
+    after = await outbox.concluded(await outbox.start(url(host)))
+    assert (after.state, after.error) == ("pending", "The executor could not send it.")
+    assert after.due_at_ms <= outbox.now_ms() + 6_000
 
 
 async def test_a_storage_that_was_away_is_asked_again(

@@ -34,7 +34,7 @@ WAIT_SECONDS = 20.0
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
     """Returns once a condition is met."""
     async with asyncio.timeout(WAIT_SECONDS):
-        while not await condition():
+        while not await condition():  # noqa: ASYNC110 -- what other tasks store makes no event
             await asyncio.sleep(0.002)
 
 

@@ -68,7 +68,13 @@ class WebhookSender:
         except InvalidTag:
             error = "The secret cannot be decrypted; it was encrypted with another key."
             return Outcome(error=error, is_final=True), run
-        return await self._post(delivery, body_of(*await self._read(run)), secret), run
+        try:
+            return await self._post(delivery, body_of(*await self._read(run)), secret), run
+        except AgentExecutorError:
+            raise
+        except Exception:  # a bug must not make it be tried for ever
+            _LOGGER.exception("The webhook of run %s could not be sent.", run.run_id)
+            return Outcome(error="The executor could not send it."), run
 
     async def _read(self, run: RunRecord) -> tuple[RunRecord, RunState | None]:
         try:
