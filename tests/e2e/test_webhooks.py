@@ -161,6 +161,28 @@ def test_an_attempt_that_was_killed_is_made_again(
     assert len(server.requests) >= 2
 
 
+def test_an_end_whose_telling_had_not_begun_is_told(server: WebServer) -> None:
+    with running_platform(
+        EXECUTOR_WEBHOOK_ALLOWED_CIDRS='["127.0.0.1/32"]',
+        # One attempt holds up all others, for a minute, and its lease outlives the test.
+        EXECUTOR_WEBHOOK_MAX_CONCURRENT="1",
+        EXECUTOR_WEBHOOK_TIMEOUT_SECONDS="60",
+    ) as platform:
+        client = platform.client()
+        agent_id = create_agent(client)
+        start(client, agent_id, url_of(server, "/held/hook"))
+        server.wait_for("/held/hook")
+        run_id = start(client, agent_id, url_of(server))["id"]
+        ended = wait_for_end(client, run_id)
+        assert (ended["webhook"]["state"], ended["webhook"]["attempts"]) == ("pending", 0)
+        platform.kill("executor")
+        platform.wait_until_serving()
+        told = wait_until_told(client, run_id)["webhook"]
+        assert (told["state"], told["attempts"]) == ("delivered", 1)
+        [request] = server.requests_to("/hook")
+        assert verified(request)["data"]["id"] == run_id
+
+
 def test_no_end_is_lost_whenever_executors_are_killed(
     platform: RunningPlatform, client: Client, server: WebServer, *, full: bool
 ) -> None:
@@ -168,11 +190,10 @@ def test_no_end_is_lost_whenever_executors_are_killed(
     chance = random.Random(7)
     run_ids = []
     for _ in range(20 if full else 3):
-        for _ in range(4):
-            run_ids.append(start(client, agent_id, url_of(server))["id"])
+        run_ids += [start(client, agent_id, url_of(server))["id"] for _ in range(4)]
         # At any instant of the runs and of their telling.
-        seen = len(server.requests) + chance.randrange(4)
-        until(lambda seen=seen: len(server.requests) >= min(seen, len(run_ids)))  # type: ignore[misc]  # the default binds it now
+        seen = min(len(server.requests) + chance.randrange(4), len(run_ids))
+        until(lambda seen=seen: len(server.requests) >= seen)  # type: ignore[misc]  # the default binds it now
         platform.kill("executor")
         platform.wait_until_serving()
     for run_id in run_ids:
