@@ -67,7 +67,7 @@ def answered_again(call: ModelCall, answer: CachedAnswer) -> ModelCallCompleted:
         content=answer.content,
         stop_reason=answer.stop_reason,
         usage=ModelUsage(0, 0),
-        is_cached=True,
+        from_cache=True,
     )
 
 

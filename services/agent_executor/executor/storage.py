@@ -17,6 +17,8 @@ from agent_executor.executor.provider_batches.store import BatchStore
 from agent_executor.executor.provider_batches.store_sql import SqlBatchStore
 from agent_executor.executor.schema import MIGRATIONS
 from agent_executor.executor.settings import ExecutorSettings
+from agent_executor.executor.webhooks.store import WebhookStore
+from agent_executor.executor.webhooks.store_sql import SqlWebhookStore
 from agent_executor.storage.group_commit import BatchStatistics
 from agent_executor.storage.migrations import upgrade
 from agent_executor.storage.sqlite import SqliteDatabase
@@ -34,6 +36,7 @@ class ExecutorStorage:
         conversations: What runs have said to be continued.
         approvals: Tool calls that people decide about.
         batches: Model calls that go through batches of their provider.
+        webhooks: Ends of runs that are to be told.
         statements: For stores that are written in SQLAlchemy Core.
         close: Ends what was submitted, and closes the database.
     """
@@ -43,6 +46,7 @@ class ExecutorStorage:
     conversations: ConversationStore
     approvals: ApprovalStore
     batches: BatchStore
+    webhooks: WebhookStore
     statements: StatementRunner
     close: Callable[[], Awaitable[None]]
 
@@ -72,6 +76,7 @@ async def open_storage(
         conversations=SqlConversationStore(statements),
         approvals=SqlApprovalStore(statements),
         batches=SqlBatchStore(statements),
+        webhooks=SqlWebhookStore(statements),
         statements=statements,
         close=database.close,
     )
@@ -97,6 +102,7 @@ async def _open_postgres(
         conversations=SqlConversationStore(statements),
         approvals=SqlApprovalStore(statements),
         batches=SqlBatchStore(statements),
+        webhooks=SqlWebhookStore(statements),
         statements=statements,
         close=database.close,
     )

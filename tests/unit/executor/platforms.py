@@ -8,6 +8,7 @@ from typing import Any
 from opentelemetry.trace import NoOpTracer
 from prometheus_client import CollectorRegistry
 
+from agent_executor.egress.policy import EgressPolicy
 from agent_executor.executor.admission import Admission
 from agent_executor.executor.agent_models import AgentModels
 from agent_executor.executor.agent_store_memory import MemoryAgentStore
@@ -33,6 +34,8 @@ from agent_executor.executor.provider_batches.store_memory import MemoryBatchSto
 from agent_executor.executor.run_loader import RunLoader
 from agent_executor.executor.run_telemetry import RunTelemetry
 from agent_executor.executor.runs import Runs
+from agent_executor.executor.webhooks.store_memory import MemoryWebhookStore
+from agent_executor.executor.webhooks.webhooks import Webhooks
 from agent_executor.serving.metrics import Metrics
 from agent_executor.serving.security import SecurityContext
 from agent_executor.storage.encryption import KEY_BYTES, Encryption
@@ -79,8 +82,12 @@ class Platform:
         self.ledger = ledger or MemoryLedger()
         telemetry = RunTelemetry(NoOpTracer(), Metrics(CollectorRegistry()))
         provider = "anthropic" if model_batches is not None else "mock"
-        self.agents = Agents(
-            self.store, Encryption(bytes(KEY_BYTES)), lambda: self.now_ms, AgentModels(provider)
+        encryption = Encryption(bytes(KEY_BYTES))
+        self.agents = Agents(self.store, encryption, lambda: self.now_ms, AgentModels(provider))
+        self.webhooks = Webhooks(
+            getattr(self.journal, "webhooks", None) or MemoryWebhookStore(),
+            encryption,
+            EgressPolicy(None),
         )
         self.batches = batches or MemoryBatchStore(self.journal)
         batches_of = {provider: lambda: _given(model_batches)}
