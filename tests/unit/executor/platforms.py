@@ -177,8 +177,8 @@ async def _given(model_batches: ModelBatches | None) -> ModelBatches:
 CALCULATOR = {"calculator": True}
 
 
-async def until_idle(runs: Runs) -> None:
+async def until_idle(runs: Runs, *, timeout_seconds: float = 5.0) -> None:
     """Returns once nothing is driven."""
-    async with asyncio.timeout(5.0):
+    async with asyncio.timeout(timeout_seconds):
         while runs.active_count:  # noqa: ASYNC110 -- the end of tasks makes no event
             await asyncio.sleep(0)
