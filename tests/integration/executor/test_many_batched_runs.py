@@ -92,7 +92,7 @@ async def test_many_runs_are_parked_and_taken_up(
     assert sum(run.cost_nano_usd for run in runs) == platform.ledger.spent_nano_usd
     assert platform.ledger.open_nano_usd == 0
     ended, ended_cpu = time.perf_counter(), time.process_time()
-    print(
+    print(  # noqa: T201 -- the figures, for whoever asks for them
         f"\n{count} runs in {len(provider.made)} batches: parked after {parked - started:.1f} s "
         f"({(parked_cpu - cpu) / count * 1000:.2f} CPU-ms each), {held / 2**20:.1f} MiB held, "
         f"ended after {ended - parked:.1f} s more "
