@@ -176,7 +176,12 @@ class SqliteDatabase:
             msg = "The database is closed."
             raise UnavailableError(msg)
         with _storage_failures():
-            return operation(self._read_connection())
+            connection = self._read_connection()
+            try:
+                return operation(connection)
+            except BaseException:
+                self._give_up(connection)
+                raise
 
     async def close(self) -> None:
         """End what was submitted, refuse what comes later, and close every connection."""
@@ -191,11 +196,14 @@ class SqliteDatabase:
         """Run a read operation in a transaction of its own; on a reader's thread."""
         with _storage_failures():
             connection = self._read_connection()
-            connection.execute("BEGIN")
             try:
-                return operation(connection)
-            finally:
+                connection.execute("BEGIN")
+                result = operation(connection)
                 connection.execute("ROLLBACK")
+            except BaseException:
+                self._give_up(connection)
+                raise
+            return result
 
     def _read_connection(self) -> sqlite3.Connection:
         """Return this thread's connection, opened at its first use."""
@@ -204,3 +212,13 @@ class SqliteDatabase:
             connection = self._local.connection = connect_read_only(self.path)
             self._read_connections.append(connection)
         return connection
+
+    def _give_up(self, connection: sqlite3.Connection) -> None:
+        """Close this thread's connection after an operation that raised.
+
+        A cursor that it left half read keeps its snapshot for as long as somebody holds the error,
+        and every read after it would see the database as it was then.
+        """
+        self._local.connection = None
+        self._read_connections.remove(connection)
+        connection.close()

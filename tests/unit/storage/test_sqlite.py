@@ -104,6 +104,27 @@ async def test_a_read_operation_cannot_write(database: SqliteDatabase) -> None:
     assert await database.read(count) == 0
 
 
+async def test_a_read_operation_that_raised_half_way_leaves_no_old_snapshot_behind(
+    database: SqliteDatabase,
+) -> None:
+    for _ in range(3):
+        await database.writer.submit(insert)
+
+    def raise_half_way(connection: sqlite3.Connection) -> None:
+        rows = connection.execute("SELECT number FROM numbers")
+        for row in rows:
+            raise ValueError(row)
+
+    # Whoever holds the error, as a log does, holds the half read cursor.
+    with pytest.raises(ValueError, match="7") as raised:
+        await database.read(raise_half_way)
+    with pytest.raises(ValueError, match="7") as raised_inline:
+        database.read_inline(raise_half_way)
+    await database.writer.submit(insert)
+    assert await database.read(count) == database.read_inline(count) == 4
+    assert raised.tb is not raised_inline.tb
+
+
 async def test_the_fault_of_a_read_operation_reaches_its_caller(database: SqliteDatabase) -> None:
     with pytest.raises(sqlite3.OperationalError, match="no such table"):
         await database.read(lambda connection: connection.execute("SELECT * FROM unknown"))
