@@ -23,6 +23,7 @@ from agent_executor.executor.models.model import (
     ThinkingBlock,
     ToolUseBlock,
 )
+from agent_executor.executor.models.provider_answers import checked_content
 from agent_executor.executor.models.provider_errors import (
     BYTES_PER_ESTIMATED_TOKEN,
     MALFORMED,
@@ -117,11 +118,11 @@ class AnswerAssembly:
         """
         if not self.is_complete:
             raise self.broken()
-        content = []
+        content: list[ResponseBlock] = []
         for _, block in sorted(self._blocks.items()):
             try:
-                content.append(_response_block(block))
-            except (msgspec.ValidationError, msgspec.DecodeError, RecursionError):
+                content.extend(checked_content((_response_block(block),)))
+            except (msgspec.MsgspecError, KeyError, TypeError, ValueError, RecursionError):
                 # At the limit the last tool call may be cut, and then it is no call.
                 if self._stop_reason != "max_tokens":
                     raise self.broken(MALFORMED) from None
@@ -150,6 +151,8 @@ class AnswerAssembly:
         return ERRORS.broken_answer(message, self._request_id, self.delivered_usage())
 
     def _start_block(self, index: int, block: dict[str, Any]) -> None:
+        if not isinstance(index, int):
+            raise TypeError("An index is no integer.")
         self._blocks[index] = _OpenBlock(block)
         kind = block["type"]
         if kind in ("text", "thinking"):
@@ -170,7 +173,7 @@ class AnswerAssembly:
 
     def _end_message(self, delta: dict[str, Any], usage: dict[str, Any]) -> None:
         self._usage = merge_usage(self._usage, usage)
-        self._stop_reason = delta.get("stop_reason") or self._stop_reason
+        self._stop_reason = _text(delta.get("stop_reason") or self._stop_reason)
         details = delta.get("stop_details") or {}
         parts = (details.get("category"), details.get("explanation"))
         self._stop_detail = ": ".join(part for part in parts if part) or self._stop_detail
@@ -179,6 +182,12 @@ class AnswerAssembly:
         self._bytes += len(text.encode(errors="replace"))
         if self._on_delta is not None and text:
             self._on_delta(ModelDelta("text" if kind == "text" else "thinking", index, text))
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("A text is none.")
+    return value
 
 
 def whole_answer(message: dict[str, Any]) -> ModelResponse:

@@ -21,6 +21,7 @@ from agent_executor.executor.models.model import (
 )
 from agent_executor.executor.models.openai.errors import ERRORS
 from agent_executor.executor.models.openai.usage import read_usage
+from agent_executor.executor.models.provider_answers import checked_content
 from agent_executor.executor.models.provider_errors import (
     BYTES_PER_ESTIMATED_TOKEN,
     MALFORMED,
@@ -81,7 +82,8 @@ class AnswerAssembly:
         """Takes one chunk. What is not known of it is skipped.
 
         Raises:
-            ModelError: The chunk cannot be read.
+            ModelError: The chunk cannot be read, or holds halves of surrogate pairs, which the SDK
+                lets through and which no log and no reader takes.
         """
         try:
             choices = chunk["choices"]
@@ -91,7 +93,7 @@ class AnswerAssembly:
             self._usage = dict(chunk.get("usage") or self._usage)
             for choice in choices[:1]:
                 self._extend(choice.get("delta") or {})
-                self._finish_reason = choice.get("finish_reason") or self._finish_reason
+                self._finish_reason = str(choice.get("finish_reason") or self._finish_reason)
         except (KeyError, TypeError, ValueError, AttributeError):
             raise self.broken(MALFORMED) from None
 
@@ -113,12 +115,12 @@ class AnswerAssembly:
         if stop_reason is None:
             raise self.broken(MALFORMED)
         try:
-            calls = self._tool_calls()
-        except (msgspec.DecodeError, RecursionError):
+            calls = checked_content(self._tool_calls())
+        except (msgspec.MsgspecError, TypeError, ValueError, RecursionError):
             # A call that the limit cut has no end, and is none.
             if stop_reason != "max_tokens":
                 raise self.broken(MALFORMED) from None
-            calls = []
+            calls = ()
         if calls and stop_reason == "end_turn":
             # Some endpoints say "stop" whatever the model asked for.
             stop_reason = "tool_use"
@@ -165,12 +167,12 @@ class AnswerAssembly:
             self._add_text("text", delta["content"])
         if delta.get("refusal"):
             self._refusal.append(delta["refusal"])
-            self._bytes += len(delta["refusal"].encode(errors="replace"))
+            self._bytes += len(delta["refusal"].encode())
         for position, call in enumerate(delta.get("tool_calls") or ()):
             self._add_call(call, position)
 
     def _add_text(self, kind: str, text: str) -> None:
-        self._bytes += len(text.encode(errors="replace"))
+        self._bytes += len(text.encode())
         pieces = self._texts.setdefault(kind, [])
         pieces.append(text)
         if self._on_delta is not None:
@@ -184,7 +186,7 @@ class AnswerAssembly:
         opened.id = opened.id or str(call.get("id") or "")
         opened.name = opened.name or str(function.get("name") or "")
         arguments = function.get("arguments") or ""
-        self._bytes += len(arguments.encode(errors="replace"))
+        self._bytes += len(arguments.encode())
         opened.arguments.append(arguments)
 
     def _spoken(self) -> list[ResponseBlock]:

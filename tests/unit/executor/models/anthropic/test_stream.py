@@ -36,6 +36,13 @@ def broken(events: list[Any]) -> ModelError:
     return raised.value
 
 
+def deep(levels: int) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for _ in range(levels - 1):
+        value = {"a": value}
+    return value
+
+
 def test_thinking_is_kept_with_its_signature_and_in_its_order() -> None:
     response = assemble(recorded.THINKING)
     assert response.content == (
@@ -161,6 +168,47 @@ def test_arguments_that_are_no_object_are_an_error_with_its_cost(arguments: str)
     error = broken([*events, *recorded.end("tool_use", 30)])
     assert error.retry_after_seconds is not None
     assert delivered_usage(error) == ModelUsage(25, 30)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"type": "tool_use", "id": 5, "name": "calculator", "input": {}},
+        {"type": "tool_use", "id": None, "name": "calculator", "input": {}},
+        {"type": "tool_use", "name": "calculator", "input": {}},
+        {"type": "tool_use", "id": "toolu_1", "name": ["calculator"], "input": {}},
+        {"type": "tool_use", "id": "toolu_1", "name": "calculator", "input": deep(101)},
+        {"type": "server_tool_use", "id": "1", "name": "web_search", "input": deep(101)},
+        {"type": "redacted_thinking"},
+        {"type": "redacted_thinking", "data": 5},
+    ],
+)
+def test_a_block_that_could_not_be_read_from_the_log_again_is_an_error(
+    block: dict[str, Any],
+) -> None:
+    start = {"type": "content_block_start", "index": 0, "content_block": block}
+    stop = {"type": "content_block_stop", "index": 0}
+    error = broken([recorded.start(), start, stop, *recorded.end("tool_use", 30)])
+    assert delivered_usage(error) == ModelUsage(25, 30)
+
+
+def test_arguments_as_deep_as_any_tool_takes_them_are_arguments() -> None:
+    start = recorded.tool_use(0, "toolu_1", json.dumps(deep(100)))
+    response = assemble([recorded.start(), *start, *recorded.end("tool_use", 30)])
+    assert response.content[0] == ToolUseBlock("toolu_1", "get_weather", deep(100))
+
+
+@pytest.mark.parametrize("index", ["0", None, 0.5])
+def test_an_index_that_is_none_is_an_error(index: object) -> None:
+    block = {"type": "text", "text": "a"}
+    start = {"type": "content_block_start", "index": index, "content_block": block}
+    stop = {"type": "content_block_stop", "index": index}
+    broken([recorded.start(), *recorded.text(0, "a"), start, stop, *recorded.end("end_turn")])
+
+
+@pytest.mark.parametrize("reason", [5, ["end_turn"], {"a": 1}])
+def test_a_reason_to_stop_that_is_no_text_is_an_error(reason: Any) -> None:
+    broken([recorded.start(), *recorded.text(0, "a"), *recorded.end(reason)])
 
 
 @pytest.mark.parametrize(

@@ -197,6 +197,28 @@ def test_a_chunk_that_cannot_be_read_is_an_error_or_nothing(chunk: Any) -> None:
         assemble([chunk, recorded.chunk({}, finish_reason="abort")])
 
 
+@pytest.mark.parametrize(
+    "delta",
+    [
+        {"content": "a\ud800"},
+        {"content": 5},
+        {"content": [{"type": "text", "text": "a"}]},
+        {"reasoning": "\udc00"},
+        {"refusal": "\ud800"},
+        recorded.call(0, "\ud800", "calculator", "{}"),
+        recorded.call(0, "call_1", "\ud800", "{}"),
+        recorded.call(0, "call_1", "calculator", '{"a": "\ud800"}'),
+        recorded.call(0, "call_1", "calculator", '{"a":' * 101 + "1" + "}" * 101),
+        {"tool_calls": [{"index": index, "function": {"name": "a"}} for index in (0, "1")]},
+    ],
+)
+def test_what_no_log_takes_is_an_error_with_its_cost(delta: dict[str, Any]) -> None:
+    reason = "tool_calls" if "tool_calls" in delta else "stop"
+    error = broken([recorded.chunk(delta, finish_reason=reason), recorded.usage(3, 4)])
+    assert delivered_usage(error) is not None
+    assert error.retry_after_seconds is not None
+
+
 def test_only_the_first_choice_is_the_answer() -> None:
     second = {"index": 1, "delta": {"content": "No."}, "finish_reason": "stop"}
     chunks = [{**chunk, "choices": [*chunk["choices"], second]} for chunk in recorded.CUT[:2]]
