@@ -44,6 +44,8 @@ from agent_executor.executor.runs.run_view import RunView
 
 INT32_MAX: Final = 2**31 - 1
 EXACT_INTEGER_MAX: Final = 2**53
+# Parsers of messages, the gateway's among them, take 100 levels; one of JSON is up to three of these.
+SHOWN_DEPTH_MAX: Final = 24
 
 
 def execution_to_proto(view: RunView) -> run_service_pb2.ExecuteAgentResponse:
@@ -255,8 +257,12 @@ def _block_to_proto(block: ContentBlock) -> run_pb2.ContentBlock | None:
             return None
 
 
-def json_value(value: Any) -> struct_pb2.Value:
-    """Returns a JSON value as a message; an integer that no double holds becomes its digits."""
+def json_value(value: Any, depth: int = 1) -> struct_pb2.Value:
+    """Returns a JSON value as a message.
+
+    An integer that no double holds becomes its digits, and what is nested more than
+    ``SHOWN_DEPTH_MAX`` levels deep its JSON text.
+    """
     if value is None:
         return struct_pb2.Value(null_value=struct_pb2.NULL_VALUE)
     if isinstance(value, bool):
@@ -267,16 +273,20 @@ def json_value(value: Any) -> struct_pb2.Value:
         return struct_pb2.Value(number_value=value)
     if isinstance(value, str):
         return struct_pb2.Value(string_value=value)
+    if depth > SHOWN_DEPTH_MAX:
+        return struct_pb2.Value(string_value=msgspec.json.encode(value).decode())
     if isinstance(value, dict):
-        return struct_pb2.Value(struct_value=json_struct(value))
+        return struct_pb2.Value(struct_value=json_struct(value, depth))
     return struct_pb2.Value(
-        list_value=struct_pb2.ListValue(values=[json_value(item) for item in value])
+        list_value=struct_pb2.ListValue(values=[json_value(item, depth + 1) for item in value])
     )
 
 
-def json_struct(value: dict[str, Any]) -> struct_pb2.Struct:
-    """Returns a JSON object as a message."""
-    return struct_pb2.Struct(fields={name: json_value(item) for name, item in value.items()})
+def json_struct(value: dict[str, Any], depth: int = 1) -> struct_pb2.Struct:
+    """Returns a JSON object as a message; what is nested too deep in it becomes JSON text."""
+    return struct_pb2.Struct(
+        fields={name: json_value(item, depth + 1) for name, item in value.items()}
+    )
 
 
 def _int32(value: int) -> int:

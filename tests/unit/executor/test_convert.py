@@ -11,11 +11,23 @@ from google.protobuf import json_format
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_executor.api.executor.v1 import agent_pb2, agent_service_pb2, run_event_pb2
+from agent_executor.api.executor.v1 import (
+    agent_pb2,
+    agent_service_pb2,
+    run_event_pb2,
+    run_pb2,
+    run_service_pb2,
+)
 from agent_executor.executor.agents.agent import AgentVersion, CustomTool
 from agent_executor.executor.agents.convert import agent_to_proto, created_fields, updated_fields
 from agent_executor.executor.context.policy import ContextPolicy
-from agent_executor.executor.convert import EXACT_INTEGER_MAX, event_to_proto, json_value
+from agent_executor.executor.convert import (
+    EXACT_INTEGER_MAX,
+    SHOWN_DEPTH_MAX,
+    event_to_proto,
+    json_value,
+    message_to_proto,
+)
 from agent_executor.executor.log.run_event import (
     ApprovalRequested,
     ApprovalResolved,
@@ -40,7 +52,7 @@ from agent_executor.executor.log.run_event import (
     payload_type,
 )
 from agent_executor.executor.model_calls.purpose import CallPurpose
-from agent_executor.executor.models.model import ModelUsage, TextBlock, ToolUseBlock
+from agent_executor.executor.models.model import Message, ModelUsage, TextBlock, ToolUseBlock
 
 AGENT = AgentVersion(
     "id",
@@ -259,6 +271,25 @@ def test_a_mask_can_empty_a_map_and_remove_the_key() -> None:
     request = agent_service_pb2.UpdateAgentRequest(agent_id="id", name="ignored")
     request.update_mask.paths.extend(["tools", "api_key"])
     assert updated_fields(request) == ({"tools": {}}, "")
+
+
+@pytest.mark.parametrize(("opening", "closing"), [('{"a":', "}"), ("[", "]")])
+def test_what_is_nested_too_deep_for_a_message_is_shown_as_json_text(
+    opening: str, closing: str
+) -> None:
+    text = opening * 90 + "1" + closing * 90
+    block = ToolUseBlock("toolu_1", "calculator", {"b": json.loads(text)})
+    shown = message_to_proto(Message("assistant", (block,)))
+    # As a part of an answer it is some levels further down still.
+    wire = run_service_pb2.ExecuteAgentResponse(
+        output=run_pb2.RunOutput(conversation_history=[shown])
+    ).SerializeToString()
+    parsed = run_service_pb2.ExecuteAgentResponse.FromString(wire)
+    found = json_format.MessageToDict(parsed.output.conversation_history[0].content[0].input)["b"]
+    for _ in range(SHOWN_DEPTH_MAX - 1):
+        found = found["a"] if isinstance(found, dict) else found[0]
+    rest = 90 - SHOWN_DEPTH_MAX + 1
+    assert found == opening * rest + "1" + closing * rest
 
 
 @given(json_values)
