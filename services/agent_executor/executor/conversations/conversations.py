@@ -105,8 +105,9 @@ class Conversations:
         if not conversation_id:
             return ALONE
         check_conversation_id(conversation_id)
-        found = await self._store.get(security.organization_id, conversation_id)
+        found = await self._ended(conversation_id, security)
         if found is None:
+            # If there is one, the journal refuses the run, unless its key says that it is a repeat.
             return ConversationStart(conversation_id, HistoryRange())
         # What was left out for the same agent before is not read again.
         applied, trimmed = found.applied_trim, None
@@ -205,6 +206,20 @@ class Conversations:
                 f"A run of conversation {conversation_id} is under way.",
                 metadata={"conversationId": conversation_id, "runId": found.last_run_id},
             )
+
+    async def _ended(self, conversation_id: str, security: SecurityContext) -> Conversation | None:
+        """Returns a conversation as its last run left it; None if that goes on, or there is none."""
+        organization_id = security.organization_id
+        found = await self._store.get(organization_id, conversation_id)
+        if found is None:
+            return None
+        run = await self._journal.get(organization_id, found.last_run_id)
+        if run is None or run.state not in FINAL_STATES:
+            return None
+        # Read anew, for the run may have ended, and added what it said, after the first time.
+        again = await self._store.get(organization_id, conversation_id)
+        is_same = again is not None and again.last_run_id == found.last_run_id
+        return again if is_same else None
 
     async def _find(self, conversation_id: str, security: SecurityContext) -> Conversation:
         found = None

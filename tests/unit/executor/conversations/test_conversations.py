@@ -21,6 +21,7 @@ from agent_executor.errors import (
 from agent_executor.executor.context.policy import ContextPolicy
 from agent_executor.executor.conversations import conversations as module
 from agent_executor.executor.conversations.conversation import check_conversation_id
+from agent_executor.executor.journal.journal import RunRecord
 from agent_executor.executor.log.run import RunState
 from agent_executor.executor.log.run_event import HistoryTrimmed, RunStarted
 from agent_executor.executor.models.model import (
@@ -134,6 +135,45 @@ async def test_of_many_that_begin_at_once_one_runs() -> None:
     assert sum(isinstance(outcome, RunView) for outcome in outcomes) == 1
     assert sum(isinstance(outcome, ConflictError) for outcome in outcomes) == 9
     assert len(talk.model.requests) == 1
+
+
+async def test_a_run_whose_conversation_was_read_before_the_last_one_ended_is_refused() -> None:
+    talk = Talk([use()], said("b"), said("d"))
+    talk.platform.tools.gate = asyncio.Event()
+    first = asyncio.create_task(talk.say("a"))
+    async with talk.platform.tools.asked:
+        await talk.platform.tools.asked.wait_for(lambda: talk.platform.tools.running == 1)
+    # It knows nothing yet of what the first one will have said.
+    plan = await talk.platform.runs.plan(talk.agent_id, ADA, TALK)
+    talk.platform.tools.gate.set()
+    await first
+    with pytest.raises(ConflictError):
+        await talk.platform.runs.begin(plan, "c")
+    assert (await talk.say("c")).state.state == "completed"
+    assert await talk.messages() == ["a", "b", "c", "d"]
+
+
+async def test_a_conversation_whose_last_run_ends_while_it_is_read_is_read_to_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    talk = Talk([use()], said("b"), said("d"))
+    talk.platform.tools.gate = asyncio.Event()
+    first = asyncio.create_task(talk.say("a"))
+    async with talk.platform.tools.asked:
+        await talk.platform.tools.asked.wait_for(lambda: talk.platform.tools.running == 1)
+    get = talk.platform.journal.get
+
+    async def get_once_it_has_ended(organization_id: str, run_id: str) -> RunRecord | None:
+        talk.platform.tools.gate.set()  # type: ignore[union-attr]  # set above
+        await first
+        return await get(organization_id, run_id)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(talk.platform.journal, "get", get_once_it_has_ended)
+        plan = await talk.platform.runs.plan(talk.agent_id, ADA, TALK)
+    begun = await talk.platform.runs.begin(plan, "c")
+    assert (await talk.platform.runs.end_of(begun, ADA)).state.state == "completed"
+    assert await talk.messages() == ["a", "b", "c", "d"]
 
 
 async def test_an_heir_gives_the_same_messages_and_frees_the_conversation() -> None:
