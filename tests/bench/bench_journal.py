@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import os
 import tempfile
 import time
@@ -40,6 +41,7 @@ from agent_executor.executor.models.model import (
 from agent_executor.executor.run import RunState
 from agent_executor.executor.run_event import RunStarted, encode_payload
 from agent_executor.executor.schema import MIGRATIONS
+from agent_executor.serving.server import COLLECTED_AFTER_OBJECTS
 from agent_executor.storage.migrations import upgrade
 from agent_executor.storage.sqlite import SqliteDatabase
 from tests.bench.bench_long_run import reserve, settle
@@ -101,7 +103,7 @@ class ShapedModel(ScriptedModel):
 
 
 class ForgetfulJournal(MemoryJournal):
-    """A journal that is off: it keeps nothing."""
+    """A journal that is off: it knows the runs that are under way, and keeps no event."""
 
     async def create(
         self,
@@ -110,14 +112,17 @@ class ForgetfulJournal(MemoryJournal):
         key: IdempotencyKey | None = None,
         after_run_id: str = "",
     ) -> str:
-        """Keeps nothing."""
+        """Keeps no event."""
         del events, key, after_run_id
+        self._runs[run.run_id] = run
         return run.run_id
 
     async def append(
         self, run: RunRecord, events: Sequence[RunEvent], end: RunEnd | None = None
     ) -> None:
-        """Keeps nothing."""
+        """Keeps no event, and nothing of a run that has ended."""
+        if run.ended_at_ms:
+            del self._runs[run.run_id]
 
 
 class Runner:
@@ -201,6 +206,9 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=4.0, help="per shape")
     parser.add_argument("--concurrent", type=int, default=64, help="runs at once")
     options = parser.parse_args()
+    # As a service does.
+    gc.freeze()
+    gc.set_threshold(COLLECTED_AFTER_OBJECTS)
     print(f"load before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs")
     for shape in SHAPES:
         with tempfile.TemporaryDirectory(prefix="agent-executor-bench-") as folder:
