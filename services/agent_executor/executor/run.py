@@ -7,7 +7,6 @@ on whichever machine and however often.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import takewhile
 from typing import Final
 
 import msgspec
@@ -198,13 +197,12 @@ def tokens_of(usage: ModelUsage) -> int:
 
 def response_text(messages: Sequence[Message]) -> str:
     """Returns the model's text at the end of a conversation, also if it paused within it."""
-    answers = takewhile(lambda message: message.role == "assistant", reversed(messages))
-    return "".join(
-        block.text
-        for message in reversed(tuple(answers))
-        for block in message.content
-        if isinstance(block, TextBlock)
-    )
+    texts: list[str] = []
+    for message in reversed(messages):
+        if message.role != "assistant":
+            break
+        texts[:0] = [block.text for block in message.content if isinstance(block, TextBlock)]
+    return "".join(texts)
 
 
 def results_of(state: RunState) -> tuple[ToolCallCompleted, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 import threading
 from abc import ABC, abstractmethod
+from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -93,10 +94,7 @@ class _Histogram(Histogram):
     def observe_many(self, seconds: float, count: int) -> None:
         """Does what so many calls of ``observe`` do."""
         self._sum.inc(seconds * count)
-        for bound, bucket in zip(self._upper_bounds, self._buckets, strict=True):
-            if seconds <= bound:
-                bucket.inc(count)
-                break
+        self._buckets[bisect_left(self._upper_bounds, seconds)].inc(count)
 
 
 RPC_REQUESTS: Final = CounterDefinition(
