@@ -10,14 +10,14 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from agent_executor.errors import FailedPreconditionError
-from agent_executor.executor.agent_models import AgentModels
-from agent_executor.executor.models.model_choice import DEFAULT_SIZES, ModelSizes
-from agent_executor.executor.models.provider_networks import ProviderNetworks
-from agent_executor.executor.response_cache import (
+from agent_executor.executor.agents.agent_models import AgentModels
+from agent_executor.executor.model_calls.response_cache import (
     DEFAULT_MAX_BYTES,
     MemoryResponseCache,
     ResponseCache,
 )
+from agent_executor.executor.models.model_choice import DEFAULT_SIZES, ModelSizes
+from agent_executor.executor.models.provider_networks import ProviderNetworks
 
 
 class ModelSettings(BaseSettings):
@@ -46,7 +46,8 @@ class ModelSettings(BaseSettings):
     egress_denied_cidrs: tuple[IPv4Network | IPv6Network, ...] = Field(
         default=(),
         description=(
-            "Networks in which no model's provider may be, beside those that nobody may reach, "
+            "Networks in which no model's provider and no webhook's receiver may be, beside those that "
+            "nobody may reach, "
             "as a JSON list."
         ),
     )

@@ -9,8 +9,15 @@ from collections.abc import Sequence
 import pytest
 
 from agent_executor.errors import BudgetExceededError, ModelError
-from agent_executor.executor.journal import IdempotencyKey, RunRecord
-from agent_executor.executor.journal_memory import MemoryJournal
+from agent_executor.executor.journal.journal import IdempotencyKey, RunRecord
+from agent_executor.executor.journal.journal_memory import MemoryJournal
+from agent_executor.executor.log.run_event import (
+    ModelCallCompleted,
+    ModelSelected,
+    RunEvent,
+    RunStarted,
+    payload_type,
+)
 from agent_executor.executor.models.mock import MockClaude
 from agent_executor.executor.models.mock_script import ScriptedFailure, ScriptedReply
 from agent_executor.executor.models.model import (
@@ -20,14 +27,8 @@ from agent_executor.executor.models.model import (
     ModelRequest,
     ModelResponse,
 )
-from agent_executor.executor.run_event import (
-    ModelCallCompleted,
-    ModelSelected,
-    RunEvent,
-    RunStarted,
-    payload_type,
-)
-from agent_executor.executor.run_view import RunView
+from agent_executor.executor.runs.run_view import RunView
+from agent_executor.executor.webhooks.delivery import Webhook
 from agent_executor.serving.security import SecurityContext
 from tests.unit.executor.peers import answer
 from tests.unit.executor.platforms import ADA, CALCULATOR, EVE, Platform
@@ -71,8 +72,9 @@ class CountingJournal(MemoryJournal):
         events: Sequence[RunEvent],
         key: IdempotencyKey | None = None,
         after_run_id: str = "",
+        webhook: Webhook | None = None,
     ) -> str:
-        run_id = await super().create(run, events, key, after_run_id)
+        run_id = await super().create(run, events, key, after_run_id, webhook)
         async with self._changed:
             self.created += 1
             self._changed.notify_all()
@@ -126,7 +128,7 @@ async def test_an_equal_run_asks_no_model_and_costs_nothing() -> None:
     ]
     completed = (await world.platform.journal.events(second.run.run_id))[2].payload
     assert isinstance(completed, ModelCallCompleted)
-    assert completed.is_cached
+    assert completed.from_cache
     # What is stored is what was answered.
     assert await world.platform.runs.get(second.run.run_id, BOB) == second
 
