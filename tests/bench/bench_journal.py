@@ -17,7 +17,6 @@ import gc
 import os
 import tempfile
 import time
-from collections.abc import Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,18 +27,19 @@ import msgspec
 import uvloop
 
 from agent_executor.executor.identifiers import new_id
-from agent_executor.executor.journal_memory import MemoryJournal
-from agent_executor.executor.journal_sqlite import SqliteJournal
+from agent_executor.executor.journal.journal_memory import MemoryJournal
+from agent_executor.executor.journal.journal_sqlite import SqliteJournal
+from agent_executor.executor.log.run import RunState
+from agent_executor.executor.log.run_event import RunStarted, encode_payload
 from agent_executor.executor.models.model import (
     ModelRequest,
     ModelResponse,
     ModelUsage,
     ResponseBlock,
+    StopReason,
     TextBlock,
     ToolUseBlock,
 )
-from agent_executor.executor.run import RunState
-from agent_executor.executor.run_event import RunStarted, encode_payload
 from agent_executor.executor.schema import MIGRATIONS
 from agent_executor.serving.server import COLLECTED_AFTER_OBJECTS
 from agent_executor.storage.migrations import upgrade
@@ -51,9 +51,7 @@ from tests.unit.executor.worlds import ScriptedModel, World
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from agent_executor.executor.conversations.conversation import RunEnd
-    from agent_executor.executor.journal import IdempotencyKey, RunRecord
-    from agent_executor.executor.run_event import RunEvent
+    from agent_executor.executor.journal.journal import RunRecord
 
 ROUNDS: Final = 4
 RESULT: Final = '"' + "r" * 200 + '"'
@@ -98,29 +96,22 @@ class ShapedModel(ScriptedModel):
                 ToolUseBlock(f"toolu_{turn}_{number}", "calculator", {"expression": f"{turn} + 1"})
                 for number in range(self.shape.calls)
             )
-        stop_reason = "end_turn" if is_last else "tool_use"
+        stop_reason: StopReason = "end_turn" if is_last else "tool_use"
         return ModelResponse("msg", request.model, content, stop_reason, ModelUsage(10, 5))
 
 
 class ForgetfulJournal(MemoryJournal):
     """A journal that is off: it knows the runs that are under way, and keeps no event."""
 
-    async def create(
-        self,
-        run: RunRecord,
-        events: Sequence[RunEvent],
-        key: IdempotencyKey | None = None,
-        after_run_id: str = "",
-    ) -> str:
+    async def create(self, run: RunRecord, *more: Any, **others: Any) -> str:
         """Keeps no event."""
-        del events, key, after_run_id
+        del more, others
         self._runs[run.run_id] = run
         return run.run_id
 
-    async def append(
-        self, run: RunRecord, events: Sequence[RunEvent], end: RunEnd | None = None
-    ) -> None:
+    async def append(self, run: RunRecord, *more: Any, **others: Any) -> None:
         """Keeps no event, and nothing of a run that has ended."""
+        del more, others
         if run.ended_at_ms:
             del self._runs[run.run_id]
 
@@ -174,6 +165,11 @@ async def database(folder: Path) -> AsyncIterator[SqliteDatabase]:
         await opened.close()
 
 
+def size_of(folder: Path) -> int:
+    """Returns how many bytes the files of a folder have."""
+    return sum(file.stat().st_size for file in folder.iterdir())
+
+
 async def measure(shape: Shape, folder: Path, seconds: float, concurrent: int) -> None:
     """Measures one shape in turns, and prints a row."""
     async with database(folder) as opened:
@@ -189,7 +185,7 @@ async def measure(shape: Shape, folder: Path, seconds: float, concurrent: int) -
         commits = (opened.writer.statistics.batches - commits_before) / (on.runs - runs_before)
         events = await journal.events(on.last_run_id)
     # The last connection that closes has emptied the log that goes before the file.
-    stored_bytes = sum(file.stat().st_size for file in folder.iterdir())
+    stored_bytes = size_of(folder)
     on_ms, off_ms = median(costs[on]), median(costs[off])
     log_bytes = sum(len(encode_payload(event.payload)) for event in events)
     print(
