@@ -5,7 +5,6 @@ The executor kills itself before and after each of a run's commits; see ``execut
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import logging
 from collections.abc import Iterator
@@ -32,18 +31,12 @@ async def run_into_death(fleet: Fleet, victim: Executor, name: str) -> bool:
     """Starts a run and returns whether its executor has died of it."""
     try:
         run_id = await fleet.start_run(victim, f"{name} {SCRIPT}")
+        await fleet.wait_for_event(victim, run_id, "run_finished")
     except grpc.aio.AioRpcError as error:
-        # It died before it could answer.
         assert error.code() is grpc.StatusCode.UNAVAILABLE, error
         await victim.died()
         return True
-    ended = asyncio.create_task(fleet.wait_for_event(victim, run_id, "run_finished"))
-    died = asyncio.create_task(victim.died())
-    done, left = await asyncio.wait({ended, died}, return_when=asyncio.FIRST_COMPLETED)
-    for task in left:
-        task.cancel()
-    await asyncio.gather(ended, died, return_exceptions=True)
-    return died in done
+    return False
 
 
 @pytest.mark.timeout(1800)
