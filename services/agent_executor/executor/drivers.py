@@ -309,9 +309,7 @@ class RunDrivers:
             log.add(RunResumed(attempt=run.attempt))
         # A long run may outlive many executors; one that ends each of them may not go on so.
         if run.attempt - log.state.fruitful_attempt > MAX_FRUITLESS_ATTEMPTS:
-            message = (
-                f"The run was taken over {MAX_FRUITLESS_ATTEMPTS} times without getting any further."
-            )
+            message = f"The run was taken over {MAX_FRUITLESS_ATTEMPTS} times without getting any further."
             await self._fail(log, message, "INTERNAL")
             return None
         return log, agent

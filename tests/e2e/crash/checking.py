@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import statistics
 from collections import Counter
 from collections.abc import Sequence
@@ -80,7 +81,7 @@ class Checker:
         runs = await self.fleet.list_runs(reader)
         assert {run.state for run in runs} <= {"completed", "cancelled"}
         assert await self.fleet.organization.reserved_nano_usd() == 0
-        self.fleet.organization.peers.verify_ledger()
+        await asyncio.to_thread(self.fleet.organization.verify_ledger)
         self.report.deaths = sum(len(one.deaths) for one in self.fleet.executors)
 
     def _check_log(self, run: run_pb2.Run, events: Sequence[run_event_pb2.RunEvent]) -> None:
@@ -88,7 +89,9 @@ class Checker:
         ends = [event for event in events if event.type == "run_finished"]
         assert ends == [events[-1]]
         assert run.state == "completed", (run, events)
-        assert run.output.response == f"{name_of(run)} is done after {len(turns_of(run)) + 1} turns."
+        assert (
+            run.output.response == f"{name_of(run)} is done after {len(turns_of(run)) + 1} turns."
+        )
         for kind in ("tool_call_started", "tool_call_completed"):
             assert _count(events, kind) == sum(map(len, turns_of(run))), (kind, events)
 
@@ -173,8 +176,17 @@ class Checker:
 
     def _note_next_lives(self, events: Sequence[run_event_pb2.RunEvent]) -> None:
         deaths = sorted(death for one in self.fleet.executors for death in one.deaths)
+        # Nobody drives a run while all that is left of it waits.
+        asked: set[str] = set()
+        is_paused = False
         for event in events:
-            if event.type == "run_resumed":
+            if event.type == "approval_requested":
+                asked.add(event.approval_requested.tool_call_id)
+            elif event.type == "approval_resolved":
+                asked.discard(event.approval_resolved.tool_call_id)
+            elif event.type in {"run_paused", "run_continued"}:
+                is_paused = event.type == "run_paused"
+            elif event.type == "run_resumed" and not asked and not is_paused:
                 at_seconds = event.created_at.ToMicroseconds() / 1e6
                 before = [death for death in deaths if death <= at_seconds + 0.001]
                 self.report.resume_seconds.append(max(0.0, at_seconds - before[-1]))

@@ -22,6 +22,8 @@ import threading
 from typing import Any, NoReturn
 
 # What a start of the executor would import: the provider's SDK alone takes more than a second.
+import alembic.command  # noqa: F401 -- see above
+
 import agent_executor.executor.journal_postgres
 import agent_executor.executor.models.anthropic.provider  # noqa: F401 -- see above
 from agent_executor.executor import bootstrap
@@ -91,13 +93,15 @@ def _die() -> NoReturn:
 
 
 def _crash_at(crash_at: str) -> None:
-    open_storage = bootstrap.open_storage
+    # What it imports for itself is put in its place.
+    parts = vars(bootstrap)
+    open_storage = parts["open_storage"]
 
     async def open_crashing(*arguments: Any) -> Any:
         storage = await open_storage(*arguments)
         return dataclasses.replace(storage, journal=CrashingJournal(storage.journal, crash_at))
 
-    bootstrap.open_storage = open_crashing  # type: ignore[attr-defined]  # put in place of an import
+    parts["open_storage"] = open_crashing
 
 
 def _run(environment: dict[str, str], parent_pid: int) -> NoReturn:
@@ -108,8 +112,8 @@ def _run(environment: dict[str, str], parent_pid: int) -> NoReturn:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for name in ("stdin", "stdout"):
         os.dup2(os.open(os.devnull, os.O_RDWR), getattr(sys, f"__{name}__").fileno())
-    os.environ.clear()
-    os.environ.update(environment)
+    os.environ.clear()  # noqa: TID251 -- the settings are read from it
+    os.environ.update(environment)  # noqa: TID251 -- as above
     if environment.get("CRASH_AT"):
         _crash_at(environment["CRASH_AT"])
     os._exit(bootstrap.main())

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import random
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -24,6 +26,7 @@ from agent_executor.api.executor.v1 import (
 )
 from agent_executor.cli.ports import free_port
 from tests.e2e.crash.peers import Organization, Peers
+from tests.integration.executor.stream_history import History
 from tests.platforms import command_environment
 
 TIMEOUT_SECONDS = 60.0
@@ -53,6 +56,7 @@ class Executor:
             "EXECUTOR_WORKER": f"executor-{number}",
         }
         self._process: int | None = None
+        self._pid = 0
         self.channel = grpc.aio.insecure_channel(f"127.0.0.1:{self.port}", CHANNEL_OPTIONS)
         self.runs: Any = run_service_pb2_grpc.RunServiceStub(self.channel)
         self.agents: Any = agent_service_pb2_grpc.AgentServiceStub(self.channel)
@@ -65,17 +69,28 @@ class Executor:
         """Whether its process has been started and has not been seen to die."""
         return self._process is not None
 
-    async def start(self, crash_at: str = "") -> None:
-        """Starts a process; it serves a little later."""
+    async def start(self, crash_at: str = "", *, is_cold: bool = False) -> None:
+        """Starts a process; it serves a little later.
+
+        Args:
+            crash_at: When it kills itself; see ``executor_process``.
+            is_cold: It has to load its code first, as in production.
+        """
         assert self._process is None
         environment = {**self._environment, "CRASH_AT": crash_at}
-        pid = await asyncio.to_thread(self._peers.fork_executor, environment)
-        self._process = os.pidfd_open(pid)
+        start = self._peers.start_executor if is_cold else self._peers.fork_executor
+        self._pid = await asyncio.to_thread(start, environment)
+        self._process = os.pidfd_open(self._pid)
 
     def kill(self) -> None:
-        """Kills the process as ``kill -9`` does."""
+        """Kills the process as ``kill -9`` does, unless it has died by itself."""
+        with contextlib.suppress(ProcessLookupError):
+            self.send(signal.SIGKILL)
+
+    def send(self, number: signal.Signals) -> None:
+        """Sends a signal to the process."""
         assert self._process is not None
-        signal.pidfd_send_signal(self._process, signal.SIGKILL)
+        signal.pidfd_send_signal(self._process, number)
 
     async def died(self) -> float:
         """Waits until the process is dead and returns when that was seen."""
@@ -90,6 +105,9 @@ class Executor:
             loop.remove_reader(process)
         self._process = None
         os.close(process)
+        # One that was forked is its launcher's child.
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self._pid, 0)
         self.deaths.append(time.time())
         return self.deaths[-1]
 
@@ -130,16 +148,43 @@ class Fleet:
         agent_id: str = agent.id
         return agent_id
 
-    async def start_run(self, executor: Executor, text: str, **fields: Any) -> str:
-        """Starts a run in the background and returns its id."""
+    async def start_run(self, executor: Executor, text: str, key: str = "", **fields: Any) -> str:
+        """Starts a run in the background, under an idempotency key if there is one; returns its id."""
         request = run_service_pb2.StartRunRequest(
             **{"agent_id": self.agent_id, "input": text, **fields}
         )
+        metadata = (*self.metadata, *((("idempotency-key", key),) if key else ()))
         run = await executor.runs.StartRun(
-            request, metadata=self.metadata, wait_for_ready=True, timeout=TIMEOUT_SECONDS
+            request, metadata=metadata, wait_for_ready=True, timeout=TIMEOUT_SECONDS
         )
         run_id: str = run.id
         return run_id
+
+    async def start_surely(self, text: str) -> str:
+        """Starts one run, however often executors die meanwhile, and returns its id."""
+        key = text.partition(" ")[0]
+        while True:
+            try:
+                return await self.start_run(random.choice(self.executors), text, key)
+            except grpc.aio.AioRpcError as error:
+                assert error.code() is grpc.StatusCode.UNAVAILABLE, error
+
+    async def follow(self, run_id: str, history: History) -> None:
+        """Reads a run's events to its end, at any executor; again at any, where the last one died."""
+        while not history.is_complete:
+            history.connections += 1
+            request = run_service_pb2.StreamRunEventsRequest(
+                run_id=run_id, after_sequence=history.last_sequence
+            )
+            stream = random.choice(self.executors).runs.StreamRunEvents(
+                request, metadata=self.metadata, timeout=TIMEOUT_SECONDS
+            )
+            try:
+                async for event in stream:
+                    history.events.append(event)
+            except grpc.aio.AioRpcError as error:
+                assert error.code() is grpc.StatusCode.UNAVAILABLE, error
+                await asyncio.sleep(0.01)
 
     async def list_runs(self, executor: Executor) -> list[run_pb2.Run]:
         """Returns all runs."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import uuid
@@ -28,14 +29,17 @@ from agent_executor.api.tool_runner.v1 import (
     tool_service_pb2,
     tool_service_pb2_grpc,
 )
+from agent_executor.cli import die_with_parent
 from agent_executor.cli.issuer import TokenClaims, issue_token
 from agent_executor.cli.keys import ensure_keys
 from agent_executor.cli.ports import free_port
+from agent_executor.ledger.verification.verify import verify
 from tests.e2e.crash.scripted_claude import ScriptedClaude, scripted_claude
-from tests.platforms import COMMAND, command_environment
+from tests.platforms import command_environment
 from tests.web_server import HOST, WebServer, running_web_server
 
 LAUNCHER = Path(__file__).with_name("executor_process.py")
+DIE_WITH_PARENT = Path(die_with_parent.__file__)
 BUDGET = "everything"
 # By the names of the tools: their effects, and the methods of what they ask the witness for.
 TOOLS = {
@@ -109,8 +113,18 @@ class Peers:
         self._processes[module].kill()
         self._processes[module].wait()
 
+    def start_executor(self, environment: dict[str, str]) -> int:
+        """Starts an executor as ``agent-executor up`` does, and returns its process id.
+
+        It has to load its code first, and does not know ``CRASH_AT``.
+        """
+        command = [str(os.getpid()), sys.executable, "-m", "agent_executor.executor"]
+        return os.posix_spawn(
+            sys.executable, [sys.executable, str(DIE_WITH_PARENT), *command], environment
+        )
+
     def fork_executor(self, environment: dict[str, str]) -> int:
-        """Starts an executor and returns its process id."""
+        """Starts an executor whose code is loaded already, and returns its process id."""
         assert self.launcher.stdin is not None
         assert self.launcher.stdout is not None
         self.launcher.stdin.write(json.dumps(environment) + "\n")
@@ -123,24 +137,12 @@ class Peers:
         pem = (self.keys_dir / "issuer.pem").read_bytes()
         return (("authorization", f"Bearer {issue_token(pem, claims)}"),)
 
-    def verify_ledger(self) -> None:
-        """Holds the ledger's sums against its entries."""
-        command = [*COMMAND, "ledger", "verify", "--data-dir", str(self.data_dir)]
-        verified = subprocess.run(
-            command,
-            env=command_environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
-        assert verified.returncode == 0, verified
-
     def stop(self) -> None:
         """Ends all processes."""
-        for process in (*self._processes.values(), self.launcher):
-            process.kill()
-            process.wait()
+        for module in self._processes:
+            self.kill(module)
+        self.launcher.kill()
+        self.launcher.wait()
 
 
 class Organization:
@@ -172,11 +174,7 @@ class Organization:
                 name=name, source=source, class_name="Witnessed", allowed_origins=[origin]
             )
             await self._tools.CreateTool(request, metadata=self.metadata)
-        await self._budgets.PutBudget(
-            budget_service_pb2.PutBudgetRequest(budget_id=BUDGET, limit_usd=1_000_000),
-            metadata=self.metadata,
-            wait_for_ready=True,
-        )
+        await self.set_limit(1_000_000)
 
     def agent(self, **fields: Any) -> agent_service_pb2.CreateAgentRequest:
         """Returns an agent that uses all the tools."""
@@ -190,6 +188,19 @@ class Organization:
             custom_tools=use,
             **fields,
         )
+
+    async def set_limit(self, limit_usd: float) -> None:
+        """Sets what the whole organization may spend."""
+        await self._budgets.PutBudget(
+            budget_service_pb2.PutBudgetRequest(budget_id=BUDGET, limit_usd=limit_usd),
+            metadata=self.metadata,
+            wait_for_ready=True,
+        )
+
+    def verify_ledger(self) -> None:
+        """Holds the sums of its part of the ledger against the entries, as `ledger verify` does."""
+        path = self.peers.data_dir / "ledger" / "ledger.sqlite3"
+        assert list(verify(path, organization_id=self.name)) == []
 
     async def entries(self, run_id: str) -> list[usage_pb2.UsageEntry]:
         """Returns the ledger's entries of a run."""
