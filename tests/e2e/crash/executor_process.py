@@ -129,7 +129,8 @@ def main() -> None:
         pid = os.fork()
         if pid == 0:
             _run(json.loads(line), parent_pid)
-        print(pid, flush=True)
+        sys.stdout.write(f"{pid}\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import pytest
 from agent_executor.api.executor.v1 import agent_pb2, run_service_pb2
 from tests.e2e.crash.checking import Checker
 from tests.e2e.crash.conftest import MakeFleet
-from tests.e2e.crash.executors import Executor, Fleet
+from tests.e2e.crash.executors import Executor, Fleet, expect_death
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ async def run_into_death(fleet: Fleet, victim: Executor, name: str) -> bool:
     try:
         run_id = await fleet.start_run(victim, f"{name} {SCRIPT}")
     except grpc.aio.AioRpcError as error:
-        assert error.code() is grpc.StatusCode.UNAVAILABLE, error
+        expect_death(error)
         await victim.died()
         return True
     return not await ended_before_death(fleet, victim, run_id)
@@ -54,7 +54,7 @@ async def ended_before_death(fleet: Fleet, executor: Executor, run_id: str) -> b
     try:
         await fleet.wait_for_event(executor, run_id, "run_finished")
     except grpc.aio.AioRpcError as error:
-        assert error.code() is grpc.StatusCode.UNAVAILABLE, error
+        expect_death(error)
         await executor.died()
         return False
     return True
