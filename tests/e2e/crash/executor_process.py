@@ -7,7 +7,8 @@ input, the executor's environment, and answers with the process id. All of them 
 
 The variable ``CRASH_AT`` says when the process kills itself, as ``kill -9`` does: ``create 3 before`` is
 before the third commit of the first run that is created in it, ``claim 3 after`` after the third of
-the first run that it takes over; commit 0 is the claim itself.
+the first run that it takes over; commit 0 is the claim itself, where ``before`` stands for a claim
+of one run by its id, as after a decision.
 """
 
 from __future__ import annotations
@@ -63,6 +64,8 @@ class CrashingJournal:
         return runs
 
     async def claim_run(self, *arguments: Any) -> Any:
+        if (self._origin, self._number, self._when) == ("claim", 0, "before"):
+            _die()
         run = await self._journal.claim_run(*arguments)
         if run is not None:
             self._begun("claim", run)

@@ -60,22 +60,30 @@ async def test_a_run_that_is_parked_for_a_person(
         name = f"approval-{database}"
         run_ids = [
             await fleet.start_run(first, f"{name}-{number} post_it,put_it/get_it")
-            for number in range(2)
+            for number in range(3)
         ]
         for run_id in run_ids:
             await wait_for_state(fleet, last, run_id, "waiting")
         await kill_all(fleet)
-        # Whoever takes the first one up dies of it at once, with the decision in the database.
+        # Whoever is told of a decision dies with it in the database: before it can take the run up,
+        # and once it has.
         for executor in fleet.executors:
-            await executor.start("claim 0 after" if executor is last else "")
+            await executor.start("claim 0 before" if executor is last else "")
         for run_id in run_ids:
             assert (await fleet.get_run(last, run_id)).state == "waiting"
-        with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await approve(fleet, last, run_ids[0])
-        assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
-        await last.died()
-        await last.start()
-        await approve(fleet, first, run_ids[1])
+        for run_id, next_death in zip(run_ids, ("claim 0 after", ""), strict=False):
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await approve(fleet, last, run_id)
+            assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+            await last.died()
+            if next_death:
+                # The next one to take it up at its start may be this one, which is to live for that.
+                await last.start()
+                await fleet.events(last, run_id)
+                last.kill()
+                await last.died()
+            await last.start(next_death)
+        await approve(fleet, first, run_ids[-1])
         for run_id in run_ids:
             events = await checker.check(last, run_id)
             decided = [event for event in events if event.type == "approval_resolved"]
