@@ -21,12 +21,20 @@ from agent_executor.executor.models.model import (
     ModelUsage,
     TextBlock,
 )
-from agent_executor.executor.run_event import RunFinished, ToolCallCompleted, ToolCallStarted
+from agent_executor.executor.run import RunState
+from agent_executor.executor.run_event import (
+    RunFinished,
+    RunStarted,
+    ToolCallCompleted,
+    ToolCallStarted,
+)
+from agent_executor.executor.run_log import RunLog
 from agent_executor.executor.run_options import RunOptions
 from agent_executor.executor.run_updates import RunUpdate, Silence, StreamBroken, TextWritten
 from agent_executor.executor.run_view import RunView
 from agent_executor.executor.stopping import DeliveredText
 from tests.unit.executor.platforms import ADA, CALCULATOR, Platform
+from tests.unit.executor.worlds import ScriptedModel, World
 
 
 class WritingModel:
@@ -326,6 +334,20 @@ async def test_events_of_another_executor_are_not_skipped() -> None:
         # The run went away and came back: what is between is only in the journal.
         feed.committed(view.run.run_id, events[4:6])
         assert await reader.events(2) == events[2:]
+
+
+async def test_a_run_that_is_given_up_without_news_is_so_before_readers_too() -> None:
+    world = World(ScriptedModel([]))
+    feed = RunFeed(world.journal, poll_interval_seconds=3_600.0)
+    log = RunLog(world.journal, world.log.run, RunState(), lambda: 1_000, feed)
+    log.add(RunStarted("agent", 1, "model", "hello"))
+    with feed.reading("run") as reader:
+        await log.commit()
+        assert [event.sequence for event in await reader.events(0)] == [1]
+        assert not await reader.wait(0.0)
+        await log.park(5_000)
+        assert not await reader.wait(0.0)
+    assert log.is_parked
 
 
 async def test_a_run_that_waits_for_its_turn_is_streamed_once_it_has_come() -> None:
