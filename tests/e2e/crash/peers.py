@@ -102,8 +102,9 @@ class Peers:
             },
             TOOL_RUNNER_EGRESS_ALLOWED_CIDRS='["127.0.0.0/8", "::1/128"]',
         )
+        command = [sys.executable, "-m", f"agent_executor.{module}"]
         self._processes[module] = subprocess.Popen(
-            [sys.executable, "-m", f"agent_executor.{module}"],
+            [sys.executable, DIE_WITH_PARENT, str(os.getpid()), *command],
             env=environment,
             stdin=subprocess.DEVNULL,
         )
