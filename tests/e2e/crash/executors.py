@@ -69,6 +69,12 @@ class Executor:
         """Whether its process has been started and has not been seen to die."""
         return self._process is not None
 
+    @property
+    def processor_seconds(self) -> float:
+        """How much time of a processor its process has needed so far."""
+        fields = Path(f"/proc/{self._pid}/stat").read_text().rpartition(") ")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     async def start(self, crash_at: str = "", *, is_cold: bool = False) -> None:
         """Starts a process; it serves a little later.
 

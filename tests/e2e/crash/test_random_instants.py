@@ -22,7 +22,7 @@ _LOGGER = logging.getLogger(__name__)
 
 ROUNDS = 2
 ROUNDS_FULL = 50
-COLD_STARTS_MAX = 4
+COLD_STARTS = 1
 COLD_STARTS_FULL = 20
 RUNS_PER_EXECUTOR = 3
 # A run alone takes about as long, so that the instants are spread over all that it does.
@@ -100,16 +100,15 @@ async def test_an_executor_that_has_to_load_its_code_first_resumes_as_soon(
         await executor.start()
         fleet.agent_id = await fleet.create_agent(executor)
         checker = Checker(fleet)
-        seconds = checker.report.resume_seconds
-        for number in range(COLD_STARTS_FULL if full else COLD_STARTS_MAX):
+        processor_seconds = []
+        for number in range(COLD_STARTS_FULL if full else COLD_STARTS):
             run_id = await fleet.start_run(executor, f"cold-{number} post_it")
             executor.kill()
             await executor.died()
             await executor.start(is_cold=True)
             await checker.check(executor, run_id)
-            if not full and seconds[-1] < RESUMED_SECONDS:
-                break
+            processor_seconds.append(executor.processor_seconds)
         await checker.check_organization(executor)
-        _LOGGER.info("cold starts: %s", checker.report)
-        # It takes seconds of a processor, which others may need as much.
-        assert min(seconds) < RESUMED_SECONDS, seconds
+        _LOGGER.info("cold starts: %s; %s s of a processor", checker.report, processor_seconds)
+        # What it needs of a processor is what it takes on a machine that is not needed by others.
+        assert statistics.median(processor_seconds) < RESUMED_SECONDS
