@@ -126,6 +126,7 @@ class InProcessLedger:
             ttl_seconds=hold.ttl_seconds,
             parent_reservation_id=hold.amount_id,
             min_output_tokens=hold.min_output_tokens,
+            processing=hold.processing,
         )
         reservation = await self._usage.reserve(request, _writer(security))
         _require_open(reservation)
@@ -160,6 +161,7 @@ class InProcessLedger:
             estimated=settlement.estimated,
             is_test=settlement.is_test,
             attempt=settlement.attempt,
+            processing=settlement.processing,
             purpose=_purpose(purpose) if purpose is not None else UNKNOWN_PURPOSE,
             tool_uses=tuple(
                 ToolUse(use.tool_call_id, use.tool_name, use.arguments_digest)

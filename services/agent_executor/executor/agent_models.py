@@ -20,6 +20,8 @@ from agent_executor.executor.models.model_choice import (
 from agent_executor.executor.models.provider_networks import ProviderNetworks
 
 MOCK: Final = "mock"
+# The providers whose model calls can be batched.
+BATCHING: Final = ("anthropic",)
 
 _NO_NETWORKS: Final = ProviderNetworks()
 
@@ -105,6 +107,20 @@ class AgentModels:
             tool_count=len(agent.enabled_tools()),
         )
         return choose_model(self.sizes[self._provider(agent)], facts)
+
+    def require_batches(self, agent: AgentVersion) -> None:
+        """Checks that model calls of an agent can go through batches of its provider.
+
+        Raises:
+            InvalidArgumentError: They cannot.
+        """
+        provider = self._provider(agent)
+        if provider not in BATCHING:
+            raise wrong_field(
+                "processing",
+                f'The processing "batch" needs a model provider that takes batches ('
+                f'{", ".join(BATCHING)}); the agent\'s is "{provider}".',
+            )
 
     def _provider(self, agent: AgentVersion) -> str:
         return agent.provider or self.default_provider

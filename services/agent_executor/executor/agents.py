@@ -167,6 +167,10 @@ class Agents:
         """Returns the model of a run that begins; None if its agent names one. See ``AgentModels``."""
         return self._models.select(agent, text, history_bytes)
 
+    def require_batches(self, agent: AgentVersion) -> None:
+        """Checks that an agent's model calls can be batched; see ``AgentModels``."""
+        self._models.require_batches(agent)
+
     def _tell_warnings(self, agent: AgentVersion) -> None:
         for warning in self.warnings_of(agent):
             _LOGGER.warning("Agent %s: %s", agent.agent_id, warning)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import grpc
@@ -23,12 +23,12 @@ from agent_executor.api.tool_runner.v1 import (
     tool_call_service_pb2,
     tool_call_service_pb2_grpc,
 )
+from agent_executor.egress.client import EgressClient
 from agent_executor.executor.admission import Admission
 from agent_executor.executor.agent_servicer import AgentServicer
 from agent_executor.executor.agents import Agents
 from agent_executor.executor.approvals.approvals import Approvals
 from agent_executor.executor.approvals.parked_runs import ParkedRuns
-from agent_executor.executor.approvals.store import ApprovalStore
 from agent_executor.executor.conversations.conversations import Conversations
 from agent_executor.executor.conversations.servicer import ConversationServicer
 from agent_executor.executor.drivers import RunDrivers
@@ -38,8 +38,13 @@ from agent_executor.executor.leases import LeaseKeeper
 from agent_executor.executor.ledger import Ledger
 from agent_executor.executor.ledger_grpc import GrpcLedger
 from agent_executor.executor.model_call import ModelLimits
-from agent_executor.executor.model_providers import model_providers
+from agent_executor.executor.model_providers import batches_of, model_providers
 from agent_executor.executor.model_turn import ModelTurn
+from agent_executor.executor.models.model import ModelProvider
+from agent_executor.executor.provider_batches.batched_calls import BatchedCalls
+from agent_executor.executor.provider_batches.collector import BatchCollector
+from agent_executor.executor.provider_batches.late_costs import LateCosts
+from agent_executor.executor.provider_batches.poller import BatchPoller
 from agent_executor.executor.run_loader import RunLoader
 from agent_executor.executor.run_servicer import RunServicer
 from agent_executor.executor.run_telemetry import RunTelemetry
@@ -48,6 +53,9 @@ from agent_executor.executor.settings import ExecutorSettings
 from agent_executor.executor.storage import ExecutorStorage, open_storage
 from agent_executor.executor.tools import ToolRunner
 from agent_executor.executor.tools_grpc import GrpcToolRunner
+from agent_executor.executor.webhooks.deliveries import WebhookDeliveries
+from agent_executor.executor.webhooks.sender import WebhookSender
+from agent_executor.executor.webhooks.webhooks import Webhooks
 from agent_executor.serving.metrics import (
     DATABASE_COMMITS,
     DATABASE_OPERATIONS,
@@ -91,8 +99,16 @@ async def bootstrap(runtime: ServiceRuntime[ExecutorSettings]) -> Sequence[str]:
     encryption = Encryption.from_file(settings.encryption_key_file)
     agents = Agents(storage.agents, encryption, now_ms, settings.agent_models())
     conversations = Conversations(storage.conversations, storage.journal)
-    engine = _engine(runtime, tools, ledger, storage.approvals, encryption)
-    runs = await _runs(runtime, storage, agents, conversations, tools, engine)
+    providers = model_providers(
+        encryption,
+        runtime.settings.networks(),
+        runtime.resources,
+        eager=runtime.settings.model_provider,
+    )
+    engine = _engine(runtime, tools, ledger, storage, providers)
+    deliveries = _deliveries(runtime, storage, encryption)
+    runs = await _runs(runtime, storage, agents, conversations, tools, engine, deliveries)
+    _look_at_batches(runtime, storage, ledger, providers, runs)
     approvals = Approvals(
         store=storage.approvals,
         journal=storage.journal,
@@ -107,7 +123,7 @@ async def bootstrap(runtime: ServiceRuntime[ExecutorSettings]) -> Sequence[str]:
         ConversationServicer(conversations), runtime.server
     )
     run_service_pb2_grpc.add_RunServiceServicer_to_server(
-        RunServicer(runs, approvals), runtime.server
+        RunServicer(runs, approvals, _webhooks(settings, storage, encryption)), runtime.server
     )
     return SERVED
 
@@ -129,25 +145,28 @@ async def _runs(
     conversations: Conversations,
     tools: ToolRunner,
     engine: Engine,
+    deliveries: WebhookDeliveries,
 ) -> Runs:
     settings, journal = runtime.settings, storage.journal
     worker = settings.worker or f"{settings.host}:{settings.grpc_port}"
     owner = f"{worker}/{uuid.uuid4()}"
+    drivers = RunDrivers(
+        journal=journal,
+        loader=RunLoader(journal, agents, conversations),
+        parked=ParkedRuns(storage.approvals, now_ms, batches=storage.batches),
+        engine=engine,
+        owner=owner,
+        now_ms=now_ms,
+        max_active_runs=settings.max_active_runs,
+        admission=_admission(settings, journal),
+    )
+    drivers.on_webhook_due = deliveries.wake
     runs = Runs(
         journal=journal,
         agents=agents,
         conversations=conversations,
         tools=tools,
-        drivers=RunDrivers(
-            journal=journal,
-            loader=RunLoader(journal, agents, conversations),
-            parked=ParkedRuns(storage.approvals, now_ms),
-            engine=engine,
-            owner=owner,
-            now_ms=now_ms,
-            max_active_runs=settings.max_active_runs,
-            admission=_admission(settings, journal),
-        ),
+        drivers=drivers,
         now_ms=now_ms,
     )
     keeper = LeaseKeeper(
@@ -171,6 +190,39 @@ async def _runs(
     return runs
 
 
+def _deliveries(
+    runtime: ServiceRuntime[ExecutorSettings], storage: ExecutorStorage, encryption: Encryption
+) -> WebhookDeliveries:
+    """Returns what tells ends of runs, which begins with those that are due."""
+    settings = runtime.settings
+    deliveries = WebhookDeliveries(
+        store=storage.webhooks,
+        sender=WebhookSender(
+            journal=storage.journal,
+            encryption=encryption,
+            client=EgressClient(),
+            policy=settings.webhook_policy(settings.egress_denied_cidrs),
+            now_ms=now_ms,
+            timeout_seconds=settings.webhook_timeout_seconds,
+        ),
+        metrics=runtime.metrics,
+        now_ms=now_ms,
+        retries=settings.webhook_retries(),
+        limits=settings.webhook_limits(),
+    )
+    deliveries.start()
+    # It stops after the runs, whose ends it is to tell.
+    runtime.resources.push_async_callback(deliveries.stop)
+    return deliveries
+
+
+def _webhooks(
+    settings: ExecutorSettings, storage: ExecutorStorage, encryption: Encryption
+) -> Webhooks:
+    policy = settings.webhook_policy(settings.egress_denied_cidrs)
+    return Webhooks(storage.webhooks, encryption, policy)
+
+
 def _admission(settings: ExecutorSettings, journal: Journal) -> Admission:
     return Admission(
         journal,
@@ -183,20 +235,27 @@ def _engine(
     runtime: ServiceRuntime[ExecutorSettings],
     tools: ToolRunner,
     ledger: Ledger,
-    approvals: ApprovalStore,
-    encryption: Encryption,
+    storage: ExecutorStorage,
+    providers: Mapping[str, ModelProvider],
 ) -> Engine:
     settings = runtime.settings
     telemetry = RunTelemetry(runtime.telemetry.tracer, runtime.metrics)
+    times = settings.batch_times()
+    batched = BatchedCalls(
+        collector=BatchCollector(storage.batches, batches_of(providers), now_ms, times),
+        store=storage.batches,
+        ledger=ledger,
+        telemetry=telemetry,
+        max_tries=settings.max_model_tries,
+    )
     model_turn = ModelTurn(
-        providers=model_providers(
-            encryption, settings.networks(), runtime.resources, eager=settings.model_provider
-        ),
+        providers=providers,
         provider_name=settings.model_provider,
         cache=settings.response_cache(),
         tools=tools,
         ledger=ledger,
         telemetry=telemetry,
+        batched=batched,
         limits=ModelLimits(
             timeout_seconds=settings.model_timeout_seconds,
             max_tries=settings.max_model_tries,
@@ -208,7 +267,8 @@ def _engine(
         model_turn=model_turn,
         tools=tools,
         ledger=ledger,
-        approvals=approvals,
+        approvals=storage.approvals,
+        batched=batched,
         telemetry=telemetry,
         now_ms=now_ms,
         limits=EngineLimits(
@@ -219,6 +279,26 @@ def _engine(
             max_pause_seconds=settings.max_pause_seconds,
         ),
     )
+
+
+def _look_at_batches(
+    runtime: ServiceRuntime[ExecutorSettings],
+    storage: ExecutorStorage,
+    ledger: Ledger,
+    providers: Mapping[str, ModelProvider],
+    runs: Runs,
+) -> None:
+    """Begins to look for what runs in batches wait for, those of other executors too."""
+    poller = BatchPoller(
+        store=storage.batches,
+        batches_of=batches_of(providers),
+        late_costs=LateCosts(ledger, storage.journal),
+        wake=runs.take_over,
+        now_ms=now_ms,
+        times=runtime.settings.batch_times(),
+    )
+    poller.start()
+    runtime.resources.push_async_callback(poller.stop)
 
 
 async def _tool_runner(runtime: ServiceRuntime[ExecutorSettings]) -> ToolRunner:

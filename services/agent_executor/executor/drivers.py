@@ -44,6 +44,7 @@ class RunDrivers:
         ends: Tells those who wait for a run that it has ended.
         owner: This executor, as runs name their owner.
         cancellations: Ends runs before their time.
+        on_webhook_due: Called when a run has ended whose end is to be told; None: nobody is called.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class RunDrivers:
     ) -> None:
         self.feed = RunFeed(journal)
         self.ends = RunEnds(journal)
+        self.on_webhook_due: Callable[[], None] | None = None
         self.owner = owner
         self._journal = journal
         self._loader = loader
@@ -155,7 +157,7 @@ class RunDrivers:
                     if is_placed:
                         self._places.give_back(organization_id)
                 if log.state.finished is not None:
-                    self.ends.ended(log.run.run_id)
+                    self._tell_end(log.run)
                 if delay_seconds is None or await self._is_drained_within(delay_seconds, stop):
                     return
                 is_placed = bool(await stop.bound(self._places.take(organization_id)))
@@ -168,10 +170,9 @@ class RunDrivers:
         It claims as many as there are places free, and none if this executor drains.
         """
         count = await self._scheduler.take_over()
-        # Whoever decided about a call of theirs did not live to go on with them.
-        for run_id in await self._parked.to_wake(self._places.free):
-            count += await self.wake(run_id)
-        return count
+        # All at once, so that their claims share commits.
+        parked = await self._parked.to_wake(self._places.free)
+        return count + sum(await asyncio.gather(*map(self.wake, parked)))
 
     async def wake(self, run_id: str) -> bool:
         """Claims one run, parked or not, and goes on with it; False if somebody drives it."""
@@ -258,7 +259,12 @@ class RunDrivers:
         except Exception:
             _LOGGER.exception("Run %s could not be ended.", run_id)
         else:
-            self.ends.ended(run_id)
+            self._tell_end(log.run)
+
+    def _tell_end(self, run: RunRecord) -> None:
+        self.ends.ended(run.run_id)
+        if run.has_webhook and self.on_webhook_due is not None:
+            self.on_webhook_due()
 
     async def _commit(self, log: RunLog) -> None:
         """Commits. Once a run is durable the storage is waited for: nobody else would end it."""

@@ -22,6 +22,7 @@ from agent_executor.executor.model_call import ModelCall
 from agent_executor.executor.model_turn import ModelTurn
 from agent_executor.executor.next_action import (
     AwaitApprovals,
+    AwaitBatch,
     AwaitMoney,
     CallModel,
     EndTools,
@@ -38,6 +39,7 @@ from agent_executor.executor.pauses import (
     resets_at_ms,
     retry_delay_seconds,
 )
+from agent_executor.executor.provider_batches.batched_calls import BatchedCalls
 from agent_executor.executor.run_event import (
     RunFinished,
     ToolCallCompleted,
@@ -46,6 +48,7 @@ from agent_executor.executor.run_event import (
 from agent_executor.executor.run_log import RunLog
 from agent_executor.executor.run_money import AMOUNT_TTL_SECONDS_MAX, RunMoney
 from agent_executor.executor.run_telemetry import RunTelemetry
+from agent_executor.executor.run_waiting import WAITING
 from agent_executor.executor.settlements import Settlements
 from agent_executor.executor.stopping import (
     add_result,
@@ -72,7 +75,7 @@ class EngineLimits:
 
     Attributes:
         run_timeout_seconds: From its start to its end, without the time that it waits for its turn,
-            for money or for people; a run and its agent may say otherwise.
+            for money, for people or for batches; a run and its agent may say otherwise.
         tool_timeout_seconds: For one tool call.
         max_parallel_tool_calls: Of one run at a time.
         pause_retry_seconds: How often a paused run looks for money.
@@ -96,12 +99,15 @@ class Engine:
         tools: ToolRunner,
         ledger: Ledger,
         approvals: ApprovalStore,
+        batched: BatchedCalls | None = None,
         telemetry: RunTelemetry,
         now_ms: Callable[[], int],
         limits: EngineLimits | None = None,
     ) -> None:
+        """``batched`` knows of model calls in batches; None: no run has any."""
         self._model_turn = model_turn
         self._waiting_calls = WaitingCalls(approvals)
+        self._batched = batched
         self._tools = tools
         self._ledger = ledger
         self._telemetry = telemetry
@@ -109,7 +115,7 @@ class Engine:
         self._limits = limits or EngineLimits()
 
     async def drive(self, log: RunLog, agent: AgentVersion) -> float | None:
-        """Drives a run from where its log stands until it ends or has to wait for money or people.
+        """Drives a run from where its log stands until it ends or has to wait for others.
 
         When ``log.stop`` is given, it stops what is in flight, logs what became of that, and ends
         the run. Cancelled as a task, it stops what is in flight and adds nothing: the run can be
@@ -124,6 +130,8 @@ class Engine:
         """
         driven = self._driven(log, agent)
         try:
+            if log.state.processing:
+                await self._batches().forget_former(driven)
             start: ModelCall | RunFinished | None = None
             if log.state.pause is not None and not log.stop.is_set:
                 answer = await self._look_for_money(driven)
@@ -188,9 +196,9 @@ class Engine:
             driven.settlements.begin()
         outcome = start if isinstance(start, RunFinished) else await self._steps(driven)
         await driven.settlements.settle_all()
-        if outcome is None and log.state.approvals:
+        if outcome is None and log.state.state == WAITING:
             if not log.stop.is_set:
-                await self._waiting_calls.park(driven)
+                await self._park(driven)
                 return None
             outcome = await self._steps(driven)
         if outcome is None:
@@ -233,8 +241,8 @@ class Engine:
                 case CallModel():
                     await self._model_turn.take(driven, action, remaining_seconds)
                     driven.settlements.begin()
-                case RunTools() | AwaitApprovals():
-                    if not await self._go_on_with_tools(driven, action):
+                case RunTools() | AwaitApprovals() | AwaitBatch():
+                    if not await self._go_on_with(driven, action):
                         return None
                 case EndTools():
                     end_tools(log, action, self._now_ms())
@@ -242,6 +250,18 @@ class Engine:
                     raise AssertionError("a run that has ended is not driven")
                 case _:
                     assert_never(action)
+
+    def _batches(self) -> BatchedCalls:
+        if self._batched is None:
+            raise AssertionError("no run of this engine has its calls in batches")
+        return self._batched
+
+    async def _park(self, driven: DrivenRun) -> None:
+        """Gives up a run that waits for people, or for a batch."""
+        if driven.log.state.approvals:
+            await self._waiting_calls.park(driven)
+        else:
+            await self._batches().park(driven)
 
     def _driven(self, log: RunLog, agent: AgentVersion) -> DrivenRun:
         security = security_of(log.run)
@@ -272,10 +292,17 @@ class Engine:
         error = f"The run did not end within {self._timeout_seconds(log):g} seconds."
         return failed_run(error, DeadlineExceededError.reason)
 
-    async def _go_on_with_tools(self, driven: DrivenRun, action: RunTools | AwaitApprovals) -> bool:
-        """Runs tool calls, or takes up what people decided; False if they have decided nothing."""
-        if isinstance(action, AwaitApprovals):
-            return await self._waiting_calls.take_up(driven)
+    async def _go_on_with(
+        self, driven: DrivenRun, action: RunTools | AwaitApprovals | AwaitBatch
+    ) -> bool:
+        """Runs tool calls, or takes up what others have done; False if they have done nothing."""
+        match action:
+            case AwaitApprovals():
+                return await self._waiting_calls.take_up(driven)
+            case AwaitBatch():
+                is_known = await self._batches().take_up(driven, action)
+                driven.settlements.begin()
+                return is_known
         await self._waiting_calls.announce(driven)
         await self._run_tools(driven, action)
         return True

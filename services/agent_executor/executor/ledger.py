@@ -26,6 +26,8 @@ class Hold(msgspec.Struct, frozen=True):
         amount_id: The amount to draw from; empty: the budgets.
         writes_cache: Whether input may be written to the provider's prompt cache, which costs more
             than to have it read.
+        processing: ``batch`` if it goes through a batch of its provider, at the price of that; else
+            empty.
     """
 
     model_call_id: str
@@ -38,6 +40,7 @@ class Hold(msgspec.Struct, frozen=True):
     min_output_tokens: int = 0
     amount_id: str = ""
     writes_cache: bool = False
+    processing: str = ""
 
 
 class AmountHold(msgspec.Struct, frozen=True):
@@ -78,6 +81,7 @@ class Settlement(msgspec.Struct, frozen=True):
         attempt: How often the turn had been tried, from 1.
         purpose: What the call was made for; None if the run's log does not say.
         tool_uses: The tool calls whose results the call was given.
+        processing: As in ``Hold``.
     """
 
     model_call_id: str
@@ -91,6 +95,7 @@ class Settlement(msgspec.Struct, frozen=True):
     attempt: int = 1
     purpose: CallPurpose | None = None
     tool_uses: tuple[ToolUse, ...] = ()
+    processing: str = ""
 
 
 class Correction(msgspec.Struct, frozen=True):

@@ -51,6 +51,7 @@ class GrpcLedger:
                 ttl_seconds=hold.ttl_seconds,
                 parent_reservation_id=hold.amount_id,
                 min_output_tokens=hold.min_output_tokens,
+                processing=hold.processing,
             ),
             security,
         )
@@ -98,6 +99,7 @@ class GrpcLedger:
                 estimated=settlement.estimated,
                 is_test=settlement.is_test,
                 attempt=settlement.attempt,
+                processing=settlement.processing,
                 purpose=_purpose_to_proto(purpose) if purpose is not None else None,
                 tool_uses=[
                     usage_pb2.ToolUse(

@@ -50,7 +50,7 @@ async def resolve_lost(
             error="The executor ended before the answer was recorded.",
             code="LEASE_LOST",
             will_retry=True,
-            usage=_lost_usage(log, driven.agent, call) if may_be_made else None,
+            usage=lost_usage(log, driven.agent, call) if may_be_made else None,
         )
     )
     await log.commit()
@@ -61,7 +61,7 @@ def input_usage(size_bytes: int) -> ModelUsage:
     return ModelUsage(input_tokens=estimated_tokens(size_bytes) + 1, output_tokens=0)
 
 
-def _lost_usage(log: RunLog, agent: AgentVersion, call: ModelCallStarted) -> ModelUsage:
+def lost_usage(log: RunLog, agent: AgentVersion, call: ModelCallStarted) -> ModelUsage:
     """Returns the usage of a call, by what its beginning says of its request."""
     purpose = call.purpose
     if purpose is None:

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final
 
+import msgspec
+
 from agent_executor.errors import CancelledRunError
+from agent_executor.executor.approvals.policy import asked_or_started
+from agent_executor.executor.context.summary import summary_of
+from agent_executor.executor.driven_run import DrivenRun
 from agent_executor.executor.model_call import ModelCall
-from agent_executor.executor.models.model import ModelResponse, ModelUsage
+from agent_executor.executor.models.model import (
+    ModelResponse,
+    ModelUsage,
+    ToolSpecification,
+)
 from agent_executor.executor.response_cache import CachedAnswer
-from agent_executor.executor.run_event import ModelCallCompleted
+from agent_executor.executor.run import tool_calls_of
+from agent_executor.executor.run_event import HistoryTrimmed, ModelCallCompleted
 from agent_executor.serving.cancellation import StopSignal, end_now
 
 CANCELLED: Final = "The model call was stopped: the run was cancelled."
@@ -58,3 +69,33 @@ def answered_again(call: ModelCall, answer: CachedAnswer) -> ModelCallCompleted:
         usage=ModelUsage(0, 0),
         from_cache=True,
     )
+
+
+def log_answer(
+    driven: DrivenRun,
+    turn: int,
+    answer: ModelCallCompleted,
+    tools: Sequence[ToolSpecification],
+    trims: HistoryTrimmed | None,
+    summary_bytes: int,
+) -> None:
+    """Logs an answer, and how the tool calls begin that it asks for. None of it is durable yet.
+
+    Args:
+        driven: The run.
+        turn: Which answer it is, from 1.
+        answer: The answer.
+        tools: The tools that the model could ask for.
+        trims: What is left out now that the answer has summed it up; None: it is the turn's own.
+        summary_bytes: How long that summary may be.
+    """
+    log = driven.log
+    log.add(answer)
+    if trims is not None:
+        log.add(msgspec.structs.replace(trims, summary=summary_of(answer.content, summary_bytes)))
+        return
+    # An answer that was cut may hold a tool call without its last arguments.
+    if answer.stop_reason == "tool_use":
+        calls = tool_calls_of(log.run.run_id, turn, answer)
+        for event in asked_or_started(calls, driven.agent.approval_policy, tools, log.now_ms()):
+            log.add(event)

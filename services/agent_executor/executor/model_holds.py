@@ -18,6 +18,7 @@ from agent_executor.executor.ledger import Hold, Ledger
 from agent_executor.executor.model_call import ModelCall, ModelLimits, loop_seconds
 from agent_executor.executor.pauses import pause_of
 from agent_executor.executor.run_event import RunContinued
+from agent_executor.executor.run_money import AMOUNT_TTL_SECONDS_MAX
 from agent_executor.executor.run_telemetry import RunTelemetry
 
 # How much longer a hold lasts than its call may: the time to record the answer and settle.
@@ -118,6 +119,7 @@ class ModelHolds:
 
     async def _reserve(self, call: ModelCall) -> _Answer:
         run, request = call.driven.log.run, call.prepared.request
+        processing = call.driven.log.state.processing
         hold = Hold(
             model_call_id=call.id,
             agent_id=run.agent_id,
@@ -125,11 +127,12 @@ class ModelHolds:
             model=request.model,
             max_input_tokens=call.prepared.size_bytes + INPUT_OVERHEAD_TOKENS,
             max_output_tokens=request.max_tokens,
-            ttl_seconds=math.ceil(self._limits.timeout_seconds) + HOLD_MARGIN_SECONDS,
+            ttl_seconds=self._ttl_seconds(processing),
             min_output_tokens=min(call.driven.agent.min_output_tokens, request.max_tokens),
             amount_id=run.amount_id,
             # Every provider here caches the conversation as it goes.
             writes_cache=True,
+            processing=processing,
         )
         patience = PATIENCE_SECONDS if self._limits.proceeds_without_ledger else None
         try:
@@ -139,6 +142,12 @@ class ModelHolds:
             return error
         except TimeoutError:
             return DeadlineExceededError(f"The ledger did not answer within {patience:g} seconds.")
+
+    def _ttl_seconds(self, processing: str) -> int:
+        if processing:
+            # A batch may take a day, and its hold is renewed before that is over.
+            return AMOUNT_TTL_SECONDS_MAX
+        return math.ceil(self._limits.timeout_seconds) + HOLD_MARGIN_SECONDS
 
     def _log_refusal(self, call: ModelCall, answer: AgentExecutorError | None) -> None:
         """Logs that the call is not made, and what follows: another try, a pause or the end."""

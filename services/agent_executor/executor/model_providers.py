@@ -6,9 +6,10 @@ import asyncio
 import importlib
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from agent_executor.errors import InvalidArgumentError, ModelError
+from agent_executor.executor.agent_models import BATCHING
 from agent_executor.executor.models.mock import MockClaude
 from agent_executor.executor.models.model import (
     OPERATOR_ACCESS,
@@ -18,7 +19,9 @@ from agent_executor.executor.models.model import (
     ModelRequest,
     ModelResponse,
 )
+from agent_executor.executor.models.model_batches import ModelBatches
 from agent_executor.executor.models.provider_networks import ProviderNetworks
+from agent_executor.executor.provider_batches.collector import BatchesOf
 from agent_executor.serving.startup import StartupError
 from agent_executor.storage.encryption import Encryption
 
@@ -30,6 +33,14 @@ class ClosableProvider(ModelProvider, Protocol):
 
     async def close(self) -> None:
         """Closes them."""
+
+
+@runtime_checkable
+class BatchingProvider(Protocol):
+    """A provider that also takes model calls in batches."""
+
+    async def batches(self) -> ModelBatches:
+        """Returns its batches."""
 
 
 class LateProvider:
@@ -63,6 +74,17 @@ class LateProvider:
         """See ``ModelProvider``."""
         provider = self._provider or await self._built()
         return await provider.generate(request, access=access, on_delta=on_delta)
+
+    async def batches(self) -> ModelBatches:
+        """Returns the provider's batches.
+
+        Raises:
+            ModelError: It has none, or cannot be built.
+        """
+        provider = self._provider or await self._built()
+        if not isinstance(provider, BatchingProvider):
+            raise ModelError(f"The provider {self._name} takes no batches.")
+        return await provider.batches()
 
     async def close(self) -> None:
         """Closes its connections, if it has any."""
@@ -115,6 +137,15 @@ def model_providers(
         resources.push_async_callback(provider.close)
         providers[name] = provider
     return providers
+
+
+def batches_of(providers: Mapping[str, ModelProvider]) -> BatchesOf:
+    """Returns what gives the batches of those providers that have any."""
+    return {
+        name: provider.batches
+        for name, provider in providers.items()
+        if name in BATCHING and isinstance(provider, BatchingProvider)
+    }
 
 
 def _anthropic(encryption: Encryption, networks: ProviderNetworks) -> ClosableProvider:

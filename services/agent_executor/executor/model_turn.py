@@ -6,10 +6,8 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
-
-import msgspec
 
 from agent_executor.errors import (
     AgentExecutorError,
@@ -19,9 +17,7 @@ from agent_executor.errors import (
     UnavailableError,
 )
 from agent_executor.executor.agent import AgentVersion
-from agent_executor.executor.approvals.policy import asked_or_started
 from agent_executor.executor.context.fitting import fitted_call, is_shorter_next_time
-from agent_executor.executor.context.summary import summary_of
 from agent_executor.executor.driven_run import DrivenRun
 from agent_executor.executor.late_answers import LateAnswers
 from agent_executor.executor.ledger import Ledger
@@ -31,6 +27,7 @@ from agent_executor.executor.model_answers import (
     answer_or_stop,
     answered_again,
     answered_with,
+    log_answer,
 )
 from agent_executor.executor.model_call import (
     ModelCall,
@@ -49,12 +46,12 @@ from agent_executor.executor.models.model import (
 )
 from agent_executor.executor.next_action import AwaitMoney, CallModel, ResolveLostCall
 from agent_executor.executor.prompts import Prompts
+from agent_executor.executor.provider_batches.batched_calls import BatchedCalls
 from agent_executor.executor.response_cache import (
     CachedAnswer,
     MemoryResponseCache,
     ResponseCache,
 )
-from agent_executor.executor.run import tool_calls_of
 from agent_executor.executor.run_event import ModelCallCompleted, ModelCallStarted
 from agent_executor.executor.run_telemetry import RunTelemetry
 from agent_executor.executor.shared_answers import SharedAnswers, answer_of, is_kept, key_of
@@ -76,19 +73,21 @@ class ModelTurn:
         ledger: Ledger,
         telemetry: RunTelemetry,
         limits: ModelLimits | None = None,
-        jitter: Callable[[], float] = random.random,
         cache: ResponseCache | None = None,
+        batched: BatchedCalls | None = None,
     ) -> None:
+        """``batched`` takes the calls of runs that go through batches; None: there are none."""
         self._providers = providers
+        self._provider_name = provider_name
         self._default_provider = providers[provider_name]
         self._tools = tools
         self._ledger = ledger
         self._telemetry = telemetry
         self._limits = limits or ModelLimits()
-        self._jitter = jitter
         self._prompts = Prompts()
         self._holds = ModelHolds(ledger, telemetry, self._limits)
         self._late_answers = LateAnswers(ledger, self._limits.late_answer_seconds)
+        self._batched = batched
         self._answers = SharedAnswers(cache or MemoryResponseCache(time.monotonic))
 
     async def take(self, driven: DrivenRun, action: CallModel, remaining_seconds: float) -> None:
@@ -109,8 +108,9 @@ class ModelTurn:
             log.add(failed_call(model_call_id, call, will_retry=False))
             await log.commit()
             return
-        # What sums up a conversation is no answer for anybody else.
-        if driven.agent.response_cache_ttl_seconds and call.trims is None:
+        # What sums up a conversation is no answer for anybody else, and nobody waits a day for one.
+        is_shared = call.trims is None and not log.state.processing
+        if driven.agent.response_cache_ttl_seconds and is_shared:
             await self._take_shared(call)
         else:
             await self._ask(call)
@@ -149,6 +149,12 @@ class ModelTurn:
         timeout = asyncio.timeout(timeout_seconds)
         driven, request = call.driven, call.request()
         provider = self._provider(driven.agent)
+        if driven.log.state.processing and self._batched is not None:
+            named = driven.agent.provider or self._provider_name
+            error = await self._batched.submit(call, named)
+            if error is not None:
+                await self._failed(call, error)
+            return
         delivered = DeliveredText(driven.log.on_delta(call.id))
         # A task of its own, since its answer is of use also if it comes too late for the run.
         answering = asyncio.ensure_future(
@@ -192,6 +198,8 @@ class ModelTurn:
 
     async def close(self) -> None:
         """Breaks off what goes on without a run."""
+        if self._batched is not None:
+            await self._batched.close()
         await self._late_answers.close()
 
     async def _take_shared(self, call: ModelCall) -> None:
@@ -302,20 +310,10 @@ class ModelTurn:
                 await stop.sleep(self._limits.retry_delay_seconds)
 
     def _answered(self, call: ModelCall, answer: ModelCallCompleted) -> None:
-        log = call.driven.log
         if not answer.is_estimated:
             call.driven.context.scale.learn(call.prepared.size_bytes, answer.usage)
-        log.add(answer)
-        if call.trims is not None:
-            summary = summary_of(answer.content, call.summary_bytes)
-            log.add(msgspec.structs.replace(call.trims, summary=summary))
-            return
-        # An answer that was cut may hold a tool call without its last arguments.
-        if answer.stop_reason == "tool_use":
-            calls = tool_calls_of(log.run.run_id, call.action.turn, answer)
-            policy, tools = call.driven.agent.approval_policy, call.prepared.described
-            for event in asked_or_started(calls, policy, tools, log.now_ms()):
-                log.add(event)
+        tools = call.prepared.described
+        log_answer(call.driven, call.action.turn, answer, tools, call.trims, call.summary_bytes)
 
     async def _failed(self, call: ModelCall, error: AgentExecutorError) -> None:
         """Logs a failed model call, and waits if it is to be tried again.
@@ -388,4 +386,4 @@ class ModelTurn:
         backoff = self._limits.retry_delay_seconds * 2.0 ** (tries - 1)
         asked_for = error.retry_after_seconds or 0.0
         delay = max(asked_for, min(backoff, MAX_RETRY_DELAY_SECONDS))
-        return delay * (1.0 + self._jitter() / 4)
+        return delay * (1.0 + random.random() / 4)  # noqa: S311 -- it keeps no secret

@@ -69,7 +69,8 @@ class NewRuns:
             RunFinishedError: The parent has ended.
             AgentInactiveError: The agent is switched off.
             ToolNotFoundError: The agent has a tool enabled that is not registered.
-            InvalidArgumentError: The conversation's id is none.
+            InvalidArgumentError: The conversation's id is none, or the model's provider takes no
+                batches.
         """
         agent = await self._agents.load(agent_id, security)
         parent = await self._parent(options.parent_run_id, security)
@@ -77,6 +78,8 @@ class NewRuns:
             raise AgentInactiveError(
                 f"Agent {agent.agent_id} is not active.", metadata={"agentId": agent.agent_id}
             )
+        if options.processing:
+            self._agents.require_batches(agent)
         names, pinned = agent.enabled_tools(), agent.pinned_versions()
         known = await self._tools.describe(names, security, pinned) if names else ()
         require_all(names, known, pinned)
@@ -123,6 +126,7 @@ class NewRuns:
             parent_run_id=options.parent_run_id,
             amount_id=run_id if max_cost_nano_usd else plan.parent_amount_id,
             conversation_id=options.conversation_id,
+            has_webhook=options.webhook is not None,
         )
         started = RunStarted(
             agent_id=agent.agent_id,
@@ -138,6 +142,7 @@ class NewRuns:
             conversation_id=options.conversation_id,
             timeout_seconds=options.timeout_seconds or agent.run_timeout_seconds,
             is_queued=is_queued,
+            processing=options.processing,
             history=plan.conversation.range,
             max_tool_result_bytes=agent.context_policy.tool_result_bytes(),
         )

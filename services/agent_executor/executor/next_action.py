@@ -14,7 +14,7 @@ from agent_executor.executor.run_event import (
     RunPaused,
     ToolCallStarted,
 )
-from agent_executor.executor.run_waiting import call_of
+from agent_executor.executor.run_waiting import BATCH, call_of
 
 
 class CallModel(msgspec.Struct, frozen=True):
@@ -42,6 +42,18 @@ class ResolveLostCall(msgspec.Struct, frozen=True):
     """Find out what became of a model call whose owner died during it."""
 
     call: ModelCallStarted
+
+
+class AwaitBatch(msgspec.Struct, frozen=True):
+    """Take up what became of a model call in a batch, or wait until it is known.
+
+    Attributes:
+        call: The call. That it was begun does not mean that it is in a batch.
+        batch_id: The batch, if the log tells it.
+    """
+
+    call: ModelCallStarted
+    batch_id: str
 
 
 class RunTools(msgspec.Struct, frozen=True):
@@ -79,7 +91,15 @@ class Stop(msgspec.Struct, frozen=True):
 
 
 Action: TypeAlias = (
-    CallModel | AwaitMoney | ResolveLostCall | RunTools | AwaitApprovals | EndTools | Finish | Stop
+    CallModel
+    | AwaitMoney
+    | ResolveLostCall
+    | AwaitBatch
+    | RunTools
+    | AwaitApprovals
+    | EndTools
+    | Finish
+    | Stop
 )
 
 
@@ -98,7 +118,9 @@ def next_action(state: RunState, max_model_turns: int) -> Action:
     if state.finished is not None:
         return Stop()
     if state.open_call is not None:
-        return ResolveLostCall(state.open_call)
+        is_batched = state.processing == BATCH
+        call = state.open_call
+        return AwaitBatch(call, state.batch_id) if is_batched else ResolveLostCall(call)
     if state.cancel is not None:
         calls = (*state.pending_tool_calls, *map(call_of, state.approvals))
         if calls:
@@ -121,8 +143,8 @@ def next_action(state: RunState, max_model_turns: int) -> Action:
                 "LIMIT_EXCEEDED",
             )
         )
-    call = CallModel(turn=state.turn + 1, attempt=state.tries + 1, refusals=state.refusals)
-    return call if state.pause is None else AwaitMoney(call, state.pause)
+    next_call = CallModel(turn=state.turn + 1, attempt=state.tries + 1, refusals=state.refusals)
+    return next_call if state.pause is None else AwaitMoney(next_call, state.pause)
 
 
 def _answered(state: RunState) -> RunFinished:

@@ -25,6 +25,7 @@ from agent_executor.executor.run_event import (
     CancelRequested,
     HistoryRange,
     HistoryTrimmed,
+    ModelCallBatched,
     ModelCallCompleted,
     ModelCallFailed,
     ModelCallSettled,
@@ -43,6 +44,7 @@ from agent_executor.executor.run_event import (
 from agent_executor.executor.run_results import tool_answered
 from agent_executor.executor.run_waiting import (
     call_begun_or_asked_about,
+    waiting_or_running,
 )
 from agent_executor.executor.unsettled_call import UnsettledCall
 
@@ -60,10 +62,10 @@ class RunState(msgspec.Struct, frozen=True):
 
     Attributes:
         state: ``pending`` before the first event and while it waits for its turn, ``running``,
-            ``paused``, ``waiting`` while nothing but decisions of people is waited for, or how it
-            ended.
+            ``paused``, ``waiting`` while nothing but decisions of people or a batch of the provider is
+            waited for, or how it ended.
         model, input, is_test, tool_versions, max_cost_nano_usd, parent_amount_id, is_background,
-            timeout_seconds, history, max_tool_result_bytes: As the run was started.
+            timeout_seconds, history, max_tool_result_bytes, processing: As the run was started.
         queued_at_ms: Since when it waits for its turn; 0 unless it does.
         queued_ms: How long it did.
         messages: What was said in the run itself, in the Messages API's shape.
@@ -74,6 +76,7 @@ class RunState(msgspec.Struct, frozen=True):
         tries: How many model calls of the present turn have failed.
         refusals: How many of these were not made, since no money was held.
         open_call: The model call that was begun and has no outcome.
+        batch_id: The provider's batch that it is in; empty if it is in none, as far as is known.
         given_calls: The tool calls whose results the next model call is given, of those whose tool
             was run.
         pause: Why the run waits for money; None unless it does.
@@ -116,6 +119,7 @@ class RunState(msgspec.Struct, frozen=True):
     queued_ms: int = 0
     history: HistoryRange | None = None
     max_tool_result_bytes: int = 0
+    processing: str = ""
     messages: Growing[Message] = Growing()
     trimmed: HistoryTrimmed | None = None
     summaries: int = 0
@@ -123,6 +127,7 @@ class RunState(msgspec.Struct, frozen=True):
     tries: int = 0
     refusals: int = 0
     open_call: ModelCallStarted | None = None
+    batch_id: str = ""
     last_stop_reason: str = ""
     last_stop_detail: str = ""
     reduced_max_tokens: int = 0
@@ -232,16 +237,17 @@ def _changed(state: RunState, payload: Payload, created_at_ms: int) -> RunState:
                 queued_at_ms=created_at_ms if payload.is_queued else 0,
                 history=payload.history,
                 max_tool_result_bytes=payload.max_tool_result_bytes,
+                processing=payload.processing,
                 messages=Growing([Message(role="user", content=(TextBlock(text=payload.input),))]),
             )
         case ModelSelected():
             return msgspec.structs.replace(state, model=payload.model)
         case RunResumed() | RunPaused() | RunContinued() | CancelRequested():
             return _held_up_or_continued(state, payload, created_at_ms)
-        case ModelCallStarted() | HistoryTrimmed():
-            return _call_begun_or_shortened(state, payload)
+        case ModelCallStarted() | ModelCallBatched() | HistoryTrimmed():
+            return _call_begun_or_shortened(state, payload, created_at_ms)
         case ModelCallCompleted() | ModelCallFailed():
-            return _model_call_ended(state, payload)
+            return _model_call_ended(state, payload, created_at_ms)
         case ModelCallSettled():
             return _settled(state, payload)
         case ToolCallStarted() | ApprovalRequested() | ApprovalResolved():
@@ -253,12 +259,18 @@ def _changed(state: RunState, payload: Payload, created_at_ms: int) -> RunState:
 
 
 def _call_begun_or_shortened(
-    state: RunState, payload: ModelCallStarted | HistoryTrimmed
+    state: RunState,
+    payload: ModelCallStarted | ModelCallBatched | HistoryTrimmed,
+    created_at_ms: int,
 ) -> RunState:
-    if isinstance(payload, HistoryTrimmed):
-        return msgspec.structs.replace(state, trimmed=payload)
+    match payload:
+        case HistoryTrimmed():
+            return msgspec.structs.replace(state, trimmed=payload)
+        case ModelCallBatched():
+            return msgspec.structs.replace(state, batch_id=payload.batch_id)
     summaries = state.summaries + payload.is_summary
-    return msgspec.structs.replace(state, open_call=payload, summaries=summaries)
+    begun = msgspec.structs.replace(state, open_call=payload, batch_id="", summaries=summaries)
+    return waiting_or_running(begun, created_at_ms) if state.processing else begun
 
 
 def _begun(state: RunState, now_ms: int) -> RunState:
@@ -314,10 +326,14 @@ def _settled(state: RunState, settled: ModelCallSettled) -> RunState:
     )
 
 
-def _model_call_ended(state: RunState, payload: ModelCallCompleted | ModelCallFailed) -> RunState:
+def _model_call_ended(
+    state: RunState, payload: ModelCallCompleted | ModelCallFailed, created_at_ms: int
+) -> RunState:
     if isinstance(payload, ModelCallCompleted):
-        return _model_answered(state, payload)
-    return _model_failed(state, payload)
+        ended = _model_answered(state, payload)
+    else:
+        ended = _model_failed(state, payload)
+    return waiting_or_running(ended, created_at_ms) if state.processing else ended
 
 
 def _model_answered(state: RunState, answer: ModelCallCompleted) -> RunState:

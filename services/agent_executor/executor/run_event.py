@@ -161,6 +161,17 @@ class ModelCallStarted(msgspec.Struct, frozen=True, tag="model_call_started"):
     is_summary: bool = False
 
 
+class ModelCallBatched(msgspec.Struct, frozen=True, tag="model_call_batched"):
+    """A model call was given to its provider in a batch, which the run waits for.
+
+    Attributes:
+        batch_id: The batch, as the provider names it.
+    """
+
+    model_call_id: str
+    batch_id: str
+
+
 class ModelCallCompleted(msgspec.Struct, frozen=True, tag="model_call_completed"):
     """The model answered.
 
@@ -299,6 +310,7 @@ Payload: TypeAlias = (
     | RunContinued
     | CancelRequested
     | ModelCallStarted
+    | ModelCallBatched
     | ModelCallCompleted
     | ModelCallFailed
     | ModelCallSettled

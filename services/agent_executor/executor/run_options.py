@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from agent_executor.executor.journal import IdempotencyKey
+from agent_executor.executor.webhooks.delivery import Webhook
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +21,10 @@ class RunOptions:
             own limit and the budgets hold. Of this and the agent's the lower one holds.
         timeout_seconds: How long it may take; 0: as its agent says.
         conversation_id: The conversation that it continues; empty if it stands alone.
+        processing: ``batch`` if its model calls go through batches of their provider; else empty.
         on_disconnect: ``cancel`` ends it if its caller goes away; else it goes on.
         key: Makes a repeat of the call known as such; None if it has none.
+        webhook: What its end is told to; None if nothing is.
     """
 
     traceparent: str = ""
@@ -30,8 +33,10 @@ class RunOptions:
     max_cost_nano_usd: int = 0
     timeout_seconds: int = 0
     conversation_id: str = ""
+    processing: str = ""
     on_disconnect: str = ""
     key: IdempotencyKey | None = None
+    webhook: Webhook | None = None
 
 
 DEFAULT_OPTIONS: Final = RunOptions()

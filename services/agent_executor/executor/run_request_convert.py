@@ -13,6 +13,7 @@ from agent_executor.executor.idempotency import HEADER, idempotency_key
 from agent_executor.executor.journal import IdempotencyKey, RunFilter
 from agent_executor.executor.money import nano_usd_of
 from agent_executor.executor.run_options import RunOptions
+from agent_executor.executor.run_waiting import BATCH
 from agent_executor.serving.interceptors import Context
 from agent_executor.serving.security import SecurityContext
 from agent_executor.serving.telemetry import current_traceparent
@@ -42,6 +43,7 @@ def options_of(
         on_disconnect=(
             "" if isinstance(request, run_service_pb2.StartRunRequest) else request.on_disconnect
         ),
+        processing=_processing_of(request),
         key=key_of(request, context, security),
     )
 
@@ -59,7 +61,9 @@ def options_of_test(
 
 
 def batch_options_of(
-    request: run_service_pb2.ExecuteAgentBatchRequest, context: Context, security: SecurityContext
+    request: run_service_pb2.ExecuteAgentBatchRequest | run_service_pb2.StartRunBatchRequest,
+    context: Context,
+    security: SecurityContext,
 ) -> tuple[RunOptions, list[IdempotencyKey]]:
     """Returns how each run of a batch is to be run, and the keys of all, if the call has one.
 
@@ -70,6 +74,7 @@ def batch_options_of(
         traceparent=current_traceparent(),
         max_cost_nano_usd=nano_usd_of(request.max_cost_usd, "max_cost_usd"),
         timeout_seconds=request.timeout_seconds,
+        processing=_processing_of(request),
     )
     text = _key_text(context)
     if text is None:
@@ -106,6 +111,15 @@ def filter_of(request: run_service_pb2.ListRunsRequest) -> RunFilter:
         start_ms=_first_ms(request.start_time) if request.HasField("start_time") else None,
         end_ms=_first_ms(request.end_time) if request.HasField("end_time") else None,
     )
+
+
+def _processing_of(request: Message) -> str:
+    """Returns how the model calls are to be made; only runs in the background have the choice."""
+    if not isinstance(
+        request, run_service_pb2.StartRunRequest | run_service_pb2.StartRunBatchRequest
+    ):
+        return ""
+    return BATCH if request.processing == BATCH else ""
 
 
 def _key_text(context: Context) -> str | None:

@@ -116,9 +116,21 @@ class RunTelemetry:
 
     @contextmanager
     def chat(
-        self, run: RunRecord, request: ModelRequest, provider_name: str
+        self,
+        run: RunRecord,
+        request: ModelRequest,
+        provider_name: str,
+        *,
+        seconds: float | None = None,
     ) -> Iterator[ChatRecord]:
-        """Covers one model call; an error that leaves the block is told of by its reason."""
+        """Covers one model call; an error that leaves the block is told of by its reason.
+
+        Args:
+            run: The run.
+            request: What the model is asked.
+            provider_name: Whom.
+            seconds: How long the call took, if it was not made within the block.
+        """
         span = self._tracer.start_span(
             f"{names.OPERATION_CHAT} {request.model}",
             context=set_span_in_context(_PARENT.get()),
@@ -144,7 +156,7 @@ class RunTelemetry:
             self._metrics.increment(MODEL_CALLS, provider_name, request.model, code)
             self._metrics.observe(
                 MODEL_CALL_DURATION,
-                time.perf_counter() - started,
+                time.perf_counter() - started if seconds is None else seconds,
                 provider_name,
                 request.model,
                 span_context=span.get_span_context(),

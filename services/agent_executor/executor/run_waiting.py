@@ -1,4 +1,4 @@
-"""The part of the fold that is about tool calls which wait for a person's decision."""
+"""The part of the fold that is about what a run waits for: a person, or a batch of its provider."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from agent_executor.executor.run import RunState
 
 WAITING: Final = "waiting"
+BATCH: Final = "batch"
 EDITED_NOTE: Final = "A person changed the arguments of this call before it was made."
 
 _ENCODER: Final = msgspec.json.Encoder()
@@ -47,8 +48,12 @@ def call_of(asked: ApprovalRequested) -> ToolCallStarted:
 
 
 def waiting_or_running(state: RunState, now_ms: int) -> RunState:
-    """Returns the state as ``waiting`` if nothing but decisions is waited for, else ``running``."""
+    """Returns the state as ``waiting`` if nothing but people or a batch is waited for, or ``running``.
+
+    A model call that goes into a batch is waited for from its beginning on.
+    """
     is_waiting = bool(state.approvals) and not state.pending_tool_calls
+    is_waiting = is_waiting or (state.processing == BATCH and state.open_call is not None)
     if is_waiting == (state.state == WAITING):
         return state
     if is_waiting:
@@ -65,7 +70,7 @@ def without_approval(state: RunState, tool_call_id: str) -> RunState:
 
 
 def waited_ms_by(state: RunState, now_ms: int) -> int:
-    """Returns how long a run has waited for nothing but people, its present wait included."""
+    """Returns how long a run has waited for people or batches alone, its present wait included."""
     present_ms = max(0, now_ms - state.waiting_since_ms) if state.state == WAITING else 0
     return state.waited_ms + present_ms
 

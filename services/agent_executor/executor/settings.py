@@ -28,11 +28,18 @@ from agent_executor.executor.model_call import (
     MODEL_TIMEOUT_SECONDS_MAX,
 )
 from agent_executor.executor.model_settings import ModelSettings
+from agent_executor.executor.provider_batches.collector import (
+    DEFAULT_CREATE_TIMEOUT_SECONDS,
+    DEFAULT_POLL_SECONDS,
+    DEFAULT_WINDOW_SECONDS,
+    BatchTimes,
+)
 from agent_executor.executor.scheduler import DEFAULT_MAX_ACTIVE_RUNS
+from agent_executor.executor.webhooks.webhook_settings import WebhookSettings
 from agent_executor.serving.settings import ServiceSettings
 
 
-class ExecutorSettings(ModelSettings, ServiceSettings):
+class ExecutorSettings(ModelSettings, WebhookSettings, ServiceSettings):
     """The executor's settings."""
 
     model_config = SettingsConfigDict(env_prefix="EXECUTOR_")
@@ -78,6 +85,28 @@ class ExecutorSettings(ModelSettings, ServiceSettings):
         default=DEFAULT_MAX_MODEL_TRIES,
         ge=1,
         description="How often one model turn is tried when its provider is busy or failing.",
+    )
+    batch_window_seconds: float = Field(
+        default=DEFAULT_WINDOW_SECONDS,
+        ge=0,
+        le=3600,
+        description=(
+            "How long model calls of runs with the processing `batch` are collected before they are "
+            "given to their provider as one batch, in seconds; 1,000 calls are one at once."
+        ),
+    )
+    batch_poll_seconds: float = Field(
+        default=DEFAULT_POLL_SECONDS,
+        gt=0,
+        description="How often a provider is asked whether a batch has ended, in seconds.",
+    )
+    batch_create_timeout_seconds: float = Field(
+        default=DEFAULT_CREATE_TIMEOUT_SECONDS,
+        gt=0,
+        description=(
+            "How long the making of a batch may take, in seconds. One of which nobody heard that it "
+            "was made is looked for in the provider's list 5 seconds after that."
+        ),
     )
     late_answer_seconds: float = Field(
         default=DEFAULT_LATE_ANSWER_SECONDS,
@@ -171,6 +200,14 @@ class ExecutorSettings(ModelSettings, ServiceSettings):
             raise ValueError("lease_renewal_seconds must be less than lease_seconds")
         return self
 
+    def batch_times(self) -> BatchTimes:
+        """Returns how long what takes with batches of model calls."""
+        return BatchTimes(
+            window=self.batch_window_seconds,
+            poll=self.batch_poll_seconds,
+            create_timeout=self.batch_create_timeout_seconds,
+        )
+
     @property
     def journal_file(self) -> Path:
         """The database of agents, runs and events."""
@@ -178,5 +215,5 @@ class ExecutorSettings(ModelSettings, ServiceSettings):
 
     @property
     def encryption_key_file(self) -> Path:
-        """The key that encrypts agents' API keys."""
+        """The key that encrypts agents' API keys and webhooks' secrets."""
         return self.data_dir / "executor" / "encryption.key"

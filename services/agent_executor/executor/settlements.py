@@ -58,6 +58,7 @@ class Settlements:
             estimated=call.estimated,
             is_test=run.is_test,
             attempt=call.attempt,
+            processing=self._log.state.processing,
             purpose=call.purpose,
             tool_uses=tool_uses_of(
                 (tool.tool_call_id, tool.tool_name, tool.arguments_json) for tool in call.tool_calls

@@ -24,6 +24,7 @@ from agent_executor.executor.run_event import (
     CancelRequested,
     HistoryRange,
     HistoryTrimmed,
+    ModelCallBatched,
     ModelCallCompleted,
     ModelCallFailed,
     ModelCallSettled,
@@ -76,6 +77,7 @@ PAYLOADS: list[Payload] = [
     RunPaused(1, "too little", "BUDGET_EXCEEDED", "month", 1_000),
     RunContinued(1),
     ModelCallStarted("call", 1, CallPurpose("digest", 1, 2, is_background=True), is_unheld=True),
+    ModelCallBatched("call", "msgbatch_1"),
     ModelCallCompleted(
         "call",
         (TextBlock("a"), ToolUseBlock("t", "calculator", {"a": 1, "b": None})),
