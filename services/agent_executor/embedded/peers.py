@@ -14,10 +14,10 @@ from agent_executor.errors import (
     FailedPreconditionError,
     ReservationNotFoundError,
 )
-from agent_executor.executor.ledger import AmountHold, Correction, FoundHold, Hold, Settlement
+from agent_executor.executor.model_calls.purpose import CallPurpose
 from agent_executor.executor.models.model import ModelUsage, ToolSpecification
-from agent_executor.executor.purpose import CallPurpose
-from agent_executor.executor.tools import ToolOutcome, ToolRequest
+from agent_executor.executor.peers.ledger import AmountHold, Correction, FoundHold, Hold, Settlement
+from agent_executor.executor.peers.tools import ToolOutcome, ToolRequest
 from agent_executor.ledger.accounting.entry import UNKNOWN_PURPOSE, Purpose
 from agent_executor.ledger.accounting.reservation import Reservation
 from agent_executor.ledger.accounting.token_usage import TokenUsage

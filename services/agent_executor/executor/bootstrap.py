@@ -24,35 +24,35 @@ from agent_executor.api.tool_runner.v1 import (
     tool_call_service_pb2_grpc,
 )
 from agent_executor.egress.client import EgressClient
-from agent_executor.executor.admission import Admission
-from agent_executor.executor.agent_servicer import AgentServicer
-from agent_executor.executor.agents import Agents
+from agent_executor.executor.agents.agents import Agents
+from agent_executor.executor.agents.servicer import AgentServicer
 from agent_executor.executor.approvals.approvals import Approvals
 from agent_executor.executor.approvals.parked_runs import ParkedRuns
 from agent_executor.executor.conversations.conversations import Conversations
 from agent_executor.executor.conversations.servicer import ConversationServicer
-from agent_executor.executor.drivers import RunDrivers
-from agent_executor.executor.engine import Engine, EngineLimits
-from agent_executor.executor.journal import Journal
-from agent_executor.executor.leases import LeaseKeeper
-from agent_executor.executor.ledger import Ledger
-from agent_executor.executor.ledger_grpc import GrpcLedger
-from agent_executor.executor.model_call import ModelLimits
-from agent_executor.executor.model_providers import batches_of, model_providers
-from agent_executor.executor.model_turn import ModelTurn
+from agent_executor.executor.driving.drivers import RunDrivers
+from agent_executor.executor.driving.engine import Engine, EngineLimits
+from agent_executor.executor.driving.leases import LeaseKeeper
+from agent_executor.executor.driving.run_loader import RunLoader
+from agent_executor.executor.driving.run_telemetry import RunTelemetry
+from agent_executor.executor.journal.journal import Journal
+from agent_executor.executor.model_calls.model_call import ModelLimits
+from agent_executor.executor.model_calls.model_turn import ModelTurn
 from agent_executor.executor.models.model import ModelProvider
+from agent_executor.executor.models.model_providers import batches_of, model_providers
+from agent_executor.executor.peers.ledger import Ledger
+from agent_executor.executor.peers.ledger_grpc import GrpcLedger
+from agent_executor.executor.peers.tools import ToolRunner
+from agent_executor.executor.peers.tools_grpc import GrpcToolRunner
 from agent_executor.executor.provider_batches.batched_calls import BatchedCalls
 from agent_executor.executor.provider_batches.collector import BatchCollector
 from agent_executor.executor.provider_batches.late_costs import LateCosts
 from agent_executor.executor.provider_batches.poller import BatchPoller
-from agent_executor.executor.run_loader import RunLoader
-from agent_executor.executor.run_servicer import RunServicer
-from agent_executor.executor.run_telemetry import RunTelemetry
-from agent_executor.executor.runs import Runs
+from agent_executor.executor.runs.admission import Admission
+from agent_executor.executor.runs.run_servicer import RunServicer
+from agent_executor.executor.runs.runs import Runs
 from agent_executor.executor.settings import ExecutorSettings
 from agent_executor.executor.storage import ExecutorStorage, open_storage
-from agent_executor.executor.tools import ToolRunner
-from agent_executor.executor.tools_grpc import GrpcToolRunner
 from agent_executor.executor.webhooks.deliveries import WebhookDeliveries
 from agent_executor.executor.webhooks.sender import WebhookSender
 from agent_executor.executor.webhooks.webhooks import Webhooks

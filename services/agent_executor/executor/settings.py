@@ -8,21 +8,17 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from agent_executor.executor.admission import (
-    DEFAULT_MAX_WAITING_RUNS,
-    DEFAULT_MAX_WAITING_RUNS_PER_ORGANIZATION,
-)
-from agent_executor.executor.engine import (
+from agent_executor.executor.driving.engine import (
     DEFAULT_MAX_PARALLEL_TOOL_CALLS,
     DEFAULT_MAX_PAUSE_SECONDS,
     DEFAULT_PAUSE_RETRY_SECONDS,
     DEFAULT_RUN_TIMEOUT_SECONDS,
     DEFAULT_TOOL_TIMEOUT_SECONDS,
 )
-from agent_executor.executor.idempotency import DEFAULT_TTL_SECONDS
-from agent_executor.executor.late_answers import DEFAULT_LATE_ANSWER_SECONDS
-from agent_executor.executor.leases import DEFAULT_LEASE_SECONDS, DEFAULT_RENEWAL_SECONDS
-from agent_executor.executor.model_call import (
+from agent_executor.executor.driving.leases import DEFAULT_LEASE_SECONDS, DEFAULT_RENEWAL_SECONDS
+from agent_executor.executor.driving.scheduler import DEFAULT_MAX_ACTIVE_RUNS
+from agent_executor.executor.model_calls.late_answers import DEFAULT_LATE_ANSWER_SECONDS
+from agent_executor.executor.model_calls.model_call import (
     DEFAULT_MAX_MODEL_TRIES,
     DEFAULT_MODEL_TIMEOUT_SECONDS,
     MODEL_TIMEOUT_SECONDS_MAX,
@@ -34,7 +30,11 @@ from agent_executor.executor.provider_batches.collector import (
     DEFAULT_WINDOW_SECONDS,
     BatchTimes,
 )
-from agent_executor.executor.scheduler import DEFAULT_MAX_ACTIVE_RUNS
+from agent_executor.executor.runs.admission import (
+    DEFAULT_MAX_WAITING_RUNS,
+    DEFAULT_MAX_WAITING_RUNS_PER_ORGANIZATION,
+)
+from agent_executor.executor.runs.idempotency import DEFAULT_TTL_SECONDS
 from agent_executor.executor.webhooks.webhook_settings import WebhookSettings
 from agent_executor.serving.settings import ServiceSettings
 

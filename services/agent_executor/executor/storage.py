@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from agent_executor.executor.agent_store import AgentStore
-from agent_executor.executor.agent_store_sqlite import SqliteAgentStore
+from agent_executor.executor.agents.store import AgentStore
+from agent_executor.executor.agents.store_sqlite import SqliteAgentStore
 from agent_executor.executor.approvals.store import ApprovalStore
 from agent_executor.executor.approvals.store_sql import SqlApprovalStore
 from agent_executor.executor.conversations.store import ConversationStore
 from agent_executor.executor.conversations.store_sql import SqlConversationStore
-from agent_executor.executor.journal import Journal
-from agent_executor.executor.journal_sqlite import SqliteJournal
+from agent_executor.executor.journal.journal import Journal
+from agent_executor.executor.journal.journal_sqlite import SqliteJournal
 from agent_executor.executor.provider_batches.store import BatchStore
 from agent_executor.executor.provider_batches.store_sql import SqlBatchStore
 from agent_executor.executor.schema import MIGRATIONS
@@ -86,8 +86,8 @@ async def _open_postgres(
     settings: ExecutorSettings, on_batch: Callable[[BatchStatistics], None] | None
 ) -> ExecutorStorage:
     # Imported here, for most have a SQLite file.
-    from agent_executor.executor.agent_store_sql import SqlAgentStore
-    from agent_executor.executor.journal_postgres import PostgresJournal
+    from agent_executor.executor.agents.store_sql import SqlAgentStore
+    from agent_executor.executor.journal.journal_postgres import PostgresJournal
     from agent_executor.storage.migrations_postgres import upgrade_postgres
     from agent_executor.storage.postgres import PostgresDatabase
     from agent_executor.storage.statements_postgres import PostgresStatementRunner

@@ -11,10 +11,11 @@ import msgspec
 import pytest
 
 from agent_executor.executor.identifiers import new_id
-from agent_executor.executor.journal import Journal, RunRecord
-from agent_executor.executor.journal_memory import MemoryJournal
-from agent_executor.executor.journal_postgres import PostgresJournal
-from agent_executor.executor.journal_sqlite import SqliteJournal
+from agent_executor.executor.journal.journal import Journal, RunRecord
+from agent_executor.executor.journal.journal_memory import MemoryJournal
+from agent_executor.executor.journal.journal_postgres import PostgresJournal
+from agent_executor.executor.journal.journal_sqlite import SqliteJournal
+from agent_executor.executor.log.run_event import HistoryTrimmed, RunEvent, RunFinished, RunStarted
 from agent_executor.executor.models.model import (
     ModelAccess,
     ModelResponse,
@@ -27,7 +28,6 @@ from agent_executor.executor.provider_batches.batch import NOT_MADE, Batch, Batc
 from agent_executor.executor.provider_batches.store import BatchStore
 from agent_executor.executor.provider_batches.store_memory import MemoryBatchStore
 from agent_executor.executor.provider_batches.store_sql import SqlBatchStore
-from agent_executor.executor.run_event import HistoryTrimmed, RunEvent, RunFinished, RunStarted
 from agent_executor.executor.schema import MIGRATIONS
 from agent_executor.storage.migrations import upgrade
 from agent_executor.storage.postgres import PostgresDatabase

@@ -25,7 +25,7 @@ from typing import Any, NoReturn
 # What a start of the executor would import: the provider's SDK alone takes more than a second.
 import alembic.command  # noqa: F401 -- see above
 
-import agent_executor.executor.journal_postgres
+import agent_executor.executor.journal.journal_postgres
 import agent_executor.executor.models.anthropic.provider  # noqa: F401 -- see above
 from agent_executor.executor import bootstrap
 

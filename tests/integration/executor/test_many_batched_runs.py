@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from agent_executor.executor.batches import start_batch
-from agent_executor.executor.journal import RunFilter
-from agent_executor.executor.journal_sqlite import SqliteJournal
+from agent_executor.executor.journal.journal import RunFilter
+from agent_executor.executor.journal.journal_sqlite import SqliteJournal
 from agent_executor.executor.provider_batches.store_sql import SqlBatchStore
-from agent_executor.executor.run_options import RunOptions
+from agent_executor.executor.runs.batches import start_batch
+from agent_executor.executor.runs.run_options import RunOptions
 from agent_executor.executor.schema import MIGRATIONS
 from agent_executor.storage.migrations import upgrade
 from agent_executor.storage.sqlite import SqliteDatabase

@@ -14,8 +14,8 @@ from agent_executor.api.tool_runner.v1 import (
     tool_service_pb2,
     tool_service_pb2_grpc,
 )
-from agent_executor.executor.tools import ToolRequest
-from agent_executor.executor.tools_grpc import GrpcToolRunner
+from agent_executor.executor.peers.tools import ToolRequest
+from agent_executor.executor.peers.tools_grpc import GrpcToolRunner
 from agent_executor.serving.grants import ServiceKey
 from agent_executor.serving.security import SecurityContext
 

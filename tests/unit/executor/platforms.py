@@ -9,19 +9,20 @@ from opentelemetry.trace import NoOpTracer
 from prometheus_client import CollectorRegistry
 
 from agent_executor.egress.policy import EgressPolicy
-from agent_executor.executor.admission import Admission
-from agent_executor.executor.agent_models import AgentModels
-from agent_executor.executor.agent_store_memory import MemoryAgentStore
-from agent_executor.executor.agents import Agents
+from agent_executor.executor.agents.agent_models import AgentModels
+from agent_executor.executor.agents.agents import Agents
+from agent_executor.executor.agents.store_memory import MemoryAgentStore
 from agent_executor.executor.approvals.approvals import Approvals
 from agent_executor.executor.approvals.parked_runs import ParkedRuns
 from agent_executor.executor.approvals.store_memory import MemoryApprovalStore
 from agent_executor.executor.conversations.conversations import Conversations
-from agent_executor.executor.drivers import RunDrivers
-from agent_executor.executor.engine import Engine, EngineLimits
-from agent_executor.executor.journal_memory import MemoryJournal
-from agent_executor.executor.model_call import ModelLimits
-from agent_executor.executor.model_turn import ModelTurn
+from agent_executor.executor.driving.drivers import RunDrivers
+from agent_executor.executor.driving.engine import Engine, EngineLimits
+from agent_executor.executor.driving.run_loader import RunLoader
+from agent_executor.executor.driving.run_telemetry import RunTelemetry
+from agent_executor.executor.journal.journal_memory import MemoryJournal
+from agent_executor.executor.model_calls.model_call import ModelLimits
+from agent_executor.executor.model_calls.model_turn import ModelTurn
 from agent_executor.executor.models.mock import MockClaude
 from agent_executor.executor.models.model import ModelProvider
 from agent_executor.executor.models.model_batches import ModelBatches
@@ -31,9 +32,8 @@ from agent_executor.executor.provider_batches.late_costs import LateCosts
 from agent_executor.executor.provider_batches.poller import BatchPoller
 from agent_executor.executor.provider_batches.store import BatchStore
 from agent_executor.executor.provider_batches.store_memory import MemoryBatchStore
-from agent_executor.executor.run_loader import RunLoader
-from agent_executor.executor.run_telemetry import RunTelemetry
-from agent_executor.executor.runs import Runs
+from agent_executor.executor.runs.admission import Admission
+from agent_executor.executor.runs.runs import Runs
 from agent_executor.executor.webhooks.store_memory import MemoryWebhookStore
 from agent_executor.executor.webhooks.webhooks import Webhooks
 from agent_executor.serving.metrics import Metrics

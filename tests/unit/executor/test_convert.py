@@ -12,13 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent_executor.api.executor.v1 import agent_pb2, agent_service_pb2, run_event_pb2
-from agent_executor.executor.agent import AgentVersion, CustomTool
-from agent_executor.executor.agent_convert import agent_to_proto, created_fields, updated_fields
+from agent_executor.executor.agents.agent import AgentVersion, CustomTool
+from agent_executor.executor.agents.convert import agent_to_proto, created_fields, updated_fields
 from agent_executor.executor.context.policy import ContextPolicy
 from agent_executor.executor.convert import EXACT_INTEGER_MAX, event_to_proto, json_value
-from agent_executor.executor.models.model import ModelUsage, TextBlock, ToolUseBlock
-from agent_executor.executor.purpose import CallPurpose
-from agent_executor.executor.run_event import (
+from agent_executor.executor.log.run_event import (
     ApprovalRequested,
     ApprovalResolved,
     CancelRequested,
@@ -41,6 +39,8 @@ from agent_executor.executor.run_event import (
     ToolCallStarted,
     payload_type,
 )
+from agent_executor.executor.model_calls.purpose import CallPurpose
+from agent_executor.executor.models.model import ModelUsage, TextBlock, ToolUseBlock
 
 AGENT = AgentVersion(
     "id",

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from agent_executor.errors import AgentNotFoundError, IdempotencyConflictError
-from agent_executor.executor.batch_convert import started_to_proto
-from agent_executor.executor.batches import start_batch
-from agent_executor.executor.idempotency import idempotency_key
-from agent_executor.executor.journal import IdempotencyKey
-from agent_executor.executor.journal_sqlite import SqliteJournal
-from agent_executor.executor.run_options import RunOptions
+from agent_executor.executor.journal.journal import IdempotencyKey
+from agent_executor.executor.journal.journal_sqlite import SqliteJournal
+from agent_executor.executor.runs.batch_convert import started_to_proto
+from agent_executor.executor.runs.batches import start_batch
+from agent_executor.executor.runs.idempotency import idempotency_key
+from agent_executor.executor.runs.run_options import RunOptions
 from agent_executor.executor.schema import MIGRATIONS
 from agent_executor.storage.group_commit import BatchStatistics
 from agent_executor.storage.migrations import upgrade

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from agent_executor.executor.approvals.store import ApprovalStore
-from agent_executor.executor.journal import RunRecord
+from agent_executor.executor.journal.journal import RunRecord
 from agent_executor.executor.provider_batches.store import BatchStore
 
 

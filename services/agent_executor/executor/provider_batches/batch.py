@@ -6,9 +6,9 @@ from typing import Final
 
 import msgspec
 
+from agent_executor.executor.log.run_event import HistoryTrimmed
 from agent_executor.executor.models.model import OPERATOR_ACCESS, ModelAccess, ToolSpecification
 from agent_executor.executor.models.model_batches import BatchOutcome
-from agent_executor.executor.run_event import HistoryTrimmed
 
 # What is kept of a call whose batch, as the provider's list shows, never was made.
 NOT_MADE: Final = BatchOutcome("not_made")

@@ -16,23 +16,27 @@ from agent_executor.errors import (
     ModelError,
 )
 from agent_executor.executor.context.fitting import is_shorter_next_time
-from agent_executor.executor.driven_run import DrivenRun
-from agent_executor.executor.ledger import PASSING_ERRORS, Ledger
-from agent_executor.executor.lost_calls import lost_usage
-from agent_executor.executor.model_answers import CANCELLED, log_answer
-from agent_executor.executor.model_call import ModelCall, failed_call
+from agent_executor.executor.driving.driven_run import DrivenRun
+from agent_executor.executor.driving.run_telemetry import ChatRecord, RunTelemetry
+from agent_executor.executor.log.next_action import AwaitBatch
+from agent_executor.executor.log.run_event import (
+    ModelCallBatched,
+    ModelCallCompleted,
+    ModelCallStarted,
+)
+from agent_executor.executor.model_calls.lost_calls import lost_usage
+from agent_executor.executor.model_calls.model_answers import CANCELLED, log_answer
+from agent_executor.executor.model_calls.model_call import ModelCall, failed_call
+from agent_executor.executor.model_calls.prompts import PreparedCall
+from agent_executor.executor.model_calls.purpose import CallPurpose
+from agent_executor.executor.model_calls.run_money import AMOUNT_TTL_SECONDS_MAX, RENEWALS_PER_TTL
 from agent_executor.executor.models.model import ModelRequest, ModelResponse, ToolSpecification
 from agent_executor.executor.models.model_batches import BatchOutcome
-from agent_executor.executor.next_action import AwaitBatch
-from agent_executor.executor.prompts import PreparedCall
+from agent_executor.executor.peers.ledger import PASSING_ERRORS, Ledger
 from agent_executor.executor.provider_batches.batch import Batch, BatchedCall, CallDetails
 from agent_executor.executor.provider_batches.collector import BatchCollector, WaitingCall
 from agent_executor.executor.provider_batches.late_costs import error_of, used_by
 from agent_executor.executor.provider_batches.store import BatchStore
-from agent_executor.executor.purpose import CallPurpose
-from agent_executor.executor.run_event import ModelCallBatched, ModelCallCompleted, ModelCallStarted
-from agent_executor.executor.run_money import AMOUNT_TTL_SECONDS_MAX, RENEWALS_PER_TTL
-from agent_executor.executor.run_telemetry import ChatRecord, RunTelemetry
 
 # When whoever parked a run, or an heir, renews what is held for it.
 RENEWAL_SECONDS: Final = AMOUNT_TTL_SECONDS_MAX / RENEWALS_PER_TTL

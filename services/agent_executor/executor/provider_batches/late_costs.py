@@ -11,14 +11,14 @@ from agent_executor.errors import (
     ModelError,
     UsageEntryNotFoundError,
 )
-from agent_executor.executor.driven_run import security_of
-from agent_executor.executor.journal import Journal, RunRecord
-from agent_executor.executor.ledger import PASSING_ERRORS, Correction, Ledger, Settlement
+from agent_executor.executor.driving.driven_run import security_of
+from agent_executor.executor.journal.journal import Journal, RunRecord
+from agent_executor.executor.log.run import FINAL_STATES
+from agent_executor.executor.log.run_waiting import BATCH
 from agent_executor.executor.models.model import ModelUsage, delivered_usage
 from agent_executor.executor.models.model_batches import BatchOutcome
+from agent_executor.executor.peers.ledger import PASSING_ERRORS, Correction, Ledger, Settlement
 from agent_executor.executor.provider_batches.batch import BatchedCall
-from agent_executor.executor.run import FINAL_STATES
-from agent_executor.executor.run_waiting import BATCH
 
 NOTHING: Final = ModelUsage(0, 0)
 DESCRIPTION: Final = "The model answered in a batch after its run was cancelled, or did not."

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from agent_executor.executor.journal import Journal, RunRecord
+from agent_executor.executor.journal.journal import Journal, RunRecord
+from agent_executor.executor.log.run import FINAL_STATES
 from agent_executor.executor.models.model_batches import BatchOutcome
 from agent_executor.executor.provider_batches.batch import Batch, BatchedCall
-from agent_executor.executor.run import FINAL_STATES
 
 
 class MemoryBatchStore:

@@ -10,16 +10,16 @@ import pytest
 
 from agent_executor.errors import InvalidArgumentError, ModelError
 from agent_executor.executor.context.policy import ContextPolicy
-from agent_executor.executor.models.model import OPERATOR_ACCESS, ModelRequest, ModelUsage
-from agent_executor.executor.models.model_batches import BatchOutcome, BatchRequest
-from agent_executor.executor.run import RunState, fold
-from agent_executor.executor.run_event import (
+from agent_executor.executor.log.run import RunState, fold
+from agent_executor.executor.log.run_event import (
     ModelCallBatched,
     ModelCallFailed,
     payload_type,
 )
-from agent_executor.executor.run_options import RunOptions
-from agent_executor.executor.run_view import RunView
+from agent_executor.executor.models.model import OPERATOR_ACCESS, ModelRequest, ModelUsage
+from agent_executor.executor.models.model_batches import BatchOutcome, BatchRequest
+from agent_executor.executor.runs.run_options import RunOptions
+from agent_executor.executor.runs.run_view import RunView
 from tests.unit.executor.platforms import ADA, BATCH_TIMES, CALCULATOR, Platform, until_idle
 from tests.unit.executor.provider_batches.scripted import LOST_ANSWER, ScriptedBatches
 
