@@ -27,8 +27,10 @@ from agent_executor.executor.models.model import (
     ToolUseBlock,
     usage_metadata,
 )
+from agent_executor.executor.peers.ledger import Hold
 from agent_executor.executor.peers.tools import ToolOutcome
 from agent_executor.serving.metrics import UNHELD_MODEL_CALLS
+from tests.unit.executor.platforms import ADA
 from tests.unit.executor.worlds import ScriptedModel, StuckModel, World, use
 
 PROCEED = ModelLimits(retry_delay_seconds=0.0, proceeds_without_ledger=True)
@@ -44,6 +46,16 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def requests_of(world: World) -> list[ModelRequest]:
     assert isinstance(world.model, ScriptedModel)
     return world.model.requests
+
+
+async def test_what_a_dead_driver_has_held_and_not_recorded_is_freed() -> None:
+    world = World(ScriptedModel([[TextBlock("hi")]]))
+    # Its settings were others, so the hold is another one.
+    await world.ledger.reserve(Hold("run_1_m1", "agent", "run", "model", 7, 7, 60), ADA)
+    assert (await world.drive()).state == "completed"
+    assert world.ledger.voided == {"run_1_m1"}
+    assert set(world.ledger.settled) == {"run_1_m2"}
+    assert world.ledger.open_nano_usd == 0
 
 
 class TestReducedOutput:

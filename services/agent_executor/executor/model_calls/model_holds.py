@@ -68,6 +68,9 @@ class ModelHolds:
             return call.with_max_tokens(answer)
         if self._limits.proceeds_without_ledger and _is_away(answer):
             return await self._proceed_unheld(call, answer)
+        if answer is None:
+            # A driver before this one died between the hold and its record, and asked for another.
+            await self._free(call)
         self._log_refusal(call, answer)
         await log.commit()
         return None
