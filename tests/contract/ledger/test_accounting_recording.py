@@ -252,7 +252,9 @@ async def test_a_repeated_correction_tells_what_the_first_one_said(store: Accoun
     assert again.corrected_usage == TokenCounts(60, 10)
 
 
-async def test_a_correction_repeated_for_another_call_tells_no_usage(store: AccountingStore) -> None:
+async def test_a_correction_repeated_for_another_call_tells_no_usage(
+    store: AccountingStore,
+) -> None:
     """Whoever asked is refused, since the entry says something else."""
     first = await settle(store)
     await correct(store, "fix", TokenUsage(60, 10))
