@@ -23,7 +23,7 @@ WHAT_THE_TOUR_SHOWS = (
     '"name":"calculator","description":"Performs arithmetic operations","enabled":true',
     '"response":"Test successful: 15 + 27 = 42"',
     '"sequence":17,"type":"run_finished"',
-    "the call may cost $0.073524.",
+    "the call may cost $0.073626.",
     "step                       input   cached   output        cost",
     'stock returned {\\"article\\":\\"A-17\\",\\"pieces\\":42}',
     '"domain":"stock.example.com"',

@@ -174,6 +174,7 @@ def payload_to_proto(payload: Any) -> Any:
                 cache_creation_input_tokens=_int32(
                     usage.cache_creation_input_tokens_5m + usage.cache_creation_input_tokens_1h
                 ),
+                from_cache=payload.from_cache,
             )
         case ModelCallFailed():
             return run_event_pb2.ModelCallFailed(

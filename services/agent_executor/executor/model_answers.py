@@ -56,5 +56,5 @@ def answered_again(call: ModelCall, answer: CachedAnswer) -> ModelCallCompleted:
         content=answer.content,
         stop_reason=answer.stop_reason,
         usage=ModelUsage(0, 0),
-        is_cached=True,
+        from_cache=True,
     )

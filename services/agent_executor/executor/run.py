@@ -318,10 +318,10 @@ def _model_call_ended(state: RunState, payload: ModelCallCompleted | ModelCallFa
 
 def _model_answered(state: RunState, answer: ModelCallCompleted) -> RunState:
     unsettled = _unsettled(state, answer.model_call_id, answer.usage, answer.is_estimated)
-    if answer.is_cached:
+    if answer.from_cache:
         # It cost nothing and nothing is held for it; but tools may have been used on the way to it.
         unsettled = msgspec.structs.replace(unsettled, is_unheld=True)
-    is_settled = answer.is_cached and not unsettled.tool_calls
+    is_settled = answer.from_cache and not unsettled.tool_calls
     call = state.open_call
     state = msgspec.structs.replace(
         state,

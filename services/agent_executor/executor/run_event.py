@@ -67,6 +67,7 @@ class RunStarted(msgspec.Struct, frozen=True, tag="run_started"):
             only; 0, as in logs of before: it is given every result as it is.
         timeout_seconds: How long it may take; 0: as the executor is set.
         is_queued: It waits for its turn, which the next event but ``ModelSelected`` says to have come.
+        processing: ``batch``: its model calls go through the provider's batches; empty: they do not.
     """
 
     agent_id: str
@@ -84,6 +85,7 @@ class RunStarted(msgspec.Struct, frozen=True, tag="run_started"):
     max_tool_result_bytes: int = 0
     timeout_seconds: int = 0
     is_queued: bool = False
+    processing: str = ""
 
 
 class ModelSelected(msgspec.Struct, frozen=True, tag="model_selected"):
@@ -166,7 +168,7 @@ class ModelCallCompleted(msgspec.Struct, frozen=True, tag="model_call_completed"
         reduced_max_tokens: The output that the budget covered, if that was less than the agent's
             ``max_output_tokens``; else 0.
         stop_detail: Why the model refused, in the provider's words; empty if it did not say.
-        is_cached: The answer is that of an equal request of before: no model was asked, nothing was
+        from_cache: The answer is that of an equal request of before: no model was asked, nothing was
             held, and ``usage`` is zero.
         is_estimated: The provider does not count what it bills, so that ``usage`` is an estimate.
     """
@@ -177,7 +179,7 @@ class ModelCallCompleted(msgspec.Struct, frozen=True, tag="model_call_completed"
     usage: ModelUsage
     reduced_max_tokens: int = 0
     stop_detail: str = ""
-    is_cached: bool = False
+    from_cache: bool = False
     is_estimated: bool = False
 
 

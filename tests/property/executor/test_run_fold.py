@@ -180,15 +180,15 @@ class Driver:
         )
         asks = any(isinstance(block, ToolUseBlock) for block in blocks)
         ends = st.sampled_from(["end_turn", "pause_turn", "refusal", "max_tokens"])
-        is_cached = self.chance()
+        from_cache = self.chance()
         answer = ModelCallCompleted(
             call_id,
             tuple(blocks),
             "tool_use" if asks else self.data.draw(ends),
-            ModelUsage(0, 0) if is_cached else ModelUsage(3, 4),
-            is_cached=is_cached,
+            ModelUsage(0, 0) if from_cache else ModelUsage(3, 4),
+            from_cache=from_cache,
         )
-        if is_cached and not self.state.given_calls:
+        if from_cache and not self.state.given_calls:
             self.free_without_tools.add(call_id)
         self.add(answer)
         for call in tool_calls_of("run", action.turn, answer):
@@ -312,7 +312,7 @@ def test_every_run_ends_once_and_keeps_its_promises(data: st.DataObject) -> None
     again = {
         event.payload.model_call_id
         for event in events
-        if isinstance(event.payload, ModelCallCompleted) and event.payload.is_cached
+        if isinstance(event.payload, ModelCallCompleted) and event.payload.from_cache
     }
     assert driver.free_without_tools.isdisjoint(call.model_call_id for call in settled)
     assert driver.free_without_tools <= again

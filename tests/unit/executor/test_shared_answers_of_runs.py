@@ -126,7 +126,7 @@ async def test_an_equal_run_asks_no_model_and_costs_nothing() -> None:
     ]
     completed = (await world.platform.journal.events(second.run.run_id))[2].payload
     assert isinstance(completed, ModelCallCompleted)
-    assert completed.is_cached
+    assert completed.from_cache
     # What is stored is what was answered.
     assert await world.platform.runs.get(second.run.run_id, BOB) == second
 
