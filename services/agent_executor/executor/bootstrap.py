@@ -152,8 +152,8 @@ async def _runs(
     )
     keeper = LeaseKeeper(
         journal=journal,
+        agents=agents,
         runs=runs,
-        worker=worker,
         owner=owner,
         now_ms=now_ms,
         lease_seconds=settings.lease_seconds,
