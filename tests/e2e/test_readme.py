@@ -23,7 +23,8 @@ WHAT_THE_TOUR_SHOWS = (
     '"name":"calculator","description":"Performs arithmetic operations","enabled":true',
     '"response":"Test successful: 15 + 27 = 42"',
     '"sequence":17,"type":"run_finished"',
-    "the call may cost $0.073626.",
+    "15 + 27 = 42",
+    "has $0.039512 left of $0.05; the call may cost $0.073626.",
     "step                       input   cached   output        cost",
     'stock returned {\\"article\\":\\"A-17\\",\\"pieces\\":42}',
     '"domain":"stock.example.com"',
@@ -72,7 +73,11 @@ def test_the_tour_can_be_made(platform: RunningPlatform, organization: str, tmp_
         f"--url http://127.0.0.1:{platform.http_port} --data-dir {platform.data_dir}"
         f" --organization {organization}"
     )
-    for command in ("usage --by agent --by model", "usage run $RUN"):
+    for command in (
+        'run "Math Assistant" "What is 15 + 27?"',
+        "usage --by agent --by model",
+        "usage run $RUN",
+    ):
         replacements[f".venv/bin/agent-executor {command}"] = (
             f"{' '.join(COMMAND)} {command} {here}"
         )
