@@ -38,6 +38,7 @@ from agent_executor.executor.pauses import (
     resets_at_ms,
     retry_delay_seconds,
 )
+from agent_executor.executor.retries import Retries
 from agent_executor.executor.run_event import (
     RunFinished,
     ToolCallCompleted,
@@ -107,6 +108,7 @@ class Engine:
         self._telemetry = telemetry
         self._now_ms = now_ms
         self._limits = limits or EngineLimits()
+        self._settling = Retries()
 
     async def drive(self, log: RunLog, agent: AgentVersion) -> float | None:
         """Drives a run from where its log stands until it ends or has to wait for money or people.
@@ -144,7 +146,7 @@ class Engine:
             AgentExecutorError: The ledger refused a settlement for good.
         """
         security = security_of(log.run)
-        settlements = Settlements(self._ledger, log, security)
+        settlements = Settlements(self._ledger, log, security, self._settling)
         try:
             await settlements.settle_all()
         finally:
@@ -196,11 +198,12 @@ class Engine:
         if outcome is None:
             await log.commit()
             return self._retry_delay_seconds(log.state.pause.resets_at_ms if log.state.pause else 0)
+        is_free = True
         if driven.money.has_amount:
             # An executor that has lost the run must not free what its heir draws from.
             await log.commit()
-            await driven.money.free_amount()
-        if log.state.cancel is not None:
+            is_free = await driven.money.free_amount()
+        if log.state.cancel is not None and is_free:
             released = await released_nano_usd(self._ledger, log, driven.security)
             outcome = msgspec.structs.replace(outcome, released_nano_usd=released)
         log.add(outcome)
@@ -249,14 +252,15 @@ class Engine:
             log=log,
             agent=agent,
             security=security,
-            settlements=Settlements(self._ledger, log, security),
+            settlements=Settlements(self._ledger, log, security, self._settling),
             money=self._money(log, security),
             context=RunContext(log.history),
         )
 
     def _money(self, log: RunLog, security: SecurityContext) -> RunMoney:
         ttl_seconds = math.ceil(self._timeout_seconds(log)) + AMOUNT_MARGIN_SECONDS
-        return RunMoney(self._ledger, log, security, min(ttl_seconds, AMOUNT_TTL_SECONDS_MAX))
+        ttl_seconds = min(ttl_seconds, AMOUNT_TTL_SECONDS_MAX)
+        return RunMoney(self._ledger, self._model_turn.releases, log, security, ttl_seconds)
 
     def _remaining_seconds(self, log: RunLog) -> float:
         now_ms, default_seconds = self._now_ms(), self._limits.run_timeout_seconds

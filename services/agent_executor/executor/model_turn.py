@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
@@ -16,7 +15,6 @@ from agent_executor.errors import (
     CancelledRunError,
     DeadlineExceededError,
     ModelError,
-    UnavailableError,
 )
 from agent_executor.executor.agent import AgentVersion
 from agent_executor.executor.approvals.policy import asked_or_started
@@ -24,6 +22,7 @@ from agent_executor.executor.context.fitting import fitted_call, is_shorter_next
 from agent_executor.executor.context.summary import summary_of
 from agent_executor.executor.driven_run import DrivenRun
 from agent_executor.executor.late_answers import LateAnswers
+from agent_executor.executor.late_releases import LateReleases
 from agent_executor.executor.ledger import Ledger
 from agent_executor.executor.lost_calls import input_usage, resolve_lost
 from agent_executor.executor.model_answers import (
@@ -44,7 +43,6 @@ from agent_executor.executor.models.model import (
     ModelProvider,
     ModelResponse,
     ModelUsage,
-    ToolSpecification,
     delivered_usage,
 )
 from agent_executor.executor.next_action import AwaitMoney, CallModel, ResolveLostCall
@@ -54,18 +52,24 @@ from agent_executor.executor.response_cache import (
     MemoryResponseCache,
     ResponseCache,
 )
+from agent_executor.executor.retries import Retries
 from agent_executor.executor.run import tool_calls_of
 from agent_executor.executor.run_event import ModelCallCompleted, ModelCallStarted
 from agent_executor.executor.run_telemetry import RunTelemetry
 from agent_executor.executor.shared_answers import SharedAnswers, answer_of, is_kept, key_of
 from agent_executor.executor.stopping import DeliveredText
-from agent_executor.executor.tools import ToolRunner, require_all
+from agent_executor.executor.tool_descriptions import described_tools
+from agent_executor.executor.tools import ToolRunner
 
 MAX_RETRY_DELAY_SECONDS: Final = 30.0
 
 
 class ModelTurn:
-    """Takes the model turns of runs."""
+    """Takes the model turns of runs.
+
+    Attributes:
+        releases: Frees what is held for runs.
+    """
 
     def __init__(
         self,
@@ -87,8 +91,11 @@ class ModelTurn:
         self._limits = limits or ModelLimits()
         self._jitter = jitter
         self._prompts = Prompts()
-        self._holds = ModelHolds(ledger, telemetry, self._limits)
-        self._late_answers = LateAnswers(ledger, self._limits.late_answer_seconds)
+        self._retries = Retries()
+        self._describing = Retries()
+        self.releases = LateReleases(ledger, self._retries)
+        self._holds = ModelHolds(self.releases, self._retries, telemetry, self._limits)
+        self._late_answers = LateAnswers(ledger, self._retries, self._limits.late_answer_seconds)
         self._answers = SharedAnswers(cache or MemoryResponseCache(time.monotonic))
 
     async def take(self, driven: DrivenRun, action: CallModel, remaining_seconds: float) -> None:
@@ -188,11 +195,12 @@ class ModelTurn:
         Raises:
             LeaseLostError: Another executor drives the run now.
         """
-        await resolve_lost(driven, action, self._ledger, self._limits.retry_delay_seconds)
+        await resolve_lost(driven, action, self._ledger, self._retries)
 
     async def close(self) -> None:
         """Breaks off what goes on without a run."""
         await self._late_answers.close()
+        await self.releases.close()
 
     async def _take_shared(self, call: ModelCall) -> None:
         """Takes the answer to an equal request of before, or asks the model for all that wait."""
@@ -261,14 +269,10 @@ class ModelTurn:
         waits_for_tools: bool = True,
     ) -> ModelCall | AgentExecutorError:
         """Returns the call, with the tools that the agent may use, or why there is none."""
-        agent, state = driven.agent, driven.log.state
-        names, versions = agent.enabled_tools(), state.tool_versions
-        described: tuple[ToolSpecification, ...] = ()
+        agent = driven.agent
+        last_try = run_ends_at if waits_for_tools else loop_seconds()
         try:
-            if names:
-                last_try = run_ends_at if waits_for_tools else loop_seconds()
-                described = await self._describe(driven, names, versions, last_try)
-            require_all(names, described, versions)
+            described = await described_tools(self._tools, driven, last_try, self._describing)
             prompt = self._prompts.prompt(agent, described, driven.log.run.model)
             fitted = fitted_call(driven.log, agent, driven.context, prompt)
             return ModelCall(
@@ -279,27 +283,10 @@ class ModelTurn:
                 fitted.prepared.request.max_tokens,
                 trims=fitted.trims,
                 summary_bytes=fitted.summary_bytes,
-                summary_number=state.summaries + 1,
+                summary_number=driven.log.state.summaries + 1,
             )
         except AgentExecutorError as error:
             return error
-
-    async def _describe(
-        self,
-        driven: DrivenRun,
-        names: Sequence[str],
-        versions: Mapping[str, str],
-        ends_at: float,
-    ) -> tuple[ToolSpecification, ...]:
-        """Asks the tool-runner, while it is away again and again until the end of the time."""
-        last_try, stop = ends_at - self._limits.retry_delay_seconds, driven.log.stop
-        while True:
-            try:
-                return await self._tools.describe(names, driven.security, versions)
-            except (UnavailableError, DeadlineExceededError):
-                if loop_seconds() >= last_try or stop.is_set:
-                    raise
-                await stop.sleep(self._limits.retry_delay_seconds)
 
     def _answered(self, call: ModelCall, answer: ModelCallCompleted) -> None:
         log = call.driven.log
@@ -380,9 +367,8 @@ class ModelTurn:
         await log.commit()
 
     async def _free(self, call: ModelCall) -> None:
-        """Frees a hold. One that cannot be freed now ends by itself at its expiry."""
-        with contextlib.suppress(AgentExecutorError):
-            await self._ledger.void(call.id, call.driven.security)
+        """Frees the hold of a call that cost nothing."""
+        await self.releases.free(call.id, call.driven.security)
 
     def _delay_seconds(self, tries: int, error: AgentExecutorError) -> float:
         backoff = self._limits.retry_delay_seconds * 2.0 ** (tries - 1)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import Final
 
 from agent_executor.errors import AgentExecutorError, CancelledRunError, OutcomeUnknownError
+from agent_executor.executor.late_releases import PROMPT_SECONDS
 from agent_executor.executor.ledger import FoundHold, Ledger
 from agent_executor.executor.models.model import DeltaListener, ModelDelta, ModelUsage
 from agent_executor.executor.next_action import EndTools
@@ -92,7 +94,7 @@ async def released_nano_usd(ledger: Ledger, log: RunLog, security: SecurityConte
     """Returns what was held for a run that was cancelled, and is free again.
 
     It is what its amount was not spent of or, without an amount of its own, what the hold of the
-    model call that was stopped was not spent of. If the ledger cannot be asked, it is 0.
+    model call that was stopped was not spent of. If the ledger does not tell at once, it is 0.
     """
     run, stopped = log.run, log.state.stopped_call
     has_amount = run.amount_id == run.run_id
@@ -100,8 +102,9 @@ async def released_nano_usd(ledger: Ledger, log: RunLog, security: SecurityConte
     if not hold_id:
         return 0
     found: FoundHold | None = None
-    with contextlib.suppress(AgentExecutorError):
-        found = await ledger.find_hold(hold_id, security)
+    with contextlib.suppress(TimeoutError, AgentExecutorError):
+        async with asyncio.timeout(PROMPT_SECONDS):
+            found = await ledger.find_hold(hold_id, security)
     if found is None:
         return 0
     spent = found.spent_nano_usd if has_amount else log.state.stopped_cost_nano_usd

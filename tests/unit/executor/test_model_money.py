@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from agent_executor.errors import DeadlineExceededError, ModelError, UnavailableError
-from agent_executor.executor import late_answers, settlements
+from agent_executor.executor import retries
 from agent_executor.executor.engine import EngineLimits
 from agent_executor.executor.model_call import ModelLimits
 from agent_executor.executor.models.mock import MockClaude
@@ -31,14 +31,15 @@ from agent_executor.executor.tools import ToolOutcome
 from agent_executor.serving.metrics import UNHELD_MODEL_CALLS
 from tests.unit.executor.worlds import ScriptedModel, StuckModel, World, use
 
-PROCEED = ModelLimits(retry_delay_seconds=0.0, proceeds_without_ledger=True)
+PROCEED = ModelLimits(
+    retry_delay_seconds=0.0, ledger_patience_seconds=0.1, proceeds_without_ledger=True
+)
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets settlements and corrections be repeated without a pause."""
-    monkeypatch.setattr(settlements, "RETRY_DELAY_SECONDS", 0.0)
-    monkeypatch.setattr(late_answers, "RETRY_DELAY_SECONDS", 0.0)
+    monkeypatch.setattr(retries, "FIRST_DELAY_SECONDS", 0.0)
 
 
 def requests_of(world: World) -> list[ModelRequest]:

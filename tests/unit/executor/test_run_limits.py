@@ -333,7 +333,7 @@ class TestTrees:
             with pytest.raises(FailedPreconditionError, match="last of 32 runs"):
                 await start(agent_id, "hello", ADA, options)
         # One above it may still start others beside it.
-        parent_id = view.run.parent_run_id
+        parent_id = (await platform.runs.get(run_id, ADA)).run.parent_run_id
         await platform.runs.execute(agent_id, "hello", ADA, RunOptions(parent_run_id=parent_id))
         platform.tools.gate.set()
         await platform.runs.drain(5.0)
