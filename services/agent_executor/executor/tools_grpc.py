@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,9 @@ from agent_executor.api.tool_runner.v1 import (
     tool_service_pb2,
     tool_service_pb2_grpc,
 )
+from agent_executor.errors import OutcomeUnknownError, UnavailableError
 from agent_executor.executor.models.model import ToolSpecification
+from agent_executor.executor.retries import Retries
 from agent_executor.executor.tools import ToolOutcome, ToolRequest
 from agent_executor.serving.cancellation import StopSignal
 from agent_executor.serving.grants import GRANT_METADATA_KEY, ServiceKey
@@ -45,6 +48,7 @@ class GrpcToolRunner:
         self._stub = tool_service_pb2_grpc.ToolServiceStub(channel)
         self._stream = stream
         self._service_key = service_key
+        self._retries = Retries()
         self._descriptions: TTLCache[_DescriptionKey, tuple[ToolSpecification, ...]]
         self._descriptions = TTLCache(DESCRIPTIONS_MAX, DESCRIPTION_TTL_SECONDS)
 
@@ -81,14 +85,8 @@ class GrpcToolRunner:
                 expires_at_unix_ms=_expiry_ms(DESCRIBE_TIMEOUT_SECONDS),
             )
         )
-        try:
-            response = await self._stub.DescribeTools(
-                tool_service_pb2.DescribeToolsRequest(tool_names=names, tool_versions=versions),
-                timeout=DESCRIBE_TIMEOUT_SECONDS,
-                metadata=((GRANT_METADATA_KEY, grant.SerializeToString()),),
-            )
-        except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error) from error
+        request = tool_service_pb2.DescribeToolsRequest(tool_names=names, tool_versions=versions)
+        response = await self._describe_patiently(request, grant.SerializeToString())
         return tuple(
             ToolSpecification(
                 name=tool.name,
@@ -101,6 +99,27 @@ class GrpcToolRunner:
             for tool in response.tools
             if tool.enabled
         )
+
+    async def _describe_patiently(
+        self, request: tool_service_pb2.DescribeToolsRequest, grant: bytes
+    ) -> tool_service_pb2.DescribeToolsResponse:
+        """Asks until ``DESCRIBE_TIMEOUT_SECONDS`` are over, as when the tool-runner starts again."""
+        now = asyncio.get_running_loop().time
+        gives_up_at, tries = now() + DESCRIBE_TIMEOUT_SECONDS, 0
+        while True:
+            try:
+                return await self._stub.DescribeTools(
+                    request,
+                    timeout=gives_up_at - now(),
+                    metadata=((GRANT_METADATA_KEY, grant),),
+                )
+            except grpc.aio.AioRpcError as error:
+                tries += 1
+                delay_seconds = self._retries.delay_seconds(tries)
+                is_away = error.code() is grpc.StatusCode.UNAVAILABLE
+                if not is_away or now() + delay_seconds >= gives_up_at:
+                    raise from_rpc_error(error) from error
+                await asyncio.sleep(delay_seconds)
 
     async def execute(
         self,
@@ -126,8 +145,7 @@ class GrpcToolRunner:
                 arguments_digest=hashlib.sha256(request.arguments_json.encode()).digest(),
             )
         )
-        response = await self._stream.call(
-            "execute",
+        response = await self._until_heard(
             tool_call_service_pb2.ExecuteToolCallRequest(
                 tool_call_id=request.tool_call_id,
                 tool_name=request.tool_name,
@@ -137,10 +155,10 @@ class GrpcToolRunner:
                 is_test=request.is_test,
                 tool_version=request.tool_version,
             ),
-            timeout_seconds=timeout_seconds,
-            traceparent=traceparent,
-            grant=grant,
-            stop=stop,
+            timeout_seconds,
+            traceparent,
+            grant,
+            stop or StopSignal(),
         )
         return ToolOutcome(
             success=response.success,
@@ -149,6 +167,45 @@ class GrpcToolRunner:
             code=response.code,
             timestamp_ms=response.timestamp.ToMilliseconds(),
         )
+
+    async def _until_heard(
+        self,
+        request: tool_call_service_pb2.ExecuteToolCallRequest,
+        timeout_seconds: float,
+        traceparent: str,
+        grant: grant_pb2.SignedGrant,
+        stop: StopSignal,
+    ) -> tool_call_service_pb2.ExecuteToolCallResponse:
+        """Returns the answer to a call, which is repeated under its id until its time is over.
+
+        The stream does so while it has no connection. A tool-runner that is about to stop breaks its
+        calls off; the next one answers from the record, or runs what can be run again.
+        """
+        now = asyncio.get_running_loop().time
+        ends_at, tries = now() + timeout_seconds, 0
+        while True:
+            try:
+                answer: tool_call_service_pb2.ExecuteToolCallResponse = await self._stream.call(
+                    "execute",
+                    request,
+                    timeout_seconds=ends_at - now() if tries else timeout_seconds,
+                    traceparent=traceparent,
+                    grant=grant,
+                    stop=stop,
+                )
+            except UnavailableError as error:
+                tries += 1
+                asked_for = error.retry_after_seconds or 0.0
+                delay_seconds = max(asked_for, self._retries.delay_seconds(tries))
+                if now() + delay_seconds >= ends_at:
+                    raise
+                await stop.sleep(delay_seconds)
+                if stop.is_set:
+                    raise OutcomeUnknownError(
+                        "The tool-runner did not say what came of the call, which was stopped."
+                    ) from error
+            else:
+                return answer
 
 
 def _expiry_ms(timeout_seconds: float) -> int:
