@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import time
 from collections.abc import Iterator
@@ -185,38 +184,6 @@ def test_whoever_takes_a_run_over_ends_it(stage: Stage) -> None:
     assert (receipt["was_stopped"], receipt["state"]) == (True, "cancelled")
     until(stage.is_quiet)
     stage.platform.wait_until_serving()
-
-
-def test_random_cancellations_leave_nothing_running(stage: Stage, full: bool) -> None:
-    rng = random.Random(5)
-    count = 100 if full else 16
-    with ThreadPoolExecutor(8) as pool:
-        receipts = list(pool.map(lambda seed: _cancel_at_random(stage, seed), _seeds(rng, count)))
-    until(stage.is_quiet, timeout_seconds=10)
-    assert len(receipts) == count
-    assert {receipt["state"] for receipt in receipts} <= {"cancelled", "completed"}
-    assert sum(receipt["was_stopped"] for receipt in receipts) > count / 2
-
-
-def _seeds(rng: random.Random, count: int) -> list[int]:
-    return [rng.randrange(2**32) for _ in range(count)]
-
-
-def _cancel_at_random(stage: Stage, seed: int) -> dict[str, Any]:
-    """Starts a run of some kind, and ends it after some time."""
-    rng = random.Random(seed)
-    agent_id, text = rng.choice(
-        [(stage.writer, LONG_QUESTION), (stage.tool_user, TOOL_QUESTION), (stage.writer, SUM)]
-    )
-    fields = {"max_cost_usd": 5} if rng.random() < 0.5 else {}
-    run_id = stage.start(agent_id, text, **fields)
-    if rng.random() < 0.3:
-        answer = stage.client.post(
-            f"/api/v1/agents/{stage.writer}/runs", {"input": LONG_QUESTION, "parent_run_id": run_id}
-        )
-        assert answer.status in (200, 400), answer.content
-    time.sleep(rng.random() ** 2 * 3)
-    return cancel(stage.client, run_id)
 
 
 def _cancel_somehow(client: Client, run_id: str) -> dict[str, Any]:
