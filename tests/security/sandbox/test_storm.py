@@ -153,7 +153,7 @@ def _kill(arena: Arena, victim: str, dice: random.Random) -> None:
         if victim == "launcher":
             os.kill(dice.choice(launchers), signal.SIGKILL)
         else:
-            for worker in dice.sample(workers, 3):
+            for worker in dice.sample(workers, min(3, len(workers))):
                 os.kill(worker, signal.SIGKILL)
     except ProcessLookupError:
         # It had served its call in the meantime.

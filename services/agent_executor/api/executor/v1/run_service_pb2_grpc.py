@@ -110,8 +110,8 @@ class RunServiceServicer:
         the same `Idempotency-Key` (metadata `idempotency-key`) is answered with the same run for 24
         hours.
         Errors: UNAUTHENTICATED; PERMISSION_DENIED without run:execute; NOT_FOUND (AGENT_NOT_FOUND, or
-        RUN_NOT_FOUND for the parent); FAILED_PRECONDITION (AGENT_INACTIVE, or RUN_FINISHED for the
-        parent); INVALID_ARGUMENT; ALREADY_EXISTS (IDEMPOTENCY_CONFLICT, or CONFLICT while another run of the
+        RUN_NOT_FOUND for the parent); FAILED_PRECONDITION (AGENT_INACTIVE, RUN_FINISHED for the parent,
+        or FAILED_PRECONDITION when 32 runs have started one another); INVALID_ARGUMENT; ALREADY_EXISTS (IDEMPOTENCY_CONFLICT, or CONFLICT while another run of the
         conversation is under way); RESOURCE_EXHAUSTED (LIMIT_EXCEEDED) when too many runs are under way;
         DEADLINE_EXCEEDED while the run goes on; UNAVAILABLE.
         """
