@@ -186,6 +186,22 @@ def test_whoever_takes_a_run_over_ends_it(stage: Stage) -> None:
     stage.platform.wait_until_serving()
 
 
+def test_a_tool_of_a_dead_executor_is_stopped_by_the_heir(stage: Stage) -> None:
+    run_id = stage.using_a_tool()
+    # It goes on for whoever takes the run over, who would have its result.
+    for pid in _executor_pids(stage.platform):
+        os.kill(pid, signal.SIGKILL)
+    receipt = _cancel_somehow(stage.client, run_id)
+    assert not busy_workers(stage.platform)
+    assert receipt["was_stopped"]
+    # The tool-runner says so; it is unsafe.
+    assert receipt["stopped_call_ids"] == receipt["unknown_call_ids"] == [f"{run_id}_1_0"]
+    (result,) = get_run(stage.client, run_id)["output"]["tool_results"]
+    assert "The tool was stopped while it ran" in result["error"]
+    stage.platform.wait_until_serving()
+    until(stage.is_quiet)
+
+
 def _cancel_somehow(client: Client, run_id: str) -> dict[str, Any]:
     """Asks until an executor that lives has answered."""
     while True:

@@ -50,12 +50,14 @@ from agent_executor.executor.run_telemetry import RunTelemetry
 from agent_executor.executor.settlements import Settlements
 from agent_executor.executor.stopping import (
     add_result,
+    completed_call,
     end_tools,
     never_begun_call,
     released_nano_usd,
+    request_of,
     stopped_call,
 )
-from agent_executor.executor.tools import ToolOutcome, ToolRequest, ToolRunner
+from agent_executor.executor.tools import ToolOutcome, ToolRunner
 from agent_executor.serving.security import SecurityContext
 
 DEFAULT_RUN_TIMEOUT_SECONDS: Final = 600.0
@@ -240,7 +242,7 @@ class Engine:
                     if not await self._go_on_with_tools(driven, action):
                         return None
                 case EndTools():
-                    end_tools(log, action, self._now_ms())
+                    await end_tools(driven, action, self._tools, self._now_ms)
                 case Stop():
                     raise AssertionError("a run that has ended is not driven")
                 case _:
@@ -311,21 +313,11 @@ class Engine:
             raise failed.exceptions[0] from None
 
     async def _run_tool(self, driven: DrivenRun, call: ToolCallStarted) -> ToolCallCompleted:
-        run, versions = driven.log.run, driven.log.state.tool_versions
         if driven.log.stop.is_set:
             return never_begun_call(call, self._now_ms())
-        request = ToolRequest(
-            tool_call_id=call.tool_call_id,
-            tool_name=call.tool_name,
-            arguments_json=call.arguments_json,
-            run_id=run.run_id,
-            agent_id=run.agent_id,
-            is_test=run.is_test,
-            tool_version=versions.get(call.tool_name, ""),
-        )
         try:
             outcome = await self._tools.execute(
-                request,
+                request_of(driven, call),
                 driven.security,
                 # Looked at here, since a call may have waited long for its place.
                 timeout_seconds=max(
@@ -344,12 +336,4 @@ class Engine:
                 code=error.reason,
                 timestamp_ms=self._now_ms(),
             )
-        return ToolCallCompleted(
-            tool_call_id=call.tool_call_id,
-            tool_name=call.tool_name,
-            success=outcome.success,
-            result_json=outcome.result_json,
-            error=outcome.error,
-            code=outcome.code,
-            timestamp_ms=outcome.timestamp_ms,
-        )
+        return completed_call(call, outcome)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from typing import Final
 
 from agent_executor.errors import AgentExecutorError, CancelledRunError, OutcomeUnknownError
+from agent_executor.executor.driven_run import DrivenRun
 from agent_executor.executor.late_releases import PROMPT_SECONDS
 from agent_executor.executor.ledger import FoundHold, Ledger
 from agent_executor.executor.models.model import DeltaListener, ModelDelta, ModelUsage
@@ -15,6 +17,7 @@ from agent_executor.executor.purpose import BYTES_PER_ESTIMATED_TOKEN
 from agent_executor.executor.run import CANCELLED_CODE
 from agent_executor.executor.run_event import ToolCallCompleted, ToolCallStarted
 from agent_executor.executor.run_log import RunLog
+from agent_executor.executor.tools import ToolOutcome, ToolRequest, ToolRunner
 from agent_executor.serving.cancellation import WAS_BEGUN_KEY
 from agent_executor.serving.security import SecurityContext
 
@@ -52,13 +55,64 @@ class DeliveredText:
         return ModelUsage(input_tokens=input_usage.input_tokens, output_tokens=output_tokens)
 
 
-def end_tools(log: RunLog, action: EndTools, now_ms: int) -> None:
-    """Logs the end of tool calls that nobody sends any more."""
+async def end_tools(
+    driven: DrivenRun, action: EndTools, tools: ToolRunner, now_ms: Callable[[], int]
+) -> None:
+    """Logs the end of tool calls that nobody sends any more.
+
+    Those that a driver before this one may have sent are stopped first, and what the tool-runner then
+    says of them is their end.
+    """
+    log = driven.log
+    doubtful = [call for call in action.tool_calls if call.tool_call_id in action.doubtful_ids]
+    ends = await asyncio.gather(*(_end_of(driven, call, tools, now_ms) for call in doubtful))
+    for end in ends:
+        log.add(end)
     for call in action.tool_calls:
-        if call.tool_call_id in action.doubtful_ids:
-            log.add(stopped_call(call, OutcomeUnknownError(_DOUBTFUL), now_ms))
-        else:
-            log.add(never_begun_call(call, now_ms))
+        if call.tool_call_id not in action.doubtful_ids:
+            log.add(never_begun_call(call, now_ms()))
+
+
+async def _end_of(
+    driven: DrivenRun, call: ToolCallStarted, tools: ToolRunner, now_ms: Callable[[], int]
+) -> ToolCallCompleted:
+    """Stops a tool call that may be under way, and returns what is known of it."""
+    try:
+        outcome = await tools.stop(request_of(driven, call), driven.security)
+    except CancelledRunError as error:
+        return stopped_call(call, error, now_ms())
+    except AgentExecutorError:
+        outcome = None
+    if outcome is None:
+        return stopped_call(call, OutcomeUnknownError(_DOUBTFUL), now_ms())
+    return completed_call(call, outcome)
+
+
+def request_of(driven: DrivenRun, call: ToolCallStarted) -> ToolRequest:
+    """Returns what the tool-runner is asked for a tool call of a run."""
+    run = driven.log.run
+    return ToolRequest(
+        tool_call_id=call.tool_call_id,
+        tool_name=call.tool_name,
+        arguments_json=call.arguments_json,
+        run_id=run.run_id,
+        agent_id=run.agent_id,
+        is_test=run.is_test,
+        tool_version=driven.log.state.tool_versions.get(call.tool_name, ""),
+    )
+
+
+def completed_call(call: ToolCallStarted, outcome: ToolOutcome) -> ToolCallCompleted:
+    """Returns the end of a tool call that the tool-runner tells."""
+    return ToolCallCompleted(
+        tool_call_id=call.tool_call_id,
+        tool_name=call.tool_name,
+        success=outcome.success,
+        result_json=outcome.result_json,
+        error=outcome.error,
+        code=outcome.code,
+        timestamp_ms=outcome.timestamp_ms,
+    )
 
 
 def never_begun_call(call: ToolCallStarted, now_ms: int) -> ToolCallCompleted:

@@ -15,6 +15,7 @@ from cachetools import TTLCache
 from agent_executor.api.call.v1 import grant_pb2
 from agent_executor.api.tool_runner.v1 import (
     tool_call_service_pb2,
+    tool_call_service_pb2_grpc,
     tool_service_pb2,
     tool_service_pb2_grpc,
 )
@@ -34,6 +35,8 @@ GRANT_MARGIN_SECONDS: Final = 5.0
 DESCRIPTION_TTL_SECONDS: Final = 10.0
 DESCRIPTIONS_MAX: Final = 4096
 DESCRIBE_TIMEOUT_SECONDS: Final = 5.0
+# A run that is to end waits no longer for what came of a call.
+STOP_TIMEOUT_SECONDS: Final = 1.0
 
 # The organization, the tools, and the versions of those that are custom.
 _DescriptionKey: TypeAlias = tuple[str, tuple[str, ...], frozenset[tuple[str, str]]]
@@ -46,6 +49,7 @@ class GrpcToolRunner:
         self, channel: grpc.aio.Channel, stream: MultiplexedStream, service_key: ServiceKey
     ) -> None:
         self._stub = tool_service_pb2_grpc.ToolServiceStub(channel)
+        self._calls = tool_call_service_pb2_grpc.ToolCallServiceStub(channel)
         self._stream = stream
         self._service_key = service_key
         self._retries = Retries()
@@ -131,20 +135,7 @@ class GrpcToolRunner:
         stop: StopSignal | None = None,
     ) -> ToolOutcome:
         """See ``ToolRunner``."""
-        grant = self._service_key.sign_grant(
-            grant_pb2.Grant(
-                audience=AUDIENCE,
-                security_context=grant_pb2.SecurityContext(
-                    organization_id=security.organization_id,
-                    user_id=security.user_id,
-                    permissions=security.permissions,
-                ),
-                expires_at_unix_ms=_expiry_ms(timeout_seconds),
-                tool_call_id=request.tool_call_id,
-                tool_name=request.tool_name,
-                arguments_digest=hashlib.sha256(request.arguments_json.encode()).digest(),
-            )
-        )
+        grant = self._grant_for(request, security, timeout_seconds)
         response = await self._until_heard(
             tool_call_service_pb2.ExecuteToolCallRequest(
                 tool_call_id=request.tool_call_id,
@@ -160,12 +151,42 @@ class GrpcToolRunner:
             grant,
             stop or StopSignal(),
         )
-        return ToolOutcome(
-            success=response.success,
-            result_json=response.result_json,
-            error=response.error,
-            code=response.code,
-            timestamp_ms=response.timestamp.ToMilliseconds(),
+        return _outcome_of(response)
+
+    async def stop(self, request: ToolRequest, security: SecurityContext) -> ToolOutcome | None:
+        """See ``ToolRunner``. It is tried once, for ``STOP_TIMEOUT_SECONDS``."""
+        grant = self._grant_for(request, security, STOP_TIMEOUT_SECONDS)
+        try:
+            response = await self._calls.StopToolCall(
+                tool_call_service_pb2.StopToolCallRequest(
+                    tool_call_id=request.tool_call_id,
+                    tool_name=request.tool_name,
+                    arguments_json=request.arguments_json,
+                ),
+                timeout=STOP_TIMEOUT_SECONDS,
+                metadata=((GRANT_METADATA_KEY, grant.SerializeToString()),),
+            )
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error
+        return _outcome_of(response.outcome) if response.HasField("outcome") else None
+
+    def _grant_for(
+        self, request: ToolRequest, security: SecurityContext, timeout_seconds: float
+    ) -> grant_pb2.SignedGrant:
+        """Returns a grant that is good for one tool call and no other one."""
+        return self._service_key.sign_grant(
+            grant_pb2.Grant(
+                audience=AUDIENCE,
+                security_context=grant_pb2.SecurityContext(
+                    organization_id=security.organization_id,
+                    user_id=security.user_id,
+                    permissions=security.permissions,
+                ),
+                expires_at_unix_ms=_expiry_ms(timeout_seconds),
+                tool_call_id=request.tool_call_id,
+                tool_name=request.tool_name,
+                arguments_digest=hashlib.sha256(request.arguments_json.encode()).digest(),
+            )
         )
 
     async def _until_heard(
@@ -206,6 +227,16 @@ class GrpcToolRunner:
                     ) from error
             else:
                 return answer
+
+
+def _outcome_of(response: tool_call_service_pb2.ExecuteToolCallResponse) -> ToolOutcome:
+    return ToolOutcome(
+        success=response.success,
+        result_json=response.result_json,
+        error=response.error,
+        code=response.code,
+        timestamp_ms=response.timestamp.ToMilliseconds(),
+    )
 
 
 def _expiry_ms(timeout_seconds: float) -> int:
