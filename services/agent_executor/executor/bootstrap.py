@@ -23,6 +23,7 @@ from agent_executor.api.tool_runner.v1 import (
     tool_call_service_pb2,
     tool_call_service_pb2_grpc,
 )
+from agent_executor.egress.client import EgressClient
 from agent_executor.executor.admission import Admission
 from agent_executor.executor.agent_servicer import AgentServicer
 from agent_executor.executor.agents import Agents
@@ -48,6 +49,9 @@ from agent_executor.executor.settings import ExecutorSettings
 from agent_executor.executor.storage import ExecutorStorage, open_storage
 from agent_executor.executor.tools import ToolRunner
 from agent_executor.executor.tools_grpc import GrpcToolRunner
+from agent_executor.executor.webhooks.deliveries import WebhookDeliveries
+from agent_executor.executor.webhooks.sender import WebhookSender
+from agent_executor.executor.webhooks.webhooks import Webhooks
 from agent_executor.serving.metrics import (
     DATABASE_COMMITS,
     DATABASE_OPERATIONS,
@@ -92,7 +96,8 @@ async def bootstrap(runtime: ServiceRuntime[ExecutorSettings]) -> Sequence[str]:
     agents = Agents(storage.agents, encryption, now_ms, settings.agent_models())
     conversations = Conversations(storage.conversations, storage.journal)
     engine = _engine(runtime, tools, ledger, storage.approvals, encryption)
-    runs = await _runs(runtime, storage, agents, conversations, tools, engine)
+    deliveries = _deliveries(runtime, storage, encryption)
+    runs = await _runs(runtime, storage, agents, conversations, tools, engine, deliveries)
     approvals = Approvals(
         store=storage.approvals,
         journal=storage.journal,
@@ -107,7 +112,7 @@ async def bootstrap(runtime: ServiceRuntime[ExecutorSettings]) -> Sequence[str]:
         ConversationServicer(conversations), runtime.server
     )
     run_service_pb2_grpc.add_RunServiceServicer_to_server(
-        RunServicer(runs, approvals), runtime.server
+        RunServicer(runs, approvals, _webhooks(settings, storage, encryption)), runtime.server
     )
     return SERVED
 
@@ -129,25 +134,28 @@ async def _runs(
     conversations: Conversations,
     tools: ToolRunner,
     engine: Engine,
+    deliveries: WebhookDeliveries,
 ) -> Runs:
     settings, journal = runtime.settings, storage.journal
     worker = settings.worker or f"{settings.host}:{settings.grpc_port}"
     owner = f"{worker}/{uuid.uuid4()}"
+    drivers = RunDrivers(
+        journal=journal,
+        loader=RunLoader(journal, agents, conversations),
+        parked=ParkedRuns(storage.approvals, now_ms),
+        engine=engine,
+        owner=owner,
+        now_ms=now_ms,
+        max_active_runs=settings.max_active_runs,
+        admission=_admission(settings, journal),
+    )
+    drivers.on_webhook_due = deliveries.wake
     runs = Runs(
         journal=journal,
         agents=agents,
         conversations=conversations,
         tools=tools,
-        drivers=RunDrivers(
-            journal=journal,
-            loader=RunLoader(journal, agents, conversations),
-            parked=ParkedRuns(storage.approvals, now_ms),
-            engine=engine,
-            owner=owner,
-            now_ms=now_ms,
-            max_active_runs=settings.max_active_runs,
-            admission=_admission(settings, journal),
-        ),
+        drivers=drivers,
         now_ms=now_ms,
     )
     keeper = LeaseKeeper(
@@ -169,6 +177,39 @@ async def _runs(
     # What is still under way after that is left to an heir.
     runtime.resources.push_async_callback(runs.drain, settings.shutdown_grace_seconds)
     return runs
+
+
+def _deliveries(
+    runtime: ServiceRuntime[ExecutorSettings], storage: ExecutorStorage, encryption: Encryption
+) -> WebhookDeliveries:
+    """Returns what tells ends of runs, which begins with those that are due."""
+    settings = runtime.settings
+    deliveries = WebhookDeliveries(
+        store=storage.webhooks,
+        sender=WebhookSender(
+            journal=storage.journal,
+            encryption=encryption,
+            client=EgressClient(),
+            policy=settings.webhook_policy(settings.egress_denied_cidrs),
+            now_ms=now_ms,
+            timeout_seconds=settings.webhook_timeout_seconds,
+        ),
+        metrics=runtime.metrics,
+        now_ms=now_ms,
+        retries=settings.webhook_retries(),
+        limits=settings.webhook_limits(),
+    )
+    deliveries.start()
+    # It stops after the runs, whose ends it is to tell.
+    runtime.resources.push_async_callback(deliveries.stop)
+    return deliveries
+
+
+def _webhooks(
+    settings: ExecutorSettings, storage: ExecutorStorage, encryption: Encryption
+) -> Webhooks:
+    policy = settings.webhook_policy(settings.egress_denied_cidrs)
+    return Webhooks(storage.webhooks, encryption, policy)
 
 
 def _admission(settings: ExecutorSettings, journal: Journal) -> Admission:

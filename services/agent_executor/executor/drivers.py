@@ -44,6 +44,7 @@ class RunDrivers:
         ends: Tells those who wait for a run that it has ended.
         owner: This executor, as runs name their owner.
         cancellations: Ends runs before their time.
+        on_webhook_due: Called when a run has ended whose end is to be told; None: nobody is called.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class RunDrivers:
     ) -> None:
         self.feed = RunFeed(journal)
         self.ends = RunEnds(journal)
+        self.on_webhook_due: Callable[[], None] | None = None
         self.owner = owner
         self._journal = journal
         self._loader = loader
@@ -155,7 +157,7 @@ class RunDrivers:
                     if is_placed:
                         self._places.give_back(organization_id)
                 if log.state.finished is not None:
-                    self.ends.ended(log.run.run_id)
+                    self._tell_end(log.run)
                 if delay_seconds is None or await self._is_drained_within(delay_seconds, stop):
                     return
                 is_placed = bool(await stop.bound(self._places.take(organization_id)))
@@ -258,7 +260,12 @@ class RunDrivers:
         except Exception:
             _LOGGER.exception("Run %s could not be ended.", run_id)
         else:
-            self.ends.ended(run_id)
+            self._tell_end(log.run)
+
+    def _tell_end(self, run: RunRecord) -> None:
+        self.ends.ended(run.run_id)
+        if run.has_webhook and self.on_webhook_due is not None:
+            self.on_webhook_due()
 
     async def _commit(self, log: RunLog) -> None:
         """Commits. Once a run is durable the storage is waited for: nobody else would end it."""

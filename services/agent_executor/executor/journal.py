@@ -10,6 +10,7 @@ import msgspec
 from agent_executor.errors import IdempotencyConflictError
 from agent_executor.executor.conversations.conversation import RunEnd
 from agent_executor.executor.run_event import RunEvent
+from agent_executor.executor.webhooks.delivery import Webhook
 
 
 class RunRecord(msgspec.Struct, frozen=True):
@@ -34,6 +35,7 @@ class RunRecord(msgspec.Struct, frozen=True):
         wake_at_ms: When a parked run goes on by itself; 0 for one that waits for its turn.
         cancel_requested_at_ms, cancel_user_id, cancel_reason: That somebody asked for its end; 0
             and empty if nobody has.
+        has_webhook: Its end is told; see ``webhooks``.
     """
 
     run_id: str
@@ -64,6 +66,7 @@ class RunRecord(msgspec.Struct, frozen=True):
     cancel_requested_at_ms: int = 0
     cancel_user_id: str = ""
     cancel_reason: str = ""
+    has_webhook: bool = False
 
 
 class RunFilter(msgspec.Struct, frozen=True):
@@ -111,16 +114,19 @@ class Journal(Protocol):
         events: Sequence[RunEvent],
         key: IdempotencyKey | None = None,
         after_run_id: str = "",
+        webhook: Webhook | None = None,
     ) -> str:
         """Stores a new run with its first events, all or nothing.
 
-        A run of a conversation becomes the last one of it.
+        A run of a conversation becomes the last one of it. What its end is to be told to is put into
+        the outbox with it.
 
         Args:
             run: The run.
             events: Its first events.
             key: By which a repeat is known; None: every call makes a run.
             after_run_id: The conversation's last run so far; empty if the run begins it.
+            webhook: Given if the run ``has_webhook``.
 
         Returns:
             The run's id. If a run was created under this key before, its id, and nothing is stored.
@@ -136,6 +142,8 @@ class Journal(Protocol):
         self, run: RunRecord, events: Sequence[RunEvent], end: RunEnd | None = None
     ) -> None:
         """Adds events and stores the run's new summary, all or nothing.
+
+        The end of a run that ``has_webhook`` is due to be told from then on.
 
         Args:
             run: The run after the events. ``attempt`` is the writer's own; ``owner`` too, or empty

@@ -21,17 +21,20 @@ from agent_executor.executor.journal import (
 from agent_executor.executor.journal_rows import in_turns
 from agent_executor.executor.run import FINAL_STATES
 from agent_executor.executor.run_event import RunEvent
+from agent_executor.executor.webhooks.delivery import Webhook
+from agent_executor.executor.webhooks.store_memory import MemoryWebhookStore
 
 
 class MemoryJournal:
     """A ``Journal`` that lives as long as its process.
 
     Attributes:
-        conversations: Which it writes.
+        conversations, webhooks: Which it writes.
     """
 
     def __init__(self, conversations: MemoryConversationStore | None = None) -> None:
         self.conversations = conversations or MemoryConversationStore()
+        self.webhooks = MemoryWebhookStore()
         self._runs: dict[str, RunRecord] = {}
         self._events: dict[str, list[RunEvent]] = {}
         self._leases: dict[str, int] = {}
@@ -43,6 +46,7 @@ class MemoryJournal:
         events: Sequence[RunEvent],
         key: IdempotencyKey | None = None,
         after_run_id: str = "",
+        webhook: Webhook | None = None,
     ) -> str:
         """See ``Journal``."""
         name = (run.organization_id, key.key if key else "")
@@ -54,6 +58,8 @@ class MemoryJournal:
             self._keys[name] = (key.request_digest, run.run_id)
         self._runs[run.run_id] = run
         self._events[run.run_id] = list(events)
+        if webhook is not None:
+            self.webhooks.begin_run(run, webhook)
         return run.run_id
 
     async def append(
@@ -74,6 +80,8 @@ class MemoryJournal:
         self._events[run.run_id].extend(events)
         if end is not None:
             self.conversations.end_run(end)
+        if run.has_webhook and run.ended_at_ms:
+            self.webhooks.end_run(run)
 
     async def get(self, organization_id: str, run_id: str) -> RunRecord | None:
         """See ``Journal``."""

@@ -36,6 +36,8 @@ from agent_executor.executor.journal_rows import (
     summary_sql,
 )
 from agent_executor.executor.run_event import RunEvent
+from agent_executor.executor.webhooks import runs_postgres as webhooks
+from agent_executor.executor.webhooks.delivery import Webhook
 from agent_executor.storage.postgres import PostgresDatabase
 from agent_executor.storage.postgres_writer import PostgresConnection, PostgresTransaction
 
@@ -162,6 +164,7 @@ class PostgresJournal:
         events: Sequence[RunEvent],
         key: IdempotencyKey | None = None,
         after_run_id: str = "",
+        webhook: Webhook | None = None,
     ) -> str:
         """See ``Journal``."""
         values = (*_columns_of(run.run_id, events), *_storable(row_of(run)))
@@ -179,6 +182,8 @@ class PostgresJournal:
                         await transaction.execute(_DELETE_KEY, *name)
                     return refusal
             await transaction.execute(_CREATE, *values)
+            if webhook is not None:
+                await webhooks.begin_run(transaction, run, webhook)
             return None
 
         known = await self._database.writer.submit(write, key=name[1] or run.run_id)
@@ -201,8 +206,12 @@ class PostgresJournal:
 
         async def write(transaction: PostgresTransaction) -> str:
             status = await transaction.execute(statement, *values)
-            if end is not None and not status.endswith(_NO_ROW):
+            if status.endswith(_NO_ROW):
+                return status
+            if end is not None:
                 await end_run(transaction, end)
+            if run.has_webhook and run.ended_at_ms:
+                await webhooks.end_run(transaction, run)
             return status
 
         status = await self._database.writer.submit(write, key=run.run_id)

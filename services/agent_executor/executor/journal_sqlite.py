@@ -33,6 +33,8 @@ from agent_executor.executor.journal_rows import (
     summary_sql,
 )
 from agent_executor.executor.run_event import RunEvent
+from agent_executor.executor.webhooks import runs_sqlite as webhooks
+from agent_executor.executor.webhooks.delivery import Webhook
 from agent_executor.storage.sqlite import SqliteDatabase
 
 _INSERT_RUN: Final = f"INSERT INTO runs ({RUN_COLUMNS}) VALUES ({', '.join('?' * len(RUN_NAMES))})"  # noqa: S608 -- fixed column names, no input
@@ -100,6 +102,7 @@ class SqliteJournal:
         events: Sequence[RunEvent],
         key: IdempotencyKey | None = None,
         after_run_id: str = "",
+        webhook: Webhook | None = None,
     ) -> str:
         """See ``Journal``."""
         row = row_of(run)
@@ -121,6 +124,8 @@ class SqliteJournal:
                 connection.execute(_INSERT_KEY, new)
             connection.execute(_INSERT_RUN, row)
             connection.executemany(_INSERT_EVENT, rows)
+            if webhook is not None:
+                webhooks.begin_run(connection, run, webhook)
             return None
 
         known = await self._database.writer.submit(write)
@@ -142,6 +147,8 @@ class SqliteJournal:
             connection.executemany(_INSERT_EVENT, rows)
             if end is not None:
                 end_run(connection, end)
+            if run.has_webhook and run.ended_at_ms:
+                webhooks.end_run(connection, run)
             return True
 
         if not await self._database.writer.submit(write):

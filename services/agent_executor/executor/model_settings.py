@@ -46,7 +46,8 @@ class ModelSettings(BaseSettings):
     egress_denied_cidrs: tuple[IPv4Network | IPv6Network, ...] = Field(
         default=(),
         description=(
-            "Networks in which no model's provider may be, beside those that nobody may reach, "
+            "Networks in which no model's provider and no webhook's receiver may be, beside those that "
+            "nobody may reach, "
             "as a JSON list."
         ),
     )

@@ -135,6 +135,7 @@ class NewRuns:
             parent_run_id=options.parent_run_id,
             amount_id=run_id if max_cost_nano_usd else plan.parent_amount_id,
             conversation_id=options.conversation_id,
+            has_webhook=options.webhook is not None,
         )
         started = RunStarted(
             agent_id=agent.agent_id,

@@ -19,6 +19,7 @@ from agent_executor.executor.journal import IdempotencyKey, Journal, RunRecord
 from agent_executor.executor.models.model import DeltaListener
 from agent_executor.executor.run import FINAL_STATES, RunState, apply, response_text
 from agent_executor.executor.run_event import CancelRequested, Payload, RunEvent, RunFinished
+from agent_executor.executor.webhooks.delivery import Webhook
 from agent_executor.serving.cancellation import StopSignal
 
 
@@ -44,6 +45,7 @@ class RunLog:
         run: The run as the journal has it after the last commit.
         state: The fold of all events, those not yet durable included.
         history: What was said before the run in its conversation; whoever drives it needs it.
+        webhook: What the end of a new run is told to; it is stored with it.
         stop: Given when the run is to end; heard by whatever is under way in it.
         cancel: Who asked for that, and why; None unless somebody has.
     """
@@ -64,6 +66,7 @@ class RunLog:
         self.run = run
         self.state = state
         self.history = NO_HISTORY
+        self.webhook: Webhook | None = None
         self.stop = StopSignal()
         self.cancel: CancelRequested | None = None
 
@@ -136,7 +139,7 @@ class RunLog:
             else:
                 history = self.state.history
                 after_run_id = history.after_run_id if history is not None else ""
-                run_id = await self._journal.create(run, events, key, after_run_id)
+                run_id = await self._journal.create(run, events, key, after_run_id, self.webhook)
                 if run_id != run.run_id:
                     return run_id
         except Exception:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from agent_executor.executor.journal import IdempotencyKey
+from agent_executor.executor.webhooks.delivery import Webhook
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class RunOptions:
         conversation_id: The conversation that it continues; empty if it stands alone.
         on_disconnect: ``cancel`` ends it if its caller goes away; else it goes on.
         key: Makes a repeat of the call known as such; None if it has none.
+        webhook: What its end is told to; None if nothing is.
     """
 
     traceparent: str = ""
@@ -32,6 +34,7 @@ class RunOptions:
     conversation_id: str = ""
     on_disconnect: str = ""
     key: IdempotencyKey | None = None
+    webhook: Webhook | None = None
 
 
 DEFAULT_OPTIONS: Final = RunOptions()

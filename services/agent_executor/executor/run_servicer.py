@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 from math import inf
 from typing import Final
 
@@ -36,9 +37,12 @@ from agent_executor.executor.run_request_convert import (
     options_of,
     options_of_test,
 )
+from agent_executor.executor.run_view import RunView
 from agent_executor.executor.runs import Runs
 from agent_executor.executor.stream_metadata import last_event_id_of, silence_seconds_of
 from agent_executor.executor.update_convert import heartbeat_event, update_to_proto
+from agent_executor.executor.webhooks.convert import delivery_to_proto
+from agent_executor.executor.webhooks.webhooks import Webhooks
 from agent_executor.serving.interceptors import Context
 from agent_executor.serving.pipeline import remaining_seconds
 from agent_executor.serving.security import current_security_context
@@ -50,9 +54,10 @@ ANSWER_SHARE: Final = 0.9
 class RunServicer(run_service_pb2_grpc.RunServiceServicer):
     """See ``protos/agent_executor/api/executor/v1/run_service.proto``."""
 
-    def __init__(self, runs: Runs, approvals: Approvals) -> None:
+    def __init__(self, runs: Runs, approvals: Approvals, webhooks: Webhooks) -> None:
         self._runs = runs
         self._approvals = approvals
+        self._webhooks = webhooks
 
     async def ExecuteAgent(  # noqa: N802 -- the contract's name
         self, request: run_service_pb2.ExecuteAgentRequest, context: Context
@@ -77,9 +82,10 @@ class RunServicer(run_service_pb2_grpc.RunServiceServicer):
     ) -> run_pb2.Run:
         """Starts a run in the background."""
         security = current_security_context.get()
-        options = options_of(request, context, security)
+        webhook = self._webhooks.accept(request.webhook_url, request.webhook_secret)
+        options = replace(options_of(request, context, security), webhook=webhook)
         view = await self._runs.start(request.agent_id, request.input, security, options)
-        return run_to_proto(view.run, view.state)
+        return await self._shown(view)
 
     async def StreamAgent(  # noqa: N802 -- the contract's name
         self, request: run_service_pb2.StreamAgentRequest, context: Context
@@ -127,7 +133,15 @@ class RunServicer(run_service_pb2_grpc.RunServiceServicer):
         """Returns a run."""
         del context
         view = await self._runs.get(request.run_id, current_security_context.get())
-        return run_to_proto(view.run, view.state)
+        return await self._shown(view)
+
+    async def _shown(self, view: RunView) -> run_pb2.Run:
+        """Returns a run with all that is known of it."""
+        shown = run_to_proto(view.run, view.state)
+        delivery = await self._webhooks.of(view.run)
+        if delivery is not None:
+            shown.webhook.CopyFrom(delivery_to_proto(delivery))
+        return shown
 
     async def ListRuns(  # noqa: N802 -- the contract's name
         self, request: run_service_pb2.ListRunsRequest, context: Context

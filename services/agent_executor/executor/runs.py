@@ -202,6 +202,7 @@ class Runs:
         )
         log = self._drivers.log_of(run, RunState())
         log.history = plan.conversation.history(run.model)
+        log.webhook = plan.options.webhook
         for payload in first:
             log.add(payload)
         # Whether it is a conversation's turn is known once the run is there.

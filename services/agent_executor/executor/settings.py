@@ -30,10 +30,11 @@ from agent_executor.executor.model_call import (
 )
 from agent_executor.executor.model_settings import ModelSettings
 from agent_executor.executor.scheduler import DEFAULT_MAX_ACTIVE_RUNS
+from agent_executor.executor.webhooks.webhook_settings import WebhookSettings
 from agent_executor.serving.settings import ServiceSettings
 
 
-class ExecutorSettings(ModelSettings, ServiceSettings):
+class ExecutorSettings(ModelSettings, WebhookSettings, ServiceSettings):
     """The executor's settings."""
 
     model_config = SettingsConfigDict(env_prefix="EXECUTOR_")
@@ -188,5 +189,5 @@ class ExecutorSettings(ModelSettings, ServiceSettings):
 
     @property
     def encryption_key_file(self) -> Path:
-        """The key that encrypts agents' API keys."""
+        """The key that encrypts agents' API keys and webhooks' secrets."""
         return self.data_dir / "executor" / "encryption.key"

@@ -15,6 +15,8 @@ from agent_executor.executor.journal import Journal
 from agent_executor.executor.journal_sqlite import SqliteJournal
 from agent_executor.executor.schema import MIGRATIONS
 from agent_executor.executor.settings import ExecutorSettings
+from agent_executor.executor.webhooks.store import WebhookStore
+from agent_executor.executor.webhooks.store_sql import SqlWebhookStore
 from agent_executor.storage.group_commit import BatchStatistics
 from agent_executor.storage.migrations import upgrade
 from agent_executor.storage.sqlite import SqliteDatabase
@@ -31,6 +33,7 @@ class ExecutorStorage:
         agents: Agents and their versions.
         conversations: What runs have said to be continued.
         approvals: Tool calls that people decide about.
+        webhooks: Ends of runs that are to be told.
         statements: For stores that are written in SQLAlchemy Core.
         close: Ends what was submitted, and closes the database.
     """
@@ -39,6 +42,7 @@ class ExecutorStorage:
     agents: AgentStore
     conversations: ConversationStore
     approvals: ApprovalStore
+    webhooks: WebhookStore
     statements: StatementRunner
     close: Callable[[], Awaitable[None]]
 
@@ -67,6 +71,7 @@ async def open_storage(
         agents=SqliteAgentStore(database),
         conversations=SqlConversationStore(statements),
         approvals=SqlApprovalStore(statements),
+        webhooks=SqlWebhookStore(statements),
         statements=statements,
         close=database.close,
     )
@@ -91,6 +96,7 @@ async def _open_postgres(
         agents=SqlAgentStore(statements),
         conversations=SqlConversationStore(statements),
         approvals=SqlApprovalStore(statements),
+        webhooks=SqlWebhookStore(statements),
         statements=statements,
         close=database.close,
     )

@@ -81,6 +81,7 @@ RUNS: Final = Table(
     Column("cancel_requested_at_ms", BigInteger, nullable=False, server_default="0"),
     Column("cancel_user_id", Text, nullable=False, server_default=""),
     Column("cancel_reason", Text, nullable=False, server_default=""),
+    Column("has_webhook", Integer, nullable=False, server_default="0"),
     sqlite_with_rowid=False,
 )
 Index("runs_by_organization", RUNS.c.organization_id, RUNS.c.run_id)
@@ -219,4 +220,30 @@ Index(
     APPROVALS.c.run_id,
     sqlite_where=_IS_TO_BE_TAKEN_UP,
     postgresql_where=_IS_TO_BE_TAKEN_UP,
+)
+
+WEBHOOK_DELIVERIES: Final = Table(
+    "webhook_deliveries",
+    METADATA,
+    Column("run_id", Text, primary_key=True),
+    Column("organization_id", Text, nullable=False),
+    Column("webhook_id", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("secret_ciphertext", LargeBinary, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("status_code", Integer, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("due_at_ms", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+# Those that are to come are few among all; those of one receiver stand together, in their order.
+Index(
+    "webhook_deliveries_to_come",
+    WEBHOOK_DELIVERIES.c.origin,
+    WEBHOOK_DELIVERIES.c.due_at_ms,
+    WEBHOOK_DELIVERIES.c.run_id,
+    sqlite_where=WEBHOOK_DELIVERIES.c.due_at_ms > 0,
+    postgresql_where=WEBHOOK_DELIVERIES.c.due_at_ms > 0,
 )

@@ -145,6 +145,15 @@ RESPONSE_CACHE_LOOKUPS: Final = CounterDefinition(
     'Requests whose agents share answers, by model and result: "hit" if no model was asked.',
     ("model", "result"),
 )
+WEBHOOK_DELIVERIES: Final = CounterDefinition(
+    "agent_executor_webhook_deliveries",
+    'Attempts to tell a run\'s end, by outcome: "delivered", "retried" later, or "failed" for good.',
+    ("outcome",),
+)
+WEBHOOK_DELIVERY_DELAY: Final = DurationDefinition(
+    "agent_executor_webhook_delivery_delay_seconds",
+    "How long after a run's end its webhook was told, in seconds.",
+)
 TOOL_CALLS: Final = CounterDefinition(
     "agent_executor_tool_calls",
     'Tool calls that ended, by tool and error reason, which is "OK" for a result.',

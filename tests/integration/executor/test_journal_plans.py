@@ -7,11 +7,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy.dialects import sqlite
 
 from agent_executor.executor.journal import RunFilter
 from agent_executor.executor.journal_rows import filter_sql
 from agent_executor.executor.journal_sqlite import _CLAIM_RUNS, _CLAIM_WAITING
 from agent_executor.executor.schema import MIGRATIONS
+from agent_executor.executor.webhooks.store_sql import FIRST_DUE
 from agent_executor.storage.migrations import upgrade
 
 
@@ -48,3 +50,9 @@ def test_runs_are_found_by_what_few_of_them_have(path: Path, name: str) -> None:
     statement = f"SELECT * FROM runs WHERE organization_id = 'acme'{condition}"
     statement += " ORDER BY run_id DESC LIMIT 10"
     assert f"USING INDEX runs_by_{name}" in plan_of(path, statement, *values)
+
+
+def test_what_is_to_be_told_is_looked_up_receiver_by_receiver(path: Path) -> None:
+    plan = plan_of(path, str(FIRST_DUE.compile(dialect=sqlite.dialect(paramstyle="named"))))
+    assert "SCAN webhook_deliveries" not in plan
+    assert plan.count("SEARCH webhook_deliveries USING COVERING INDEX") == 3

@@ -127,7 +127,7 @@ class Executor:
             tracer=NoOpTracer(),
         )
         server = grpc.aio.server(interceptors=[PipelineInterceptor(pipeline)])
-        servicer = RunServicer(self.platform.runs, self.platform.decisions)
+        servicer = RunServicer(self.platform.runs, self.platform.decisions, self.platform.webhooks)
         run_service_pb2_grpc.add_RunServiceServicer_to_server(servicer, server)
         self.port = server.add_insecure_port("127.0.0.1:0")
         await server.start()

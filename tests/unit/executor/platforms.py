@@ -8,6 +8,7 @@ from typing import Any
 from opentelemetry.trace import NoOpTracer
 from prometheus_client import CollectorRegistry
 
+from agent_executor.egress.policy import EgressPolicy
 from agent_executor.executor.admission import Admission
 from agent_executor.executor.agent_store_memory import MemoryAgentStore
 from agent_executor.executor.agents import Agents
@@ -24,6 +25,8 @@ from agent_executor.executor.models.model import ModelProvider
 from agent_executor.executor.run_loader import RunLoader
 from agent_executor.executor.run_telemetry import RunTelemetry
 from agent_executor.executor.runs import Runs
+from agent_executor.executor.webhooks.store_memory import MemoryWebhookStore
+from agent_executor.executor.webhooks.webhooks import Webhooks
 from agent_executor.serving.metrics import Metrics
 from agent_executor.serving.security import SecurityContext
 from agent_executor.storage.encryption import KEY_BYTES, Encryption
@@ -64,7 +67,13 @@ class Platform:
         self.tools = RecordingToolRunner()
         self.ledger = ledger or MemoryLedger()
         telemetry = RunTelemetry(NoOpTracer(), Metrics(CollectorRegistry()))
-        self.agents = Agents(self.store, Encryption(bytes(KEY_BYTES)), lambda: self.now_ms)
+        encryption = Encryption(bytes(KEY_BYTES))
+        self.agents = Agents(self.store, encryption, lambda: self.now_ms)
+        self.webhooks = Webhooks(
+            getattr(self.journal, "webhooks", None) or MemoryWebhookStore(),
+            encryption,
+            EgressPolicy(None),
+        )
         engine = Engine(
             model_turn=ModelTurn(
                 providers={"mock": model or MockClaude()},

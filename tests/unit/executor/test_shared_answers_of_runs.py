@@ -28,6 +28,7 @@ from agent_executor.executor.run_event import (
     payload_type,
 )
 from agent_executor.executor.run_view import RunView
+from agent_executor.executor.webhooks.delivery import Webhook
 from agent_executor.serving.security import SecurityContext
 from tests.unit.executor.peers import answer
 from tests.unit.executor.platforms import ADA, CALCULATOR, EVE, Platform
@@ -71,8 +72,9 @@ class CountingJournal(MemoryJournal):
         events: Sequence[RunEvent],
         key: IdempotencyKey | None = None,
         after_run_id: str = "",
+        webhook: Webhook | None = None,
     ) -> str:
-        run_id = await super().create(run, events, key, after_run_id)
+        run_id = await super().create(run, events, key, after_run_id, webhook)
         async with self._changed:
             self.created += 1
             self._changed.notify_all()

@@ -1,0 +1,1 @@
+"""Tells a URL of a run's end: signed, at least once, tried again for a day."""
