@@ -25,8 +25,8 @@ DEFAULT_MODEL_TIMEOUT_SECONDS: Final = 300.0
 MODEL_TIMEOUT_SECONDS_MAX: Final = 80_000.0
 DEFAULT_MAX_MODEL_TRIES: Final = 4
 DEFAULT_RETRY_DELAY_SECONDS: Final = 0.5
-# Longer than the ledger needs to start again.
-DEFAULT_LEDGER_PATIENCE_SECONDS: Final = 5.0
+# Longer than the ledger needs to start again, on a busy machine too.
+DEFAULT_LEDGER_PATIENCE_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
