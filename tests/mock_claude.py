@@ -87,10 +87,11 @@ async def mock_claude_server(
     rates: Mapping[Fault, float] | None = None,
     api_key: str = "",
     retry_after_seconds: float = 7.0,
+    batch_seconds: float = 0.0,
 ) -> AsyncIterator[MockClaudeServer]:
     """Runs the server on a free port."""
     faults = FaultPlan(rates or {}, retry_after_seconds=retry_after_seconds)
-    api = MockApi(model or MockClaude(), faults, api_key=api_key)
+    api = MockApi(model or MockClaude(), faults, api_key=api_key, batch_seconds=batch_seconds)
     running = MockClaudeServer(faults, api)
     port = await running.server.start("127.0.0.1", 0)
     running.url = f"http://127.0.0.1:{port}"

@@ -21,9 +21,10 @@ from typing import Any, Final
 import uvloop
 
 from agent_executor.executor.context.run_context import RunContext
-from agent_executor.executor.event_pages import folded
-from agent_executor.executor.journal_sqlite import SqliteJournal
-from agent_executor.executor.ledger import Hold, Settlement
+from agent_executor.executor.journal.event_pages import folded
+from agent_executor.executor.journal.journal_sqlite import SqliteJournal
+from agent_executor.executor.log.run import RunState, fold
+from agent_executor.executor.log.run_event import RunStarted, encode_payload
 from agent_executor.executor.models.model import (
     ModelRequest,
     ModelResponse,
@@ -31,8 +32,7 @@ from agent_executor.executor.models.model import (
     TextBlock,
     ToolUseBlock,
 )
-from agent_executor.executor.run import RunState, fold
-from agent_executor.executor.run_event import RunStarted, encode_payload
+from agent_executor.executor.peers.ledger import Hold, Settlement
 from agent_executor.executor.schema import MIGRATIONS
 from agent_executor.serving.security import SecurityContext
 from agent_executor.storage.migrations import upgrade

@@ -71,6 +71,11 @@ ROUTES = [
         body={"inputs": ["Hello!"]},
         missing="AGENT_NOT_FOUND",
     ),
+    Route(
+        *("POST", "/api/v1/agents/{agent_id}/runs/batch", "run:execute"),
+        body={"inputs": ["Hello!"]},
+        missing="AGENT_NOT_FOUND",
+    ),
     Route("POST", "/api/v1/runs/{run_id}/cancel", "run:execute", {}, missing="RUN_NOT_FOUND"),
     Route("GET", "/api/v1/conversations", "run:read"),
     Route(

@@ -84,6 +84,11 @@ RPCS = [
         {**AGENT, "inputs": ["Hi"]},
         "AGENT_NOT_FOUND",
     ),
+    Rpc(
+        *("RunService/StartRunBatch", "run:execute"),
+        {**AGENT, "inputs": ["Hi"]},
+        "AGENT_NOT_FOUND",
+    ),
     Rpc("RunService/CancelRun", "run:execute", RUN, "RUN_NOT_FOUND"),
     Rpc("ConversationService/ListConversations", "run:read"),
     Rpc(

@@ -90,6 +90,32 @@ class TestBatches:
         assert call(client, "nobody/execute/batch", {"inputs": []}).status == 400
 
 
+class TestStartedBatches:
+    def test_each_input_starts_its_own_run_and_a_repeat_finds_them(self, client: Client) -> None:
+        agent_id, key = create_agent(client), str(uuid.uuid4())
+        body = {"inputs": [f"What is {number} + 1?" for number in range(20)]}
+        answer = call(client, f"{agent_id}/runs/batch", body, key)
+        assert answer.status == 200, answer.content
+        results = answer.body["results"]
+        assert [result["index"] for result in results] == list(range(20))
+        assert answer.body["started_count"] == 20
+        for number, result in enumerate(results):
+            run = wait_for_end(client, result["run_id"])
+            assert run["state"] == "completed"
+            assert run["output"]["response"] == f"{number} + 1 = {number + 1}"
+        assert call(client, f"{agent_id}/runs/batch", body, key).body == answer.body
+        assert call(client, f"{agent_id}/execute/batch", body, key).status == 409
+
+    def test_a_batch_for_no_agent_or_of_too_many_is_refused_as_a_whole(
+        self, client: Client
+    ) -> None:
+        answer = call(client, "nobody/runs/batch", {"inputs": ["a"]})
+        assert (answer.status, answer.body["code"]) == (404, "AGENT_NOT_FOUND")
+        agent_id = create_agent(client)
+        for inputs in ([], [""], ["a"] * 1_001):
+            assert call(client, f"{agent_id}/runs/batch", {"inputs": inputs}).status == 400
+
+
 class TestDeadlines:
     def test_a_run_that_waits_for_its_tool_ends_at_its_own_deadline(
         self, platform: RunningPlatform, client: Client

@@ -22,7 +22,7 @@ from agent_executor.executor.models.mock_http.server import HttpServer
 _FAULTS = ", ".join(Fault)
 
 
-def mock_claude(
+def mock_claude(  # noqa: PLR0913, PLR0917 -- a command's options are its parameters
     port: Annotated[
         int, typer.Option(min=0, max=65_535, help="Where to listen; 0 takes a free port.")
     ] = 8787,
@@ -43,13 +43,16 @@ def mock_claude(
     token_delay_seconds: Annotated[
         float, typer.Option(min=0, help="How long a stream waits before each piece.")
     ] = 0.0,
+    batch_seconds: Annotated[
+        float, typer.Option(min=0, help="How long a message batch takes.")
+    ] = 2.0,
     api_key: Annotated[
         str, typer.Option(help="The only key that is accepted. Default: every key is.")
     ] = "",
 ) -> None:
     """Serve mock Claude over HTTP, for the SDK of any language and for tests.
 
-    It speaks Anthropic's Messages API and OpenAI's Chat Completions API.
+    It speaks Anthropic's Messages API, message batches included, and OpenAI's Chat Completions API.
 
     A request chooses its fault by the header `x-mock-fault: NAME`; `GET /mock/calls` counts what
     would have been billed. To run the platform on it:
@@ -68,6 +71,7 @@ def mock_claude(
         plan,
         api_key=api_key,
         token_delay_seconds=token_delay_seconds,
+        batch_seconds=batch_seconds,
     )
     try:
         asyncio.run(_serve(HttpServer(api.handle), host, port))

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import typer
 
+from agent_executor.cli.agents import agent_id_of
 from agent_executor.cli.connection import (
     DEFAULT_URL,
     FAILURE_EXIT_CODE,
@@ -19,12 +20,9 @@ from agent_executor.cli.connection import (
     failures_told,
 )
 from agent_executor.cli.data_dir import DEFAULT_DATA_DIR, DataDir
-from agent_executor.cli.pages import all_of
 from agent_executor.cli.rest import RestClient, RestError
 from agent_executor.cli.run_display import RunDisplay
 from agent_executor.cli.run_following import Show, display_of, follow, interruptible
-
-_AGENTS_MAX = 100_000
 
 
 def run(
@@ -55,7 +53,7 @@ def run(
     """
     with failures_told():
         client = connect(Target(url=url, data_dir=data_dir, organization=organization))
-        path = f"/api/v1/agents/{quote(_agent_id(client, agent), safe='')}/execute/stream"
+        path = f"/api/v1/agents/{quote(agent_id_of(client, agent), safe='')}/execute/stream"
         body = {
             "input": text,
             "max_cost_usd": max_cost_usd,
@@ -95,20 +93,3 @@ def _until_cut(updates: Iterator[dict[str, Any]], display: RunDisplay) -> Iterat
     except OSError:
         if not display.run_id:
             raise
-
-
-def _agent_id(client: RestClient, agent: str) -> str:
-    """Returns an agent's id by its id or its name."""
-    rows = all_of(client, "/api/v1/agents", "agents", _AGENTS_MAX)
-    if any(row["id"] == agent for row in rows):
-        return agent
-    named = [row["id"] for row in rows if row["name"] == agent]
-    if len(named) == 1:
-        return str(named[0])
-    if not named:
-        msg = f"There is no agent of the id or name {agent!r}."
-    else:
-        msg = (
-            f"{len(named)} agents have the name {agent!r}; name one by its id: {', '.join(named)}."
-        )
-    raise RestError(msg)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
 
+from agent_executor.cli.agents import agent_id_of
 from agent_executor.cli.connection import (
     DEFAULT_URL,
     FAILURE_EXIT_CODE,
@@ -23,6 +24,7 @@ from agent_executor.cli.connection import (
 from agent_executor.cli.data_dir import DEFAULT_DATA_DIR, DataDir
 from agent_executor.cli.figures import output_console
 from agent_executor.cli.run_following import display_of, follow, interruptible
+from agent_executor.cli.run_inputs import in_requests
 from agent_executor.cli.runs_report import show_receipt, show_runs
 
 app = typer.Typer(help="Shows runs, follows and ends them.", no_args_is_help=True)
@@ -71,6 +73,53 @@ def list_runs(
         typer.echo(json.dumps(found))
     else:
         show_runs(found, output_console())
+
+
+@app.command("start")
+def start_runs(
+    agent: Annotated[str, typer.Argument(help="The agent's id, or its name if no other has it.")],
+    inputs_file: Annotated[
+        typer.FileText,
+        typer.Argument(help="What is asked, one input per line; `-` reads standard input."),
+    ],
+    batch: Annotated[
+        bool,
+        typer.Option(
+            "--batch",
+            help="Make the model calls through the provider's batches: cheaper, within a day each.",
+        ),
+    ] = False,
+    as_json: AsJson = False,
+    url: Url = DEFAULT_URL,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    organization: Organization = "default",
+) -> None:
+    """Start a run in the background for each line of a file, and print their ids.
+
+    They are in the order of the lines; an empty line starts nothing. The exit code is 0 if all were
+    started; why one was not is told on standard error.
+
+    For example:
+
+        agent-executor runs start "Math Assistant" questions.txt --batch
+    """
+    inputs = [line for line in inputs_file.read().splitlines() if line]
+    with failures_told():
+        client = connect(Target(url=url, data_dir=data_dir, organization=organization))
+        path = f"/api/v1/agents/{quote(agent_id_of(client, agent), safe='')}/runs/batch"
+        started: list[dict[str, Any]] = []
+        for some in in_requests(inputs):
+            body = {"inputs": some, "processing": "batch" if batch else "standard"}
+            started += client.post(path, body)["results"]
+    if as_json:
+        typer.echo(json.dumps(started))
+    for text, result in zip(inputs, started, strict=True):
+        if result["run_id"] and not as_json:
+            typer.echo(result["run_id"])
+        if result.get("error"):
+            typer.echo(f"{text}: {result['error']}", err=True)
+    if any(result.get("error") for result in started):
+        raise typer.Exit(FAILURE_EXIT_CODE)
 
 
 @app.command("cancel")

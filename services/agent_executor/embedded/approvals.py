@@ -16,7 +16,7 @@ from agent_executor.executor.approvals.approvals import (
     Approvals,
     Verdict,
 )
-from agent_executor.executor.result import time_text
+from agent_executor.executor.runs.result import time_text
 from agent_executor.serving.security import SecurityContext
 
 LISTED_MAX: Final = 1_000

@@ -12,10 +12,10 @@ from opentelemetry.trace import NoOpTracer
 from prometheus_client import CollectorRegistry
 
 from agent_executor.embedded.peers import InProcessLedger, InProcessToolRunner, now_ms
-from agent_executor.executor.agent_store import AgentStore
-from agent_executor.executor.agent_store_memory import MemoryAgentStore
-from agent_executor.executor.agent_store_sqlite import SqliteAgentStore
-from agent_executor.executor.agents import Agents
+from agent_executor.executor.agents.agents import Agents
+from agent_executor.executor.agents.store import AgentStore
+from agent_executor.executor.agents.store_memory import MemoryAgentStore
+from agent_executor.executor.agents.store_sqlite import SqliteAgentStore
 from agent_executor.executor.approvals.approvals import Approvals
 from agent_executor.executor.approvals.parked_runs import ParkedRuns
 from agent_executor.executor.approvals.store import ApprovalStore
@@ -24,17 +24,17 @@ from agent_executor.executor.approvals.store_sql import SqlApprovalStore
 from agent_executor.executor.conversations.conversations import Conversations
 from agent_executor.executor.conversations.store import ConversationStore
 from agent_executor.executor.conversations.store_sql import SqlConversationStore
-from agent_executor.executor.drivers import RunDrivers
-from agent_executor.executor.engine import Engine
-from agent_executor.executor.journal import Journal
-from agent_executor.executor.journal_memory import MemoryJournal
-from agent_executor.executor.journal_sqlite import SqliteJournal
-from agent_executor.executor.model_providers import model_providers
+from agent_executor.executor.driving.drivers import RunDrivers
+from agent_executor.executor.driving.engine import Engine
+from agent_executor.executor.driving.run_loader import RunLoader
+from agent_executor.executor.driving.run_telemetry import RunTelemetry
+from agent_executor.executor.journal.journal import Journal
+from agent_executor.executor.journal.journal_memory import MemoryJournal
+from agent_executor.executor.journal.journal_sqlite import SqliteJournal
+from agent_executor.executor.model_calls.model_turn import ModelTurn
 from agent_executor.executor.model_settings import ModelSettings
-from agent_executor.executor.model_turn import ModelTurn
-from agent_executor.executor.run_loader import RunLoader
-from agent_executor.executor.run_telemetry import RunTelemetry
-from agent_executor.executor.runs import Runs
+from agent_executor.executor.models.model_providers import model_providers
+from agent_executor.executor.runs.runs import Runs
 from agent_executor.executor.schema import MIGRATIONS as EXECUTOR_MIGRATIONS
 from agent_executor.ledger.accounting.memory_ledger import MemoryLedger
 from agent_executor.ledger.accounting.store import AccountingStore

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from agent_executor.errors import InvalidArgumentError, ToolNotFoundError
-from agent_executor.executor.agent import AgentVersion, CustomTool
+from agent_executor.executor.agents.agent import AgentVersion, CustomTool
 from agent_executor.executor.models.catalog import LLMModel
 from agent_executor.executor.money import nano_usd_of
 from agent_executor.tool_runner.builtin import built_in_tools

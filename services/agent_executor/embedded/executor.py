@@ -23,12 +23,12 @@ from agent_executor.embedded.configuration import (
 from agent_executor.embedded.event_loop import Steps, awaited, loop_runs
 from agent_executor.embedded.peers import with_permissions
 from agent_executor.errors import InvalidArgumentError
-from agent_executor.executor.journal import RunFilter
+from agent_executor.executor.journal.journal import RunFilter
 from agent_executor.executor.models.catalog import LLMModel
 from agent_executor.executor.money import nano_usd_of
-from agent_executor.executor.result import result_mapping
-from agent_executor.executor.run_options import RunOptions
-from agent_executor.executor.update_mapping import update_mapping
+from agent_executor.executor.runs.result import result_mapping
+from agent_executor.executor.runs.run_options import RunOptions
+from agent_executor.executor.streams.update_mapping import update_mapping
 from agent_executor.serving.security import SecurityContext
 from agent_executor.tool_runner.builtin.http_request import HTTPRequestTool
 from agent_executor.tool_runner.egress_settings import EgressSettings

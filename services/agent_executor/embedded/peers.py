@@ -14,10 +14,10 @@ from agent_executor.errors import (
     FailedPreconditionError,
     ReservationNotFoundError,
 )
-from agent_executor.executor.ledger import AmountHold, Correction, FoundHold, Hold, Settlement
+from agent_executor.executor.model_calls.purpose import CallPurpose
 from agent_executor.executor.models.model import ModelUsage, ToolSpecification
-from agent_executor.executor.purpose import CallPurpose
-from agent_executor.executor.tools import ToolOutcome, ToolRequest
+from agent_executor.executor.peers.ledger import AmountHold, Correction, FoundHold, Hold, Settlement
+from agent_executor.executor.peers.tools import ToolOutcome, ToolRequest
 from agent_executor.ledger.accounting.entry import UNKNOWN_PURPOSE, Purpose
 from agent_executor.ledger.accounting.reservation import Reservation
 from agent_executor.ledger.accounting.token_usage import TokenUsage
@@ -130,6 +130,7 @@ class InProcessLedger:
             ttl_seconds=hold.ttl_seconds,
             parent_reservation_id=hold.amount_id,
             min_output_tokens=hold.min_output_tokens,
+            processing=hold.processing,
         )
         reservation = await self._usage.reserve(request, _writer(security))
         _require_open(reservation)
@@ -164,6 +165,7 @@ class InProcessLedger:
             estimated=settlement.estimated,
             is_test=settlement.is_test,
             attempt=settlement.attempt,
+            processing=settlement.processing,
             purpose=_purpose(purpose) if purpose is not None else UNKNOWN_PURPOSE,
             tool_uses=tuple(
                 ToolUse(use.tool_call_id, use.tool_name, use.arguments_digest)

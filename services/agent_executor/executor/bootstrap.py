@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import grpc
@@ -24,31 +24,35 @@ from agent_executor.api.tool_runner.v1 import (
     tool_call_service_pb2_grpc,
 )
 from agent_executor.egress.client import EgressClient
-from agent_executor.executor.admission import Admission
-from agent_executor.executor.agent_servicer import AgentServicer
-from agent_executor.executor.agents import Agents
+from agent_executor.executor.agents.agents import Agents
+from agent_executor.executor.agents.servicer import AgentServicer
 from agent_executor.executor.approvals.approvals import Approvals
 from agent_executor.executor.approvals.parked_runs import ParkedRuns
-from agent_executor.executor.approvals.store import ApprovalStore
 from agent_executor.executor.conversations.conversations import Conversations
 from agent_executor.executor.conversations.servicer import ConversationServicer
-from agent_executor.executor.drivers import RunDrivers
-from agent_executor.executor.engine import Engine, EngineLimits
-from agent_executor.executor.journal import Journal
-from agent_executor.executor.leases import LeaseKeeper
-from agent_executor.executor.ledger import Ledger
-from agent_executor.executor.ledger_grpc import GrpcLedger
-from agent_executor.executor.model_call import ModelLimits
-from agent_executor.executor.model_providers import model_providers
-from agent_executor.executor.model_turn import ModelTurn
-from agent_executor.executor.run_loader import RunLoader
-from agent_executor.executor.run_servicer import RunServicer
-from agent_executor.executor.run_telemetry import RunTelemetry
-from agent_executor.executor.runs import Runs
+from agent_executor.executor.driving.drivers import RunDrivers
+from agent_executor.executor.driving.engine import Engine, EngineLimits
+from agent_executor.executor.driving.leases import LeaseKeeper
+from agent_executor.executor.driving.run_loader import RunLoader
+from agent_executor.executor.driving.run_telemetry import RunTelemetry
+from agent_executor.executor.journal.journal import Journal
+from agent_executor.executor.model_calls.model_call import ModelLimits
+from agent_executor.executor.model_calls.model_turn import ModelTurn
+from agent_executor.executor.models.model import ModelProvider
+from agent_executor.executor.models.model_providers import batches_of, model_providers
+from agent_executor.executor.peers.ledger import Ledger
+from agent_executor.executor.peers.ledger_grpc import GrpcLedger
+from agent_executor.executor.peers.tools import ToolRunner
+from agent_executor.executor.peers.tools_grpc import GrpcToolRunner
+from agent_executor.executor.provider_batches.batched_calls import BatchedCalls
+from agent_executor.executor.provider_batches.collector import BatchCollector
+from agent_executor.executor.provider_batches.late_costs import LateCosts
+from agent_executor.executor.provider_batches.poller import BatchPoller
+from agent_executor.executor.runs.admission import Admission
+from agent_executor.executor.runs.run_servicer import RunServicer
+from agent_executor.executor.runs.runs import Runs
 from agent_executor.executor.settings import ExecutorSettings
 from agent_executor.executor.storage import ExecutorStorage, open_storage
-from agent_executor.executor.tools import ToolRunner
-from agent_executor.executor.tools_grpc import GrpcToolRunner
 from agent_executor.executor.webhooks.deliveries import WebhookDeliveries
 from agent_executor.executor.webhooks.sender import WebhookSender
 from agent_executor.executor.webhooks.webhooks import Webhooks
@@ -95,9 +99,16 @@ async def bootstrap(runtime: ServiceRuntime[ExecutorSettings]) -> Sequence[str]:
     encryption = Encryption.from_file(settings.encryption_key_file)
     agents = Agents(storage.agents, encryption, now_ms, settings.agent_models())
     conversations = Conversations(storage.conversations, storage.journal)
-    engine = _engine(runtime, tools, ledger, storage.approvals, encryption)
+    providers = model_providers(
+        encryption,
+        runtime.settings.networks(),
+        runtime.resources,
+        eager=runtime.settings.model_provider,
+    )
+    engine = _engine(runtime, tools, ledger, storage, providers)
     deliveries = _deliveries(runtime, storage, encryption)
     runs = await _runs(runtime, storage, agents, conversations, tools, engine, deliveries)
+    _look_at_batches(runtime, storage, ledger, providers, runs)
     approvals = Approvals(
         store=storage.approvals,
         journal=storage.journal,
@@ -142,7 +153,7 @@ async def _runs(
     drivers = RunDrivers(
         journal=journal,
         loader=RunLoader(journal, agents, conversations),
-        parked=ParkedRuns(storage.approvals, now_ms),
+        parked=ParkedRuns(storage.approvals, now_ms, batches=storage.batches),
         engine=engine,
         owner=owner,
         now_ms=now_ms,
@@ -224,20 +235,27 @@ def _engine(
     runtime: ServiceRuntime[ExecutorSettings],
     tools: ToolRunner,
     ledger: Ledger,
-    approvals: ApprovalStore,
-    encryption: Encryption,
+    storage: ExecutorStorage,
+    providers: Mapping[str, ModelProvider],
 ) -> Engine:
     settings = runtime.settings
     telemetry = RunTelemetry(runtime.telemetry.tracer, runtime.metrics)
+    times = settings.batch_times()
+    batched = BatchedCalls(
+        collector=BatchCollector(storage.batches, batches_of(providers), now_ms, times),
+        store=storage.batches,
+        ledger=ledger,
+        telemetry=telemetry,
+        max_tries=settings.max_model_tries,
+    )
     model_turn = ModelTurn(
-        providers=model_providers(
-            encryption, settings.networks(), runtime.resources, eager=settings.model_provider
-        ),
+        providers=providers,
         provider_name=settings.model_provider,
         cache=settings.response_cache(),
         tools=tools,
         ledger=ledger,
         telemetry=telemetry,
+        batched=batched,
         limits=ModelLimits(
             timeout_seconds=settings.model_timeout_seconds,
             max_tries=settings.max_model_tries,
@@ -250,7 +268,8 @@ def _engine(
         model_turn=model_turn,
         tools=tools,
         ledger=ledger,
-        approvals=approvals,
+        approvals=storage.approvals,
+        batched=batched,
         telemetry=telemetry,
         now_ms=now_ms,
         limits=EngineLimits(
@@ -261,6 +280,26 @@ def _engine(
             max_pause_seconds=settings.max_pause_seconds,
         ),
     )
+
+
+def _look_at_batches(
+    runtime: ServiceRuntime[ExecutorSettings],
+    storage: ExecutorStorage,
+    ledger: Ledger,
+    providers: Mapping[str, ModelProvider],
+    runs: Runs,
+) -> None:
+    """Begins to look for what runs in batches wait for, those of other executors too."""
+    poller = BatchPoller(
+        store=storage.batches,
+        batches_of=batches_of(providers),
+        late_costs=LateCosts(ledger, storage.journal),
+        wake=runs.take_over,
+        now_ms=now_ms,
+        times=runtime.settings.batch_times(),
+    )
+    poller.start()
+    runtime.resources.push_async_callback(poller.stop)
 
 
 async def _tool_runner(runtime: ServiceRuntime[ExecutorSettings]) -> ToolRunner:

@@ -14,8 +14,19 @@ from agent_executor.api.executor.v1 import (
     run_service_pb2,
 )
 from agent_executor.executor.approvals.convert import requested_to_proto
-from agent_executor.executor.cancel_receipt import CancelReceipt
-from agent_executor.executor.journal import RunRecord
+from agent_executor.executor.journal.journal import RunRecord
+from agent_executor.executor.log.run import RunState, response_text, results_of
+from agent_executor.executor.log.run_event import (
+    ApprovalRequested,
+    ModelCallCompleted,
+    ModelCallFailed,
+    ModelCallSettled,
+    Payload,
+    RunEvent,
+    RunFinished,
+    ToolCallCompleted,
+    payload_type,
+)
 from agent_executor.executor.models.model import (
     ContentBlock,
     Message,
@@ -27,20 +38,9 @@ from agent_executor.executor.models.model import (
     ToolUseBlock,
 )
 from agent_executor.executor.money import usd_of
-from agent_executor.executor.result import is_success
-from agent_executor.executor.run import RunState, response_text, results_of
-from agent_executor.executor.run_event import (
-    ApprovalRequested,
-    ModelCallCompleted,
-    ModelCallFailed,
-    ModelCallSettled,
-    Payload,
-    RunEvent,
-    RunFinished,
-    ToolCallCompleted,
-    payload_type,
-)
-from agent_executor.executor.run_view import RunView
+from agent_executor.executor.runs.cancel_receipt import CancelReceipt
+from agent_executor.executor.runs.result import is_success
+from agent_executor.executor.runs.run_view import RunView
 
 INT32_MAX: Final = 2**31 - 1
 EXACT_INTEGER_MAX: Final = 2**53

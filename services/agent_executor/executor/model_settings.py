@@ -10,14 +10,14 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from agent_executor.errors import FailedPreconditionError
-from agent_executor.executor.agent_models import AgentModels
-from agent_executor.executor.models.model_choice import DEFAULT_SIZES, ModelSizes
-from agent_executor.executor.models.provider_networks import ProviderNetworks
-from agent_executor.executor.response_cache import (
+from agent_executor.executor.agents.agent_models import AgentModels
+from agent_executor.executor.model_calls.response_cache import (
     DEFAULT_MAX_BYTES,
     MemoryResponseCache,
     ResponseCache,
 )
+from agent_executor.executor.models.model_choice import DEFAULT_SIZES, ModelSizes
+from agent_executor.executor.models.provider_networks import ProviderNetworks
 
 
 class ModelSettings(BaseSettings):

@@ -8,28 +8,34 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from agent_executor.executor.admission import (
-    DEFAULT_MAX_WAITING_RUNS,
-    DEFAULT_MAX_WAITING_RUNS_PER_ORGANIZATION,
-)
-from agent_executor.executor.engine import (
+from agent_executor.executor.driving.engine import (
     DEFAULT_MAX_PARALLEL_TOOL_CALLS,
     DEFAULT_MAX_PAUSE_SECONDS,
     DEFAULT_PAUSE_RETRY_SECONDS,
     DEFAULT_RUN_TIMEOUT_SECONDS,
     DEFAULT_TOOL_TIMEOUT_SECONDS,
 )
-from agent_executor.executor.idempotency import DEFAULT_TTL_SECONDS
-from agent_executor.executor.late_answers import DEFAULT_LATE_ANSWER_SECONDS
-from agent_executor.executor.leases import DEFAULT_LEASE_SECONDS, DEFAULT_RENEWAL_SECONDS
-from agent_executor.executor.model_call import (
+from agent_executor.executor.driving.leases import DEFAULT_LEASE_SECONDS, DEFAULT_RENEWAL_SECONDS
+from agent_executor.executor.driving.scheduler import DEFAULT_MAX_ACTIVE_RUNS
+from agent_executor.executor.model_calls.late_answers import DEFAULT_LATE_ANSWER_SECONDS
+from agent_executor.executor.model_calls.model_call import (
     DEFAULT_LEDGER_PATIENCE_SECONDS,
     DEFAULT_MAX_MODEL_TRIES,
     DEFAULT_MODEL_TIMEOUT_SECONDS,
     MODEL_TIMEOUT_SECONDS_MAX,
 )
 from agent_executor.executor.model_settings import ModelSettings
-from agent_executor.executor.scheduler import DEFAULT_MAX_ACTIVE_RUNS
+from agent_executor.executor.provider_batches.collector import (
+    DEFAULT_CREATE_TIMEOUT_SECONDS,
+    DEFAULT_POLL_SECONDS,
+    DEFAULT_WINDOW_SECONDS,
+    BatchTimes,
+)
+from agent_executor.executor.runs.admission import (
+    DEFAULT_MAX_WAITING_RUNS,
+    DEFAULT_MAX_WAITING_RUNS_PER_ORGANIZATION,
+)
+from agent_executor.executor.runs.idempotency import DEFAULT_TTL_SECONDS
 from agent_executor.executor.webhooks.webhook_settings import WebhookSettings
 from agent_executor.serving.settings import ServiceSettings
 
@@ -80,6 +86,28 @@ class ExecutorSettings(ModelSettings, WebhookSettings, ServiceSettings):
         default=DEFAULT_MAX_MODEL_TRIES,
         ge=1,
         description="How often one model turn is tried when its provider is busy or failing.",
+    )
+    batch_window_seconds: float = Field(
+        default=DEFAULT_WINDOW_SECONDS,
+        ge=0,
+        le=3600,
+        description=(
+            "How long model calls of runs with the processing `batch` are collected before they are "
+            "given to their provider as one batch, in seconds; 1,000 calls are one at once."
+        ),
+    )
+    batch_poll_seconds: float = Field(
+        default=DEFAULT_POLL_SECONDS,
+        gt=0,
+        description="How often a provider is asked whether a batch has ended, in seconds.",
+    )
+    batch_create_timeout_seconds: float = Field(
+        default=DEFAULT_CREATE_TIMEOUT_SECONDS,
+        gt=0,
+        description=(
+            "How long the making of a batch may take, in seconds. One of which nobody heard that it "
+            "was made is looked for in the provider's list 5 seconds after that."
+        ),
     )
     late_answer_seconds: float = Field(
         default=DEFAULT_LATE_ANSWER_SECONDS,
@@ -181,6 +209,14 @@ class ExecutorSettings(ModelSettings, WebhookSettings, ServiceSettings):
         if self.lease_renewal_seconds >= self.lease_seconds:
             raise ValueError("lease_renewal_seconds must be less than lease_seconds")
         return self
+
+    def batch_times(self) -> BatchTimes:
+        """Returns how long what takes with batches of model calls."""
+        return BatchTimes(
+            window=self.batch_window_seconds,
+            poll=self.batch_poll_seconds,
+            create_timeout=self.batch_create_timeout_seconds,
+        )
 
     @property
     def journal_file(self) -> Path:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from agent_executor.executor.agent_store import AgentStore
-from agent_executor.executor.agent_store_sqlite import SqliteAgentStore
+from agent_executor.executor.agents.store import AgentStore
+from agent_executor.executor.agents.store_sqlite import SqliteAgentStore
 from agent_executor.executor.approvals.store import ApprovalStore
 from agent_executor.executor.approvals.store_sql import SqlApprovalStore
 from agent_executor.executor.conversations.store import ConversationStore
 from agent_executor.executor.conversations.store_sql import SqlConversationStore
-from agent_executor.executor.journal import Journal
-from agent_executor.executor.journal_sqlite import SqliteJournal
+from agent_executor.executor.journal.journal import Journal
+from agent_executor.executor.journal.journal_sqlite import SqliteJournal
+from agent_executor.executor.provider_batches.store import BatchStore
+from agent_executor.executor.provider_batches.store_sql import SqlBatchStore
 from agent_executor.executor.schema import MIGRATIONS
 from agent_executor.executor.settings import ExecutorSettings
 from agent_executor.executor.webhooks.store import WebhookStore
@@ -33,6 +35,7 @@ class ExecutorStorage:
         agents: Agents and their versions.
         conversations: What runs have said to be continued.
         approvals: Tool calls that people decide about.
+        batches: Model calls that go through batches of their provider.
         webhooks: Ends of runs that are to be told.
         statements: For stores that are written in SQLAlchemy Core.
         close: Ends what was submitted, and closes the database.
@@ -42,6 +45,7 @@ class ExecutorStorage:
     agents: AgentStore
     conversations: ConversationStore
     approvals: ApprovalStore
+    batches: BatchStore
     webhooks: WebhookStore
     statements: StatementRunner
     close: Callable[[], Awaitable[None]]
@@ -71,6 +75,7 @@ async def open_storage(
         agents=SqliteAgentStore(database),
         conversations=SqlConversationStore(statements),
         approvals=SqlApprovalStore(statements),
+        batches=SqlBatchStore(statements),
         webhooks=SqlWebhookStore(statements),
         statements=statements,
         close=database.close,
@@ -81,8 +86,8 @@ async def _open_postgres(
     settings: ExecutorSettings, on_batch: Callable[[BatchStatistics], None] | None
 ) -> ExecutorStorage:
     # Imported here, for most have a SQLite file.
-    from agent_executor.executor.agent_store_sql import SqlAgentStore
-    from agent_executor.executor.journal_postgres import PostgresJournal
+    from agent_executor.executor.agents.store_sql import SqlAgentStore
+    from agent_executor.executor.journal.journal_postgres import PostgresJournal
     from agent_executor.storage.migrations_postgres import upgrade_postgres
     from agent_executor.storage.postgres import PostgresDatabase
     from agent_executor.storage.statements_postgres import PostgresStatementRunner
@@ -96,6 +101,7 @@ async def _open_postgres(
         agents=SqlAgentStore(statements),
         conversations=SqlConversationStore(statements),
         approvals=SqlApprovalStore(statements),
+        batches=SqlBatchStore(statements),
         webhooks=SqlWebhookStore(statements),
         statements=statements,
         close=database.close,

@@ -222,6 +222,50 @@ Index(
     postgresql_where=_IS_TO_BE_TAKEN_UP,
 )
 
+PROVIDER_BATCHES: Final = Table(
+    "provider_batches",
+    METADATA,
+    Column("batch_key", Text, primary_key=True),
+    Column("provider", Text, nullable=False),
+    Column("agent_id", Text, nullable=False),
+    Column("api_key_ciphertext", LargeBinary, nullable=False),
+    Column("base_url", Text, nullable=False),
+    Column("batch_id", Text, nullable=False, comment="the provider's; empty until it is known"),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("look_at_ms", BigInteger, nullable=False),
+    Column("is_cancelled", Integer, nullable=False),
+    Column("is_collected", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index("provider_batches_by_look", PROVIDER_BATCHES.c.look_at_ms, PROVIDER_BATCHES.c.batch_key)
+
+PROVIDER_BATCH_CALLS: Final = Table(
+    "provider_batch_calls",
+    METADATA,
+    Column("model_call_id", Text, primary_key=True),
+    Column("batch_key", Text, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("organization_id", Text, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("details", LargeBinary, nullable=False, comment="CallDetails as JSON"),
+    Column("is_abandoned", Integer, nullable=False),
+    Column("has_outcome", Integer, nullable=False),
+    Column("outcome", LargeBinary, nullable=False, comment="BatchOutcome as JSON, or empty"),
+    sqlite_with_rowid=False,
+)
+Index("provider_batch_calls_by_batch", PROVIDER_BATCH_CALLS.c.batch_key)
+Index("provider_batch_calls_by_run", PROVIDER_BATCH_CALLS.c.run_id)
+_IS_WAITED_FOR: Final = (PROVIDER_BATCH_CALLS.c.has_outcome == 1) & (
+    PROVIDER_BATCH_CALLS.c.is_abandoned == 0
+)
+Index(
+    "provider_batch_calls_to_wake",
+    PROVIDER_BATCH_CALLS.c.run_id,
+    sqlite_where=_IS_WAITED_FOR,
+    postgresql_where=_IS_WAITED_FOR,
+)
+
 WEBHOOK_DELIVERIES: Final = Table(
     "webhook_deliveries",
     METADATA,

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from agent_executor.errors import IdempotencyConflictError
-from agent_executor.executor.agent import AgentVersion, CustomTool
-from agent_executor.executor.agent_store import AgentStore
-from agent_executor.executor.agent_store_memory import MemoryAgentStore
-from agent_executor.executor.agent_store_sql import SqlAgentStore
-from agent_executor.executor.agent_store_sqlite import SqliteAgentStore
+from agent_executor.executor.agents.agent import AgentVersion, CustomTool
+from agent_executor.executor.agents.store import AgentStore
+from agent_executor.executor.agents.store_memory import MemoryAgentStore
+from agent_executor.executor.agents.store_sql import SqlAgentStore
+from agent_executor.executor.agents.store_sqlite import SqliteAgentStore
 from agent_executor.executor.identifiers import new_id
-from agent_executor.executor.journal import IdempotencyKey
+from agent_executor.executor.journal.journal import IdempotencyKey
 from agent_executor.executor.schema import MIGRATIONS
 from agent_executor.storage.migrations import upgrade
 from agent_executor.storage.postgres import PostgresDatabase

@@ -15,11 +15,11 @@ from agent_executor.executor.approvals.store import ApprovalStore
 from agent_executor.executor.approvals.store_memory import MemoryApprovalStore
 from agent_executor.executor.approvals.store_sql import SqlApprovalStore
 from agent_executor.executor.identifiers import new_id
-from agent_executor.executor.journal import Journal, RunRecord
-from agent_executor.executor.journal_memory import MemoryJournal
-from agent_executor.executor.journal_postgres import PostgresJournal
-from agent_executor.executor.journal_sqlite import SqliteJournal
-from agent_executor.executor.run_event import RunEvent, RunFinished, RunStarted
+from agent_executor.executor.journal.journal import Journal, RunRecord
+from agent_executor.executor.journal.journal_memory import MemoryJournal
+from agent_executor.executor.journal.journal_postgres import PostgresJournal
+from agent_executor.executor.journal.journal_sqlite import SqliteJournal
+from agent_executor.executor.log.run_event import RunEvent, RunFinished, RunStarted
 from agent_executor.executor.schema import MIGRATIONS
 from agent_executor.storage.migrations import upgrade
 from agent_executor.storage.postgres import PostgresDatabase

@@ -21,12 +21,12 @@ from agent_executor.executor.conversations.store import ConversationPlace, Conve
 from agent_executor.executor.conversations.store_memory import MemoryConversationStore
 from agent_executor.executor.conversations.store_sql import SqlConversationStore
 from agent_executor.executor.identifiers import new_id
-from agent_executor.executor.journal import IdempotencyKey, Journal, RunRecord
-from agent_executor.executor.journal_memory import MemoryJournal
-from agent_executor.executor.journal_postgres import PostgresJournal
-from agent_executor.executor.journal_sqlite import SqliteJournal
+from agent_executor.executor.journal.journal import IdempotencyKey, Journal, RunRecord
+from agent_executor.executor.journal.journal_memory import MemoryJournal
+from agent_executor.executor.journal.journal_postgres import PostgresJournal
+from agent_executor.executor.journal.journal_sqlite import SqliteJournal
+from agent_executor.executor.log.run_event import HistoryTrimmed, RunEvent, RunFinished, RunStarted
 from agent_executor.executor.models.model import Message, TextBlock
-from agent_executor.executor.run_event import HistoryTrimmed, RunEvent, RunFinished, RunStarted
 from agent_executor.executor.schema import MIGRATIONS
 from agent_executor.storage.migrations import upgrade
 from agent_executor.storage.postgres import PostgresDatabase

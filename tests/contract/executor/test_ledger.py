@@ -20,7 +20,9 @@ from agent_executor.errors import (
     ReservationNotFoundError,
     UsageEntryNotFoundError,
 )
-from agent_executor.executor.ledger import (
+from agent_executor.executor.model_calls.purpose import CallPurpose, ToolUse
+from agent_executor.executor.models.model import ModelUsage
+from agent_executor.executor.peers.ledger import (
     AmountHold,
     Correction,
     FoundHold,
@@ -28,9 +30,7 @@ from agent_executor.executor.ledger import (
     Ledger,
     Settlement,
 )
-from agent_executor.executor.ledger_grpc import GrpcLedger
-from agent_executor.executor.models.model import ModelUsage
-from agent_executor.executor.purpose import CallPurpose, ToolUse
+from agent_executor.executor.peers.ledger_grpc import GrpcLedger
 from agent_executor.ledger.accounting.budget import Budget
 from agent_executor.ledger.accounting.memory_ledger import MemoryLedger as LedgerInMemory
 from agent_executor.ledger.accounting.store_memory import MemoryAccountingStore

@@ -11,11 +11,11 @@ import pytest
 
 from agent_executor.errors import IdempotencyConflictError, LeaseLostError
 from agent_executor.executor.identifiers import new_id
-from agent_executor.executor.journal import IdempotencyKey, Journal, RunRecord
-from agent_executor.executor.journal_memory import MemoryJournal
-from agent_executor.executor.journal_postgres import PostgresJournal
-from agent_executor.executor.journal_sqlite import SqliteJournal
-from agent_executor.executor.run_event import RunEvent, RunFinished, RunStarted
+from agent_executor.executor.journal.journal import IdempotencyKey, Journal, RunRecord
+from agent_executor.executor.journal.journal_memory import MemoryJournal
+from agent_executor.executor.journal.journal_postgres import PostgresJournal
+from agent_executor.executor.journal.journal_sqlite import SqliteJournal
+from agent_executor.executor.log.run_event import RunEvent, RunFinished, RunStarted
 from agent_executor.executor.schema import MIGRATIONS
 from agent_executor.executor.webhooks.delivery import Delivery, Webhook
 from agent_executor.executor.webhooks.store import WebhookStore

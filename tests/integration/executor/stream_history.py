@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from agent_executor.api.executor.v1 import run_event_pb2, run_service_pb2
-from agent_executor.executor.run_updates import TOLD_EVENTS
+from agent_executor.executor.streams.run_updates import TOLD_EVENTS
 
 
 @dataclass

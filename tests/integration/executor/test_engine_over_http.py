@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from agent_executor.executor.log.run import RunState
 from agent_executor.executor.models.mock import MockClaude
 from agent_executor.executor.models.mock_http.faults import Fault
 from agent_executor.executor.models.model import ModelProvider
-from agent_executor.executor.run import RunState
-from agent_executor.executor.tools import ToolOutcome, ToolRequest
+from agent_executor.executor.peers.tools import ToolOutcome, ToolRequest
 from tests.mock_claude import mock_claude_server, openai_provider_of, provider_of
 from tests.unit.executor.peers import answer
 from tests.unit.executor.worlds import World

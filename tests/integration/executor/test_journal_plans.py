@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy.dialects import sqlite
 
-from agent_executor.executor.journal import RunFilter
-from agent_executor.executor.journal_rows import filter_sql
-from agent_executor.executor.journal_sqlite import _CLAIM_RUNS, _CLAIM_WAITING
+from agent_executor.executor.journal.journal import RunFilter
+from agent_executor.executor.journal.journal_rows import filter_sql
+from agent_executor.executor.journal.journal_sqlite import _CLAIM_RUNS, _CLAIM_WAITING
 from agent_executor.executor.schema import MIGRATIONS
 from agent_executor.executor.webhooks.store_sql import FIRST_DUE
 from agent_executor.storage.migrations import upgrade

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from agent_executor.errors import LimitExceededError
-from agent_executor.executor.admission import Admission
-from agent_executor.executor.journal_sqlite import SqliteJournal
-from agent_executor.executor.ledger import Settlement
+from agent_executor.executor.journal.journal_sqlite import SqliteJournal
+from agent_executor.executor.peers.ledger import Settlement
+from agent_executor.executor.runs.admission import Admission
 from agent_executor.executor.schema import MIGRATIONS
 from agent_executor.serving.security import SecurityContext
 from agent_executor.storage.migrations import upgrade

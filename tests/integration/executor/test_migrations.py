@@ -11,7 +11,7 @@ import sqlalchemy
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from agent_executor.executor.journal_sqlite import SqliteJournal
+from agent_executor.executor.journal.journal_sqlite import SqliteJournal
 from agent_executor.executor.schema import MIGRATIONS
 from agent_executor.executor.tables import METADATA
 from agent_executor.storage.migrations import upgrade

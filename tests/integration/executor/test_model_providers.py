@@ -9,8 +9,8 @@ import pytest
 
 from agent_executor import AsyncAgentExecutor
 from agent_executor.errors import FailedPreconditionError, InvalidArgumentError, ModelError
-from agent_executor.executor.model_providers import LateProvider, model_providers
 from agent_executor.executor.models.model import Message, ModelAccess, ModelRequest, TextBlock
+from agent_executor.executor.models.model_providers import LateProvider, model_providers
 from agent_executor.executor.models.provider_networks import ProviderNetworks
 from agent_executor.serving.startup import StartupError
 from agent_executor.storage.encryption import KEY_BYTES, Encryption

@@ -25,11 +25,11 @@ from agent_executor.api.executor.v1 import (
     run_service_pb2,
     run_service_pb2_grpc,
 )
-from agent_executor.executor.agent_store_memory import MemoryAgentStore
+from agent_executor.executor.agents.store_memory import MemoryAgentStore
 from agent_executor.executor.convert import event_to_proto
-from agent_executor.executor.journal import Journal
-from agent_executor.executor.journal_postgres import PostgresJournal
-from agent_executor.executor.journal_sqlite import SqliteJournal
+from agent_executor.executor.journal.journal import Journal
+from agent_executor.executor.journal.journal_postgres import PostgresJournal
+from agent_executor.executor.journal.journal_sqlite import SqliteJournal
 from agent_executor.executor.models.model import (
     OPERATOR_ACCESS,
     DeltaListener,
@@ -42,7 +42,7 @@ from agent_executor.executor.models.model import (
     TextBlock,
     ToolUseBlock,
 )
-from agent_executor.executor.run_servicer import RunServicer
+from agent_executor.executor.runs.run_servicer import RunServicer
 from agent_executor.executor.schema import MIGRATIONS
 from agent_executor.serving.authentication import TokenVerifier
 from agent_executor.serving.grants import ServiceKey

@@ -21,8 +21,8 @@ from agent_executor.errors import (
     OutcomeUnknownError,
     UnavailableError,
 )
-from agent_executor.executor.tools import ToolRequest
-from agent_executor.executor.tools_grpc import GrpcToolRunner
+from agent_executor.executor.peers.tools import ToolRequest
+from agent_executor.executor.peers.tools_grpc import GrpcToolRunner
 from agent_executor.serving.cancellation import StopSignal
 from agent_executor.serving.grants import ServiceKey
 from agent_executor.serving.security import SecurityContext

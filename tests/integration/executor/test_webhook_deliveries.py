@@ -14,7 +14,7 @@ import pytest
 
 from agent_executor.egress.client import EgressClient
 from agent_executor.errors import UnavailableError
-from agent_executor.executor.journal_postgres import PostgresJournal
+from agent_executor.executor.journal.journal_postgres import PostgresJournal
 from agent_executor.executor.schema import MIGRATIONS
 from agent_executor.executor.webhooks.deliveries import DeliveryLimits
 from agent_executor.executor.webhooks.store_memory import MemoryWebhookStore

@@ -13,7 +13,7 @@ from standardwebhooks import Webhook as Verifier
 
 from agent_executor.egress.client import EgressClient
 from agent_executor.egress.policy import EgressPolicy
-from agent_executor.executor.run_options import RunOptions
+from agent_executor.executor.runs.run_options import RunOptions
 from agent_executor.executor.webhooks.deliveries import DeliveryLimits, WebhookDeliveries
 from agent_executor.executor.webhooks.delivery import PENDING, Delivery
 from agent_executor.executor.webhooks.sender import WebhookSender

@@ -6,9 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from agent_executor.executor.cancel_receipt import child_run_ids, receipt_of
-from agent_executor.executor.models.model import ModelUsage, TextBlock, ToolUseBlock
-from agent_executor.executor.next_action import (
+from agent_executor.executor.log.next_action import (
     Action,
     AwaitMoney,
     CallModel,
@@ -19,8 +17,8 @@ from agent_executor.executor.next_action import (
     Stop,
     next_action,
 )
-from agent_executor.executor.run import RunState, apply, fold, tool_calls_of
-from agent_executor.executor.run_event import (
+from agent_executor.executor.log.run import RunState, apply, fold, tool_calls_of
+from agent_executor.executor.log.run_event import (
     CancelRequested,
     ModelCallCompleted,
     ModelCallFailed,
@@ -38,6 +36,8 @@ from agent_executor.executor.run_event import (
     decode_payload,
     encode_payload,
 )
+from agent_executor.executor.models.model import ModelUsage, TextBlock, ToolUseBlock
+from agent_executor.executor.runs.cancel_receipt import child_run_ids, receipt_of
 
 MAX_MODEL_TURNS = 4
 STEPS_TO_THE_END = 30

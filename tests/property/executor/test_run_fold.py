@@ -7,8 +7,7 @@ from itertools import groupby
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_executor.executor.models.model import ModelUsage, TextBlock, ToolUseBlock
-from agent_executor.executor.next_action import (
+from agent_executor.executor.log.next_action import (
     AwaitApprovals,
     AwaitMoney,
     CallModel,
@@ -18,9 +17,8 @@ from agent_executor.executor.next_action import (
     Stop,
     next_action,
 )
-from agent_executor.executor.purpose import CallPurpose
-from agent_executor.executor.run import FINAL_STATES, RunState, apply, fold, tool_calls_of
-from agent_executor.executor.run_event import (
+from agent_executor.executor.log.run import FINAL_STATES, RunState, apply, fold, tool_calls_of
+from agent_executor.executor.log.run_event import (
     ApprovalRequested,
     ApprovalResolved,
     HistoryTrimmed,
@@ -40,6 +38,8 @@ from agent_executor.executor.run_event import (
     decode_payload,
     encode_payload,
 )
+from agent_executor.executor.model_calls.purpose import CallPurpose
+from agent_executor.executor.models.model import ModelUsage, TextBlock, ToolUseBlock
 
 MAX_MODEL_TURNS = 4
 

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from agent_executor.executor.context.history import History
 from agent_executor.executor.context.run_context import RunContext, is_turn_start
 from agent_executor.executor.context.trimming import Limits
+from agent_executor.executor.log.run_event import HistoryTrimmed
 from agent_executor.executor.models.model import (
     Message,
     TextBlock,
     ToolResultBlock,
     ToolUseBlock,
 )
-from agent_executor.executor.run_event import HistoryTrimmed
 
 TEXTS = st.text(max_size=60)
 

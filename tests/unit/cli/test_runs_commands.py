@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from agent_executor.cli.main import app
+from agent_executor.cli.run_inputs import in_requests
 from tests.unit.cli.fake_gateway import FakeGateway, fake_gateway
 
 RUN: dict[str, Any] = {
@@ -47,7 +48,7 @@ def run(gateway: FakeGateway, *arguments: str) -> Result:
     return CliRunner().invoke(app, ["runs", *arguments, "--url", gateway.url])
 
 
-@pytest.mark.parametrize("command", ["list", "cancel"])
+@pytest.mark.parametrize("command", ["list", "cancel", "start"])
 def test_every_command_shows_an_example(command: str) -> None:
     result = CliRunner().invoke(app, ["runs", command, "--help"])
     assert result.exit_code == 0
@@ -104,3 +105,54 @@ def test_a_run_that_is_not_there_fails_with_a_sentence(gateway: FakeGateway) -> 
     assert result.exit_code == 1
     assert "There is no such thing." in result.stderr
     assert gateway.asked[0].path == "/api/v1/runs/no%2Frun/cancel"
+
+
+AGENTS = {"agents": [{"id": "a/1", "name": "Ada"}], "next_page_token": ""}
+BATCH_PATH = "/api/v1/agents/a%2F1/runs/batch"
+
+
+def started(*run_ids: str) -> dict[str, Any]:
+    results = [
+        {"index": index, "run_id": run_id} | ({} if run_id else {"error": "The queue is full."})
+        for index, run_id in enumerate(run_ids)
+    ]
+    return {"results": results, "started_count": sum(map(bool, run_ids))}
+
+
+def test_a_run_is_started_for_each_line(gateway: FakeGateway, tmp_path: Path) -> None:
+    (tmp_path / "inputs.txt").write_text("What is 1 + 1?\n\nHi\n")
+    gateway.will_answer("GET", "/api/v1/agents", AGENTS)
+    gateway.will_answer("POST", BATCH_PATH, started("run-1", "run-2"))
+    result = run(gateway, "start", "Ada", "inputs.txt", "--batch")
+    assert (result.exit_code, result.stdout) == (0, "run-1\nrun-2\n")
+    asked = gateway.asked[-1]
+    assert asked.body == {"inputs": ["What is 1 + 1?", "Hi"], "processing": "batch"}
+
+
+def test_what_was_not_started_is_told(gateway: FakeGateway, tmp_path: Path) -> None:
+    (tmp_path / "inputs.txt").write_text("one\ntwo\n")
+    gateway.will_answer("GET", "/api/v1/agents", AGENTS)
+    gateway.will_answer("POST", BATCH_PATH, started("run-1", ""))
+    result = run(gateway, "start", "a/1", "inputs.txt")
+    assert (result.exit_code, result.stdout) == (1, "run-1\n")
+    assert "two: The queue is full." in result.stderr
+    assert gateway.asked[-1].body["processing"] == "standard"
+    as_json = run(gateway, "start", "a/1", "inputs.txt", "--json")
+    assert [each["run_id"] for each in json.loads(as_json.stdout)] == ["run-1", ""]
+
+
+def test_many_lines_are_started_by_several_requests(gateway: FakeGateway, tmp_path: Path) -> None:
+    (tmp_path / "inputs.txt").write_text("Hi\n" * 1_001)
+    gateway.will_answer("GET", "/api/v1/agents", AGENTS)
+    gateway.will_answer("POST", BATCH_PATH, started(*["first"] * 1_000), started("last"))
+    result = run(gateway, "start", "Ada", "inputs.txt")
+    assert result.stdout.split() == ["first"] * 1_000 + ["last"]
+    assert [len(one.body["inputs"]) for one in gateway.asked if one.body] == [1_000, 1]
+
+
+def test_requests_stay_below_what_one_takes() -> None:
+    texts = ["x" * 500_000] * 9
+    requests = list(in_requests(texts))
+    assert [text for some in requests for text in some] == texts
+    assert max(map(len, requests)) == 4
+    assert list(in_requests([])) == []

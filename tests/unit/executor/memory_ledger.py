@@ -13,8 +13,8 @@ from agent_executor.errors import (
     UnavailableError,
     UsageEntryNotFoundError,
 )
-from agent_executor.executor.ledger import AmountHold, Correction, FoundHold, Hold, Settlement
 from agent_executor.executor.models.model import ModelUsage
+from agent_executor.executor.peers.ledger import AmountHold, Correction, FoundHold, Hold, Settlement
 from agent_executor.serving.security import SecurityContext
 
 COST_NANO_USD_PER_TOKEN = 3

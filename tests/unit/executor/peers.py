@@ -9,7 +9,7 @@ from typing import Any
 
 from agent_executor.errors import CancelledRunError, UnavailableError
 from agent_executor.executor.models.model import ToolSpecification
-from agent_executor.executor.tools import ToolOutcome, ToolRequest
+from agent_executor.executor.peers.tools import ToolOutcome, ToolRequest
 from agent_executor.serving.cancellation import StopSignal
 from agent_executor.serving.security import SecurityContext
 

@@ -8,8 +8,8 @@ from collections import Counter
 import pytest
 
 from agent_executor.errors import LimitExceededError
-from agent_executor.executor.admission import Admission
-from agent_executor.executor.journal_memory import MemoryJournal
+from agent_executor.executor.journal.journal_memory import MemoryJournal
+from agent_executor.executor.runs.admission import Admission
 
 
 class World:

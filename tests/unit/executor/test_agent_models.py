@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from agent_executor.errors import InvalidArgumentError
-from agent_executor.executor.agent import AgentVersion
-from agent_executor.executor.agent_models import AgentModels
-from agent_executor.executor.agent_store_memory import MemoryAgentStore
-from agent_executor.executor.agents import Agents
+from agent_executor.executor.agents.agent import AgentVersion
+from agent_executor.executor.agents.agent_models import AgentModels
+from agent_executor.executor.agents.agents import Agents
+from agent_executor.executor.agents.store_memory import MemoryAgentStore
 from agent_executor.executor.models.model import OPERATOR_ACCESS, ModelAccess
 from agent_executor.executor.models.model_choice import DEFAULT_SIZES, ModelSizes
 from agent_executor.executor.models.provider_networks import ProviderNetworks

@@ -11,11 +11,11 @@ from agent_executor.errors import (
     AgentNotFoundError,
     IdempotencyConflictError,
 )
-from agent_executor.executor.batch_convert import batch_to_proto
-from agent_executor.executor.batches import execute_batch
-from agent_executor.executor.idempotency import idempotency_key
-from agent_executor.executor.journal import IdempotencyKey
-from agent_executor.executor.run_options import RunOptions
+from agent_executor.executor.journal.journal import IdempotencyKey
+from agent_executor.executor.runs.batch_convert import batch_to_proto
+from agent_executor.executor.runs.batches import execute_batch
+from agent_executor.executor.runs.idempotency import idempotency_key
+from agent_executor.executor.runs.run_options import RunOptions
 from tests.unit.executor.platforms import ADA, CALCULATOR, Platform, until_idle
 
 SUMS = [f"What is {number} + 1?" for number in range(12)]

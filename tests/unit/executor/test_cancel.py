@@ -16,9 +16,10 @@ from agent_executor.errors import (
     RunNotFoundError,
     UnavailableError,
 )
-from agent_executor.executor.cancel_receipt import CancelReceipt, receipt_of
-from agent_executor.executor.engine import EngineLimits
-from agent_executor.executor.journal import RunRecord
+from agent_executor.executor.driving.engine import EngineLimits
+from agent_executor.executor.journal.journal import RunRecord
+from agent_executor.executor.log.run import RunState
+from agent_executor.executor.log.run_event import CancelRequested, RunStarted
 from agent_executor.executor.models.model import (
     OPERATOR_ACCESS,
     DeltaListener,
@@ -28,10 +29,9 @@ from agent_executor.executor.models.model import (
     ModelResponse,
     TextBlock,
 )
-from agent_executor.executor.run import RunState
-from agent_executor.executor.run_event import CancelRequested, RunStarted
-from agent_executor.executor.run_options import RunOptions
-from agent_executor.executor.tools import ToolOutcome, ToolRequest
+from agent_executor.executor.peers.tools import ToolOutcome, ToolRequest
+from agent_executor.executor.runs.cancel_receipt import CancelReceipt, receipt_of
+from agent_executor.executor.runs.run_options import RunOptions
 from agent_executor.serving.security import SecurityContext
 from tests.unit.executor.memory_ledger import COST_NANO_USD_PER_TOKEN
 from tests.unit.executor.peers import answer, stop_harmlessly

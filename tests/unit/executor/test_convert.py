@@ -12,18 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent_executor.api.executor.v1 import agent_pb2, agent_service_pb2, run_event_pb2
-from agent_executor.executor.agent import AgentVersion, CustomTool
-from agent_executor.executor.agent_convert import agent_to_proto, created_fields, updated_fields
+from agent_executor.executor.agents.agent import AgentVersion, CustomTool
+from agent_executor.executor.agents.convert import agent_to_proto, created_fields, updated_fields
 from agent_executor.executor.context.policy import ContextPolicy
 from agent_executor.executor.convert import EXACT_INTEGER_MAX, event_to_proto, json_value
-from agent_executor.executor.models.model import ModelUsage, TextBlock, ToolUseBlock
-from agent_executor.executor.purpose import CallPurpose
-from agent_executor.executor.run_event import (
+from agent_executor.executor.log.run_event import (
     ApprovalRequested,
     ApprovalResolved,
     CancelRequested,
     HistoryRange,
     HistoryTrimmed,
+    ModelCallBatched,
     ModelCallCompleted,
     ModelCallFailed,
     ModelCallSettled,
@@ -40,6 +39,8 @@ from agent_executor.executor.run_event import (
     ToolCallStarted,
     payload_type,
 )
+from agent_executor.executor.model_calls.purpose import CallPurpose
+from agent_executor.executor.models.model import ModelUsage, TextBlock, ToolUseBlock
 
 AGENT = AgentVersion(
     "id",
@@ -76,6 +77,7 @@ PAYLOADS: list[Payload] = [
     RunPaused(1, "too little", "BUDGET_EXCEEDED", "month", 1_000),
     RunContinued(1),
     ModelCallStarted("call", 1, CallPurpose("digest", 1, 2, is_background=True), is_unheld=True),
+    ModelCallBatched("call", "msgbatch_1"),
     ModelCallCompleted(
         "call",
         (TextBlock("a"), ToolUseBlock("t", "calculator", {"a": 1, "b": None})),

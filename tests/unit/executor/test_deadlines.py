@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from agent_executor.executor.deadlines import remaining_seconds, timeout_seconds
-from agent_executor.executor.engine import EngineLimits
-from agent_executor.executor.run import RunState
-from agent_executor.executor.run_options import RunOptions
+from agent_executor.executor.driving.engine import EngineLimits
+from agent_executor.executor.log.deadlines import remaining_seconds, timeout_seconds
+from agent_executor.executor.log.run import RunState
+from agent_executor.executor.runs.run_options import RunOptions
 from tests.unit.executor.platforms import ADA, Platform
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from agent_executor.executor.log.run import fold, response_text
 from agent_executor.executor.models.model import (
     OPERATOR_ACCESS,
     DeltaListener,
@@ -20,7 +21,6 @@ from agent_executor.executor.models.model import (
     StopReason,
     TextBlock,
 )
-from agent_executor.executor.run import fold, response_text
 from tests.unit.executor.worlds import World, use
 
 SEARCH = ProviderBlock({"type": "server_tool_use", "id": "srv", "name": "web_search", "input": {}})

@@ -16,17 +16,17 @@ from agent_executor.errors import (
     UnavailableError,
     UnknownModelError,
 )
-from agent_executor.executor import model_holds, model_turn
-from agent_executor.executor.engine import EngineLimits
-from agent_executor.executor.feed import RunFeed
-from agent_executor.executor.ledger import Hold
-from agent_executor.executor.model_call import DEFAULT_MODEL_TIMEOUT_SECONDS
+from agent_executor.executor.driving.engine import EngineLimits
+from agent_executor.executor.log.run_event import ModelCallStarted, RunEvent
+from agent_executor.executor.model_calls import model_holds, model_turn
+from agent_executor.executor.model_calls.model_call import DEFAULT_MODEL_TIMEOUT_SECONDS
 from agent_executor.executor.models.model import (
     TextBlock,
     ToolSpecification,
 )
-from agent_executor.executor.run_event import ModelCallStarted, RunEvent
-from agent_executor.executor.tools import ToolOutcome, ToolRequest
+from agent_executor.executor.peers.ledger import Hold
+from agent_executor.executor.peers.tools import ToolOutcome, ToolRequest
+from agent_executor.executor.streams.feed import RunFeed
 from agent_executor.serving.security import SecurityContext
 from tests.unit.executor.peers import RecordingToolRunner, answer
 from tests.unit.executor.platforms import ADA
@@ -167,7 +167,7 @@ async def test_no_model_is_called_while_the_ledger_is_away() -> None:
 async def test_settling_is_tried_until_the_ledger_is_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("agent_executor.executor.retries.FIRST_DELAY_SECONDS", 0.0)
+    monkeypatch.setattr("agent_executor.executor.peers.retries.FIRST_DELAY_SECONDS", 0.0)
     world = World(ScriptedModel([[TextBlock("hi")]]))
     settle = world.ledger.settle
     failures: list[AgentExecutorError] = [

@@ -12,10 +12,10 @@ from agent_executor.errors import (
     InvalidArgumentError,
     PermissionDeniedError,
 )
-from agent_executor.executor.idempotency import DEFAULT_TTL_SECONDS, idempotency_key
-from agent_executor.executor.journal import IdempotencyKey
-from agent_executor.executor.leases import LeaseKeeper
-from agent_executor.executor.run_options import RunOptions
+from agent_executor.executor.driving.leases import LeaseKeeper
+from agent_executor.executor.journal.journal import IdempotencyKey
+from agent_executor.executor.runs.idempotency import DEFAULT_TTL_SECONDS, idempotency_key
+from agent_executor.executor.runs.run_options import RunOptions
 from agent_executor.serving.security import SecurityContext
 from tests.unit.executor.platforms import ADA, CALCULATOR, Platform, until_idle
 

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from agent_executor.errors import BudgetExceededError, FailedPreconditionError, UnavailableError
-from agent_executor.executor import late_releases, retries
-from agent_executor.executor.cancel_receipt import receipt_of
-from agent_executor.executor.late_releases import LateReleases
-from agent_executor.executor.model_call import ModelLimits
+from agent_executor.executor.log.run_event import CancelRequested, RunStarted
+from agent_executor.executor.model_calls import late_releases
+from agent_executor.executor.model_calls.late_releases import LateReleases
+from agent_executor.executor.model_calls.model_call import ModelLimits
 from agent_executor.executor.models.model import TextBlock
-from agent_executor.executor.retries import LONGEST_DELAY_SECONDS, Retries
-from agent_executor.executor.run_event import CancelRequested, RunStarted
+from agent_executor.executor.peers import retries
+from agent_executor.executor.peers.retries import LONGEST_DELAY_SECONDS, Retries
+from agent_executor.executor.runs.cancel_receipt import receipt_of
 from tests.unit.executor.memory_ledger import MemoryLedger
 from tests.unit.executor.platforms import ADA
 from tests.unit.executor.test_cancel import OpenModel, until

@@ -9,9 +9,14 @@ import msgspec
 import pytest
 
 from agent_executor.errors import DeadlineExceededError, ModelError, UnavailableError
-from agent_executor.executor import retries
-from agent_executor.executor.engine import EngineLimits
-from agent_executor.executor.model_call import ModelLimits
+from agent_executor.executor.driving.engine import EngineLimits
+from agent_executor.executor.log.run_event import (
+    RunEvent,
+    RunStarted,
+    decode_payload,
+)
+from agent_executor.executor.model_calls.model_call import ModelLimits
+from agent_executor.executor.model_calls.purpose import arguments_digest_of, tool_uses_of
 from agent_executor.executor.models.mock import MockClaude
 from agent_executor.executor.models.model import (
     ModelRequest,
@@ -21,13 +26,8 @@ from agent_executor.executor.models.model import (
     ToolUseBlock,
     usage_metadata,
 )
-from agent_executor.executor.purpose import arguments_digest_of, tool_uses_of
-from agent_executor.executor.run_event import (
-    RunEvent,
-    RunStarted,
-    decode_payload,
-)
-from agent_executor.executor.tools import ToolOutcome
+from agent_executor.executor.peers import retries
+from agent_executor.executor.peers.tools import ToolOutcome
 from agent_executor.serving.metrics import UNHELD_MODEL_CALLS
 from tests.unit.executor.worlds import ScriptedModel, StuckModel, World, use
 

@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from agent_executor.errors import UnavailableError
-from agent_executor.executor.engine import EngineLimits
-from agent_executor.executor.journal import RunFilter
-from agent_executor.executor.run_event import RunPaused
-from agent_executor.executor.run_view import RunView
+from agent_executor.executor.driving.engine import EngineLimits
+from agent_executor.executor.journal.journal import RunFilter
+from agent_executor.executor.log.run_event import RunPaused
+from agent_executor.executor.runs.run_view import RunView
 from tests.unit.executor.platforms import ADA, Platform
 
 OFTEN = EngineLimits(pause_retry_seconds=0.001)

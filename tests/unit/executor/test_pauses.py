@@ -13,14 +13,14 @@ from agent_executor.errors import (
     UnavailableError,
     UnknownModelError,
 )
-from agent_executor.executor.engine import (
+from agent_executor.executor.driving.engine import (
     DEFAULT_MAX_PAUSE_SECONDS,
     DEFAULT_PAUSE_RETRY_SECONDS,
     EngineLimits,
 )
-from agent_executor.executor.ledger import Hold
+from agent_executor.executor.log.run_event import RunContinued, RunPaused, RunStarted
 from agent_executor.executor.models.model import TextBlock
-from agent_executor.executor.run_event import RunContinued, RunPaused, RunStarted
+from agent_executor.executor.peers.ledger import Hold
 from tests.unit.executor.platforms import ADA
 from tests.unit.executor.worlds import ScriptedModel, World, use
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from agent_executor.executor.places import Places
+from agent_executor.executor.driving.places import Places
 
 
 class Counting(Places):

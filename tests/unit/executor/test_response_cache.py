@@ -8,6 +8,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from agent_executor.executor.model_calls.response_cache import CachedAnswer, MemoryResponseCache
+from agent_executor.executor.model_calls.shared_answers import (
+    Flight,
+    SharedAnswers,
+    is_kept,
+    key_of,
+)
 from agent_executor.executor.models.model import (
     Message,
     ModelRequest,
@@ -17,8 +24,6 @@ from agent_executor.executor.models.model import (
     ToolSpecification,
     ToolUseBlock,
 )
-from agent_executor.executor.response_cache import CachedAnswer, MemoryResponseCache
-from agent_executor.executor.shared_answers import Flight, SharedAnswers, is_kept, key_of
 from agent_executor.serving.cancellation import StopSignal
 
 REQUEST = ModelRequest(

@@ -6,9 +6,9 @@ import logging
 
 import pytest
 
-from agent_executor.executor.agent_models import AgentModels
-from agent_executor.executor.agent_store_memory import MemoryAgentStore
-from agent_executor.executor.agents import Agents
+from agent_executor.executor.agents.agent_models import AgentModels
+from agent_executor.executor.agents.agents import Agents
+from agent_executor.executor.agents.store_memory import MemoryAgentStore
 from agent_executor.serving.security import SecurityContext
 from agent_executor.storage.encryption import KEY_BYTES, Encryption
 

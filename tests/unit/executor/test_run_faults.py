@@ -12,9 +12,9 @@ from agent_executor.errors import (
     LimitExceededError,
     UnavailableError,
 )
-from agent_executor.executor import drivers
-from agent_executor.executor.leases import LeaseKeeper
-from agent_executor.executor.run_event import RunEvent
+from agent_executor.executor.driving import drivers
+from agent_executor.executor.driving.leases import LeaseKeeper
+from agent_executor.executor.log.run_event import RunEvent
 from tests.unit.executor.platforms import ADA, CALCULATOR, Platform, until_idle
 
 

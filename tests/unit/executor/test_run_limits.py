@@ -15,12 +15,12 @@ from agent_executor.errors import (
     RunNotFoundError,
     UnavailableError,
 )
-from agent_executor.executor import run_money
-from agent_executor.executor.ledger import AmountHold
+from agent_executor.executor.log.run_event import RunStarted
+from agent_executor.executor.model_calls import run_money
 from agent_executor.executor.models.model import TextBlock
-from agent_executor.executor.new_runs import MAX_RUNS_IN_CHAIN
-from agent_executor.executor.run_event import RunStarted
-from agent_executor.executor.run_options import RunOptions
+from agent_executor.executor.peers.ledger import AmountHold
+from agent_executor.executor.runs.new_runs import MAX_RUNS_IN_CHAIN
+from agent_executor.executor.runs.run_options import RunOptions
 from tests.unit.executor.memory_ledger import COST_NANO_USD_PER_TOKEN
 from tests.unit.executor.platforms import ADA, CALCULATOR, EVE, Platform
 from tests.unit.executor.worlds import ScriptedModel, StuckModel, World, use

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from agent_executor.errors import AgentInactiveError, UnavailableError
-from agent_executor.executor import run_stream
-from agent_executor.executor.feed import RunFeed
-from agent_executor.executor.journal import IdempotencyKey
+from agent_executor.executor.driving.stopping import DeliveredText
+from agent_executor.executor.journal.journal import IdempotencyKey
+from agent_executor.executor.log.run_event import RunFinished, ToolCallCompleted, ToolCallStarted
 from agent_executor.executor.models.model import (
     OPERATOR_ACCESS,
     DeltaListener,
@@ -21,11 +21,16 @@ from agent_executor.executor.models.model import (
     ModelUsage,
     TextBlock,
 )
-from agent_executor.executor.run_event import RunFinished, ToolCallCompleted, ToolCallStarted
-from agent_executor.executor.run_options import RunOptions
-from agent_executor.executor.run_updates import RunUpdate, Silence, StreamBroken, TextWritten
-from agent_executor.executor.run_view import RunView
-from agent_executor.executor.stopping import DeliveredText
+from agent_executor.executor.runs.run_options import RunOptions
+from agent_executor.executor.runs.run_view import RunView
+from agent_executor.executor.streams import run_stream
+from agent_executor.executor.streams.feed import RunFeed
+from agent_executor.executor.streams.run_updates import (
+    RunUpdate,
+    Silence,
+    StreamBroken,
+    TextWritten,
+)
 from tests.unit.executor.platforms import ADA, CALCULATOR, Platform
 
 

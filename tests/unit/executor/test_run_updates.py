@@ -5,17 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_executor.executor.journal import RunRecord
-from agent_executor.executor.models.model import (
-    ModelDelta,
-    ModelUsage,
-    RedactedThinkingBlock,
-    ResponseBlock,
-    TextBlock,
-    ThinkingBlock,
-)
-from agent_executor.executor.open_answer import OpenAnswer
-from agent_executor.executor.run_event import (
+from agent_executor.executor.journal.journal import RunRecord
+from agent_executor.executor.log.open_answer import OpenAnswer
+from agent_executor.executor.log.run_event import (
     ModelCallCompleted,
     ModelCallFailed,
     ModelCallSettled,
@@ -27,8 +19,16 @@ from agent_executor.executor.run_event import (
     RunStarted,
     payload_type,
 )
-from agent_executor.executor.run_updates import RunTelling, RunUpdate, TextWritten
-from agent_executor.executor.run_view import RunView
+from agent_executor.executor.models.model import (
+    ModelDelta,
+    ModelUsage,
+    RedactedThinkingBlock,
+    ResponseBlock,
+    TextBlock,
+    ThinkingBlock,
+)
+from agent_executor.executor.runs.run_view import RunView
+from agent_executor.executor.streams.run_updates import RunTelling, RunUpdate, TextWritten
 
 RUN = RunRecord("run", "acme", "ada", ("*",), "agent", 1, "model", "hi", False, "", 1_000, "me/1")
 USAGE = ModelUsage(10, 5)

@@ -16,8 +16,8 @@ from agent_executor.errors import (
     ToolNotFoundError,
     UnavailableError,
 )
-from agent_executor.executor.leases import LeaseKeeper
-from agent_executor.executor.run_event import RunResumed
+from agent_executor.executor.driving.leases import LeaseKeeper
+from agent_executor.executor.log.run_event import RunResumed
 from agent_executor.serving.security import SecurityContext
 from tests.unit.executor.platforms import ADA, CALCULATOR, EVE, Platform, until_idle
 

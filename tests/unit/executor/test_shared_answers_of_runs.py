@@ -9,8 +9,15 @@ from collections.abc import Sequence
 import pytest
 
 from agent_executor.errors import BudgetExceededError, ModelError
-from agent_executor.executor.journal import IdempotencyKey, RunRecord
-from agent_executor.executor.journal_memory import MemoryJournal
+from agent_executor.executor.journal.journal import IdempotencyKey, RunRecord
+from agent_executor.executor.journal.journal_memory import MemoryJournal
+from agent_executor.executor.log.run_event import (
+    ModelCallCompleted,
+    ModelSelected,
+    RunEvent,
+    RunStarted,
+    payload_type,
+)
 from agent_executor.executor.models.mock import MockClaude
 from agent_executor.executor.models.mock_script import ScriptedFailure, ScriptedReply
 from agent_executor.executor.models.model import (
@@ -20,14 +27,7 @@ from agent_executor.executor.models.model import (
     ModelRequest,
     ModelResponse,
 )
-from agent_executor.executor.run_event import (
-    ModelCallCompleted,
-    ModelSelected,
-    RunEvent,
-    RunStarted,
-    payload_type,
-)
-from agent_executor.executor.run_view import RunView
+from agent_executor.executor.runs.run_view import RunView
 from agent_executor.executor.webhooks.delivery import Webhook
 from agent_executor.serving.security import SecurityContext
 from tests.unit.executor.peers import answer

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from agent_executor.errors import InvalidArgumentError
-from agent_executor.executor.agent import AgentVersion, CustomTool
+from agent_executor.executor.agents.agent import AgentVersion, CustomTool
 from agent_executor.executor.identifiers import new_id
 from agent_executor.executor.money import nano_usd_of, usd_of
 from agent_executor.executor.paging import (

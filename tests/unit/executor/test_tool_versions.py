@@ -9,14 +9,14 @@ import pytest
 
 from agent_executor.api.executor.v1 import agent_service_pb2
 from agent_executor.errors import ToolNotFoundError
-from agent_executor.executor.agent import AgentVersion, CustomTool
-from agent_executor.executor.agent_servicer import AgentServicer
+from agent_executor.executor.agents.agent import AgentVersion, CustomTool
+from agent_executor.executor.agents.servicer import AgentServicer
 from agent_executor.executor.convert import agent_test_to_proto
+from agent_executor.executor.log.run import RunState, apply
+from agent_executor.executor.log.run_event import RunEvent, RunStarted, decode_payload
 from agent_executor.executor.models.model import TextBlock, ToolResultBlock
-from agent_executor.executor.run import RunState, apply
-from agent_executor.executor.run_event import RunEvent, RunStarted, decode_payload
-from agent_executor.executor.run_options import RunOptions
-from agent_executor.executor.tools import ToolOutcome, ToolRequest
+from agent_executor.executor.peers.tools import ToolOutcome, ToolRequest
+from agent_executor.executor.runs.run_options import RunOptions
 from agent_executor.serving.security import current_security_context
 from tests.unit.executor.peers import answer
 from tests.unit.executor.platforms import ADA, CALCULATOR, Platform

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from agent_executor.errors import LimitExceededError, UnavailableError
-from agent_executor.executor.engine import EngineLimits
-from agent_executor.executor.run_event import RunResumed, RunStarted
+from agent_executor.executor.driving.engine import EngineLimits
+from agent_executor.executor.log.run_event import RunResumed, RunStarted
 from agent_executor.serving.security import SecurityContext
 from tests.unit.executor.platforms import ADA, CALCULATOR, Platform, until_idle
 

@@ -12,14 +12,17 @@ from prometheus_client import CollectorRegistry
 from agent_executor.errors import (
     AgentExecutorError,
 )
-from agent_executor.executor.agent import AgentVersion
+from agent_executor.executor.agents.agent import AgentVersion
 from agent_executor.executor.approvals.store_memory import MemoryApprovalStore
-from agent_executor.executor.engine import Engine, EngineLimits
-from agent_executor.executor.feed import RunFeed
-from agent_executor.executor.journal import RunRecord
-from agent_executor.executor.journal_memory import MemoryJournal
-from agent_executor.executor.model_call import ModelLimits
-from agent_executor.executor.model_turn import ModelTurn
+from agent_executor.executor.driving.engine import Engine, EngineLimits
+from agent_executor.executor.driving.run_telemetry import RunTelemetry
+from agent_executor.executor.journal.journal import RunRecord
+from agent_executor.executor.journal.journal_memory import MemoryJournal
+from agent_executor.executor.log.run import RunState, fold
+from agent_executor.executor.log.run_event import RunResumed, RunStarted, payload_type
+from agent_executor.executor.log.run_log import RunLog
+from agent_executor.executor.model_calls.model_call import ModelLimits
+from agent_executor.executor.model_calls.model_turn import ModelTurn
 from agent_executor.executor.models.model import (
     OPERATOR_ACCESS,
     DeltaListener,
@@ -32,10 +35,7 @@ from agent_executor.executor.models.model import (
     ToolResultBlock,
     ToolUseBlock,
 )
-from agent_executor.executor.run import RunState, fold
-from agent_executor.executor.run_event import RunResumed, RunStarted, payload_type
-from agent_executor.executor.run_log import RunLog
-from agent_executor.executor.run_telemetry import RunTelemetry
+from agent_executor.executor.streams.feed import RunFeed
 from agent_executor.serving.metrics import Metrics
 from tests.unit.executor.memory_ledger import MemoryLedger
 from tests.unit.executor.peers import RecordingToolRunner

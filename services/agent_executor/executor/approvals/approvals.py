@@ -28,10 +28,10 @@ from agent_executor.executor.approvals.approval import (
 )
 from agent_executor.executor.approvals.store import ApprovalStore, Position
 from agent_executor.executor.approvals.waiting import approval_of
-from agent_executor.executor.driven_run import security_of
-from agent_executor.executor.journal import Journal, RunRecord
-from agent_executor.executor.run import FINAL_STATES, RunState, fold
-from agent_executor.executor.tools import ToolRunner
+from agent_executor.executor.driving.driven_run import security_of
+from agent_executor.executor.journal.journal import Journal, RunRecord
+from agent_executor.executor.log.run import FINAL_STATES, RunState, fold
+from agent_executor.executor.peers.tools import ToolRunner
 from agent_executor.json_schema.argument_schema import ArgumentSchema
 from agent_executor.serving.security import SecurityContext
 

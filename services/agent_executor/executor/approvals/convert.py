@@ -14,7 +14,7 @@ from agent_executor.errors import InvalidArgumentError
 from agent_executor.executor.approvals.approval import Approval
 from agent_executor.executor.approvals.policy import NO_POLICY, ApprovalPolicy, ApprovalRule
 from agent_executor.executor.approvals.store import Position
-from agent_executor.executor.run_event import ApprovalRequested
+from agent_executor.executor.log.run_event import ApprovalRequested
 
 _Milliseconds: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 

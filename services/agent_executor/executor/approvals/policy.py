@@ -9,8 +9,8 @@ from typing import Any, Final
 import msgspec
 
 from agent_executor.errors import AgentExecutorError, InvalidArgumentError, LimitExceededError
+from agent_executor.executor.log.run_event import ApprovalRequested, ToolCallStarted
 from agent_executor.executor.models.model import ToolSpecification
-from agent_executor.executor.run_event import ApprovalRequested, ToolCallStarted
 from agent_executor.json_schema.argument_schema import ArgumentSchema
 
 DEFAULT_TIMEOUT_SECONDS: Final = 86_400

@@ -8,8 +8,8 @@ import msgspec
 
 from agent_executor.executor.approvals.approval import EXPIRED, PENDING, Approval, Decision
 from agent_executor.executor.approvals.store import Position
-from agent_executor.executor.journal import Journal, RunRecord
-from agent_executor.executor.run import FINAL_STATES
+from agent_executor.executor.journal.journal import Journal, RunRecord
+from agent_executor.executor.log.run import FINAL_STATES
 
 
 class MemoryApprovalStore:

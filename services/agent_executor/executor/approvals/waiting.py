@@ -8,15 +8,15 @@ from typing import Final
 from agent_executor.errors import AgentExecutorError, PermissionDeniedError
 from agent_executor.executor.approvals.approval import APPROVED, EXPIRED, Approval
 from agent_executor.executor.approvals.store import ApprovalStore
-from agent_executor.executor.driven_run import DrivenRun
-from agent_executor.executor.journal import RunRecord
-from agent_executor.executor.run_event import (
+from agent_executor.executor.driving.driven_run import DrivenRun
+from agent_executor.executor.journal.journal import RunRecord
+from agent_executor.executor.log.run_event import (
     ApprovalRequested,
     ApprovalResolved,
     ToolCallCompleted,
     ToolCallStarted,
 )
-from agent_executor.executor.run_log import RunLog
+from agent_executor.executor.log.run_log import RunLog
 
 NOBODY_DECIDED: Final = "Nobody decided about this call in time, so that it is denied."
 

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from agent_executor.errors import AgentExecutorError, ContextLengthExceededError
-from agent_executor.executor.agent import AgentVersion
+from agent_executor.executor.agents.agent import AgentVersion
 from agent_executor.executor.context.run_context import BRACKETS_BYTES, RunContext
 from agent_executor.executor.context.summary import summary_call, summary_tokens
 from agent_executor.executor.context.trimming import Limits
+from agent_executor.executor.log.run_event import HistoryTrimmed
+from agent_executor.executor.log.run_log import RunLog
+from agent_executor.executor.model_calls.prompts import PreparedCall, Prompt, prepared_call
 from agent_executor.executor.models.catalog import find_model
 from agent_executor.executor.models.model import Message, ToolResultBlock
-from agent_executor.executor.prompts import PreparedCall, Prompt, prepared_call
-from agent_executor.executor.run_event import HistoryTrimmed
-from agent_executor.executor.run_log import RunLog
 
 # Of the message in which a summary is given, without the summary.
 SUMMARY_FRAME_BYTES: Final = 160

@@ -7,9 +7,9 @@ from typing import Final
 import msgspec
 
 from agent_executor.executor.context.tool_results import given_content
+from agent_executor.executor.log.run_event import ToolCallCompleted, ToolCallStarted
+from agent_executor.executor.log.run_waiting import EDITED_NOTE, edited_result_json
 from agent_executor.executor.models.model import ToolResultBlock
-from agent_executor.executor.run_event import ToolCallCompleted, ToolCallStarted
-from agent_executor.executor.run_waiting import EDITED_NOTE, edited_result_json
 
 _ENCODER: Final = msgspec.json.Encoder()
 

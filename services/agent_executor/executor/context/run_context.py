@@ -11,9 +11,9 @@ from agent_executor.executor.context.history import NO_HISTORY, History
 from agent_executor.executor.context.token_scale import TokenScale
 from agent_executor.executor.context.tool_results import emptied
 from agent_executor.executor.context.trimming import Cut, Limits, Measured, trimmed
+from agent_executor.executor.log.run_event import HistoryTrimmed
+from agent_executor.executor.model_calls.purpose import estimated_tokens
 from agent_executor.executor.models.model import Message, TextBlock, ToolResultBlock
-from agent_executor.executor.purpose import estimated_tokens
-from agent_executor.executor.run_event import HistoryTrimmed
 
 _ENCODER: Final = msgspec.json.Encoder()
 _COMMA_BYTES: Final = 1

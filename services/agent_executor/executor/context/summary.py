@@ -7,6 +7,12 @@ from typing import Final
 
 import msgspec
 
+from agent_executor.executor.model_calls.prompts import PreparedCall
+from agent_executor.executor.model_calls.purpose import (
+    CallPurpose,
+    estimated_tokens,
+    prefix_digest_of,
+)
 from agent_executor.executor.models.model import (
     Message,
     ModelRequest,
@@ -15,8 +21,6 @@ from agent_executor.executor.models.model import (
     ToolResultBlock,
     ToolUseBlock,
 )
-from agent_executor.executor.prompts import PreparedCall
-from agent_executor.executor.purpose import CallPurpose, estimated_tokens, prefix_digest_of
 
 SUMMARY_TOKENS_MAX: Final = 1_024
 # A shorter one says nothing.

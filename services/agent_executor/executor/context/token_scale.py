@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from agent_executor.executor.model_calls.purpose import BYTES_PER_ESTIMATED_TOKEN
 from agent_executor.executor.models.model import ModelUsage
-from agent_executor.executor.purpose import BYTES_PER_ESTIMATED_TOKEN
 
 # Of a short request most is what the provider itself adds, so that it tells nothing.
 TELLING_BYTES: Final = 16_384

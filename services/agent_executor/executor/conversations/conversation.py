@@ -10,9 +10,9 @@ import msgspec
 from agent_executor.errors import ConflictError, InvalidArgumentError
 from agent_executor.executor.context.history import NO_HISTORY, History, for_any_model
 from agent_executor.executor.context.result_block import result_block
+from agent_executor.executor.log.run import RunState
+from agent_executor.executor.log.run_event import HistoryTrimmed, ToolCallCompleted, ToolCallStarted
 from agent_executor.executor.models.model import Message, ToolUseBlock
-from agent_executor.executor.run import RunState
-from agent_executor.executor.run_event import HistoryTrimmed, ToolCallCompleted, ToolCallStarted
 
 CONVERSATION_ID_BYTES_MAX: Final = 128
 # What was asked, and something that answers it.

@@ -12,7 +12,7 @@ from agent_executor.errors import (
     FailedPreconditionError,
     InvalidArgumentError,
 )
-from agent_executor.executor.agent import AgentVersion
+from agent_executor.executor.agents.agent import AgentVersion
 from agent_executor.executor.context.history import NO_HISTORY, History
 from agent_executor.executor.conversations.conversation import (
     Conversation,
@@ -21,11 +21,11 @@ from agent_executor.executor.conversations.conversation import (
     history_of,
 )
 from agent_executor.executor.conversations.store import ConversationPlace, ConversationStore
-from agent_executor.executor.journal import Journal, RunRecord
+from agent_executor.executor.journal.journal import Journal, RunRecord
+from agent_executor.executor.log.run import FINAL_STATES, RunState
+from agent_executor.executor.log.run_event import HistoryRange, HistoryTrimmed
+from agent_executor.executor.model_calls.purpose import estimated_tokens
 from agent_executor.executor.models.model import Message
-from agent_executor.executor.purpose import estimated_tokens
-from agent_executor.executor.run import FINAL_STATES, RunState
-from agent_executor.executor.run_event import HistoryRange, HistoryTrimmed
 from agent_executor.serving.security import SecurityContext
 
 PERMISSION_READ: Final = "run:read"

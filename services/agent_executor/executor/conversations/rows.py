@@ -13,7 +13,7 @@ from agent_executor.executor.conversations.conversation import (
     ConversationPart,
     RunEnd,
 )
-from agent_executor.executor.journal import RunRecord
+from agent_executor.executor.journal.journal import RunRecord
 from agent_executor.executor.models.model import Message
 
 _ENCODER: Final = msgspec.json.Encoder()

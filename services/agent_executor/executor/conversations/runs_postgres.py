@@ -13,7 +13,7 @@ from agent_executor.executor.conversations.rows import (
     part_row,
     trim_text,
 )
-from agent_executor.executor.journal import RunRecord
+from agent_executor.executor.journal.journal import RunRecord
 from agent_executor.storage.postgres_writer import PostgresTransaction
 
 

@@ -14,7 +14,7 @@ from agent_executor.executor.conversations.rows import (
     part_row,
     trim_text,
 )
-from agent_executor.executor.journal import RunRecord
+from agent_executor.executor.journal.journal import RunRecord
 
 _INSERT: Final = (
     f"INSERT INTO conversations ({', '.join(CONVERSATION_NAMES)})"  # noqa: S608 -- fixed column names, no input

@@ -11,7 +11,7 @@ from agent_executor.executor.conversations.conversation import (
     busy_error,
 )
 from agent_executor.executor.conversations.store import ConversationPlace
-from agent_executor.executor.journal import RunRecord
+from agent_executor.executor.journal.journal import RunRecord
 
 _ENCODER = msgspec.json.Encoder()
 

@@ -59,6 +59,19 @@ class ProviderErrors:
         message = f"The model's provider answered {status_code} ({error_type}){explanation}."
         return self._error(message, error_type, metadata, retry_after_seconds)
 
+    def batched(
+        self,
+        error_type: str,
+        explanation: str,
+        *,
+        request_id: str,
+        retry_after_seconds: float | None,
+    ) -> ModelError:
+        """Returns the error of one request in a batch; the arguments are those of ``status``."""
+        metadata = {"request_id": request_id} if _REQUEST_ID.fullmatch(request_id) else {}
+        message = f"The model's provider failed in a batch ({error_type}){explanation}."
+        return self._error(message, error_type, metadata, retry_after_seconds)
+
     def broken_off(
         self,
         error_type: str,

@@ -9,8 +9,8 @@ from google.protobuf.json_format import MessageToDict
 
 from agent_executor.api.executor.v1 import run_pb2
 from agent_executor.executor.convert import run_to_proto, timestamp
-from agent_executor.executor.journal import RunRecord
-from agent_executor.executor.run import RunState
+from agent_executor.executor.journal.journal import RunRecord
+from agent_executor.executor.log.run import RunState
 from agent_executor.executor.webhooks.delivery import Delivery
 
 BODY_BYTES_MAX: Final = 262_144

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 import msgspec
 
 from agent_executor.errors import AgentExecutorError
-from agent_executor.executor.journal import RunRecord
+from agent_executor.executor.journal.journal import RunRecord
 from agent_executor.executor.webhooks.delivery import DELIVERED, FAILED, PENDING, Delivery
 from agent_executor.executor.webhooks.retries import Outcome, RetryPolicy
 from agent_executor.executor.webhooks.store import WebhookStore

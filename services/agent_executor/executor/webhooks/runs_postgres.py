@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from agent_executor.executor.journal import RunRecord
+from agent_executor.executor.journal.journal import RunRecord
 from agent_executor.executor.webhooks.delivery import Delivery, Webhook, new_delivery
 from agent_executor.storage.postgres_writer import PostgresTransaction
 

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from agent_executor.executor.journal import RunRecord
+from agent_executor.executor.journal.journal import RunRecord
 from agent_executor.executor.webhooks.delivery import Delivery, Webhook, new_delivery
 
 _NAMES: Final = Delivery.__struct_fields__

@@ -12,10 +12,10 @@ from agent_executor.egress.client import EgressClient
 from agent_executor.egress.exchange import EgressRequest
 from agent_executor.egress.policy import EgressPolicy
 from agent_executor.errors import AgentExecutorError
-from agent_executor.executor.event_pages import folded
-from agent_executor.executor.journal import Journal, RunRecord
-from agent_executor.executor.run import RunState
-from agent_executor.executor.run_log import summarized
+from agent_executor.executor.journal.event_pages import folded
+from agent_executor.executor.journal.journal import Journal, RunRecord
+from agent_executor.executor.log.run import RunState
+from agent_executor.executor.log.run_log import summarized
 from agent_executor.executor.webhooks.convert import body_of
 from agent_executor.executor.webhooks.delivery import Delivery
 from agent_executor.executor.webhooks.retries import Outcome, outcome_of

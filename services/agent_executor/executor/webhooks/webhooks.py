@@ -9,7 +9,7 @@ from agent_executor.egress.policy import EgressPolicy
 from agent_executor.egress.urls import Target, parse_url
 from agent_executor.errors import InvalidArgumentError, PermissionDeniedError
 from agent_executor.executor.identifiers import new_id
-from agent_executor.executor.journal import RunRecord
+from agent_executor.executor.journal.journal import RunRecord
 from agent_executor.executor.webhooks.delivery import Delivery, Webhook
 from agent_executor.executor.webhooks.signature import signing_key
 from agent_executor.executor.webhooks.store import WebhookStore

@@ -8,6 +8,7 @@ from typing import Any
 from agent_executor.executor.approvals.approval import Approval
 from agent_executor.executor.approvals.approvals import Answer, Approvals
 from agent_executor.executor.approvals.policy import ApprovalPolicy, ApprovalRule
+from agent_executor.executor.log.run_event import payload_type
 from agent_executor.executor.models.model import (
     OPERATOR_ACCESS,
     DeltaListener,
@@ -19,7 +20,6 @@ from agent_executor.executor.models.model import (
     ToolResultBlock,
     ToolUseBlock,
 )
-from agent_executor.executor.run_event import payload_type
 from agent_executor.serving.security import SecurityContext
 from tests.unit.executor.platforms import ADA, Platform
 

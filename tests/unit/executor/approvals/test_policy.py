@@ -13,15 +13,15 @@ from agent_executor.errors import (
     InvalidArgumentError,
     LimitExceededError,
 )
-from agent_executor.executor.agent import AgentVersion
+from agent_executor.executor.agents.agent import AgentVersion
 from agent_executor.executor.approvals.policy import (
     NO_POLICY,
     ApprovalPolicy,
     ApprovalRule,
     asked_or_started,
 )
+from agent_executor.executor.log.run_event import ApprovalRequested, ToolCallStarted
 from agent_executor.executor.models.model import ToolSpecification
-from agent_executor.executor.run_event import ApprovalRequested, ToolCallStarted
 
 DEAR = {"properties": {"amount": {"type": "number", "minimum": 100}}, "required": ["amount"]}
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from agent_executor.executor.run_event import (
+from agent_executor.executor.log.run_event import (
     ApprovalRequested,
     ApprovalResolved,
     ToolCallCompleted,
     ToolCallStarted,
 )
-from agent_executor.executor.run_updates import RunUpdate
-from agent_executor.executor.run_view import RunView
-from agent_executor.executor.update_convert import update_to_proto
+from agent_executor.executor.runs.run_view import RunView
+from agent_executor.executor.streams.run_updates import RunUpdate
+from agent_executor.executor.streams.update_convert import update_to_proto
 from tests.unit.executor.approvals.platform import Office
 from tests.unit.executor.platforms import ADA
 

@@ -11,17 +11,17 @@ import pytest
 from agent_executor.errors import LeaseLostError, UnavailableError
 from agent_executor.executor.approvals.approval import Approval, Decision
 from agent_executor.executor.approvals.policy import ApprovalPolicy, ApprovalRule
-from agent_executor.executor.drivers import MAX_ATTEMPTS
-from agent_executor.executor.engine import EngineLimits
-from agent_executor.executor.models.model import TextBlock, ToolResultBlock, ToolUseBlock
-from agent_executor.executor.run import RunState, fold
-from agent_executor.executor.run_event import (
+from agent_executor.executor.driving.drivers import MAX_ATTEMPTS
+from agent_executor.executor.driving.engine import EngineLimits
+from agent_executor.executor.log.run import RunState, fold
+from agent_executor.executor.log.run_event import (
     ApprovalResolved,
     RunResumed,
     RunStarted,
     ToolCallStarted,
 )
-from agent_executor.executor.tools import ToolOutcome, ToolRequest
+from agent_executor.executor.models.model import TextBlock, ToolResultBlock, ToolUseBlock
+from agent_executor.executor.peers.tools import ToolOutcome, ToolRequest
 from tests.unit.executor.peers import answer
 from tests.unit.executor.worlds import ScriptedModel, World
 

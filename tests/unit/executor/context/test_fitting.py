@@ -16,6 +16,12 @@ from agent_executor.errors import (
 )
 from agent_executor.executor.context.history import History
 from agent_executor.executor.context.policy import ContextPolicy
+from agent_executor.executor.log.run_event import (
+    HistoryRange,
+    HistoryTrimmed,
+    ModelCallStarted,
+    RunStarted,
+)
 from agent_executor.executor.models.model import (
     OPERATOR_ACCESS,
     DeltaListener,
@@ -27,12 +33,6 @@ from agent_executor.executor.models.model import (
     ResponseBlock,
     TextBlock,
     ToolResultBlock,
-)
-from agent_executor.executor.run_event import (
-    HistoryRange,
-    HistoryTrimmed,
-    ModelCallStarted,
-    RunStarted,
 )
 from tests.unit.executor.peers import answer
 from tests.unit.executor.worlds import ScriptedModel, World, use

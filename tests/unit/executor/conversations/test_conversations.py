@@ -21,6 +21,8 @@ from agent_executor.errors import (
 from agent_executor.executor.context.policy import ContextPolicy
 from agent_executor.executor.conversations import conversations as module
 from agent_executor.executor.conversations.conversation import check_conversation_id
+from agent_executor.executor.log.run import RunState
+from agent_executor.executor.log.run_event import HistoryTrimmed, RunStarted
 from agent_executor.executor.models.model import (
     Message,
     ModelRequest,
@@ -30,10 +32,8 @@ from agent_executor.executor.models.model import (
     ThinkingBlock,
     ToolResultBlock,
 )
-from agent_executor.executor.run import RunState
-from agent_executor.executor.run_event import HistoryTrimmed, RunStarted
-from agent_executor.executor.run_options import RunOptions
-from agent_executor.executor.run_view import RunView
+from agent_executor.executor.runs.run_options import RunOptions
+from agent_executor.executor.runs.run_view import RunView
 from agent_executor.serving.security import SecurityContext
 from tests.unit.executor.platforms import ADA, CALCULATOR, EVE, Platform
 from tests.unit.executor.worlds import ScriptedModel, use

@@ -8,10 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from agent_executor.executor.journal import RunRecord
-from agent_executor.executor.models.model import ModelUsage, TextBlock, ToolUseBlock
-from agent_executor.executor.run import RunState, fold
-from agent_executor.executor.run_event import (
+from agent_executor.executor.journal.journal import RunRecord
+from agent_executor.executor.log.run import RunState, fold
+from agent_executor.executor.log.run_event import (
     ModelCallCompleted,
     ModelCallStarted,
     Payload,
@@ -21,7 +20,8 @@ from agent_executor.executor.run_event import (
     ToolCallCompleted,
     ToolCallStarted,
 )
-from agent_executor.executor.run_log import summarized
+from agent_executor.executor.log.run_log import summarized
+from agent_executor.executor.models.model import ModelUsage, TextBlock, ToolUseBlock
 from agent_executor.executor.webhooks.convert import BODY_BYTES_MAX, body_of
 
 RUN = RunRecord(

@@ -70,6 +70,24 @@ def status_error(
     )
 
 
+def batched_error(reported: object) -> AgentExecutorError:
+    """Returns the error of a request in a batch, which is reported as the body of an answer is.
+
+    It was not billed.
+    """
+    body = reported if isinstance(reported, dict) else {}
+    error_type, explanation = _read(body.get("error"), "")
+    too_long = _TOO_LONG.search(explanation) or _NO_ROOM.search(explanation)
+    if too_long is not None:
+        return context_error(int(too_long[1]), int(too_long[2]))
+    return ERRORS.batched(
+        error_type,
+        explanation,
+        request_id=str(body.get("request_id") or ""),
+        retry_after_seconds=DEFAULT_RETRY_SECONDS if error_type in _RETRIED_TYPES else None,
+    )
+
+
 def stream_error(
     reported: object, request_id: str, delivered: ModelUsage | None
 ) -> AgentExecutorError:

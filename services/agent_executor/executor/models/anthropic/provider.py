@@ -14,6 +14,7 @@ from anthropic import (
 )
 
 from agent_executor.errors import AgentExecutorError
+from agent_executor.executor.models.anthropic.batches import AnthropicBatches
 from agent_executor.executor.models.anthropic.client import Account, AnthropicAccounts
 from agent_executor.executor.models.anthropic.errors import ERRORS, PROVIDER, status_error
 from agent_executor.executor.models.anthropic.request import request_body
@@ -49,6 +50,10 @@ class AnthropicProvider:
     async def close(self) -> None:
         """Closes the connections."""
         await self._accounts.close()
+
+    async def batches(self) -> AnthropicBatches:
+        """Returns the provider's batches, on the same connections."""
+        return AnthropicBatches(self._accounts)
 
     async def generate(
         self,

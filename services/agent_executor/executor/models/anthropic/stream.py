@@ -90,6 +90,19 @@ class AnswerAssembly:
         except (msgspec.DecodeError, KeyError, TypeError, AttributeError, RecursionError):
             raise self.broken(MALFORMED) from None
 
+    def take(self, message: dict[str, Any]) -> None:
+        """Takes a whole message in place of events.
+
+        Raises:
+            KeyError, TypeError, AttributeError: It is none.
+        """
+        self._message, self._usage = message, merge_usage({}, message["usage"])
+        self._blocks = {
+            index: _OpenBlock(block, is_complete=bool(block["type"]))
+            for index, block in enumerate(message["content"])
+        }
+        self._end_message(message, {})
+
     @property
     def is_complete(self) -> bool:
         """Whether the answer has come to its end."""
@@ -166,6 +179,20 @@ class AnswerAssembly:
         self._bytes += len(text.encode(errors="replace"))
         if self._on_delta is not None and text:
             self._on_delta(ModelDelta("text" if kind == "text" else "thinking", index, text))
+
+
+def whole_answer(message: dict[str, Any]) -> ModelResponse:
+    """Returns an answer that came whole, as the API's own message.
+
+    Raises:
+        ModelError: It is no such message; what it is taken to have cost is in the metadata.
+    """
+    assembly = AnswerAssembly()
+    try:
+        assembly.take(message)
+    except (KeyError, TypeError, AttributeError):
+        raise assembly.broken(MALFORMED) from None
+    return assembly.response()
 
 
 def _response_block(open_block: _OpenBlock) -> ResponseBlock:

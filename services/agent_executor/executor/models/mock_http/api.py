@@ -18,6 +18,7 @@ from agent_executor.executor.models.mock_http.api_error import (
     invalid_request,
     model_error,
 )
+from agent_executor.executor.models.mock_http.batches import BATCHES, MockBatches
 from agent_executor.executor.models.mock_http.calls import Calls
 from agent_executor.executor.models.mock_http.chat_format import ChatFormat
 from agent_executor.executor.models.mock_http.faults import (
@@ -47,9 +48,11 @@ class MockApi:
         faults: What goes wrong.
         api_key: The only key that is accepted; empty accepts every key.
         token_delay_seconds: How long a stream waits before each piece of the answer.
+        batch_seconds: How long a message batch takes.
 
     Attributes:
         calls: What was billed so far.
+        batches: The message batches.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class MockApi:
         *,
         api_key: str = "",
         token_delay_seconds: float = 0.0,
+        batch_seconds: float = 0.0,
     ) -> None:
         self._model = model
         self._faults = faults
@@ -66,6 +70,7 @@ class MockApi:
         self._token_delay_seconds = token_delay_seconds
         self._numbers = itertools.count(1)
         self.calls = Calls()
+        self.batches = MockBatches(self._answer, faults, self.calls, batch_seconds)
 
     async def handle(self, exchange: Exchange) -> None:
         """Answers one request."""
@@ -110,6 +115,8 @@ class MockApi:
                     + usage.cache_creation_input_tokens_5m
                 )
                 await exchange.answer(200, {"input_tokens": tokens}, headers)
+            case ("GET" | "POST", path) if path == BATCHES or path.startswith(f"{BATCHES}/"):
+                await self.batches.handle(exchange, headers)
             case ("GET", path) if path == _MODELS or path.startswith(f"{_MODELS}/"):
                 await exchange.answer(200, _models(path), headers)
             case _:

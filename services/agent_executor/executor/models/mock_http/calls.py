@@ -18,6 +18,7 @@ class Calls(msgspec.Struct):
         billed_by_model: The same by model.
         input_tokens: Of the billed calls, read from and written to the cache included.
         output_tokens: Of the billed calls, also where the caller did not wait for all.
+        batches: Message batches that were made.
         disconnected: Calls whose caller went away before the end of the answer.
         open: Calls that are being answered now.
         errors: Answers with an error's status, by status.
@@ -28,6 +29,7 @@ class Calls(msgspec.Struct):
     billed_by_model: dict[str, int] = {}
     input_tokens: int = 0
     output_tokens: int = 0
+    batches: int = 0
     disconnected: int = 0
     open: int = 0
     errors: dict[str, int] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, Final, TypeAlias
 
 import h11
@@ -21,6 +21,7 @@ class Exchange:
     Attributes:
         method: The method.
         path: The path, without the query.
+        query: The query.
         headers: By name in lower case.
         body: The whole body.
         has_started: Whether anything was answered.
@@ -33,7 +34,7 @@ class Exchange:
         self._connection = connection
         self._writer = writer
         self.method = request.method.decode()
-        self.path = request.target.decode("latin-1").partition("?")[0]
+        self.path, _, self.query = request.target.decode("latin-1").partition("?")
         self.headers = {
             name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers
         }
@@ -47,6 +48,13 @@ class Exchange:
         length = {"content-type": "application/json", "content-length": str(len(content))}
         await self._start(status_code, {**length, **headers})
         await self._send(h11.Data(data=content))
+        await self.end()
+
+    async def answer_lines(self, lines: Iterable[Any], headers: Mapping[str, str]) -> None:
+        """Sends an answer of JSON Lines."""
+        await self._start(200, {"content-type": "application/x-jsonl", **headers})
+        for line in lines:
+            await self.send(msgspec.json.encode(line) + b"\n")
         await self.end()
 
     async def start_events(self, headers: Mapping[str, str]) -> None:

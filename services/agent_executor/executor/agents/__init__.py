@@ -1,0 +1,1 @@
+"""Agents: what they are, what can be done with them, and where they are kept."""

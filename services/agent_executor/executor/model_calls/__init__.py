@@ -1,0 +1,1 @@
+"""One call of a model: its money, its request, its answer, and what it really cost."""

@@ -1,0 +1,1 @@
+"""The other services, as the executor sees them."""

@@ -1,0 +1,1 @@
+"""Telling callers of a run while it goes on."""
