@@ -15,7 +15,6 @@ from agent_executor.executor.log.run_event import (
     RunStarted,
     decode_payload,
 )
-from agent_executor.executor.model_calls import late_answers, settlements
 from agent_executor.executor.model_calls.model_call import ModelLimits
 from agent_executor.executor.model_calls.purpose import arguments_digest_of, tool_uses_of
 from agent_executor.executor.models.mock import MockClaude
@@ -27,20 +26,22 @@ from agent_executor.executor.models.model import (
     ToolUseBlock,
     usage_metadata,
 )
+from agent_executor.executor.peers import retries
 from agent_executor.executor.peers.ledger import Hold
 from agent_executor.executor.peers.tools import ToolOutcome
 from agent_executor.serving.metrics import UNHELD_MODEL_CALLS
 from tests.unit.executor.platforms import ADA
 from tests.unit.executor.worlds import ScriptedModel, StuckModel, World, use
 
-PROCEED = ModelLimits(retry_delay_seconds=0.0, proceeds_without_ledger=True)
+PROCEED = ModelLimits(
+    retry_delay_seconds=0.0, ledger_patience_seconds=0.1, proceeds_without_ledger=True
+)
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets settlements and corrections be repeated without a pause."""
-    monkeypatch.setattr(settlements, "RETRY_DELAY_SECONDS", 0.0)
-    monkeypatch.setattr(late_answers, "RETRY_DELAY_SECONDS", 0.0)
+    monkeypatch.setattr(retries, "FIRST_DELAY_SECONDS", 0.0)
 
 
 def requests_of(world: World) -> list[ModelRequest]:

@@ -191,8 +191,8 @@ async def test_the_lease_is_kept_whatever_goes_wrong() -> None:
 
     keeper = LeaseKeeper(
         journal=platform.journal,
+        agents=platform.agents,
         runs=platform.runs,
-        worker="w",
         owner=platform.owner,
         now_ms=lambda: platform.now_ms,
         renewal_seconds=0.001,
