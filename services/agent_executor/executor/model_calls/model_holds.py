@@ -83,7 +83,7 @@ class ModelHolds:
             return await self._proceed_unheld(call, answer)
         if answer is None:
             # A driver before this one died between the hold and its record, and asked for another.
-            await self._free(call)
+            await self._releases.free(call.id, call.driven.security)
         self._log_refusal(call, answer)
         await log.commit()
         return None
