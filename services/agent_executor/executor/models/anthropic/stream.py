@@ -173,7 +173,7 @@ class AnswerAssembly:
 
     def _end_message(self, delta: dict[str, Any], usage: dict[str, Any]) -> None:
         self._usage = merge_usage(self._usage, usage)
-        self._stop_reason = _text(delta.get("stop_reason") or self._stop_reason)
+        self._stop_reason = str(delta.get("stop_reason") or self._stop_reason)
         details = delta.get("stop_details") or {}
         parts = (details.get("category"), details.get("explanation"))
         self._stop_detail = ": ".join(part for part in parts if part) or self._stop_detail
@@ -182,12 +182,6 @@ class AnswerAssembly:
         self._bytes += len(text.encode(errors="replace"))
         if self._on_delta is not None and text:
             self._on_delta(ModelDelta("text" if kind == "text" else "thinking", index, text))
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError("A text is none.")
-    return value
 
 
 def whole_answer(message: dict[str, Any]) -> ModelResponse:

@@ -206,11 +206,6 @@ def test_an_index_that_is_none_is_an_error(index: object) -> None:
     broken([recorded.start(), *recorded.text(0, "a"), start, stop, *recorded.end("end_turn")])
 
 
-@pytest.mark.parametrize("reason", [5, ["end_turn"], {"a": 1}])
-def test_a_reason_to_stop_that_is_no_text_is_an_error(reason: Any) -> None:
-    broken([recorded.start(), *recorded.text(0, "a"), *recorded.end(reason)])
-
-
 @pytest.mark.parametrize(
     "data",
     [
