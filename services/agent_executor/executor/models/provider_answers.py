@@ -13,6 +13,10 @@ from agent_executor.executor.models.model import ProviderBlock, ResponseBlock, T
 # another must never meet the stack's end.
 DEPTH_MAX: Final = 100
 
+# Of one answer. No model asks for as many calls at once, and each is work for the whole executor.
+BLOCKS_MAX: Final = 1_000
+TOO_MANY_BLOCKS: Final = f"The model's answer has more than {BLOCKS_MAX:,} blocks."
+
 _DECODER: Final = msgspec.json.Decoder(tuple[ResponseBlock, ...])
 
 

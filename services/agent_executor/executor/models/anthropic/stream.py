@@ -23,7 +23,11 @@ from agent_executor.executor.models.model import (
     ThinkingBlock,
     ToolUseBlock,
 )
-from agent_executor.executor.models.provider_answers import checked_content
+from agent_executor.executor.models.provider_answers import (
+    BLOCKS_MAX,
+    TOO_MANY_BLOCKS,
+    checked_content,
+)
 from agent_executor.executor.models.provider_errors import (
     BYTES_PER_ESTIMATED_TOKEN,
     MALFORMED,
@@ -153,6 +157,8 @@ class AnswerAssembly:
     def _start_block(self, index: int, block: dict[str, Any]) -> None:
         if not isinstance(index, int):
             raise TypeError("An index is no integer.")
+        if len(self._blocks) >= BLOCKS_MAX:
+            raise self.broken(TOO_MANY_BLOCKS)
         self._blocks[index] = _OpenBlock(block)
         kind = block["type"]
         if kind in ("text", "thinking"):

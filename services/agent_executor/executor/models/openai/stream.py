@@ -21,7 +21,11 @@ from agent_executor.executor.models.model import (
 )
 from agent_executor.executor.models.openai.errors import ERRORS
 from agent_executor.executor.models.openai.usage import read_usage
-from agent_executor.executor.models.provider_answers import checked_content
+from agent_executor.executor.models.provider_answers import (
+    BLOCKS_MAX,
+    TOO_MANY_BLOCKS,
+    checked_content,
+)
 from agent_executor.executor.models.provider_errors import (
     BYTES_PER_ESTIMATED_TOKEN,
     MALFORMED,
@@ -182,6 +186,8 @@ class AnswerAssembly:
     def _add_call(self, call: dict[str, Any], position: int) -> None:
         index = call.get("index")
         opened = self._calls.setdefault(position if index is None else index, _OpenCall())
+        if len(self._calls) > BLOCKS_MAX:
+            raise self.broken(TOO_MANY_BLOCKS)
         function = call.get("function") or {}
         opened.id = opened.id or str(call.get("id") or "")
         opened.name = opened.name or str(function.get("name") or "")

@@ -198,6 +198,13 @@ def test_arguments_as_deep_as_any_tool_takes_them_are_arguments() -> None:
     assert response.content[0] == ToolUseBlock("toolu_1", "get_weather", deep(100))
 
 
+def test_an_answer_of_more_blocks_than_any_model_writes_is_broken_off() -> None:
+    blocks = [event for index in range(1_000) for event in recorded.text(index, "a")]
+    assert len(assemble([recorded.start(), *blocks, *recorded.end("end_turn")]).content) == 1_000
+    error = broken([recorded.start(), *blocks, *recorded.text(1_000, "a")])
+    assert error.message == "The model's answer has more than 1,000 blocks."
+
+
 @pytest.mark.parametrize("index", ["0", None, 0.5])
 def test_an_index_that_is_none_is_an_error(index: object) -> None:
     block = {"type": "text", "text": "a"}

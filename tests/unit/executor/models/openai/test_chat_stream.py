@@ -219,6 +219,13 @@ def test_what_no_log_takes_is_an_error_with_its_cost(delta: dict[str, Any]) -> N
     assert error.retry_after_seconds is not None
 
 
+def test_an_answer_of_more_calls_than_any_model_makes_is_broken_off() -> None:
+    calls = [recorded.chunk(recorded.call(n, f"call_{n}", "add", "{}")) for n in range(1_001)]
+    end = recorded.chunk(finish_reason="tool_calls")
+    assert len(assemble([*calls[:1_000], end]).content) == 1_000
+    assert broken([*calls, end]).message == "The model's answer has more than 1,000 blocks."
+
+
 def test_only_the_first_choice_is_the_answer() -> None:
     second = {"index": 1, "delta": {"content": "No."}, "finish_reason": "stop"}
     chunks = [{**chunk, "choices": [*chunk["choices"], second]} for chunk in recorded.CUT[:2]]
