@@ -16,6 +16,10 @@ DEPTH_MAX: Final = 100
 # Of one answer. No model asks for as many calls at once, and each is work for the whole executor.
 BLOCKS_MAX: Final = 1_000
 TOO_MANY_BLOCKS: Final = f"The model's answer has more than {BLOCKS_MAX:,} blocks."
+# Of its text, thinking and arguments. More than any model's longest answer; an answer is shown twice
+# where a run is shown, and that must fit into one message.
+ANSWER_BYTES_MAX: Final = 3 * 1024 * 1024
+TOO_LONG: Final = f"The model's answer is longer than {ANSWER_BYTES_MAX:,} bytes."
 
 _DECODER: Final = msgspec.json.Decoder(tuple[ResponseBlock, ...])
 

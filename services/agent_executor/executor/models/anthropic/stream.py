@@ -24,7 +24,9 @@ from agent_executor.executor.models.model import (
     ToolUseBlock,
 )
 from agent_executor.executor.models.provider_answers import (
+    ANSWER_BYTES_MAX,
     BLOCKS_MAX,
+    TOO_LONG,
     TOO_MANY_BLOCKS,
     checked_content,
 )
@@ -94,6 +96,8 @@ class AnswerAssembly:
                     raise stream_error(event["error"], self._request_id, self.delivered_usage())
         except (msgspec.DecodeError, KeyError, TypeError, AttributeError, RecursionError):
             raise self.broken(MALFORMED) from None
+        if self._bytes > ANSWER_BYTES_MAX:
+            raise self.broken(TOO_LONG)
 
     def take(self, message: dict[str, Any]) -> None:
         """Takes a whole message in place of events.

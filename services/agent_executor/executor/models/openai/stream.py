@@ -22,7 +22,9 @@ from agent_executor.executor.models.model import (
 from agent_executor.executor.models.openai.errors import ERRORS
 from agent_executor.executor.models.openai.usage import read_usage
 from agent_executor.executor.models.provider_answers import (
+    ANSWER_BYTES_MAX,
     BLOCKS_MAX,
+    TOO_LONG,
     TOO_MANY_BLOCKS,
     checked_content,
 )
@@ -100,6 +102,8 @@ class AnswerAssembly:
                 self._finish_reason = str(choice.get("finish_reason") or self._finish_reason)
         except (KeyError, TypeError, ValueError, AttributeError):
             raise self.broken(MALFORMED) from None
+        if self._bytes > ANSWER_BYTES_MAX:
+            raise self.broken(TOO_LONG)
 
     @property
     def is_complete(self) -> bool:

@@ -205,6 +205,14 @@ def test_an_answer_of_more_blocks_than_any_model_writes_is_broken_off() -> None:
     assert error.message == "The model's answer has more than 1,000 blocks."
 
 
+def test_an_answer_that_is_longer_than_any_models_is_broken_off() -> None:
+    piece = "a" * 1_048_576
+    events = [recorded.start(), *recorded.text(0, *[piece] * 3)]
+    assert len(assemble([*events, *recorded.end("end_turn")]).content) == 1
+    error = broken([*events, *recorded.tool_use(1, "toolu_1", "{}")])
+    assert error.message == "The model's answer is longer than 3,145,728 bytes."
+
+
 @pytest.mark.parametrize("index", ["0", None, 0.5])
 def test_an_index_that_is_none_is_an_error(index: object) -> None:
     block = {"type": "text", "text": "a"}

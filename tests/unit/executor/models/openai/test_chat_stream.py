@@ -226,6 +226,13 @@ def test_an_answer_of_more_calls_than_any_model_makes_is_broken_off() -> None:
     assert broken([*calls, end]).message == "The model's answer has more than 1,000 blocks."
 
 
+def test_an_answer_that_is_longer_than_any_models_is_broken_off() -> None:
+    chunks = [recorded.chunk({"content": "a" * 1_048_576})] * 3
+    assert len(assemble([*chunks, recorded.chunk(finish_reason="stop")]).content) == 1
+    error = broken([*chunks, recorded.chunk({"content": "a"})])
+    assert error.message == "The model's answer is longer than 3,145,728 bytes."
+
+
 def test_only_the_first_choice_is_the_answer() -> None:
     second = {"index": 1, "delta": {"content": "No."}, "finish_reason": "stop"}
     chunks = [{**chunk, "choices": [*chunk["choices"], second]} for chunk in recorded.CUT[:2]]
