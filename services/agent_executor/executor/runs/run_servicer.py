@@ -28,7 +28,12 @@ from agent_executor.executor.convert import (
     run_to_proto,
 )
 from agent_executor.executor.driving.cancellations import WAIT_SECONDS_MAX
-from agent_executor.executor.paging import decode_page_token, encode_page_token, page_size_of
+from agent_executor.executor.paging import (
+    decode_page_token,
+    encode_page_token,
+    fitting_page,
+    page_size_of,
+)
 from agent_executor.executor.runs.batch_convert import batch_to_proto, started_to_proto
 from agent_executor.executor.runs.batches import execute_batch, start_batch
 from agent_executor.executor.runs.run_request_convert import (
@@ -166,10 +171,10 @@ class RunServicer(run_service_pb2_grpc.RunServiceServicer):
             before_run_id=decode_page_token(request.page_token),
             run_filter=filter_of(request),
         )
-        page = runs[:size]
+        page = fitting_page(map(run_to_proto, runs), size)
         return run_service_pb2.ListRunsResponse(
-            runs=[run_to_proto(run) for run in page],
-            next_page_token=encode_page_token(page[-1].run_id) if len(runs) > size else "",
+            runs=page,
+            next_page_token=encode_page_token(page[-1].id) if len(runs) > len(page) else "",
         )
 
     async def StreamRunEvents(  # noqa: N802 -- the contract's name
@@ -204,10 +209,11 @@ class RunServicer(run_service_pb2_grpc.RunServiceServicer):
             run_id=request.run_id,
             agent_id=request.agent_id,
         )
-        page = found[:size]
+        page = fitting_page(map(approval_to_proto, found), size)
+        is_last = len(found) == len(page)
         return run_service_pb2.ListApprovalsResponse(
-            approvals=[approval_to_proto(approval) for approval in page],
-            next_page_token=encode_position(page[-1]) if len(found) > size else "",
+            approvals=page,
+            next_page_token="" if is_last else encode_position(found[len(page) - 1]),
         )
 
     async def ResolveApproval(  # noqa: N802 -- the contract's name
