@@ -63,6 +63,8 @@ class RunLog:
         self._readers = readers
         self._waiting: list[RunEvent] = []
         self._is_created = run.last_sequence > 0
+        # Whether the last write may have been stored, although the storage said that it failed.
+        self._is_in_doubt = False
         self.run = run
         self.state = state
         self.history = NO_HISTORY
@@ -132,24 +134,41 @@ class RunLog:
         events, self._waiting = self._waiting, []
         run = summarized(run, self.state, now_ms)
         try:
+            new = await self._unwritten(events) if self._is_in_doubt else events
             if self._is_created:
-                is_end = bool(events) and isinstance(events[-1].payload, RunFinished)
+                is_end = bool(new) and isinstance(new[-1].payload, RunFinished)
                 end = run_end_of(run, self.state) if is_end else None
-                await self._journal.append(run, events, end)
+                await self._journal.append(run, new, end)
             else:
                 history = self.state.history
                 after_run_id = history.after_run_id if history is not None else ""
-                run_id = await self._journal.create(run, events, key, after_run_id, self.webhook)
+                run_id = await self._journal.create(run, new, key, after_run_id, self.webhook)
                 if run_id != run.run_id:
                     return run_id
         except Exception:
-            # Nothing was written, so the next commit has to write these too.
+            # The next commit has to write these too, unless the answer was all that was lost.
             self._waiting[:0] = events
+            self._is_in_doubt = True
             raise
-        self._is_created = True
+        self._is_created, self._is_in_doubt = True, False
         self.run = run
-        self._readers.committed(run.run_id, events)
+        if events:
+            self._readers.committed(run.run_id, events)
         return run.run_id
+
+    async def _unwritten(self, events: list[RunEvent]) -> list[RunEvent]:
+        """Returns those of some events that a write before has not stored.
+
+        A connection that breaks during the very commit does not tell whether it was one. What the
+        journal has of this attempt, nobody else has written.
+        """
+        stored = await self._journal.get(self.run.organization_id, self.run.run_id)
+        if stored is None:
+            return events
+        self._is_created = True
+        if stored.attempt != self.run.attempt:
+            return events
+        return [event for event in events if event.sequence > stored.last_sequence]
 
     def on_delta(self, model_call_id: str) -> DeltaListener | None:
         """Returns whom a model call's text is told as it is written; None if nobody reads it."""

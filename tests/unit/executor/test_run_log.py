@@ -1,0 +1,85 @@
+"""A run's log as its driver holds it: what it writes, and what it takes to be written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from agent_executor.errors import LeaseLostError, UnavailableError
+from agent_executor.executor.journal.journal import RunRecord
+from agent_executor.executor.log.run_event import RunContinued, RunEvent, RunFinished
+from agent_executor.executor.log.run_log import RunLog
+from agent_executor.executor.streams.feed import RunFeed
+from tests.unit.executor.worlds import ScriptedModel, World
+
+
+async def begun() -> World:
+    """Returns a world whose run is durable."""
+    world = World(ScriptedModel([]))
+    await world.log.commit()
+    return world
+
+
+def lose_the_next_answer(world: World) -> None:
+    """Lets the connection break once, during a commit that is one all the same."""
+    append = world.journal.append
+
+    async def append_and_break(run: RunRecord, events: Sequence[RunEvent], end: object) -> None:
+        del end
+        await append(run, events)
+        world.journal.append = append  # type: ignore[method-assign]  # a test's own
+        raise UnavailableError("the connection is lost")
+
+    world.journal.append = append_and_break  # type: ignore[assignment, method-assign]  # a test's own
+
+
+async def test_a_run_that_somebody_reads_is_parked_without_news() -> None:
+    world = World(ScriptedModel([]))
+    feed = RunFeed(world.journal)
+    log = RunLog(world.journal, world.log.run, world.log.state, lambda: 1_000, feed)
+    log.add(RunContinued(1))
+    log._waiting[:0] = world.log._waiting
+    with feed.reading("run"):
+        await log.commit()
+        await log.park(2_000)
+    assert log.is_parked
+
+
+async def test_what_was_written_though_its_answer_was_lost_is_not_written_again() -> None:
+    world = await begun()
+    lose_the_next_answer(world)
+    world.log.add(RunContinued(1))
+    with pytest.raises(UnavailableError):
+        await world.log.commit()
+    world.log.add(RunFinished("completed"))
+    await world.log.commit()
+    assert await world.event_types() == ["run_started", "run_continued", "run_finished"]
+    assert world.log.run.ended_at_ms
+
+
+async def test_a_run_that_was_taken_over_after_a_lost_answer_is_lost() -> None:
+    world = await begun()
+    lose_the_next_answer(world)
+    world.log.add(RunContinued(1))
+    with pytest.raises(UnavailableError):
+        await world.log.commit()
+    assert await world.journal.claim("heir/1", 2_000, 1)
+    with pytest.raises(LeaseLostError):
+        await world.log.commit()
+
+
+async def test_a_new_run_whose_answer_was_lost_is_not_created_again() -> None:
+    world = World(ScriptedModel([]))
+    create = world.journal.create
+
+    async def create_once(*args: object) -> str:
+        await create(*args)  # type: ignore[arg-type]  # passed on
+        raise UnavailableError("the connection is lost")
+
+    world.journal.create = create_once  # type: ignore[assignment, method-assign]  # a test's own
+    with pytest.raises(UnavailableError):
+        await world.log.commit()
+    world.log.add(RunContinued(1))
+    assert await world.log.commit() == "run"
+    assert await world.event_types() == ["run_started", "run_continued"]
