@@ -14,7 +14,8 @@ from agent_executor.errors import (
 )
 from agent_executor.executor.driving import drivers
 from agent_executor.executor.driving.leases import LeaseKeeper
-from agent_executor.executor.log.run_event import RunEvent
+from agent_executor.executor.journal.journal import RunRecord
+from agent_executor.executor.log.run_event import RunEvent, RunFinished
 from tests.unit.executor.platforms import ADA, CALCULATOR, Platform, until_idle
 
 
@@ -104,6 +105,60 @@ async def test_a_run_whose_storage_fails_is_settled_and_ended_when_it_is_back() 
     assert view.state.unsettled == ()
     assert len(platform.ledger.settled) == 1
     assert (await platform.runs.get(view.run.run_id, ADA)) == view
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_run_whose_very_end_could_not_be_written_at_first_ends_as_it_had() -> None:
+    platform = Platform()
+    append, failures = platform.journal.append, [UnavailableError("disk full")]
+
+    async def append_or_fail(run: RunRecord, *args: object) -> None:
+        if run.ended_at_ms and failures:
+            raise failures.pop()
+        await append(run, *args)  # type: ignore[arg-type]  # passed on
+
+    platform.journal.append = append_or_fail  # type: ignore[assignment, method-assign]  # a test's own
+    view = await platform.runs.execute(await platform.agent(), "hello", ADA)
+    assert view.state.state == "completed"
+    events = await platform.journal.events(view.run.run_id)
+    assert [isinstance(event.payload, RunFinished) for event in events].count(True) == 1
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_run_whose_commit_got_no_answer_is_not_left_without_a_driver() -> None:
+    platform = Platform()
+    append, failures = platform.journal.append, [UnavailableError("the connection is lost")]
+
+    async def append_and_break(*args: object) -> None:
+        await append(*args)  # type: ignore[arg-type]  # passed on
+        if failures:
+            raise failures.pop()
+
+    platform.journal.append = append_and_break  # type: ignore[assignment, method-assign]  # a test's own
+    view = await platform.runs.execute(await platform.agent(), "hello", ADA)
+    assert view.state.finished is not None
+    assert await platform.runs.get(view.run.run_id, ADA) == view
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_claimed_run_that_waited_for_a_place_is_read_when_the_storage_is_back() -> None:
+    dead = Platform(worker="dead")
+    left = await left_behind(dead, 2)
+    heir = Platform(journal=dead.journal, store=dead.store, worker="heir", max_active_runs=1)
+    get, failures = heir.journal.get, [UnavailableError("busy"), UnavailableError("busy")]
+
+    async def get_or_fail(organization_id: str, run_id: str) -> RunRecord | None:
+        if failures:
+            raise failures.pop()
+        return await get(organization_id, run_id)
+
+    heir.journal.get = get_or_fail  # type: ignore[method-assign]  # a test's own
+    for run_id in left:
+        await heir.runs.wake(run_id)
+    await until_idle(heir.runs)
+    assert {run.state for run in await heir.runs.list_runs(ADA, 10)} == {"completed"}
+    # The only place is free again.
+    assert (await heir.runs.execute(await heir.agent(), "hello", ADA)).state.state == "completed"
 
 
 async def test_a_settlement_that_is_refused_for_good_does_not_keep_the_run_from_ending() -> None:

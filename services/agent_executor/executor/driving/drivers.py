@@ -156,7 +156,8 @@ class RunDrivers:
                 finally:
                     if is_placed:
                         self._places.give_back(organization_id)
-                if log.state.finished is not None:
+                # Not what the state says, whose last events may belong to nobody.
+                if log.run.ended_at_ms:
                     self._tell_end(log.run)
                 if delay_seconds is None or await self._is_drained_within(delay_seconds, stop):
                     return
@@ -250,12 +251,14 @@ class RunDrivers:
         run_id = log.run.run_id
         try:
             await self._commit(log)
-            try:
-                await self._engine.settle(log)
-            except AgentExecutorError:
-                _LOGGER.exception("What run %s has used could not be settled.", run_id)
-            log.add(RunFinished(state="failed", error=error, code=code))
-            await self._commit(log)
+            # Its very end may be what could not be written at first.
+            if log.state.finished is None:
+                try:
+                    await self._engine.settle(log)
+                except AgentExecutorError:
+                    _LOGGER.exception("What run %s has used could not be settled.", run_id)
+                log.add(RunFinished(state="failed", error=error, code=code))
+                await self._commit(log)
         except Exception:
             _LOGGER.exception("Run %s could not be ended.", run_id)
         else:
@@ -279,18 +282,24 @@ class RunDrivers:
         self.in_background(self._go_on(run, is_placed=is_placed))
 
     async def _go_on(self, run: RunRecord, *, is_placed: bool) -> None:
-        if not is_placed and not run.cancel_requested_at_ms:
-            with self.cancellations.expecting(run.run_id) as stop:
-                is_placed = bool(await stop.bound(self._places.take(run.organization_id)))
+        organization_id, run_id, waits = run.organization_id, run.run_id, not is_placed
+        if waits and not run.cancel_requested_at_ms:
+            with self.cancellations.expecting(run_id) as stop:
+                is_placed = bool(await stop.bound(self._places.take(organization_id)))
             if not is_placed and not stop.is_set:
                 return
-            run = await self._journal.get(run.organization_id, run.run_id) or run
         loaded = None
         try:
+            if waits:
+                # It may have been asked to end meanwhile. Nobody else would go on with it.
+                stored = await _until_storage_is_back(
+                    lambda: self._journal.get(organization_id, run_id)
+                )
+                run = stored or run
             loaded = await self._load(run)
         finally:
             if loaded is None and is_placed:
-                self._places.give_back(run.organization_id)
+                self._places.give_back(organization_id)
         if loaded is not None:
             await self.drive(*loaded, is_placed=is_placed)
 
