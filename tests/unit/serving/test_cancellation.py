@@ -54,12 +54,16 @@ async def test_the_signal_breaks_work_off() -> None:
 async def test_a_wait_that_expires_in_the_same_instant_keeps_nobody_from_hearing() -> None:
     signal, heard, loop = StopSignal(), list[int](), asyncio.get_running_loop()
     timeout = asyncio.timeout(None)
-    with pytest.raises(TimeoutError):
+
+    async def wait() -> None:
         async with timeout:
             with signal.calling(lambda: end_now(timeout)), signal.calling(lambda: heard.append(1)):
                 timeout.reschedule(loop.time())
                 loop.call_soon(signal.set)
                 await never()
+
+    with pytest.raises(TimeoutError):
+        await wait()
     assert heard == [1]
 
 
