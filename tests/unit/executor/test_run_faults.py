@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import msgspec
 import pytest
@@ -15,7 +16,7 @@ from agent_executor.errors import (
 from agent_executor.executor.driving import drivers
 from agent_executor.executor.driving.leases import LeaseKeeper
 from agent_executor.executor.journal.journal import RunRecord
-from agent_executor.executor.log.run_event import RunEvent, RunFinished
+from agent_executor.executor.log.run_event import ModelCallCompleted, RunEvent, RunFinished
 from tests.unit.executor.platforms import ADA, CALCULATOR, Platform, until_idle
 
 
@@ -122,6 +123,21 @@ async def test_a_run_whose_very_end_could_not_be_written_at_first_ends_as_it_had
     assert view.state.state == "completed"
     events = await platform.journal.events(view.run.run_id)
     assert [isinstance(event.payload, RunFinished) for event in events].count(True) == 1
+
+
+async def test_a_run_whose_events_cannot_be_written_is_ended_without_them() -> None:
+    platform = Platform()
+    append = platform.journal.append
+
+    async def append_no_answer(run: RunRecord, events: Sequence[RunEvent], *args: object) -> None:
+        if any(isinstance(event.payload, ModelCallCompleted) for event in events):
+            raise ValueError("this cannot be encoded")
+        await append(run, events, *args)  # type: ignore[arg-type]  # passed on
+
+    platform.journal.append = append_no_answer  # type: ignore[assignment, method-assign]  # a test's own
+    view = await platform.runs.execute(await platform.agent(), "hello", ADA)
+    assert (view.state.state, view.run.code) == ("failed", "INTERNAL")
+    assert await platform.runs.get(view.run.run_id, ADA) == view
 
 
 @pytest.mark.usefixtures("impatient")

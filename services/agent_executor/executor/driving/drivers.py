@@ -246,23 +246,37 @@ class RunDrivers:
     async def _fail(self, log: RunLog, error: str, code: str) -> None:
         """Ends a run that its driver could not, so that nobody waits for it forever.
 
-        What it has used is settled first, as at every end of a run.
+        What it has used is settled first, as at every end of a run. If the events that wait can not
+        be written, for what is in them, it is ended without them.
         """
         run_id = log.run.run_id
         try:
-            await self._commit(log)
-            # Its very end may be what could not be written at first.
-            if log.state.finished is None:
-                try:
-                    await self._engine.settle(log)
-                except AgentExecutorError:
-                    _LOGGER.exception("What run %s has used could not be settled.", run_id)
-                log.add(RunFinished(state="failed", error=error, code=code))
-                await self._commit(log)
+            try:
+                await self._end_failed(log, error, code)
+            except AgentExecutorError:
+                raise
+            except Exception:
+                if log.run.last_sequence == 0:
+                    raise
+                _LOGGER.exception("What run %s has added cannot be written.", run_id)
+                await _until_storage_is_back(log.forget_unwritten)
+                await self._end_failed(log, error, code)
         except Exception:
             _LOGGER.exception("Run %s could not be ended.", run_id)
         else:
             self._tell_end(log.run)
+
+    async def _end_failed(self, log: RunLog, error: str, code: str) -> None:
+        await self._commit(log)
+        # Its very end may be what could not be written at first.
+        if log.state.finished is not None:
+            return
+        try:
+            await self._engine.settle(log)
+        except AgentExecutorError:
+            _LOGGER.exception("What run %s has used could not be settled.", log.run.run_id)
+        log.add(RunFinished(state="failed", error=error, code=code))
+        await self._commit(log)
 
     def _tell_end(self, run: RunRecord) -> None:
         self.ends.ended(run.run_id)

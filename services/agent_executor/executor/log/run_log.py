@@ -15,6 +15,7 @@ from agent_executor.executor.conversations.conversation import (
     RunEnd,
     kept_messages,
 )
+from agent_executor.executor.journal.event_pages import folded
 from agent_executor.executor.journal.journal import IdempotencyKey, Journal, RunRecord
 from agent_executor.executor.log.run import FINAL_STATES, RunState, apply, response_text
 from agent_executor.executor.log.run_event import CancelRequested, Payload, RunEvent, RunFinished
@@ -128,6 +129,15 @@ class RunLog:
         """
         parked = msgspec.structs.replace(self.run, owner="", wake_at_ms=wake_at_ms)
         await self._write(parked, self.now_ms())
+
+    async def forget_unwritten(self) -> None:
+        """Forgets the events that are not durable.
+
+        Raises:
+            UnavailableError: The storage failed.
+        """
+        self.state, _ = await folded(self._journal, self.run.run_id)
+        self._waiting = []
 
     async def _write(self, run: RunRecord, now_ms: int, key: IdempotencyKey | None = None) -> str:
         """Writes all added events, if there are any, and the run as they leave it."""
