@@ -28,6 +28,7 @@ from agent_executor.executor.models.provider_errors import (
     MALFORMED,
     TRUNCATED,
 )
+from agent_executor.executor.models.provider_text import whole_text
 
 _KINDS: Final = {"text_delta": "text", "thinking_delta": "thinking"}
 
@@ -44,7 +45,7 @@ class _OpenBlock:
         self.pieces.setdefault(name, []).append(piece)
 
     def joined(self, name: str) -> str:
-        return str(self.block.get(name) or "") + "".join(self.pieces.get(name, ()))
+        return whole_text((str(self.block.get(name) or ""), *self.pieces.get(name, ())))
 
 
 class AnswerAssembly:
@@ -121,7 +122,12 @@ class AnswerAssembly:
         for _, block in sorted(self._blocks.items()):
             try:
                 content.append(_response_block(block))
-            except (msgspec.ValidationError, msgspec.DecodeError, RecursionError):
+            except (
+                msgspec.ValidationError,
+                msgspec.DecodeError,
+                UnicodeEncodeError,
+                RecursionError,
+            ):
                 # At the limit the last tool call may be cut, and then it is no call.
                 if self._stop_reason != "max_tokens":
                     raise self.broken(MALFORMED) from None

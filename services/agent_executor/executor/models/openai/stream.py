@@ -26,6 +26,7 @@ from agent_executor.executor.models.provider_errors import (
     MALFORMED,
     TRUNCATED,
 )
+from agent_executor.executor.models.provider_text import whole_text
 
 _STOP_REASONS: Final[dict[str, StopReason]] = {
     "stop": "end_turn",
@@ -124,7 +125,7 @@ class AnswerAssembly:
             stop_reason = "tool_use"
         elif not calls and stop_reason == "tool_use":
             raise self.broken(MALFORMED)
-        stop_detail = "".join(self._refusal)
+        stop_detail = whole_text(self._refusal)
         if stop_detail:
             stop_reason = "refusal"
         elif stop_reason == "refusal":
@@ -175,7 +176,8 @@ class AnswerAssembly:
         pieces.append(text)
         if self._on_delta is not None:
             block = list(self._texts).index(kind)
-            self._on_delta(ModelDelta("text" if kind == "text" else "thinking", block, text))
+            told = whole_text((text,))
+            self._on_delta(ModelDelta("text" if kind == "text" else "thinking", block, told))
 
     def _add_call(self, call: dict[str, Any], position: int) -> None:
         index = call.get("index")
@@ -189,7 +191,9 @@ class AnswerAssembly:
 
     def _spoken(self) -> list[ResponseBlock]:
         return [
-            TextBlock("".join(pieces)) if kind == "text" else ThinkingBlock("".join(pieces), "")
+            TextBlock(whole_text(pieces))
+            if kind == "text"
+            else ThinkingBlock(whole_text(pieces), "")
             for kind, pieces in self._texts.items()
         ]
 
@@ -204,7 +208,7 @@ class AnswerAssembly:
                 # Some endpoints give none, and the results of parallel calls need one.
                 call.id or f"call_{self._id}_{index}",
                 call.name,
-                msgspec.json.decode("".join(call.arguments) or "{}", type=dict[str, Any]),
+                msgspec.json.decode(whole_text(call.arguments) or "{}", type=dict[str, Any]),
             )
             for index, call in sorted(self._calls.items())
         ]
