@@ -13,7 +13,7 @@ from agent_executor.errors import (
     LimitExceededError,
     UnavailableError,
 )
-from agent_executor.executor.driving import drivers
+from agent_executor.executor.driving import drivers, lost_runs
 from agent_executor.executor.driving.leases import LeaseKeeper
 from agent_executor.executor.journal.journal import RunRecord
 from agent_executor.executor.log.run_event import ModelCallCompleted, RunEvent, RunFinished
@@ -175,6 +175,44 @@ async def test_a_claimed_run_that_waited_for_a_place_is_read_when_the_storage_is
     assert {run.state for run in await heir.runs.list_runs(ADA, 10)} == {"completed"}
     # The only place is free again.
     assert (await heir.runs.execute(await heir.agent(), "hello", ADA)).state.state == "completed"
+
+
+async def test_a_run_whose_claim_got_no_answer_is_gone_on_with(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lost_runs, "LOOK_SECONDS", 0.0)
+    dead = Platform(worker="dead")
+    (run_id,) = await left_behind(dead, 1)
+    heir = Platform(journal=dead.journal, store=dead.store, worker="heir")
+    claim, failures = heir.journal.claim, [UnavailableError("the connection is lost")]
+
+    async def claim_and_break(*args: object, **options: object) -> list[RunRecord]:
+        claimed = await claim(*args, **options)  # type: ignore[arg-type]  # passed on
+        if failures:
+            raise failures.pop()
+        return claimed
+
+    heir.journal.claim = claim_and_break  # type: ignore[method-assign]  # a test's own
+    with pytest.raises(UnavailableError):
+        await heir.runs.take_over()
+    # Seen once it may be about to be driven, seen twice it is not.
+    assert [await heir.runs.take_over() for _ in range(2)] == [0, 1]
+    await heir.runs.drain(5.0)
+    assert (await heir.runs.get(run_id, ADA)).state.state == "completed"
+
+
+async def test_a_run_that_is_driven_is_not_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lost_runs, "LOOK_SECONDS", 0.0)
+    platform = Platform()
+    platform.tools.gate = asyncio.Event()
+    view = await platform.runs.start(await platform.agent(tools=CALCULATOR), "What is 2 + 3?", ADA)
+    await platform.tools.wait_until_asked()
+    for _ in range(3):
+        await platform.runs.take_over()
+    platform.tools.gate.set()
+    await until_idle(platform.runs)
+    (run,) = await platform.runs.list_runs(ADA, 10)
+    assert (run.run_id, run.state, run.attempt) == (view.run.run_id, "completed", 1)
 
 
 async def test_a_settlement_that_is_refused_for_good_does_not_keep_the_run_from_ending() -> None:

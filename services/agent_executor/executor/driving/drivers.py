@@ -17,6 +17,7 @@ from agent_executor.executor.agents.agent import AgentVersion
 from agent_executor.executor.approvals.parked_runs import ParkedRuns
 from agent_executor.executor.driving.cancellations import Cancellations
 from agent_executor.executor.driving.engine import Engine
+from agent_executor.executor.driving.lost_runs import LostRuns
 from agent_executor.executor.driving.run_ends import RunEnds
 from agent_executor.executor.driving.run_loader import RunLoader
 from agent_executor.executor.driving.scheduler import DEFAULT_MAX_ACTIVE_RUNS, Scheduler
@@ -83,6 +84,7 @@ class RunDrivers:
         self.cancellations = Cancellations(
             journal=journal, ends=self.ends, owner=owner, now_ms=now_ms, wake=self.wake
         )
+        self._lost_runs = LostRuns(journal, owner, self.cancellations.is_driven)
 
     @property
     def active_count(self) -> int:
@@ -170,6 +172,7 @@ class RunDrivers:
 
         It claims as many as there are places free, and none if this executor drains.
         """
+        await self._lost_runs.give_up()
         count = await self._scheduler.take_over()
         # All at once, so that their claims share commits.
         parked = await self._parked.to_wake(self._places.free)
