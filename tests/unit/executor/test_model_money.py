@@ -391,8 +391,8 @@ async def test_a_call_is_not_made_whose_run_was_taken_over_while_earlier_ones_we
         await refused.wait()
         return await settle(*args)
 
-    world.ledger.reserve = refuse_then_take_over  # type: ignore[method-assign]  # a test's own
-    world.ledger.settle = settle_late  # type: ignore[method-assign]  # a test's own
+    world.ledger.reserve = refuse_then_take_over  # type: ignore[assignment, method-assign]  # a test's own
+    world.ledger.settle = settle_late  # type: ignore[assignment, method-assign]  # a test's own
     with pytest.raises(LeaseLostError):
         await world.drive()
     assert len(model.requests) == 1
