@@ -148,7 +148,8 @@ class RunLog:
             raise
         self._is_created = True
         self.run = run
-        self._readers.committed(run.run_id, events)
+        if events:
+            self._readers.committed(run.run_id, events)
         return run.run_id
 
     def on_delta(self, model_call_id: str) -> DeltaListener | None:
