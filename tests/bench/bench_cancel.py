@@ -2,9 +2,10 @@
 
 Two executors share a journal, so that about every other request comes in at the one that does not
 drive the run. Quiet is: the model's connection is closed, as mock Claude over HTTP sees it; no process
-of the sandbox runs the tool; nothing is held at the ledger. Prints p50 and p99, in milliseconds, of
-each, of all together, and of the answer with its receipt, for runs during a model call, a tool call,
-and both of several runs in a tree.
+of the sandbox runs the tool; nothing is held at the ledger. Prints p50, p99 and the longest, in
+milliseconds, of each, of all together, and of the answer with its receipt, for runs during a model
+call, a tool call, and both of several runs in a tree. Runs with a tool have a limit of their own, so
+that something is held for them too while they make no model call.
 
     python -m tests.bench.bench_cancel [--runs N]
 """
@@ -17,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from tests.e2e.agents_and_runs import create_agent
 from tests.e2e.cancelling import (
@@ -36,6 +38,7 @@ from tests.e2e.custom_tools import create_custom_agent, register
 from tests.platforms import Client, RunningPlatform, until
 
 LIMIT_MS = 1_000
+LIMIT_USD = 100.0
 TOOL_QUESTION = "Test the custom_tool tool"
 WATCH_SECONDS = 0.005
 GIVE_UP_SECONDS = 30.0
@@ -63,7 +66,7 @@ class Stage:
         }
         return {name: sign for name, sign in signs.items() if sign()}
 
-    def start(self, agent_id: str, text: str, **fields: str) -> str:
+    def start(self, agent_id: str, text: str, **fields: Any) -> str:
         """Starts a run in the background."""
         answer = self.client.post(f"/api/v1/agents/{agent_id}/runs", {"input": text, **fields})
         assert answer.status == 200, answer.content
@@ -71,11 +74,12 @@ class Stage:
 
     def measure(self, begin: Callable[[], str]) -> None:
         """Cancels a run and takes the times at which each sign of it is gone."""
-        run_id = begin()
+        run_id, signs = begin(), self.signs()
+        assert "nothing reserved" in signs, "nothing is held for a run under way"
         gone_at: dict[str, float] = {}
         watchers = [
             threading.Thread(target=_watch, args=(name, sign, gone_at))
-            for name, sign in self.signs().items()
+            for name, sign in signs.items()
         ]
         began = time.monotonic()
         for watcher in watchers:
@@ -89,16 +93,17 @@ class Stage:
         for name, at in (*gone_at.items(), ("quiet", quiet_at)):
             self.milliseconds.setdefault(name, []).append(1000 * (at - began))
 
-    def writing(self, **fields: str) -> str:
+    def writing(self, **fields: Any) -> str:
         """Begins a run that is in its model call."""
         before = self.claude.open_calls()
         run_id = self.start(self.writer, LONG_QUESTION, **fields)
         until(lambda: self.claude.open_calls() > before)
         return run_id
 
-    def using_a_tool(self, **fields: str) -> str:
+    def using_a_tool(self, max_cost_usd: float = LIMIT_USD, **fields: Any) -> str:
         """Begins a run that is in its tool call."""
         before = len(busy_workers(self.platform))
+        fields["max_cost_usd"] = max_cost_usd
         run_id = self.start(self.tool_user, TOOL_QUESTION, **fields)
         until(lambda: len(busy_workers(self.platform)) > before)
         return run_id
@@ -107,7 +112,7 @@ class Stage:
         """Begins a run with two others that it has started."""
         root = self.using_a_tool()
         self.writing(parent_run_id=root)
-        self.using_a_tool(parent_run_id=root)
+        self.using_a_tool(LIMIT_USD / 10, parent_run_id=root)
         return root
 
 
@@ -147,7 +152,8 @@ def main() -> int:
             print(kind)
             for name, values in sorted(stage.milliseconds.items()):
                 p50, p99 = percentile(values, 50), percentile(values, 99)
-                print(f"  {name:26s} p50 {p50:7.1f} ms   p99 {p99:7.1f} ms")
+                figures = f"p50 {p50:7.1f} ms   p99 {p99:7.1f} ms   longest {max(values):7.1f} ms"
+                print(f"  {name:26s} {figures}")
             worst = max(worst, percentile(stage.milliseconds["quiet"], 99))
     print(f"cancel to quiet, p99 of the worst kind: {worst:.0f} ms (at most {LIMIT_MS} ms)")
     return int(worst > LIMIT_MS)

@@ -7,8 +7,9 @@ import json
 import os
 import subprocess
 import sys
+import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 from tests.e2e.agents_and_runs import pages
 from tests.e2e.custom_tools import source_of
 from tests.platforms import (
+    Answer,
     Client,
     RunningPlatform,
     children_of,
@@ -27,6 +29,7 @@ BUDGET = "everything"
 # By so much memory a worker that runs the tool is told from all that wait for a call.
 HELD_BYTES = 90_000_000
 TOKEN_DELAY_SECONDS = 0.3
+PATIENCE_SECONDS = 30.0
 # Its answer takes minutes.
 LONG_QUESTION = " ".join(f"What is {number} + {number}?" for number in range(300))
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -38,6 +41,26 @@ def holding_source(seconds: float = 60.0, *, effect: str = "unsafe") -> str:
         f"import time\nheld = b'x' * {HELD_BYTES}\ntime.sleep({seconds})\nreturn len(held)",
         effect=effect,
     )
+
+
+class PatientClient(Client):
+    """Asks again when it is answered 503 and told when to: a process was killed just then.
+
+    Its calls may all be repeated.
+    """
+
+    def call(
+        self, method: str, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """See ``Client``."""
+        gives_up_at = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            answer = Client.call(self, method, path, body, headers=headers)
+            retry_after = answer.headers["retry-after"]
+            is_told_to = answer.status == 503 and retry_after is not None
+            if not is_told_to or time.monotonic() > gives_up_at:
+                return answer
+            time.sleep(int(retry_after))
 
 
 @dataclass(frozen=True, slots=True)

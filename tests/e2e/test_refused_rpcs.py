@@ -165,6 +165,10 @@ RPCS = [
         {"reservation_id": "$reservation_id", "ttl_seconds": 60},
         "RESERVATION_NOT_FOUND",
     ),
+    Rpc(
+        *("ToolCallService/StopToolCall", "tool:calculator"),
+        {"tool_call_id": "never-begun", "tool_name": "calculator", "arguments_json": "{}"},
+    ),
     Rpc("UsageService/RecordUsage", "ledger:write", {"entries": [RECORDED]}),
     Rpc(
         *("UsageService/CorrectUsage", "ledger:write"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -36,6 +37,26 @@ class TestIdempotency:
         assert again.body["id"] == first.body["id"]
         assert call(client, f"{agent_id}/execute", {"input": SUM}, key).status == 409
         wait_for_end(client, first.body["id"])
+
+    def test_a_repeated_creation_is_the_same_agent(
+        self, platform: RunningPlatform, client: Client, organization: str
+    ) -> None:
+        key = str(uuid.uuid4())
+        body = {"name": "Once", "tools": {"calculator": True}, "api_key": "sk-mine"}
+
+        def create(by: Client, body: Any) -> Answer:
+            return by.call("POST", "/api/v1/agents", body, headers={"Idempotency-Key": key})
+
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda _: create(client, body), range(16)))
+        assert {answer.status for answer in answers} == {200}
+        assert len({answer.body["id"] for answer in answers}) == 1
+        assert len(list(pages(client, "/api/v1/agents", "agents"))) == 1
+        conflict = create(client, {**body, "api_key": "sk-other"})
+        assert (conflict.status, conflict.body["code"]) == (409, "IDEMPOTENCY_CONFLICT")
+        # A key is its user's own.
+        other = platform.client(platform.token(organization, user="somebody"))
+        assert create(other, body).body["id"] != answers[0].body["id"]
 
     def test_what_is_no_key_is_refused(self, client: Client) -> None:
         answer = call(client, f"{create_agent(client)}/runs", {"input": SUM}, "two words")

@@ -98,13 +98,17 @@ class InProcessToolRunner:
         result = await _stoppable(
             self._calls.execute(call, security, parent=context_from_traceparent(traceparent)), stop
         )
-        return ToolOutcome(
-            success=result.success,
-            result_json=result.result_json,
-            error=result.error,
-            code=result.code,
-            timestamp_ms=unix_ms_of(result.timestamp),
+        return _outcome_of(result)
+
+    async def stop(self, request: ToolRequest, security: SecurityContext) -> ToolOutcome | None:
+        """See ``ToolRunner``."""
+        call = ToolCall(
+            tool_call_id=request.tool_call_id,
+            tool_name=request.tool_name,
+            arguments_json=request.arguments_json,
         )
+        result = await self._calls.stop(call, security)
+        return None if result is None else _outcome_of(result)
 
 
 class InProcessLedger:
@@ -216,6 +220,16 @@ async def _stoppable(executing: Awaitable[ToolResult], stop: StopSignal | None) 
         raise CancelledRunError(
             "The tool was stopped before it began.", metadata={WAS_BEGUN_KEY: "false"}
         ) from None
+
+
+def _outcome_of(result: ToolResult) -> ToolOutcome:
+    return ToolOutcome(
+        success=result.success,
+        result_json=result.result_json,
+        error=result.error,
+        code=result.code,
+        timestamp_ms=unix_ms_of(result.timestamp),
+    )
 
 
 def _writer(security: SecurityContext) -> SecurityContext:

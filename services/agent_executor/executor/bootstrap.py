@@ -171,8 +171,8 @@ async def _runs(
     )
     keeper = LeaseKeeper(
         journal=journal,
+        agents=agents,
         runs=runs,
-        worker=worker,
         owner=owner,
         now_ms=now_ms,
         lease_seconds=settings.lease_seconds,
@@ -260,6 +260,7 @@ def _engine(
             timeout_seconds=settings.model_timeout_seconds,
             max_tries=settings.max_model_tries,
             late_answer_seconds=settings.late_answer_seconds,
+            ledger_patience_seconds=settings.ledger_patience_seconds,
             proceeds_without_ledger=settings.on_ledger_unavailable == "proceed",
         ),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from google.protobuf import struct_pb2, timestamp_pb2
@@ -41,6 +41,9 @@ from agent_executor.executor.money import usd_of
 from agent_executor.executor.runs.cancel_receipt import CancelReceipt
 from agent_executor.executor.runs.result import is_success
 from agent_executor.executor.runs.run_view import RunView
+
+if TYPE_CHECKING:
+    from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 
 INT32_MAX: Final = 2**31 - 1
 EXACT_INTEGER_MAX: Final = 2**53
@@ -126,15 +129,19 @@ def run_to_proto(run: RunRecord, state: RunState | None = None) -> run_pb2.Run:
 
 def output_to_proto(state: RunState) -> run_pb2.RunOutput:
     """Returns what a run has produced so far."""
-    return run_pb2.RunOutput(
+    output = run_pb2.RunOutput(
         response=state.finished.response if state.finished else response_text(state.messages),
-        tool_results=[_tool_result_to_proto(result) for result in results_of(state)],
-        conversation_history=[message_to_proto(message) for message in state.messages],
         tokens_used=_int32(state.tokens_used),
         cost_usd=usd_of(state.cost_nano_usd),
         cost_nano_usd=state.cost_nano_usd,
         state=state.state,
     )
+    # Written in place: a message that is handed to another one's constructor is copied, at each level.
+    for result in results_of(state):
+        _write_tool_result(result, output.tool_results.add())
+    for message in state.messages:
+        _write_message(message, output.conversation_history.add())
+    return output
 
 
 def receipt_to_proto(receipt: CancelReceipt) -> run_service_pb2.CancelReceipt:
@@ -164,9 +171,8 @@ def payload_to_proto(payload: Any) -> Any:
     """Returns the message of an event's payload."""
     match payload:
         case ModelCallCompleted(usage=usage):
-            return run_event_pb2.ModelCallCompleted(
+            completed = run_event_pb2.ModelCallCompleted(
                 model_call_id=payload.model_call_id,
-                content=_shown_blocks(payload.content),
                 stop_reason=payload.stop_reason,
                 input_tokens=_int32(usage.input_tokens),
                 output_tokens=_int32(usage.output_tokens),
@@ -176,6 +182,8 @@ def payload_to_proto(payload: Any) -> Any:
                 ),
                 from_cache=payload.from_cache,
             )
+            _write_blocks(payload.content, completed.content)
+            return completed
         case ModelCallFailed():
             return run_event_pb2.ModelCallFailed(
                 model_call_id=payload.model_call_id,
@@ -194,7 +202,9 @@ def payload_to_proto(payload: Any) -> Any:
         case ApprovalRequested():
             return requested_to_proto(payload)
         case ToolCallCompleted():
-            return run_event_pb2.ToolCallCompleted(tool_result=_tool_result_to_proto(payload))
+            answered = run_event_pb2.ToolCallCompleted()
+            _write_tool_result(payload, answered.tool_result)
+            return answered
         case RunFinished():
             return run_event_pb2.RunFinished(
                 state=payload.state,
@@ -213,70 +223,75 @@ def _same_fields(payload: Payload) -> Any:
     return message_type(**{name: getattr(payload, name) for name in names})
 
 
-def _tool_result_to_proto(result: ToolCallCompleted) -> run_pb2.ToolResult:
-    return run_pb2.ToolResult(
-        tool_call_id=result.tool_call_id,
-        tool_name=result.tool_name,
-        success=result.success,
-        result=json_value(msgspec.json.decode(result.result_json)),
-        error=result.error,
-        code=result.code,
-        timestamp=timestamp(result.timestamp_ms),
-    )
+def _write_tool_result(result: ToolCallCompleted, target: run_pb2.ToolResult) -> None:
+    target.tool_call_id = result.tool_call_id
+    target.tool_name = result.tool_name
+    target.success = result.success
+    write_json(msgspec.json.decode(result.result_json), target.result)
+    target.error = result.error
+    target.code = result.code
+    target.timestamp.CopyFrom(timestamp(result.timestamp_ms))
 
 
 def message_to_proto(message: Message) -> run_pb2.ConversationMessage:
     """Returns a message of a conversation."""
-    return run_pb2.ConversationMessage(role=message.role, content=_shown_blocks(message.content))
+    shown = run_pb2.ConversationMessage()
+    _write_message(message, shown)
+    return shown
 
 
-def _shown_blocks(content: Iterable[ContentBlock]) -> list[run_pb2.ContentBlock]:
-    """Returns what callers see of a message: nothing of what only the provider reads."""
-    blocks = (_block_to_proto(block) for block in content)
-    return [block for block in blocks if block is not None]
+def _write_message(message: Message, target: run_pb2.ConversationMessage) -> None:
+    target.role = message.role
+    _write_blocks(message.content, target.content)
 
 
-def _block_to_proto(block: ContentBlock) -> run_pb2.ContentBlock | None:
-    match block:
-        case TextBlock():
-            return run_pb2.ContentBlock(type="text", text=block.text)
-        case ToolUseBlock():
-            return run_pb2.ContentBlock(
-                type="tool_use", id=block.id, name=block.name, input=json_struct(block.input)
-            )
-        case ToolResultBlock():
-            return run_pb2.ContentBlock(
-                type="tool_result",
-                tool_use_id=block.tool_use_id,
-                content=block.content,
-                is_error=block.is_error,
-            )
-        case ThinkingBlock() | RedactedThinkingBlock() | ProviderBlock():
-            return None
+def _write_blocks(
+    content: Iterable[ContentBlock], target: RepeatedCompositeFieldContainer[run_pb2.ContentBlock]
+) -> None:
+    """Adds what callers see of a message: nothing of what only the provider reads."""
+    for block in content:
+        match block:
+            case TextBlock():
+                target.add(type="text", text=block.text)
+            case ToolUseBlock():
+                shown = target.add(type="tool_use", id=block.id, name=block.name)
+                write_json_object(block.input, shown.input)
+            case ToolResultBlock():
+                target.add(
+                    type="tool_result",
+                    tool_use_id=block.tool_use_id,
+                    content=block.content,
+                    is_error=block.is_error,
+                )
+            case ThinkingBlock() | RedactedThinkingBlock() | ProviderBlock():
+                pass
 
 
-def json_value(value: Any) -> struct_pb2.Value:
-    """Returns a JSON value as a message; an integer that no double holds becomes its digits."""
+def write_json(value: Any, target: struct_pb2.Value) -> None:
+    """Writes a JSON value into a message; an integer that no double holds becomes its digits."""
     if value is None:
-        return struct_pb2.Value(null_value=struct_pb2.NULL_VALUE)
-    if isinstance(value, bool):
-        return struct_pb2.Value(bool_value=value)
-    if isinstance(value, int) and abs(value) > EXACT_INTEGER_MAX:
-        return struct_pb2.Value(string_value=str(value))
-    if isinstance(value, int | float):
-        return struct_pb2.Value(number_value=value)
-    if isinstance(value, str):
-        return struct_pb2.Value(string_value=value)
-    if isinstance(value, dict):
-        return struct_pb2.Value(struct_value=json_struct(value))
-    return struct_pb2.Value(
-        list_value=struct_pb2.ListValue(values=[json_value(item) for item in value])
-    )
+        target.null_value = struct_pb2.NULL_VALUE
+    elif isinstance(value, bool):
+        target.bool_value = value
+    elif isinstance(value, int) and abs(value) > EXACT_INTEGER_MAX:
+        target.string_value = str(value)
+    elif isinstance(value, int | float):
+        target.number_value = value
+    elif isinstance(value, str):
+        target.string_value = value
+    elif isinstance(value, dict):
+        write_json_object(value, target.struct_value)
+    else:
+        target.list_value.SetInParent()
+        for item in value:
+            write_json(item, target.list_value.values.add())
 
 
-def json_struct(value: dict[str, Any]) -> struct_pb2.Struct:
-    """Returns a JSON object as a message."""
-    return struct_pb2.Struct(fields={name: json_value(item) for name, item in value.items()})
+def write_json_object(value: dict[str, Any], target: struct_pb2.Struct) -> None:
+    """Writes a JSON object into a message; an empty one is there as well."""
+    target.SetInParent()
+    for name, item in value.items():
+        write_json(item, target.fields[name])
 
 
 def _int32(value: int) -> int:

@@ -19,6 +19,7 @@ from agent_executor.executor.driving.leases import DEFAULT_LEASE_SECONDS, DEFAUL
 from agent_executor.executor.driving.scheduler import DEFAULT_MAX_ACTIVE_RUNS
 from agent_executor.executor.model_calls.late_answers import DEFAULT_LATE_ANSWER_SECONDS
 from agent_executor.executor.model_calls.model_call import (
+    DEFAULT_LEDGER_PATIENCE_SECONDS,
     DEFAULT_MAX_MODEL_TRIES,
     DEFAULT_MODEL_TIMEOUT_SECONDS,
     MODEL_TIMEOUT_SECONDS_MAX,
@@ -120,9 +121,18 @@ class ExecutorSettings(ModelSettings, WebhookSettings, ServiceSettings):
     on_ledger_unavailable: Literal["refuse", "proceed"] = Field(
         default="refuse",
         description=(
-            "What becomes of a model call while the ledger is away: `refuse` fails its run; `proceed` "
-            "makes it without holding money for it, so that budgets can be overshot, and settles it "
-            "once the ledger is back."
+            "What becomes of a model call while the ledger is away for longer than "
+            "`EXECUTOR_LEDGER_PATIENCE_SECONDS`: `refuse` fails its run; `proceed` makes it without "
+            "holding money for it, so that budgets can be overshot, and settles it once the ledger "
+            "is back."
+        ),
+    )
+    ledger_patience_seconds: float = Field(
+        default=DEFAULT_LEDGER_PATIENCE_SECONDS,
+        gt=0,
+        description=(
+            "How long a model call waits for a ledger that is away, for example while it starts "
+            "again, in seconds."
         ),
     )
     pause_retry_seconds: float = Field(

@@ -38,6 +38,18 @@ AGENT_VERSIONS: Final = Table(
     sqlite_with_rowid=False,
 )
 
+AGENT_KEYS: Final = Table(
+    "agent_keys",
+    METADATA,
+    Column("organization_id", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("request_digest", Text, nullable=False),
+    Column("agent_id", Text, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index("agent_keys_by_time", AGENT_KEYS.c.created_at_ms)
+
 RUNS: Final = Table(
     "runs",
     METADATA,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 import threading
 from abc import ABC, abstractmethod
+from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ _DURATION_BUCKETS_SECONDS: Final = (
 )
 
 
-FamilyT = TypeVar("FamilyT", Counter, Gauge, "_Histogram")
+FamilyT = TypeVar("FamilyT", "_Counter", Gauge, "_Histogram")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,14 +57,14 @@ class Definition(ABC, Generic[FamilyT]):
         """Makes the metric in the registry."""
 
 
-class CounterDefinition(Definition[Counter]):
+class CounterDefinition(Definition["_Counter"]):
     """A count that only grows. Prometheus appends ``_total`` to its name."""
 
     __slots__ = ()
 
-    def family(self, registry: CollectorRegistry) -> Counter:
+    def family(self, registry: CollectorRegistry) -> _Counter:
         """Makes the counter."""
-        return Counter(self.name, self.help, self.labels, registry=registry)
+        return _Counter(self.name, self.help, self.labels, registry=registry)
 
 
 class GaugeDefinition(Definition[Gauge]):
@@ -87,16 +88,21 @@ class DurationDefinition(Definition["_Histogram"]):
         return _Histogram(self.name, self.help, self.labels, registry=registry, buckets=buckets)
 
 
+class _Counter(Counter):
+    """A counter that is told of what is known to be right, which takes half the time of ``inc``."""
+
+    def add(self, amount: float) -> None:
+        """Does what ``inc`` does, for an amount that is not negative and a child with its labels."""
+        self._value.inc(amount)
+
+
 class _Histogram(Histogram):
     """A histogram that can be told the same duration of many calls at once."""
 
     def observe_many(self, seconds: float, count: int) -> None:
         """Does what so many calls of ``observe`` do."""
         self._sum.inc(seconds * count)
-        for bound, bucket in zip(self._upper_bounds, self._buckets, strict=True):
-            if seconds <= bound:
-                bucket.inc(count)
-                break
+        self._buckets[bisect_left(self._upper_bounds, seconds)].inc(count)
 
 
 RPC_REQUESTS: Final = CounterDefinition(
@@ -246,7 +252,7 @@ class Metrics:
 
     def increment(self, definition: CounterDefinition, *labels: str, by: float = 1) -> None:
         """Counts one more, or ``by`` more."""
-        self._child(definition, labels).inc(by)
+        self._child(definition, labels).add(by)
 
     def set_gauge(self, definition: GaugeDefinition, value: float, *labels: str) -> None:
         """Sets the figure."""

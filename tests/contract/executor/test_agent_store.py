@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from agent_executor.errors import IdempotencyConflictError
 from agent_executor.executor.agents.agent import AgentVersion, CustomTool
 from agent_executor.executor.agents.store import AgentStore
 from agent_executor.executor.agents.store_memory import MemoryAgentStore
 from agent_executor.executor.agents.store_sql import SqlAgentStore
 from agent_executor.executor.agents.store_sqlite import SqliteAgentStore
 from agent_executor.executor.identifiers import new_id
+from agent_executor.executor.journal.journal import IdempotencyKey
 from agent_executor.executor.schema import MIGRATIONS
 from agent_executor.storage.migrations import upgrade
 from agent_executor.storage.postgres import PostgresDatabase
@@ -117,3 +120,50 @@ async def test_list_is_newest_agent_first_and_paged(store: AgentStore) -> None:
     assert [agent.agent_id for agent in await store.list_agents("acme", 10)] == newest_first
     page = await store.list_agents("acme", 2, before_agent_id=newest_first[1])
     assert [agent.agent_id for agent in page] == newest_first[2:4]
+
+
+KEY = IdempotencyKey("key - ada", "digest")
+
+
+async def test_of_repeats_under_a_key_the_first_creates_and_all_get_it(store: AgentStore) -> None:
+    agents = [new_agent() for _ in range(20)]
+    created = await asyncio.gather(*(store.create(agent, KEY) for agent in agents))
+    assert len({agent.agent_id for agent in created}) == 1
+    assert created[0] in agents
+    assert await store.list_agents("acme", 100) == [created[0]]
+    assert await store.create(new_agent(), KEY) == created[0]
+
+
+async def test_a_key_names_an_agent_as_it_was_created(store: AgentStore) -> None:
+    agent = await store.create(new_agent(), KEY)
+    await store.add_version(agent.changed({"name": "second"}, now_ms=2))
+    assert await store.create(new_agent(), KEY) == agent
+    await store.delete("acme", agent.agent_id)
+    assert await store.create(new_agent(), KEY) == agent
+    assert await store.list_agents("acme", 100) == []
+
+
+async def test_a_key_with_another_request_is_a_conflict(store: AgentStore) -> None:
+    agent = await store.create(new_agent(), KEY)
+    with pytest.raises(IdempotencyConflictError) as raised:
+        await store.create(new_agent(), IdempotencyKey(KEY.key, "another"))
+    assert raised.value.metadata == {"agentId": agent.agent_id}
+    assert await store.list_agents("acme", 100) == [agent]
+
+
+async def test_keys_are_their_organizations_own(store: AgentStore) -> None:
+    ours, theirs = new_agent(), new_agent("other")
+    assert await store.create(ours, KEY) == ours
+    assert await store.create(theirs, KEY) == theirs
+    eves = new_agent()
+    assert await store.create(eves, IdempotencyKey("key - eve", "digest")) == eves
+
+
+async def test_only_old_keys_are_forgotten(store: AgentStore) -> None:
+    agent = await store.create(new_agent(), KEY)
+    await store.forget_keys(agent.created_at_ms)
+    assert await store.create(new_agent(), KEY) == agent
+    await store.forget_keys(agent.created_at_ms + 1)
+    second = new_agent()
+    assert await store.create(second, KEY) == second
+    assert await store.get("acme", agent.agent_id) == agent

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,8 +15,15 @@ from agent_executor.api.tool_runner.v1 import (
     tool_service_pb2,
     tool_service_pb2_grpc,
 )
+from agent_executor.errors import (
+    AgentExecutorError,
+    LimitExceededError,
+    OutcomeUnknownError,
+    UnavailableError,
+)
 from agent_executor.executor.peers.tools import ToolRequest
 from agent_executor.executor.peers.tools_grpc import GrpcToolRunner
+from agent_executor.serving.cancellation import StopSignal
 from agent_executor.serving.grants import ServiceKey
 from agent_executor.serving.security import SecurityContext
 
@@ -30,11 +38,13 @@ class Tools(tool_service_pb2_grpc.ToolServiceServicer):
     def __init__(self) -> None:
         self.versions = ["aa"]
         self.asked: list[dict[str, str]] = []
+        self.refusals: list[grpc.StatusCode] = []
 
     async def DescribeTools(  # noqa: N802 -- the contract's name
-        self, request: tool_service_pb2.DescribeToolsRequest, context: object
+        self, request: tool_service_pb2.DescribeToolsRequest, context: Any
     ) -> tool_service_pb2.DescribeToolsResponse:
-        del context
+        if self.refusals:
+            await context.abort(self.refusals.pop(), "not now")
         self.asked.append(dict(request.tool_versions))
         tools = [tool_pb2.ToolSpecification(name="calculator")]
         version = request.tool_versions.get("weather") or (self.versions or [""])[-1]
@@ -52,9 +62,14 @@ class Stream:
 
     def __init__(self) -> None:
         self.requests: list[Any] = []
+        self.refusals: list[AgentExecutorError] = []
+        self.asked = asyncio.Event()
 
     async def call(self, name: str, request: Any, **_: object) -> Any:
         self.requests.append((name, request))
+        self.asked.set()
+        if self.refusals:
+            raise self.refusals.pop()
         return tool_call_service_pb2.ExecuteToolCallResponse(success=True, result_json="1")
 
 
@@ -127,3 +142,56 @@ async def test_a_call_says_which_version_it_is_for(runner: GrpcToolRunner, strea
     await runner.execute(request, ADA, timeout_seconds=1.0)
     ((name, sent),) = stream.requests
     assert (name, sent.tool_name, sent.tool_version) == ("execute", "weather", "aa")
+
+
+CALL = ToolRequest("run_1_0", "calculator", "{}", "run", "agent")
+
+
+async def test_a_tool_runner_that_is_away_is_asked_again(
+    runner: GrpcToolRunner, tools: Tools
+) -> None:
+    tools.refusals = [grpc.StatusCode.UNAVAILABLE] * 2
+    assert await versions(runner, {}) == {"calculator": "", "weather": "aa"}
+    tools.refusals = [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED]
+    with pytest.raises(LimitExceededError):
+        await versions(runner, {}, EVE)
+    assert tools.refusals == [grpc.StatusCode.UNAVAILABLE], "another answer is an answer"
+
+
+async def test_a_call_that_is_broken_off_is_repeated_under_its_id(
+    runner: GrpcToolRunner, stream: Stream
+) -> None:
+    stream.refusals = [UnavailableError("stopping"), UnavailableError("may run elsewhere")]
+    outcome = await runner.execute(CALL, ADA, timeout_seconds=60.0)
+    assert outcome.success
+    assert [request.tool_call_id for _, request in stream.requests] == ["run_1_0"] * 3
+
+
+async def test_a_call_is_repeated_no_longer_than_it_may_take(
+    runner: GrpcToolRunner, stream: Stream
+) -> None:
+    stream.refusals = [UnavailableError("away")] * 10_000
+    with pytest.raises(UnavailableError):
+        await runner.execute(CALL, ADA, timeout_seconds=0.3)
+    assert 2 <= len(stream.requests) < 10
+
+
+async def test_another_refusal_is_no_reason_to_repeat_a_call(
+    runner: GrpcToolRunner, stream: Stream
+) -> None:
+    stream.refusals = [LimitExceededError("too many calls")]
+    with pytest.raises(LimitExceededError):
+        await runner.execute(CALL, ADA, timeout_seconds=60.0)
+
+
+async def test_a_call_that_is_stopped_is_not_repeated_and_its_outcome_is_not_known(
+    runner: GrpcToolRunner, stream: Stream
+) -> None:
+    stream.refusals = [UnavailableError("away", retry_after_seconds=30.0)]
+    stop = StopSignal()
+    calling = asyncio.create_task(runner.execute(CALL, ADA, timeout_seconds=60.0, stop=stop))
+    await stream.asked.wait()
+    stop.set()
+    with pytest.raises(OutcomeUnknownError):
+        await calling
+    assert len(stream.requests) == 1

@@ -7,7 +7,7 @@ import itertools
 from typing import Any
 
 import msgspec
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agent_executor.errors import ModelError
@@ -76,6 +76,7 @@ def test_nonsense_is_an_error_of_the_model_and_nothing_else(chunks: list[Any]) -
 
 
 @given(NONSENSE)
+@example({"finish_reason": [None]})
 def test_a_nonsensical_choice_is_no_worse(choice: Any) -> None:
     test = test_nonsense_is_an_error_of_the_model_and_nothing_else.hypothesis.inner_test  # type: ignore[attr-defined]  # hypothesis adds it
     test([{"choices": [choice], "usage": choice}, {"choices": [{"delta": choice}]}])

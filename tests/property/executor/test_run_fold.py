@@ -56,7 +56,8 @@ class Driver:
         )
         self.paused_ms = 0
         self.given_calls: tuple[ToolCallStarted, ...] = ()
-        self.takeovers_in_pause = 0
+        self.attempt = 0
+        self.fruitful_attempt = 0
         self.waited_ms = 0
         self.asked: list[str] = []
         self.denied: set[str] = set()
@@ -94,6 +95,8 @@ class Driver:
         self.events.append(event)
         self.waited_ms += event.created_at_ms - waited_since_ms
         self.state = apply(self.state, event)
+        if isinstance(payload, ModelCallCompleted | ToolCallCompleted):
+            self.fruitful_attempt = self.attempt
         assert self.is_waiting == (
             bool(self.state.approvals) and not self.state.pending_tool_calls
         ), "a run waits if nothing but people is waited for"
@@ -105,11 +108,17 @@ class Driver:
     def chance(self) -> bool:
         return self.data.draw(st.booleans())
 
+    def resume(self) -> None:
+        # Some attempts end before they have told of themselves.
+        self.attempt = max(self.attempt, 1) + self.data.draw(st.integers(1, 3))
+        if self.state.state in {"paused", "waiting"}:
+            self.fruitful_attempt = self.attempt
+        self.add(RunResumed(attempt=self.attempt))
+
     def run(self) -> None:
         for _ in range(200):
             if self.chance():
-                self.takeovers_in_pause += self.state.state in {"paused", "waiting"}
-                self.add(RunResumed(attempt=2))
+                self.resume()
             action = next_action(self.state, MAX_MODEL_TURNS)
             match action:
                 case CallModel():
@@ -282,7 +291,8 @@ def test_every_run_ends_once_and_keeps_its_promises(data: st.DataObject) -> None
     assert state.queued_ms == (begun - events[0].created_at_ms if driver.is_queued else 0)
     assert state.pause is None
     assert state.paused_ms == driver.paused_ms
-    assert state.takeovers_in_pause == driver.takeovers_in_pause
+    assert state.attempt == driver.attempt
+    assert state.fruitful_attempt == driver.fruitful_attempt
 
     calls = [event.payload for event in events if isinstance(event.payload, ModelCallStarted)]
     assert len({call.model_call_id for call in calls}) == len(calls), "an id was used twice"

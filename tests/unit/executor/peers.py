@@ -38,6 +38,8 @@ class RecordingToolRunner:
         demanding: Tools each of whose calls needs a decision.
         schema: The arguments that they take.
         is_away: Whether the tool-runner cannot be asked.
+        stops: The calls that an heir has stopped.
+        left: What is said of such a call.
     """
 
     tool_names: tuple[str, ...] = ("calculator",)
@@ -52,6 +54,8 @@ class RecordingToolRunner:
     schema: dict[str, Any] = field(default_factory=lambda: {"type": "object"})
     is_away: bool = False
     requests: list[ToolRequest] = field(default_factory=list)
+    stops: list[ToolRequest] = field(default_factory=list)
+    left: Callable[[ToolRequest], ToolOutcome | None] = lambda request: None
     gate: asyncio.Event | None = None
     asked: asyncio.Condition = field(default_factory=asyncio.Condition)
     running: int = 0
@@ -101,6 +105,12 @@ class RecordingToolRunner:
             return self.run(request)
         finally:
             self.running -= 1
+
+    async def stop(self, request: ToolRequest, security: SecurityContext) -> ToolOutcome | None:
+        """See ``ToolRunner``."""
+        del security
+        self.stops.append(request)
+        return self.left(request)
 
     async def wait_until_asked(self, times: int = 1) -> None:
         """Returns once ``execute`` was called so often."""

@@ -34,7 +34,7 @@ from agent_executor.executor.runs.cancel_receipt import CancelReceipt, receipt_o
 from agent_executor.executor.runs.run_options import RunOptions
 from agent_executor.serving.security import SecurityContext
 from tests.unit.executor.memory_ledger import COST_NANO_USD_PER_TOKEN
-from tests.unit.executor.peers import answer
+from tests.unit.executor.peers import answer, stop_harmlessly
 from tests.unit.executor.platforms import ADA, CALCULATOR, EVE, Platform
 from tests.unit.executor.worlds import USAGE, ScriptedModel, World, use
 
@@ -265,6 +265,36 @@ async def test_an_heir_does_not_know_what_became_of_tools() -> None:
     said = await receipt(world)
     assert said.unknown_call_ids == said.stopped_call_ids == ("run_1_0", "run_1_1")
     assert len(world.tools.requests) == 2, "an heir that ends a run sends no call again"
+
+
+async def test_an_heir_stops_tools_and_hears_what_became_of_them() -> None:
+    world = World(ScriptedModel([[use(1), use(2), use(3)], DONE]))
+    world.tools.gate = asyncio.Event()
+    driving = asyncio.create_task(world.drive())
+    await world.tools.wait_until_asked(3)
+    driving.cancel()
+    await asyncio.gather(driving, return_exceptions=True)
+    await world.take_over()
+    world.log.request_cancel(WHY)
+
+    def left(request: ToolRequest) -> ToolOutcome:
+        if request.tool_call_id == "run_1_0":
+            return answer("7")
+        if request.tool_call_id == "run_1_1":
+            return stop_harmlessly(request)
+        raise UnavailableError("away")
+
+    world.tools.left = left
+    state = await world.drive()
+    assert [request.tool_call_id for request in world.tools.stops] == [
+        *("run_1_0", "run_1_1", "run_1_2")
+    ]
+    assert world.tools.stops[0] == world.tools.requests[0]
+    said = await receipt(world)
+    assert said.finished_call_ids == ("run_1_0",)
+    assert said.stopped_call_ids == ("run_1_1", "run_1_2")
+    assert said.unknown_call_ids == ("run_1_2",)
+    assert (state.state, state.tool_results[0].result_json) == ("cancelled", "7")
 
 
 async def test_a_run_that_is_paused_ends_at_once() -> None:

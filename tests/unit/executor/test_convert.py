@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from google.protobuf import json_format
+from google.protobuf import json_format, struct_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +15,7 @@ from agent_executor.api.executor.v1 import agent_pb2, agent_service_pb2, run_eve
 from agent_executor.executor.agents.agent import AgentVersion, CustomTool
 from agent_executor.executor.agents.convert import agent_to_proto, created_fields, updated_fields
 from agent_executor.executor.context.policy import ContextPolicy
-from agent_executor.executor.convert import EXACT_INTEGER_MAX, event_to_proto, json_value
+from agent_executor.executor.convert import EXACT_INTEGER_MAX, event_to_proto, write_json
 from agent_executor.executor.log.run_event import (
     ApprovalRequested,
     ApprovalResolved,
@@ -259,6 +259,13 @@ def test_a_mask_can_empty_a_map_and_remove_the_key() -> None:
     request = agent_service_pb2.UpdateAgentRequest(agent_id="id", name="ignored")
     request.update_mask.paths.extend(["tools", "api_key"])
     assert updated_fields(request) == ({"tools": {}}, "")
+
+
+def json_value(value: object) -> struct_pb2.Value:
+    """Returns a JSON value as a message."""
+    message = struct_pb2.Value()
+    write_json(value, message)
+    return message
 
 
 @given(json_values)

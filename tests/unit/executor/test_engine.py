@@ -167,7 +167,7 @@ async def test_no_model_is_called_while_the_ledger_is_away() -> None:
 async def test_settling_is_tried_until_the_ledger_is_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("agent_executor.executor.model_calls.settlements.RETRY_DELAY_SECONDS", 0.0)
+    monkeypatch.setattr("agent_executor.executor.peers.retries.FIRST_DELAY_SECONDS", 0.0)
     world = World(ScriptedModel([[TextBlock("hi")]]))
     settle = world.ledger.settle
     failures: list[AgentExecutorError] = [

@@ -132,8 +132,8 @@ async def test_old_keys_are_forgotten_by_the_keeper() -> None:
         platform.now_ms += int(seconds * 1000)
         keeper = LeaseKeeper(
             journal=platform.journal,
+            agents=platform.agents,
             runs=platform.runs,
-            worker="w",
             owner=platform.owner,
             now_ms=lambda: platform.now_ms,
         )

@@ -21,7 +21,7 @@ from agent_executor.executor.log.run_event import (
     RunStarted,
     decode_payload,
 )
-from agent_executor.executor.model_calls import late_answers, model_holds, settlements
+from agent_executor.executor.model_calls import model_holds
 from agent_executor.executor.model_calls.model_call import ModelLimits
 from agent_executor.executor.model_calls.purpose import arguments_digest_of, tool_uses_of
 from agent_executor.executor.models.mock import MockClaude
@@ -33,23 +33,37 @@ from agent_executor.executor.models.model import (
     ToolUseBlock,
     usage_metadata,
 )
+from agent_executor.executor.peers import retries
+from agent_executor.executor.peers.ledger import Hold
 from agent_executor.executor.peers.tools import ToolOutcome
 from agent_executor.serving.metrics import UNHELD_MODEL_CALLS
+from tests.unit.executor.platforms import ADA
 from tests.unit.executor.worlds import ScriptedModel, StuckModel, World, use
 
-PROCEED = ModelLimits(retry_delay_seconds=0.0, proceeds_without_ledger=True)
+PROCEED = ModelLimits(
+    retry_delay_seconds=0.0, ledger_patience_seconds=0.1, proceeds_without_ledger=True
+)
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets settlements and corrections be repeated without a pause."""
-    monkeypatch.setattr(settlements, "RETRY_DELAY_SECONDS", 0.0)
-    monkeypatch.setattr(late_answers, "RETRY_DELAY_SECONDS", 0.0)
+    monkeypatch.setattr(retries, "FIRST_DELAY_SECONDS", 0.0)
 
 
 def requests_of(world: World) -> list[ModelRequest]:
     assert isinstance(world.model, ScriptedModel)
     return world.model.requests
+
+
+async def test_what_a_dead_driver_has_held_and_not_recorded_is_freed() -> None:
+    world = World(ScriptedModel([[TextBlock("hi")]]))
+    # Its settings were others, so the hold is another one.
+    await world.ledger.reserve(Hold("run_1_m1", "agent", "run", "model", 7, 7, 60), ADA)
+    assert (await world.drive()).state == "completed"
+    assert world.ledger.voided == {"run_1_m1"}
+    assert set(world.ledger.settled) == {"run_1_m2"}
+    assert world.ledger.open_nano_usd == 0
 
 
 class TestReducedOutput:

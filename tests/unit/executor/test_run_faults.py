@@ -17,6 +17,16 @@ from agent_executor.executor.driving import drivers, lost_runs
 from agent_executor.executor.driving.leases import LeaseKeeper
 from agent_executor.executor.journal.journal import RunRecord
 from agent_executor.executor.log.run_event import ModelCallCompleted, RunEvent, RunFinished
+from agent_executor.executor.models.model import (
+    OPERATOR_ACCESS,
+    DeltaListener,
+    ModelAccess,
+    ModelRequest,
+    ModelResponse,
+    ModelUsage,
+    TextBlock,
+    ToolUseBlock,
+)
 from tests.unit.executor.platforms import ADA, CALCULATOR, Platform, until_idle
 
 
@@ -290,8 +300,8 @@ async def test_the_lease_is_kept_whatever_goes_wrong() -> None:
 
     keeper = LeaseKeeper(
         journal=platform.journal,
+        agents=platform.agents,
         runs=platform.runs,
-        worker="w",
         owner=platform.owner,
         now_ms=lambda: platform.now_ms,
         renewal_seconds=0.001,
@@ -301,3 +311,56 @@ async def test_the_lease_is_kept_whatever_goes_wrong() -> None:
     async with asyncio.timeout(5.0):
         await claimed.wait()
     await keeper.stop()
+
+
+class OneAnswerPerLife:
+    """A model that asks for a tool in most turns, and does not answer an executor twice."""
+
+    name = "mock"
+
+    def __init__(self, turns: int) -> None:
+        self.turns = turns
+        self.asked_again = asyncio.Event()
+        self._asked = 0
+
+    async def generate(
+        self,
+        request: ModelRequest,
+        *,
+        access: ModelAccess = OPERATOR_ACCESS,
+        on_delta: DeltaListener | None = None,
+    ) -> ModelResponse:
+        self._asked += 1
+        if self._asked > 1:
+            self.asked_again.set()
+            await asyncio.Event().wait()
+        turn = sum(message.role == "assistant" for message in request.messages)
+        if turn == self.turns:
+            return ModelResponse("m", "m", (TextBlock("done"),), "end_turn", ModelUsage(1, 1))
+        use = ToolUseBlock(f"toolu_{turn}", "calculator", {})
+        return ModelResponse("m", "m", (use,), "tool_use", ModelUsage(1, 1))
+
+
+async def test_a_run_that_gets_on_outlives_any_number_of_executors() -> None:
+    lives = drivers.MAX_FRUITLESS_ATTEMPTS + 5
+    model = OneAnswerPerLife(lives)
+    platform = Platform(model=model)
+    agent_id = await platform.agent(tools=CALCULATOR, max_model_turns=lives + 1)
+    view = await platform.runs.start(agent_id, "hello", ADA)
+    for incarnation in range(lives):
+        async with asyncio.timeout(5.0):
+            await model.asked_again.wait()
+        await platform.runs.drain(0.0)
+        model = OneAnswerPerLife(lives)
+        platform = Platform(
+            journal=platform.journal,
+            store=platform.store,
+            model=model,
+            worker="heir",
+            incarnation=incarnation,
+            ledger=platform.ledger,
+        )
+        assert await platform.runs.take_over() == 1
+    await platform.runs.drain(5.0)
+    stored = await platform.runs.get(view.run.run_id, ADA)
+    assert (stored.state.state, stored.run.attempt) == ("completed", lives + 1)

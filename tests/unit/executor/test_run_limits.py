@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from agent_executor.errors import (
+    FailedPreconditionError,
     InvalidArgumentError,
     ModelError,
     RunFinishedError,
@@ -18,6 +19,7 @@ from agent_executor.executor.log.run_event import RunStarted
 from agent_executor.executor.model_calls import run_money
 from agent_executor.executor.models.model import TextBlock
 from agent_executor.executor.peers.ledger import AmountHold
+from agent_executor.executor.runs.new_runs import MAX_RUNS_IN_CHAIN
 from agent_executor.executor.runs.run_options import RunOptions
 from tests.unit.executor.memory_ledger import COST_NANO_USD_PER_TOKEN
 from tests.unit.executor.platforms import ADA, CALCULATOR, EVE, Platform
@@ -313,6 +315,29 @@ class TestTrees:
             )
         await platform.runs.drain(0.0)
         assert len(await platform.runs.list_runs(ADA, 10)) == 2
+
+    @pytest.mark.parametrize("limit_nano_usd", [0, ENOUGH], ids=["unlimited", "limited"])
+    async def test_so_many_runs_start_one_another_and_no_more(self, limit_nano_usd: int) -> None:
+        platform = Platform(max_active_runs=2 * MAX_RUNS_IN_CHAIN)
+        platform.tools.gate = asyncio.Event()
+        agent_id = await platform.agent(tools=CALCULATOR)
+        run_id = ""
+        for number in range(1, MAX_RUNS_IN_CHAIN + 1):
+            limit = limit_nano_usd * (2 * MAX_RUNS_IN_CHAIN - number)
+            options = RunOptions(parent_run_id=run_id, max_cost_nano_usd=limit)
+            view = await platform.runs.start(agent_id, "What is 2 + 3?", ADA, options)
+            run_id = view.run.run_id
+        await platform.tools.wait_until_asked(MAX_RUNS_IN_CHAIN)
+        options = RunOptions(parent_run_id=run_id)
+        for start in (platform.runs.start, platform.runs.execute):
+            with pytest.raises(FailedPreconditionError, match="last of 32 runs"):
+                await start(agent_id, "hello", ADA, options)
+        # One above it may still start others beside it.
+        parent_id = (await platform.runs.get(run_id, ADA)).run.parent_run_id
+        await platform.runs.execute(agent_id, "hello", ADA, RunOptions(parent_run_id=parent_id))
+        platform.tools.gate.set()
+        await platform.runs.drain(5.0)
+        assert {run.state for run in await platform.runs.list_runs(ADA, 100)} == {"completed"}
 
     @pytest.mark.parametrize(
         ("agents", "callers", "holds"), [(0, 0, 0), (7, 0, 7), (0, 7, 7), (7, 9, 7), (9, 7, 7)]

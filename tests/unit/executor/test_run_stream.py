@@ -10,7 +10,14 @@ import pytest
 from agent_executor.errors import AgentInactiveError, UnavailableError
 from agent_executor.executor.driving.stopping import DeliveredText
 from agent_executor.executor.journal.journal import IdempotencyKey
-from agent_executor.executor.log.run_event import RunFinished, ToolCallCompleted, ToolCallStarted
+from agent_executor.executor.log.run import RunState
+from agent_executor.executor.log.run_event import (
+    RunFinished,
+    RunStarted,
+    ToolCallCompleted,
+    ToolCallStarted,
+)
+from agent_executor.executor.log.run_log import RunLog
 from agent_executor.executor.models.model import (
     OPERATOR_ACCESS,
     DeltaListener,
@@ -32,6 +39,7 @@ from agent_executor.executor.streams.run_updates import (
     TextWritten,
 )
 from tests.unit.executor.platforms import ADA, CALCULATOR, Platform
+from tests.unit.executor.worlds import ScriptedModel, World
 
 
 class WritingModel:
@@ -331,6 +339,20 @@ async def test_events_of_another_executor_are_not_skipped() -> None:
         # The run went away and came back: what is between is only in the journal.
         feed.committed(view.run.run_id, events[4:6])
         assert await reader.events(2) == events[2:]
+
+
+async def test_a_run_that_is_given_up_without_news_is_so_before_readers_too() -> None:
+    world = World(ScriptedModel([]))
+    feed = RunFeed(world.journal, poll_interval_seconds=3_600.0)
+    log = RunLog(world.journal, world.log.run, RunState(), lambda: 1_000, feed)
+    log.add(RunStarted("agent", 1, "model", "hello"))
+    with feed.reading("run") as reader:
+        await log.commit()
+        assert [event.sequence for event in await reader.events(0)] == [1]
+        assert not await reader.wait(0.0)
+        await log.park(5_000)
+        assert not await reader.wait(0.0)
+    assert log.is_parked
 
 
 async def test_a_run_that_waits_for_its_turn_is_streamed_once_it_has_come() -> None:

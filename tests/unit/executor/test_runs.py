@@ -178,8 +178,8 @@ async def test_a_restarted_worker_claims_its_own_runs_at_once() -> None:
     reborn = Platform(journal=dead.journal, store=dead.store, worker="w", incarnation=2)
     keeper = LeaseKeeper(
         journal=reborn.journal,
+        agents=reborn.agents,
         runs=reborn.runs,
-        worker="w",
         owner=reborn.owner,
         now_ms=lambda: reborn.now_ms,
     )

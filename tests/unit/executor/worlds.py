@@ -130,7 +130,8 @@ class World:
                 tools=self.tools,
                 ledger=self.ledger,
                 telemetry=telemetry,
-                limits=model_limits or ModelLimits(retry_delay_seconds=0.0),
+                limits=model_limits
+                or ModelLimits(retry_delay_seconds=0.0, ledger_patience_seconds=0.1),
             ),
             tools=self.tools,
             ledger=self.ledger,

@@ -7,11 +7,18 @@ from typing import Any
 
 import pytest
 
-from agent_executor.errors import CancelledRunError, OutcomeUnknownError
-from agent_executor.serving.cancellation import CALLER_STOPS
+from agent_executor.errors import (
+    CancelledRunError,
+    OutcomeUnknownError,
+    PermissionDeniedError,
+    ToolCallConflictError,
+    UnavailableError,
+)
+from agent_executor.serving.cancellation import CALLER_STOPS, CONNECTION_LOST
+from agent_executor.serving.security import SecurityContext
 from agent_executor.tool_runner.calls.tool_call import ToolResult
 from agent_executor.tool_runner.tool_base import Effect
-from tests.unit.tool_runner.tools_of_tests import ADA, GateTool, Runner, call, until
+from tests.unit.tool_runner.tools_of_tests import ADA, EVE, GateTool, Runner, call, until
 
 
 async def begun(runner: Runner, tool: GateTool) -> asyncio.Task[ToolResult]:
@@ -98,3 +105,70 @@ async def test_a_caller_that_is_cancelled_while_it_waits_for_the_end_is_cancelle
         await task
     may_end.set()
     await until(lambda: not runner.calls._running)
+
+
+class TestByItsId:
+    """A call is stopped by whoever took its run over, since the caller is gone."""
+
+    @pytest.mark.parametrize("effect", ["read_only", "idempotent"])
+    async def test_a_harmless_tool_leaves_nothing(self, effect: Effect) -> None:
+        tool = GateTool(effect)
+        runner = Runner(tool)
+        await self.abandoned(runner, tool)
+        with pytest.raises(CancelledRunError):
+            await runner.calls.stop(call("gate"), ADA)
+        assert tool.cancelled == 1
+        assert await runner.calls.stop(call("gate"), ADA) is None
+
+    async def test_of_an_unsafe_tool_the_outcome_is_unknown_and_stays_so(self) -> None:
+        tool = GateTool("unsafe")
+        runner = Runner(tool)
+        await self.abandoned(runner, tool)
+        result = await runner.calls.stop(call("gate"), ADA)
+        assert result is not None
+        assert result.code == "OUTCOME_UNKNOWN"
+        assert await runner.calls.stop(call("gate"), ADA) == result
+        assert await runner.calls.execute(call("gate"), ADA) == result
+        assert (tool.calls, tool.cancelled) == (1, 1)
+
+    async def test_a_call_that_has_its_result_is_told_it(self) -> None:
+        tool = GateTool("unsafe")
+        runner = Runner(tool)
+        tool.gate.set()
+        result = await runner.calls.execute(call("gate"), ADA)
+        assert await runner.calls.stop(call("gate"), ADA) == result
+
+    async def test_nothing_is_run(self) -> None:
+        tool = GateTool()
+        runner = Runner(tool)
+        assert await runner.calls.stop(call("gate"), ADA) is None
+        assert tool.calls == 0
+
+    async def test_another_caller_that_waits_may_ask_again(self) -> None:
+        tool = GateTool()
+        runner = Runner(tool)
+        task = await begun(runner, tool)
+        with pytest.raises(CancelledRunError):
+            await runner.calls.stop(call("gate"), ADA)
+        with pytest.raises(UnavailableError):
+            await task
+
+    async def test_it_is_stopped_for_its_own_organization_only(self) -> None:
+        tool = GateTool()
+        runner = Runner(tool)
+        await self.abandoned(runner, tool)
+        assert await runner.calls.stop(call("gate"), EVE) is None
+        with pytest.raises(ToolCallConflictError):
+            await runner.calls.stop(call("gate", '{"another": 1}'), ADA)
+        nobody = SecurityContext("acme", "bob", frozenset())
+        with pytest.raises(PermissionDeniedError):
+            await runner.calls.stop(call("gate"), nobody)
+        assert tool.cancelled == 0
+        await runner.calls.close()
+
+    async def abandoned(self, runner: Runner, tool: GateTool) -> None:
+        """Lets a tool run whose caller's connection is lost."""
+        task = await begun(runner, tool)
+        task.cancel(CONNECTION_LOST)
+        await asyncio.gather(task, return_exceptions=True)
+        assert tool.cancelled == 0

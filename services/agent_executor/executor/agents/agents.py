@@ -12,6 +12,7 @@ from agent_executor.executor.agents.agent import AgentVersion
 from agent_executor.executor.agents.agent_models import AgentModels
 from agent_executor.executor.agents.store import AgentStore
 from agent_executor.executor.identifiers import new_id
+from agent_executor.executor.journal.journal import IdempotencyKey
 from agent_executor.executor.models.model_choice import ModelChoice
 from agent_executor.serving.security import SecurityContext
 from agent_executor.storage.encryption import Encryption
@@ -45,18 +46,26 @@ class Agents:
         self._models = models or AgentModels()
 
     async def create(
-        self, fields: Mapping[str, Any], api_key: str, security: SecurityContext
+        self,
+        fields: Mapping[str, Any],
+        api_key: str,
+        security: SecurityContext,
+        key: IdempotencyKey | None = None,
     ) -> AgentVersion:
         """Creates an agent at version 1.
+
+        The repeat of a call, known by its key, returns the same agent as it was created.
 
         Args:
             fields: Fields of ``AgentVersion`` by name; those left out have their defaults.
             api_key: The agent's own key for its model provider; empty for none.
             security: Who creates it.
+            key: Makes a repeat of the call known as such; None if it has none.
 
         Raises:
             PermissionDeniedError: Without ``agent:write``.
             InvalidArgumentError: Its fields contradict each other.
+            IdempotencyConflictError: The key was used for another request.
         """
         security.require(PERMISSION_WRITE)
         agent_id = new_id()
@@ -72,8 +81,12 @@ class Agents:
         )
         agent.check()
         self._models.check(agent)
-        await self._store.add_version(agent)
-        self._tell_warnings(agent)
+        if key is None:
+            await self._store.add_version(agent)
+        else:
+            agent = await self._store.create(agent, key)
+        if agent.agent_id == agent_id:
+            self._tell_warnings(agent)
         return agent
 
     async def get(self, agent_id: str, security: SecurityContext, version: int = 0) -> AgentVersion:
@@ -155,6 +168,10 @@ class Agents:
         security.require(PERMISSION_WRITE)
         if not await self._store.delete(security.organization_id, agent_id):
             raise _not_found(agent_id)
+
+    async def forget_keys(self, before_ms: int) -> None:
+        """Forgets the idempotency keys of agents that were created before a time."""
+        await self._store.forget_keys(before_ms)
 
     def warnings_of(self, agent: AgentVersion) -> tuple[str, ...]:
         """Returns what an agent's maker should know, as of today."""

@@ -14,6 +14,7 @@ from agent_executor.executor.agents.convert import (
 )
 from agent_executor.executor.paging import decode_page_token, encode_page_token, page_size_of
 from agent_executor.executor.peers.tools import ToolRunner
+from agent_executor.executor.runs.run_request_convert import key_of
 from agent_executor.serving.interceptors import Context
 from agent_executor.serving.security import current_security_context
 
@@ -29,10 +30,9 @@ class AgentServicer(agent_service_pb2_grpc.AgentServiceServicer):
         self, request: agent_service_pb2.CreateAgentRequest, context: Context
     ) -> agent_pb2.Agent:
         """Creates an agent."""
-        del context
-        agent = await self._agents.create(
-            created_fields(request), request.api_key, current_security_context.get()
-        )
+        security = current_security_context.get()
+        key = key_of(request, context, security)
+        agent = await self._agents.create(created_fields(request), request.api_key, security, key)
         return self._shown(agent)
 
     async def GetAgent(  # noqa: N802 -- the contract's name

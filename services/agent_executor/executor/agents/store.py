@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from agent_executor.errors import IdempotencyConflictError
 from agent_executor.executor.agents.agent import AgentVersion
+from agent_executor.executor.journal.journal import IdempotencyKey
 
 
 class AgentStore(Protocol):
@@ -20,6 +22,25 @@ class AgentStore(Protocol):
             False, and stores nothing, if the version exists already: somebody else changed the
             agent in between.
         """
+        ...
+
+    async def create(self, agent: AgentVersion, key: IdempotencyKey) -> AgentVersion:
+        """Stores the first version of an agent, unless one was created under the key before.
+
+        Args:
+            agent: The agent, whose id is new.
+            key: Of the request; known by its organization and its text.
+
+        Returns:
+            The agent that was created under the key, as it was then.
+
+        Raises:
+            IdempotencyConflictError: The key was used for another request.
+        """
+        ...
+
+    async def forget_keys(self, before_ms: int) -> None:
+        """Forgets the keys of agents that were created before a time."""
         ...
 
     async def get(
@@ -47,3 +68,17 @@ class AgentStore(Protocol):
     async def delete(self, organization_id: str, agent_id: str) -> bool:
         """Deletes an agent; returns False if there is none."""
         ...
+
+
+def known_agent(key: IdempotencyKey, request_digest: str, agent: AgentVersion) -> AgentVersion:
+    """Returns the agent that was created under a key, for a repeat of its request.
+
+    Raises:
+        IdempotencyConflictError: The key was used for another request.
+    """
+    if request_digest != key.request_digest:
+        raise IdempotencyConflictError(
+            "The idempotency key was used before for another request.",
+            metadata={"agentId": agent.agent_id},
+        )
+    return agent

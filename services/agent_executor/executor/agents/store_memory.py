@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from agent_executor.executor.agents.agent import AgentVersion
+from agent_executor.executor.agents.store import known_agent
+from agent_executor.executor.journal.journal import IdempotencyKey
 
 
 class MemoryAgentStore:
@@ -11,6 +13,7 @@ class MemoryAgentStore:
     def __init__(self) -> None:
         self._versions: dict[tuple[str, str], list[AgentVersion]] = {}
         self._deleted: set[tuple[str, str]] = set()
+        self._keys: dict[tuple[str, str], tuple[str, AgentVersion]] = {}
 
     async def add_version(self, version: AgentVersion) -> bool:
         """See ``AgentStore``."""
@@ -19,6 +22,21 @@ class MemoryAgentStore:
             return False
         versions.append(version)
         return True
+
+    async def create(self, agent: AgentVersion, key: IdempotencyKey) -> AgentVersion:
+        """See ``AgentStore``."""
+        name = (agent.organization_id, key.key)
+        if name in self._keys:
+            return known_agent(key, *self._keys[name])
+        self._keys[name] = (key.request_digest, agent)
+        self._versions[agent.organization_id, agent.agent_id] = [agent]
+        return agent
+
+    async def forget_keys(self, before_ms: int) -> None:
+        """See ``AgentStore``."""
+        for name, (_, agent) in list(self._keys.items()):
+            if agent.created_at_ms < before_ms:
+                del self._keys[name]
 
     async def get(
         self, organization_id: str, agent_id: str, version: int = 0

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 import msgspec
-from sqlalchemy import Executable, and_, literal, select, update
+from sqlalchemy import Executable, and_, delete, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from agent_executor.executor.agents.agent import AgentVersion
-from agent_executor.executor.tables import AGENT_VERSIONS, AGENTS
+from agent_executor.executor.agents.store import known_agent
+from agent_executor.executor.journal.journal import IdempotencyKey
+from agent_executor.executor.tables import AGENT_KEYS, AGENT_VERSIONS, AGENTS
 from agent_executor.storage.statements import StatementRunner
 
 _ENCODER: Final = msgspec.json.Encoder()
@@ -58,6 +60,45 @@ class SqlAgentStore:
             added.on_conflict_do_nothing().returning(AGENT_VERSIONS.c.version), moved
         )
         return bool(rows)
+
+    async def create(self, agent: AgentVersion, key: IdempotencyKey) -> AgentVersion:
+        """See ``AgentStore``."""
+        name = {"organization_id": agent.organization_id, "key": key.key}
+        facts = {
+            "request_digest": key.request_digest,
+            "agent_id": agent.agent_id,
+            "created_at_ms": agent.created_at_ms,
+        }
+        is_named = and_(*(AGENT_KEYS.c[column] == value for column, value in name.items()))
+        is_ours = and_(is_named, AGENT_KEYS.c.agent_id == agent.agent_id)
+        row = {"organization_id": agent.organization_id, "agent_id": agent.agent_id, "version": 1}
+        body = _ENCODER.encode(agent)
+        is_of_key = and_(
+            AGENT_VERSIONS.c.organization_id == AGENT_KEYS.c.organization_id,
+            AGENT_VERSIONS.c.agent_id == AGENT_KEYS.c.agent_id,
+            AGENT_VERSIONS.c.version == 1,
+        )
+        # Who writes a key first has it: another waits for that commit, and then adds no agent.
+        *_, rows = await self._statements.run(
+            insert(AGENT_KEYS).values(**name, **facts).on_conflict_do_nothing(),
+            insert(AGENT_VERSIONS).from_select(
+                [*row, "body"], select(*map(literal, (*row.values(), body))).where(is_ours)
+            ),
+            insert(AGENTS).from_select(
+                [*row, "deleted"], select(*map(literal, (*row.values(), 0))).where(is_ours)
+            ),
+            select(AGENT_KEYS.c.request_digest, AGENT_VERSIONS.c.body)
+            .select_from(AGENT_KEYS.join(AGENT_VERSIONS, is_of_key))
+            .where(is_named),
+        )
+        if not rows:
+            # The key was forgotten just now.
+            return await self.create(agent, key)
+        return known_agent(key, rows[0]["request_digest"], _DECODER.decode(rows[0]["body"]))
+
+    async def forget_keys(self, before_ms: int) -> None:
+        """See ``AgentStore``."""
+        await self._statements.run(delete(AGENT_KEYS).where(AGENT_KEYS.c.created_at_ms < before_ms))
 
     async def get(
         self, organization_id: str, agent_id: str, version: int = 0

@@ -8,10 +8,17 @@ from typing import Final
 import msgspec
 
 from agent_executor.executor.agents.agent import AgentVersion
+from agent_executor.executor.agents.store import known_agent
+from agent_executor.executor.journal.journal import IdempotencyKey
 from agent_executor.storage.sqlite import SqliteDatabase
 
 _ENCODER: Final = msgspec.json.Encoder()
 _DECODER: Final = msgspec.json.Decoder(AgentVersion)
+
+_FIND_KEY: Final = (
+    "SELECT request_digest, body FROM agent_keys JOIN agent_versions"
+    " USING (organization_id, agent_id) WHERE organization_id = ? AND key = ? AND version = 1"
+)
 
 
 class SqliteAgentStore:
@@ -44,6 +51,40 @@ class SqliteAgentStore:
             return True
 
         return await self._database.writer.submit(write)
+
+    async def create(self, agent: AgentVersion, key: IdempotencyKey) -> AgentVersion:
+        """See ``AgentStore``."""
+        body = _ENCODER.encode(agent)
+        name = (agent.organization_id, key.key)
+
+        def write(connection: sqlite3.Connection) -> tuple[str, bytes]:
+            known: tuple[str, bytes] | None = connection.execute(_FIND_KEY, name).fetchone()
+            if known is not None:
+                return known
+            organization_id, agent_id = agent.organization_id, agent.agent_id
+            connection.execute(
+                "INSERT INTO agent_keys VALUES (?, ?, ?, ?, ?)",
+                (*name, key.request_digest, agent_id, agent.created_at_ms),
+            )
+            connection.execute(
+                "INSERT INTO agents (organization_id, agent_id, version) VALUES (?, ?, 1)",
+                (organization_id, agent_id),
+            )
+            connection.execute(
+                "INSERT INTO agent_versions VALUES (?, ?, 1, ?)", (organization_id, agent_id, body)
+            )
+            return key.request_digest, body
+
+        request_digest, found = await self._database.writer.submit(write)
+        return known_agent(key, request_digest, _DECODER.decode(found))
+
+    async def forget_keys(self, before_ms: int) -> None:
+        """See ``AgentStore``."""
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.execute("DELETE FROM agent_keys WHERE created_at_ms < ?", (before_ms,))
+
+        await self._database.writer.submit(write)
 
     async def get(
         self, organization_id: str, agent_id: str, version: int = 0

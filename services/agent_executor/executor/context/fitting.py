@@ -106,11 +106,13 @@ def fitted_call(
         if summing_up is not None:
             return summing_up
         _log(log, context, planned)
-    if max_bytes is not None and context.given().size_bytes > max_bytes:
+    given = context.given()
+    if max_bytes is not None and given.size_bytes > max_bytes:
         _log(log, context, context.without_summary())
-        if context.given().size_bytes > max_bytes:
+        given = context.given()
+        if given.size_bytes > max_bytes:
             raise _too_long(limit, context, prompt)
-    prepared = prepared_call(prompt, context.given(), is_background=state.is_background)
+    prepared = prepared_call(prompt, given, is_background=state.is_background)
     return FittedCall(prepared)
 
 

@@ -57,6 +57,7 @@ class RunContext:
         self._starts: list[int] = []
         self._saved: list[int] = [0]
         self._trimmed: HistoryTrimmed | None = None
+        self._cut = Cut()
         self._given: list[Message] = []
         for message in (*first, *history.messages):
             self._take(message)
@@ -67,6 +68,7 @@ class RunContext:
             self._take(own_messages[index])
         if changed is not self._trimmed:
             self._trimmed = changed
+            self._cut = Cut() if changed is None else self._cut_of(changed)
             self.summary_bytes = 0
             if self.summary:
                 self.summary_bytes = _size_bytes(summary_message(self.summary))
@@ -130,10 +132,6 @@ class RunContext:
     def summary(self) -> str:
         """What is given in place of what is left out; empty if nothing."""
         return self._trimmed.summary if self._trimmed else ""
-
-    @property
-    def _cut(self) -> Cut:
-        return Cut() if self._trimmed is None else self._cut_of(self._trimmed)
 
     def _cut_of(self, changed: HistoryTrimmed) -> Cut:
         is_emptied = changed.emptied_before_index > 0

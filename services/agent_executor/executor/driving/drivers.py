@@ -31,7 +31,7 @@ from agent_executor.serving.cancellation import StopSignal
 
 T = TypeVar("T")
 
-MAX_ATTEMPTS: Final = 10
+MAX_FRUITLESS_ATTEMPTS: Final = 10
 STORAGE_RETRY_SECONDS: Final = 0.5
 
 _LOGGER = logging.getLogger(__name__)
@@ -339,9 +339,9 @@ class RunDrivers:
         if run.attempt > 1:
             _LOGGER.info("Run %s is taken over, attempt %d.", run.run_id, run.attempt)
             log.add(RunResumed(attempt=run.attempt))
-        # A run that waits for money or people may do so for many lives of its executors.
-        if run.attempt - log.state.takeovers_in_pause > MAX_ATTEMPTS:
-            message = f"The run was taken over {MAX_ATTEMPTS} times without reaching its end."
+        # A long run may outlive many executors; one that ends each of them may not go on so.
+        if run.attempt - log.state.fruitful_attempt > MAX_FRUITLESS_ATTEMPTS:
+            message = f"The run was taken over {MAX_FRUITLESS_ATTEMPTS} times without getting any further."
             await self._fail(log, message, "INTERNAL")
             return None
         return log, agent

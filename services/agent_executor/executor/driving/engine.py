@@ -25,9 +25,11 @@ from agent_executor.executor.driving.pauses import (
 from agent_executor.executor.driving.run_telemetry import RunTelemetry
 from agent_executor.executor.driving.stopping import (
     add_result,
+    completed_call,
     end_tools,
     never_begun_call,
     released_nano_usd,
+    request_of,
     stopped_call,
 )
 from agent_executor.executor.log.deadlines import remaining_seconds, timeout_seconds
@@ -56,7 +58,8 @@ from agent_executor.executor.model_calls.model_turn import ModelTurn
 from agent_executor.executor.model_calls.run_money import AMOUNT_TTL_SECONDS_MAX, RunMoney
 from agent_executor.executor.model_calls.settlements import Settlements
 from agent_executor.executor.peers.ledger import Ledger
-from agent_executor.executor.peers.tools import ToolOutcome, ToolRequest, ToolRunner
+from agent_executor.executor.peers.retries import Retries
+from agent_executor.executor.peers.tools import ToolOutcome, ToolRunner
 from agent_executor.executor.provider_batches.batched_calls import BatchedCalls
 from agent_executor.serving.security import SecurityContext
 
@@ -113,6 +116,7 @@ class Engine:
         self._telemetry = telemetry
         self._now_ms = now_ms
         self._limits = limits or EngineLimits()
+        self._settling = Retries()
 
     async def drive(self, log: RunLog, agent: AgentVersion) -> float | None:
         """Drives a run from where its log stands until it ends or has to wait for others.
@@ -152,7 +156,7 @@ class Engine:
             AgentExecutorError: The ledger refused a settlement for good.
         """
         security = security_of(log.run)
-        settlements = Settlements(self._ledger, log, security)
+        settlements = Settlements(self._ledger, log, security, self._settling)
         try:
             await settlements.settle_all()
         finally:
@@ -204,11 +208,12 @@ class Engine:
         if outcome is None:
             await log.commit()
             return self._retry_delay_seconds(log.state.pause.resets_at_ms if log.state.pause else 0)
+        is_free = True
         if driven.money.has_amount:
             # An executor that has lost the run must not free what its heir draws from.
             await log.commit()
-            await driven.money.free_amount()
-        if log.state.cancel is not None:
+            is_free = await driven.money.free_amount()
+        if log.state.cancel is not None and is_free:
             released = await released_nano_usd(self._ledger, log, driven.security)
             outcome = msgspec.structs.replace(outcome, released_nano_usd=released)
         log.add(outcome)
@@ -245,7 +250,7 @@ class Engine:
                     if not await self._go_on_with(driven, action):
                         return None
                 case EndTools():
-                    end_tools(log, action, self._now_ms())
+                    await end_tools(driven, action, self._tools, self._now_ms)
                 case Stop():
                     raise AssertionError("a run that has ended is not driven")
                 case _:
@@ -269,14 +274,15 @@ class Engine:
             log=log,
             agent=agent,
             security=security,
-            settlements=Settlements(self._ledger, log, security),
+            settlements=Settlements(self._ledger, log, security, self._settling),
             money=self._money(log, security),
             context=RunContext(log.history),
         )
 
     def _money(self, log: RunLog, security: SecurityContext) -> RunMoney:
         ttl_seconds = math.ceil(self._timeout_seconds(log)) + AMOUNT_MARGIN_SECONDS
-        return RunMoney(self._ledger, log, security, min(ttl_seconds, AMOUNT_TTL_SECONDS_MAX))
+        ttl_seconds = min(ttl_seconds, AMOUNT_TTL_SECONDS_MAX)
+        return RunMoney(self._ledger, self._model_turn.releases, log, security, ttl_seconds)
 
     def _remaining_seconds(self, log: RunLog) -> float:
         now_ms, default_seconds = self._now_ms(), self._limits.run_timeout_seconds
@@ -334,21 +340,11 @@ class Engine:
             raise failed.exceptions[0] from None
 
     async def _run_tool(self, driven: DrivenRun, call: ToolCallStarted) -> ToolCallCompleted:
-        run, versions = driven.log.run, driven.log.state.tool_versions
         if driven.log.stop.is_set:
             return never_begun_call(call, self._now_ms())
-        request = ToolRequest(
-            tool_call_id=call.tool_call_id,
-            tool_name=call.tool_name,
-            arguments_json=call.arguments_json,
-            run_id=run.run_id,
-            agent_id=run.agent_id,
-            is_test=run.is_test,
-            tool_version=versions.get(call.tool_name, ""),
-        )
         try:
             outcome = await self._tools.execute(
-                request,
+                request_of(driven, call),
                 driven.security,
                 # Looked at here, since a call may have waited long for its place.
                 timeout_seconds=max(
@@ -367,12 +363,4 @@ class Engine:
                 code=error.reason,
                 timestamp_ms=self._now_ms(),
             )
-        return ToolCallCompleted(
-            tool_call_id=call.tool_call_id,
-            tool_name=call.tool_name,
-            success=outcome.success,
-            result_json=outcome.result_json,
-            error=outcome.error,
-            code=outcome.code,
-            timestamp_ms=outcome.timestamp_ms,
-        )
+        return completed_call(call, outcome)

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from agent_executor.errors import AgentExecutorError
+from agent_executor.executor.agents.agents import Agents
 from agent_executor.executor.journal.journal import Journal
 from agent_executor.executor.runs.idempotency import DEFAULT_TTL_SECONDS
 from agent_executor.executor.runs.runs import Runs
@@ -31,8 +32,8 @@ class LeaseKeeper:
         self,
         *,
         journal: Journal,
+        agents: Agents,
         runs: Runs,
-        worker: str,
         owner: str,
         now_ms: Callable[[], int],
         lease_seconds: float = DEFAULT_LEASE_SECONDS,
@@ -40,8 +41,10 @@ class LeaseKeeper:
         key_ttl_seconds: float = DEFAULT_TTL_SECONDS,
     ) -> None:
         self._journal = journal
+        self._agents = agents
         self._runs = runs
-        self._worker = worker
+        # An owner is named ``worker/incarnation``.
+        self._worker = owner.partition("/")[0]
         self._owner = owner
         self._now_ms = now_ms
         self._lease_ms = int(lease_seconds * 1000)
@@ -78,7 +81,9 @@ class LeaseKeeper:
         await self._runs.take_over()
 
     async def _forget_keys(self) -> None:
-        await self._journal.forget_keys(self._now_ms() - self._key_ttl_ms)
+        before_ms = self._now_ms() - self._key_ttl_ms
+        await self._journal.forget_keys(before_ms)
+        await self._agents.forget_keys(before_ms)
 
 
 async def _repeat(do: Callable[[], Awaitable[None]], period_seconds: float) -> None:

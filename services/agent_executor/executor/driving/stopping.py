@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+from collections.abc import Callable
 from typing import Final
 
 from agent_executor.errors import AgentExecutorError, CancelledRunError, OutcomeUnknownError
+from agent_executor.executor.driving.driven_run import DrivenRun
 from agent_executor.executor.log.next_action import EndTools
 from agent_executor.executor.log.run import CANCELLED_CODE
 from agent_executor.executor.log.run_event import ToolCallCompleted, ToolCallStarted
 from agent_executor.executor.log.run_log import RunLog
+from agent_executor.executor.model_calls.late_releases import PROMPT_SECONDS
 from agent_executor.executor.model_calls.purpose import BYTES_PER_ESTIMATED_TOKEN
 from agent_executor.executor.models.model import DeltaListener, ModelDelta, ModelUsage
 from agent_executor.executor.peers.ledger import FoundHold, Ledger
+from agent_executor.executor.peers.tools import ToolOutcome, ToolRequest, ToolRunner
 from agent_executor.serving.cancellation import WAS_BEGUN_KEY
 from agent_executor.serving.security import SecurityContext
 
@@ -50,13 +55,64 @@ class DeliveredText:
         return ModelUsage(input_tokens=input_usage.input_tokens, output_tokens=output_tokens)
 
 
-def end_tools(log: RunLog, action: EndTools, now_ms: int) -> None:
-    """Logs the end of tool calls that nobody sends any more."""
+async def end_tools(
+    driven: DrivenRun, action: EndTools, tools: ToolRunner, now_ms: Callable[[], int]
+) -> None:
+    """Logs the end of tool calls that nobody sends any more.
+
+    Those that a driver before this one may have sent are stopped first, and what the tool-runner then
+    says of them is their end.
+    """
+    log = driven.log
+    doubtful = [call for call in action.tool_calls if call.tool_call_id in action.doubtful_ids]
+    ends = await asyncio.gather(*(_end_of(driven, call, tools, now_ms) for call in doubtful))
+    for end in ends:
+        log.add(end)
     for call in action.tool_calls:
-        if call.tool_call_id in action.doubtful_ids:
-            log.add(stopped_call(call, OutcomeUnknownError(_DOUBTFUL), now_ms))
-        else:
-            log.add(never_begun_call(call, now_ms))
+        if call.tool_call_id not in action.doubtful_ids:
+            log.add(never_begun_call(call, now_ms()))
+
+
+async def _end_of(
+    driven: DrivenRun, call: ToolCallStarted, tools: ToolRunner, now_ms: Callable[[], int]
+) -> ToolCallCompleted:
+    """Stops a tool call that may be under way, and returns what is known of it."""
+    try:
+        outcome = await tools.stop(request_of(driven, call), driven.security)
+    except CancelledRunError as error:
+        return stopped_call(call, error, now_ms())
+    except AgentExecutorError:
+        outcome = None
+    if outcome is None:
+        return stopped_call(call, OutcomeUnknownError(_DOUBTFUL), now_ms())
+    return completed_call(call, outcome)
+
+
+def request_of(driven: DrivenRun, call: ToolCallStarted) -> ToolRequest:
+    """Returns what the tool-runner is asked for a tool call of a run."""
+    run = driven.log.run
+    return ToolRequest(
+        tool_call_id=call.tool_call_id,
+        tool_name=call.tool_name,
+        arguments_json=call.arguments_json,
+        run_id=run.run_id,
+        agent_id=run.agent_id,
+        is_test=run.is_test,
+        tool_version=driven.log.state.tool_versions.get(call.tool_name, ""),
+    )
+
+
+def completed_call(call: ToolCallStarted, outcome: ToolOutcome) -> ToolCallCompleted:
+    """Returns the end of a tool call that the tool-runner tells."""
+    return ToolCallCompleted(
+        tool_call_id=call.tool_call_id,
+        tool_name=call.tool_name,
+        success=outcome.success,
+        result_json=outcome.result_json,
+        error=outcome.error,
+        code=outcome.code,
+        timestamp_ms=outcome.timestamp_ms,
+    )
 
 
 def never_begun_call(call: ToolCallStarted, now_ms: int) -> ToolCallCompleted:
@@ -92,7 +148,7 @@ async def released_nano_usd(ledger: Ledger, log: RunLog, security: SecurityConte
     """Returns what was held for a run that was cancelled, and is free again.
 
     It is what its amount was not spent of or, without an amount of its own, what the hold of the
-    model call that was stopped was not spent of. If the ledger cannot be asked, it is 0.
+    model call that was stopped was not spent of. If the ledger does not tell at once, it is 0.
     """
     run, stopped = log.run, log.state.stopped_call
     has_amount = run.amount_id == run.run_id
@@ -100,8 +156,9 @@ async def released_nano_usd(ledger: Ledger, log: RunLog, security: SecurityConte
     if not hold_id:
         return 0
     found: FoundHold | None = None
-    with contextlib.suppress(AgentExecutorError):
-        found = await ledger.find_hold(hold_id, security)
+    with contextlib.suppress(TimeoutError, AgentExecutorError):
+        async with asyncio.timeout(PROMPT_SECONDS):
+            found = await ledger.find_hold(hold_id, security)
     if found is None:
         return 0
     spent = found.spent_nano_usd if has_amount else log.state.stopped_cost_nano_usd

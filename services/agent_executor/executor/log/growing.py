@@ -55,6 +55,10 @@ class Growing(Sequence[T_co], Generic[T_co]):
         """Iterates over the items of this state."""
         return islice(self._items, self._length)
 
+    def __reversed__(self) -> Iterator[T_co]:
+        """Iterates over the items of this state, from its last."""
+        return islice(reversed(self._items), len(self._items) - self._length, None)
+
     def __eq__(self, other: object) -> bool:
         """Tells whether the other is a sequence of this kind, or a tuple, of equal items."""
         if not isinstance(other, Growing | tuple):

@@ -7,7 +7,6 @@ on whichever machine and however often.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import takewhile
 from typing import Final
 
 import msgspec
@@ -36,17 +35,9 @@ from agent_executor.executor.log.run_event import (
     ToolCallStarted,
 )
 from agent_executor.executor.log.run_results import tool_answered
-from agent_executor.executor.log.run_waiting import (
-    call_begun_or_asked_about,
-    waiting_or_running,
-)
+from agent_executor.executor.log.run_waiting import call_begun_or_asked_about, waiting_or_running
 from agent_executor.executor.log.unsettled_call import UnsettledCall
-from agent_executor.executor.models.model import (
-    Message,
-    ModelUsage,
-    TextBlock,
-    ToolUseBlock,
-)
+from agent_executor.executor.models.model import Message, ModelUsage, TextBlock, ToolUseBlock
 
 FINAL_STATES: Final = frozenset({"completed", "failed", "cancelled", "budget_exceeded"})
 
@@ -82,7 +73,9 @@ class RunState(msgspec.Struct, frozen=True):
         pause: Why the run waits for money; None unless it does.
         paused_at_ms: When the present pause began.
         paused_ms: How long the pauses before it were, in all.
-        takeovers_in_pause: How often the run was taken over while it was paused or waiting.
+        attempt: The newest attempt to bring the run to its end that the log tells of; 0 for the first.
+        fruitful_attempt: The newest one in which a model answered, a tool had its result, or the run
+            waited for money or people. Those after it have brought nothing.
         approvals: Tool calls that wait for a person's decision, in the order asked for.
         waiting_since_ms: When the run began to wait for nothing else, if it does.
         waited_ms: How long it did so before, in all.
@@ -133,7 +126,8 @@ class RunState(msgspec.Struct, frozen=True):
     pause: RunPaused | None = None
     paused_at_ms: int = 0
     paused_ms: int = 0
-    takeovers_in_pause: int = 0
+    attempt: int = 0
+    fruitful_attempt: int = 0
     approvals: tuple[ApprovalRequested, ...] = ()
     waiting_since_ms: int = 0
     waited_ms: int = 0
@@ -203,13 +197,12 @@ def tokens_of(usage: ModelUsage) -> int:
 
 def response_text(messages: Sequence[Message]) -> str:
     """Returns the model's text at the end of a conversation, also if it paused within it."""
-    answers = takewhile(lambda message: message.role == "assistant", reversed(messages))
-    return "".join(
-        block.text
-        for message in reversed(tuple(answers))
-        for block in message.content
-        if isinstance(block, TextBlock)
-    )
+    texts: list[str] = []
+    for message in reversed(messages):
+        if message.role != "assistant":
+            break
+        texts[:0] = [block.text for block in message.content if isinstance(block, TextBlock)]
+    return "".join(texts)
 
 
 def results_of(state: RunState) -> tuple[ToolCallCompleted, ...]:
@@ -287,7 +280,8 @@ def _held_up_or_continued(
             is_idle = state.state in {"paused", "waiting"}
             return msgspec.structs.replace(
                 state,
-                takeovers_in_pause=state.takeovers_in_pause + is_idle,
+                attempt=payload.attempt,
+                fruitful_attempt=payload.attempt if is_idle else state.fruitful_attempt,
                 doubtful_call_ids=tuple(call.tool_call_id for call in state.pending_tool_calls),
             )
         case RunPaused():
@@ -342,6 +336,7 @@ def _model_answered(state: RunState, answer: ModelCallCompleted) -> RunState:
     state = msgspec.structs.replace(
         state,
         open_call=None,
+        fruitful_attempt=state.attempt,
         tokens_used=state.tokens_used + tokens_of(answer.usage),
         unsettled=state.unsettled if is_settled else (*state.unsettled, unsettled),
     )

@@ -29,7 +29,12 @@ def tool_answered(state: RunState, result: ToolCallCompleted, created_at_ms: int
         # One that waited until its run was to end has a result that says so.
         state = without_approval(state, result.tool_call_id)
     if pending or state.approvals:
-        left = msgspec.structs.replace(state, pending_tool_calls=pending, turn_results=turn_results)
+        left = msgspec.structs.replace(
+            state,
+            fruitful_attempt=state.attempt,
+            pending_tool_calls=pending,
+            turn_results=turn_results,
+        )
         return waiting_or_running(left, created_at_ms)
     by_id = {done.tool_call_id: done for done in turn_results}
     ordered = tuple(by_id[call.tool_call_id] for call in state.turn_calls)
@@ -39,6 +44,7 @@ def tool_answered(state: RunState, result: ToolCallCompleted, created_at_ms: int
     )
     return msgspec.structs.replace(
         state,
+        fruitful_attempt=state.attempt,
         pending_tool_calls=(),
         turn_calls=(),
         turn_results=(),

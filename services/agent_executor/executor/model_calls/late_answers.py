@@ -9,10 +9,10 @@ from typing import Final
 from agent_executor.errors import AgentExecutorError, UsageEntryNotFoundError
 from agent_executor.executor.models.model import ModelResponse
 from agent_executor.executor.peers.ledger import PASSING_ERRORS, Correction, Ledger
+from agent_executor.executor.peers.retries import Retries
 from agent_executor.serving.security import SecurityContext
 
 DEFAULT_LATE_ANSWER_SECONDS: Final = 30.0
-RETRY_DELAY_SECONDS: Final = 0.5
 # How long a correction is tried; the call may be settled late, and the ledger may be away.
 CORRECTION_TIMEOUT_SECONDS: Final = 600.0
 
@@ -27,11 +27,18 @@ class LateAnswers:
 
     Args:
         ledger: Where the calls were settled.
+        retries: Spaces the tries of a correction.
         wait_seconds: How long an answer is waited for after its deadline; 0 breaks the call off.
     """
 
-    def __init__(self, ledger: Ledger, wait_seconds: float = DEFAULT_LATE_ANSWER_SECONDS) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        retries: Retries,
+        wait_seconds: float = DEFAULT_LATE_ANSWER_SECONDS,
+    ) -> None:
         self._ledger = ledger
+        self._retries = retries
         self._wait_seconds = wait_seconds
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -79,10 +86,12 @@ class LateAnswers:
             )
 
     async def _correct_until_heard(self, correction: Correction, security: SecurityContext) -> None:
+        tries = 0
         while True:
             try:
                 await self._ledger.correct(correction, security)
             except (*PASSING_ERRORS, UsageEntryNotFoundError):
-                await asyncio.sleep(RETRY_DELAY_SECONDS)
+                tries += 1
+                await asyncio.sleep(self._retries.delay_seconds(tries))
             else:
                 return

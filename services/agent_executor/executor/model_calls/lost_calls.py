@@ -15,12 +15,13 @@ from agent_executor.executor.log.run_log import RunLog
 from agent_executor.executor.model_calls.purpose import estimated_tokens
 from agent_executor.executor.models.model import ModelUsage
 from agent_executor.executor.peers.ledger import PASSING_ERRORS, Ledger
+from agent_executor.executor.peers.retries import Retries
 
 _ENCODER: Final = msgspec.json.Encoder()
 
 
 async def resolve_lost(
-    driven: DrivenRun, action: ResolveLostCall, ledger: Ledger, retry_delay_seconds: float
+    driven: DrivenRun, action: ResolveLostCall, ledger: Ledger, retries: Retries
 ) -> None:
     """Logs the loss of a model call whose owner died, at an estimate of its cost.
 
@@ -30,20 +31,21 @@ async def resolve_lost(
         driven: The run.
         action: The call.
         ledger: Is asked, for as long as it takes it to be back.
-        retry_delay_seconds: How often it is asked while it is away.
+        retries: Spaces the tries while it is away.
 
     Raises:
         LeaseLostError: Another executor drives the run now.
     """
     log, call = driven.log, action.call
-    may_be_made = call.is_unheld
+    may_be_made, tries = call.is_unheld, 0
     while not may_be_made:
         try:
             found = await ledger.find_hold(call.model_call_id, driven.security)
             may_be_made = found is not None
             break
         except PASSING_ERRORS:
-            await asyncio.sleep(retry_delay_seconds)
+            tries += 1
+            await asyncio.sleep(retries.delay_seconds(tries))
     log.add(
         ModelCallFailed(
             model_call_id=call.model_call_id,

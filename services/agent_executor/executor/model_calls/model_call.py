@@ -25,6 +25,8 @@ DEFAULT_MODEL_TIMEOUT_SECONDS: Final = 300.0
 MODEL_TIMEOUT_SECONDS_MAX: Final = 80_000.0
 DEFAULT_MAX_MODEL_TRIES: Final = 4
 DEFAULT_RETRY_DELAY_SECONDS: Final = 0.5
+# Longer than the ledger needs to start again, on a busy machine too.
+DEFAULT_LEDGER_PATIENCE_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +40,16 @@ class ModelLimits:
             What the provider asks for is waited for if it is longer.
         late_answer_seconds: How long an answer is waited for after its deadline, not by the run but
             to correct the estimate of its cost. 0: the call is broken off at its deadline.
-        proceeds_without_ledger: Whether models are called without a hold while the ledger is away.
-            Budgets can be overshot then.
+        ledger_patience_seconds: How long a call waits for a ledger that is away.
+        proceeds_without_ledger: Whether models are called without a hold while the ledger is away
+            for longer. Budgets can be overshot then.
     """
 
     timeout_seconds: float = DEFAULT_MODEL_TIMEOUT_SECONDS
     max_tries: int = DEFAULT_MAX_MODEL_TRIES
     retry_delay_seconds: float = DEFAULT_RETRY_DELAY_SECONDS
     late_answer_seconds: float = DEFAULT_LATE_ANSWER_SECONDS
+    ledger_patience_seconds: float = DEFAULT_LEDGER_PATIENCE_SECONDS
     proceeds_without_ledger: bool = False
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
+from functools import partial
 from typing import Final, TypeAlias, TypeGuard
 
 from agent_executor.errors import (
     AgentExecutorError,
     BudgetExceededError,
+    CancelledRunError,
     ConflictError,
     DeadlineExceededError,
     UnavailableError,
@@ -17,17 +18,19 @@ from agent_executor.errors import (
 from agent_executor.executor.driving.pauses import pause_of
 from agent_executor.executor.driving.run_telemetry import RunTelemetry
 from agent_executor.executor.log.run_event import RunContinued
+from agent_executor.executor.model_calls.late_releases import LateReleases
+from agent_executor.executor.model_calls.model_answers import CANCELLED
 from agent_executor.executor.model_calls.model_call import ModelCall, ModelLimits, loop_seconds
 from agent_executor.executor.model_calls.run_money import AMOUNT_TTL_SECONDS_MAX
-from agent_executor.executor.peers.ledger import Hold, Ledger
+from agent_executor.executor.peers.ledger import PASSING_ERRORS, Hold
+from agent_executor.executor.peers.retries import Retries
+from agent_executor.serving.cancellation import end_now
 
 # How much longer a hold lasts than its call may: the time to record the answer and settle.
 HOLD_MARGIN_SECONDS: Final = 600
 # How long a commit shows that the run is still this executor's: less than is left of a lease that
 # is renewed in time. Holding money takes longer only if the ledger or this process was stopped.
 OWNERSHIP_SECONDS: Final = 1.0
-# How long the ledger is waited for if the call is made without it in the end.
-PATIENCE_SECONDS: Final = 2.0
 # A token is at least one byte of the request's JSON text, so its length bounds the input; the
 # rest is for what providers add around it (roles, tool preambles), from their documentation.
 INPUT_OVERHEAD_TOKENS: Final = 1024
@@ -41,8 +44,15 @@ _Answer: TypeAlias = int | AgentExecutorError | None
 class ModelHolds:
     """Holds the worst case of model calls before they are made."""
 
-    def __init__(self, ledger: Ledger, telemetry: RunTelemetry, limits: ModelLimits) -> None:
-        self._ledger = ledger
+    def __init__(
+        self,
+        releases: LateReleases,
+        retries: Retries,
+        telemetry: RunTelemetry,
+        limits: ModelLimits,
+    ) -> None:
+        self._releases = releases
+        self._retries = retries
         self._telemetry = telemetry
         self._limits = limits
 
@@ -68,8 +78,14 @@ class ModelHolds:
             if loop_seconds() - begun_at > OWNERSHIP_SECONDS:
                 await log.check_ownership()
             return call.with_max_tokens(answer)
-        if self._limits.proceeds_without_ledger and _is_away(answer):
+        if isinstance(answer, CancelledRunError):
+            # Before the first thing that is not made for it.
+            log.note_cancel()
+        elif self._limits.proceeds_without_ledger and _is_away(answer):
             return await self._proceed_unheld(call, answer)
+        if answer is None:
+            # A driver before this one died between the hold and its record, and asked for another.
+            await self._releases.free(call.id, call.driven.security)
         self._log_refusal(call, answer)
         await log.commit()
         return None
@@ -87,7 +103,7 @@ class ModelHolds:
         answer = await self._reserve(call)
         if answer is None:
             # A driver before this one died between the hold and its record.
-            await self._free(call)
+            await self._releases.free(call.id, call.driven.security)
             log.add(call.started())
             self._log_refusal(call, answer)
             call = call.next_try()
@@ -130,14 +146,37 @@ class ModelHolds:
             writes_cache=True,
             processing=processing,
         )
-        patience = PATIENCE_SECONDS if self._limits.proceeds_without_ledger else None
-        try:
-            async with asyncio.timeout(patience):
-                return await call.driven.money.hold_call(hold)
-        except AgentExecutorError as error:
-            return error
-        except TimeoutError:
-            return DeadlineExceededError(f"The ledger did not answer within {patience:g} seconds.")
+        return await self._hold_patiently(call, hold)
+
+    async def _hold_patiently(self, call: ModelCall, hold: Hold) -> _Answer:
+        """Asks the ledger, while it is away again and again until patience, run or time ends."""
+        stop, patience = call.driven.log.stop, self._limits.ledger_patience_seconds
+        gives_up_at = min(loop_seconds() + patience, call.run_ends_at)
+        tries = 0
+        while True:
+            timeout = asyncio.timeout_at(gives_up_at)
+            try:
+                async with timeout:
+                    with stop.calling(partial(end_now, timeout)):
+                        return await call.driven.money.hold_call(hold)
+            except TimeoutError:
+                if not timeout.expired():
+                    raise
+                # It may have been held all the same.
+                await self._releases.free(call.id, call.driven.security)
+                message = f"The ledger did not answer within {patience:g} seconds."
+                answer: AgentExecutorError = DeadlineExceededError(message)
+            except AgentExecutorError as error:
+                answer = error
+            tries += 1
+            if stop.is_set:
+                return CancelledRunError(CANCELLED)
+            if timeout.expired() or not _is_passing(answer):
+                return answer
+            delay_seconds = self._retries.delay_seconds(tries)
+            if loop_seconds() + delay_seconds >= gives_up_at:
+                return answer
+            await stop.sleep(delay_seconds)
 
     def _ttl_seconds(self, processing: str) -> int:
         if processing:
@@ -160,7 +199,7 @@ class ModelHolds:
     async def _proceed_unheld(self, call: ModelCall, answer: AgentExecutorError) -> ModelCall:
         """Makes a further try that is marked as unheld, so that its loss would be known as a cost.
 
-        If the ledger has made the hold of this one all the same, it ends at its expiry.
+        If the ledger has made the hold of this one all the same, it is freed once it is back.
         """
         log, unheld = call.driven.log, call.next_try()
         log.add(call.failed(answer, will_retry=True, is_refused=True))
@@ -169,10 +208,10 @@ class ModelHolds:
         self._telemetry.called_unheld(unheld.prepared.request.model)
         return unheld
 
-    async def _free(self, call: ModelCall) -> None:
-        """Frees the hold under an id that is not used. If it cannot be, it ends at its expiry."""
-        with contextlib.suppress(AgentExecutorError):
-            await self._ledger.void(call.id, call.driven.security)
+
+def _is_passing(answer: AgentExecutorError) -> bool:
+    """Tells whether the same hold may succeed in a moment."""
+    return isinstance(answer, PASSING_ERRORS) and not isinstance(answer, BudgetExceededError)
 
 
 def _is_away(answer: _Answer) -> TypeGuard[AgentExecutorError]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 from agent_executor.errors import (
@@ -14,7 +13,6 @@ from agent_executor.errors import (
     CancelledRunError,
     DeadlineExceededError,
     ModelError,
-    UnavailableError,
 )
 from agent_executor.executor.agents.agent import AgentVersion
 from agent_executor.executor.context.fitting import fitted_call, is_shorter_next_time
@@ -24,6 +22,7 @@ from agent_executor.executor.driving.stopping import DeliveredText
 from agent_executor.executor.log.next_action import AwaitMoney, CallModel, ResolveLostCall
 from agent_executor.executor.log.run_event import ModelCallCompleted, ModelCallStarted
 from agent_executor.executor.model_calls.late_answers import LateAnswers
+from agent_executor.executor.model_calls.late_releases import LateReleases
 from agent_executor.executor.model_calls.lost_calls import input_usage, resolve_lost
 from agent_executor.executor.model_calls.model_answers import (
     CANCELLED,
@@ -52,22 +51,27 @@ from agent_executor.executor.model_calls.shared_answers import (
     is_kept,
     key_of,
 )
+from agent_executor.executor.model_calls.tool_descriptions import described_tools
 from agent_executor.executor.models.model import (
     ModelProvider,
     ModelResponse,
     ModelUsage,
-    ToolSpecification,
     delivered_usage,
 )
 from agent_executor.executor.peers.ledger import Ledger
-from agent_executor.executor.peers.tools import ToolRunner, require_all
+from agent_executor.executor.peers.retries import Retries
+from agent_executor.executor.peers.tools import ToolRunner
 from agent_executor.executor.provider_batches.batched_calls import BatchedCalls
 
 MAX_RETRY_DELAY_SECONDS: Final = 30.0
 
 
 class ModelTurn:
-    """Takes the model turns of runs."""
+    """Takes the model turns of runs.
+
+    Attributes:
+        releases: Frees what is held for runs.
+    """
 
     def __init__(
         self,
@@ -90,8 +94,11 @@ class ModelTurn:
         self._telemetry = telemetry
         self._limits = limits or ModelLimits()
         self._prompts = Prompts()
-        self._holds = ModelHolds(ledger, telemetry, self._limits)
-        self._late_answers = LateAnswers(ledger, self._limits.late_answer_seconds)
+        self._retries = Retries()
+        self._describing = Retries()
+        self.releases = LateReleases(ledger, self._retries)
+        self._holds = ModelHolds(self.releases, self._retries, telemetry, self._limits)
+        self._late_answers = LateAnswers(ledger, self._retries, self._limits.late_answer_seconds)
         self._batched = batched
         self._answers = SharedAnswers(cache or MemoryResponseCache(time.monotonic))
 
@@ -199,13 +206,14 @@ class ModelTurn:
         Raises:
             LeaseLostError: Another executor drives the run now.
         """
-        await resolve_lost(driven, action, self._ledger, self._limits.retry_delay_seconds)
+        await resolve_lost(driven, action, self._ledger, self._retries)
 
     async def close(self) -> None:
         """Breaks off what goes on without a run."""
         if self._batched is not None:
             await self._batched.close()
         await self._late_answers.close()
+        await self.releases.close()
 
     async def _take_shared(self, call: ModelCall) -> None:
         """Takes the answer to an equal request of before, or asks the model for all that wait."""
@@ -274,14 +282,10 @@ class ModelTurn:
         waits_for_tools: bool = True,
     ) -> ModelCall | AgentExecutorError:
         """Returns the call, with the tools that the agent may use, or why there is none."""
-        agent, state = driven.agent, driven.log.state
-        names, versions = agent.enabled_tools(), state.tool_versions
-        described: tuple[ToolSpecification, ...] = ()
+        agent = driven.agent
+        last_try = run_ends_at if waits_for_tools else loop_seconds()
         try:
-            if names:
-                last_try = run_ends_at if waits_for_tools else loop_seconds()
-                described = await self._describe(driven, names, versions, last_try)
-            require_all(names, described, versions)
+            described = await described_tools(self._tools, driven, last_try, self._describing)
             prompt = self._prompts.prompt(agent, described, driven.log.run.model)
             fitted = fitted_call(driven.log, agent, driven.context, prompt)
             return ModelCall(
@@ -292,27 +296,10 @@ class ModelTurn:
                 fitted.prepared.request.max_tokens,
                 trims=fitted.trims,
                 summary_bytes=fitted.summary_bytes,
-                summary_number=state.summaries + 1,
+                summary_number=driven.log.state.summaries + 1,
             )
         except AgentExecutorError as error:
             return error
-
-    async def _describe(
-        self,
-        driven: DrivenRun,
-        names: Sequence[str],
-        versions: Mapping[str, str],
-        ends_at: float,
-    ) -> tuple[ToolSpecification, ...]:
-        """Asks the tool-runner, while it is away again and again until the end of the time."""
-        last_try, stop = ends_at - self._limits.retry_delay_seconds, driven.log.stop
-        while True:
-            try:
-                return await self._tools.describe(names, driven.security, versions)
-            except (UnavailableError, DeadlineExceededError):
-                if loop_seconds() >= last_try or stop.is_set:
-                    raise
-                await stop.sleep(self._limits.retry_delay_seconds)
 
     def _answered(self, call: ModelCall, answer: ModelCallCompleted) -> None:
         if not answer.is_estimated:
@@ -383,9 +370,8 @@ class ModelTurn:
         await log.commit()
 
     async def _free(self, call: ModelCall) -> None:
-        """Frees a hold. One that cannot be freed now ends by itself at its expiry."""
-        with contextlib.suppress(AgentExecutorError):
-            await self._ledger.void(call.id, call.driven.security)
+        """Frees the hold of a call that cost nothing."""
+        await self.releases.free(call.id, call.driven.security)
 
     def _delay_seconds(self, tries: int, error: AgentExecutorError) -> float:
         backoff = self._limits.retry_delay_seconds * 2.0 ** (tries - 1)

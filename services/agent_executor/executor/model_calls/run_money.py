@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from typing import Final
 
@@ -15,6 +14,7 @@ from agent_executor.errors import (
     ReservationNotFoundError,
 )
 from agent_executor.executor.log.run_log import RunLog
+from agent_executor.executor.model_calls.late_releases import LateReleases
 from agent_executor.executor.peers.ledger import PASSING_ERRORS, AmountHold, Hold, Ledger
 from agent_executor.serving.security import SecurityContext
 
@@ -35,15 +35,22 @@ class RunMoney:
 
     Args:
         ledger: Where it is held.
+        releases: Frees it.
         log: The run's log.
         security: On whose behalf.
         amount_ttl_seconds: How long an amount lasts that nobody renews, at most a day.
     """
 
     def __init__(
-        self, ledger: Ledger, log: RunLog, security: SecurityContext, amount_ttl_seconds: int
+        self,
+        ledger: Ledger,
+        releases: LateReleases,
+        log: RunLog,
+        security: SecurityContext,
+        amount_ttl_seconds: int,
     ) -> None:
         self._ledger = ledger
+        self._releases = releases
         self._log = log
         self._security = security
         self._amount_ttl_seconds = amount_ttl_seconds
@@ -76,16 +83,15 @@ class RunMoney:
         except (ConflictError, FailedPreconditionError):
             return None
 
-    async def free_amount(self) -> None:
-        """Gives back what nobody has drawn, at the run's end.
+    async def free_amount(self) -> bool:
+        """Gives back what nobody has drawn, at the run's end; tells whether it is back now.
 
-        An amount that cannot be freed now ends by itself at its expiry.
+        An amount that cannot be freed now is freed once the ledger is back.
         """
-        if not self.has_amount:
-            return
         self.stop()
-        with contextlib.suppress(AgentExecutorError):
-            await self._ledger.void(self._log.run.run_id, self._security)
+        return not self.has_amount or await self._releases.free(
+            self._log.run.run_id, self._security
+        )
 
     async def keep_amount(self) -> float | None:
         """Renews the amount for as long as the ledger holds one, since nobody will for a while.

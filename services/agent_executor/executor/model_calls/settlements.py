@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
 
 from agent_executor.executor.log.run_event import ModelCallSettled
 from agent_executor.executor.log.run_log import RunLog
 from agent_executor.executor.log.unsettled_call import UnsettledCall
 from agent_executor.executor.model_calls.purpose import tool_uses_of
 from agent_executor.executor.peers.ledger import PASSING_ERRORS, Ledger, Settlement
+from agent_executor.executor.peers.retries import Retries
 from agent_executor.serving.security import SecurityContext
-
-RETRY_DELAY_SECONDS: Final = 0.25
 
 
 class Settlements:
@@ -23,8 +21,11 @@ class Settlements:
     another executor, counts once.
     """
 
-    def __init__(self, ledger: Ledger, log: RunLog, security: SecurityContext) -> None:
+    def __init__(
+        self, ledger: Ledger, log: RunLog, security: SecurityContext, retries: Retries
+    ) -> None:
         self._ledger = ledger
+        self._retries = retries
         self._log = log
         self._security = security
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -75,8 +76,10 @@ class Settlements:
 
     async def _settle_until_heard(self, settlement: Settlement) -> int:
         """Returns the cost. While the ledger is away, the settlement waits here and in the log."""
+        tries = 0
         while True:
             try:
                 return await self._ledger.settle(settlement, self._security)
             except PASSING_ERRORS:
-                await asyncio.sleep(RETRY_DELAY_SECONDS)
+                tries += 1
+                await asyncio.sleep(self._retries.delay_seconds(tries))

@@ -85,6 +85,18 @@ class ToolRunner(Protocol):
         """
         ...
 
+    async def stop(self, request: ToolRequest, security: SecurityContext) -> ToolOutcome | None:
+        """Stops a tool call that a driver of the run before this one may have sent.
+
+        Returns:
+            What came of it; None if nothing is known of it.
+
+        Raises:
+            CancelledRunError: It was stopped, and a repeat would do no harm.
+            AgentExecutorError: The tool-runner did not say what came of it.
+        """
+        ...
+
 
 def require_all(
     tool_names: Sequence[str], described: Sequence[ToolSpecification], versions: Mapping[str, str]

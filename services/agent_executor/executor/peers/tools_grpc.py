@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
@@ -14,10 +15,13 @@ from cachetools import TTLCache
 from agent_executor.api.call.v1 import grant_pb2
 from agent_executor.api.tool_runner.v1 import (
     tool_call_service_pb2,
+    tool_call_service_pb2_grpc,
     tool_service_pb2,
     tool_service_pb2_grpc,
 )
+from agent_executor.errors import OutcomeUnknownError, UnavailableError
 from agent_executor.executor.models.model import ToolSpecification
+from agent_executor.executor.peers.retries import Retries
 from agent_executor.executor.peers.tools import ToolOutcome, ToolRequest
 from agent_executor.serving.cancellation import StopSignal
 from agent_executor.serving.grants import GRANT_METADATA_KEY, ServiceKey
@@ -31,6 +35,8 @@ GRANT_MARGIN_SECONDS: Final = 5.0
 DESCRIPTION_TTL_SECONDS: Final = 10.0
 DESCRIPTIONS_MAX: Final = 4096
 DESCRIBE_TIMEOUT_SECONDS: Final = 5.0
+# A run that is to end waits no longer for what came of a call.
+STOP_TIMEOUT_SECONDS: Final = 1.0
 
 # The organization, the tools, and the versions of those that are custom.
 _DescriptionKey: TypeAlias = tuple[str, tuple[str, ...], frozenset[tuple[str, str]]]
@@ -43,8 +49,10 @@ class GrpcToolRunner:
         self, channel: grpc.aio.Channel, stream: MultiplexedStream, service_key: ServiceKey
     ) -> None:
         self._stub = tool_service_pb2_grpc.ToolServiceStub(channel)
+        self._calls = tool_call_service_pb2_grpc.ToolCallServiceStub(channel)
         self._stream = stream
         self._service_key = service_key
+        self._retries = Retries()
         self._descriptions: TTLCache[_DescriptionKey, tuple[ToolSpecification, ...]]
         self._descriptions = TTLCache(DESCRIPTIONS_MAX, DESCRIPTION_TTL_SECONDS)
 
@@ -81,14 +89,8 @@ class GrpcToolRunner:
                 expires_at_unix_ms=_expiry_ms(DESCRIBE_TIMEOUT_SECONDS),
             )
         )
-        try:
-            response = await self._stub.DescribeTools(
-                tool_service_pb2.DescribeToolsRequest(tool_names=names, tool_versions=versions),
-                timeout=DESCRIBE_TIMEOUT_SECONDS,
-                metadata=((GRANT_METADATA_KEY, grant.SerializeToString()),),
-            )
-        except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error) from error
+        request = tool_service_pb2.DescribeToolsRequest(tool_names=names, tool_versions=versions)
+        response = await self._describe_patiently(request, grant.SerializeToString())
         return tuple(
             ToolSpecification(
                 name=tool.name,
@@ -102,6 +104,27 @@ class GrpcToolRunner:
             if tool.enabled
         )
 
+    async def _describe_patiently(
+        self, request: tool_service_pb2.DescribeToolsRequest, grant: bytes
+    ) -> tool_service_pb2.DescribeToolsResponse:
+        """Asks until ``DESCRIBE_TIMEOUT_SECONDS`` are over, as when the tool-runner starts again."""
+        now = asyncio.get_running_loop().time
+        gives_up_at, tries = now() + DESCRIBE_TIMEOUT_SECONDS, 0
+        while True:
+            try:
+                return await self._stub.DescribeTools(
+                    request,
+                    timeout=gives_up_at - now(),
+                    metadata=((GRANT_METADATA_KEY, grant),),
+                )
+            except grpc.aio.AioRpcError as error:
+                tries += 1
+                delay_seconds = self._retries.delay_seconds(tries)
+                is_away = error.code() is grpc.StatusCode.UNAVAILABLE
+                if not is_away or now() + delay_seconds >= gives_up_at:
+                    raise from_rpc_error(error) from error
+                await asyncio.sleep(delay_seconds)
+
     async def execute(
         self,
         request: ToolRequest,
@@ -112,7 +135,46 @@ class GrpcToolRunner:
         stop: StopSignal | None = None,
     ) -> ToolOutcome:
         """See ``ToolRunner``."""
-        grant = self._service_key.sign_grant(
+        grant = self._grant_for(request, security, timeout_seconds)
+        response = await self._until_heard(
+            tool_call_service_pb2.ExecuteToolCallRequest(
+                tool_call_id=request.tool_call_id,
+                tool_name=request.tool_name,
+                arguments_json=request.arguments_json,
+                run_id=request.run_id,
+                agent_id=request.agent_id,
+                is_test=request.is_test,
+                tool_version=request.tool_version,
+            ),
+            timeout_seconds,
+            traceparent,
+            grant,
+            stop or StopSignal(),
+        )
+        return _outcome_of(response)
+
+    async def stop(self, request: ToolRequest, security: SecurityContext) -> ToolOutcome | None:
+        """See ``ToolRunner``. It is tried once, for ``STOP_TIMEOUT_SECONDS``."""
+        grant = self._grant_for(request, security, STOP_TIMEOUT_SECONDS)
+        try:
+            response = await self._calls.StopToolCall(
+                tool_call_service_pb2.StopToolCallRequest(
+                    tool_call_id=request.tool_call_id,
+                    tool_name=request.tool_name,
+                    arguments_json=request.arguments_json,
+                ),
+                timeout=STOP_TIMEOUT_SECONDS,
+                metadata=((GRANT_METADATA_KEY, grant.SerializeToString()),),
+            )
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error
+        return _outcome_of(response.outcome) if response.HasField("outcome") else None
+
+    def _grant_for(
+        self, request: ToolRequest, security: SecurityContext, timeout_seconds: float
+    ) -> grant_pb2.SignedGrant:
+        """Returns a grant that is good for one tool call and no other one."""
+        return self._service_key.sign_grant(
             grant_pb2.Grant(
                 audience=AUDIENCE,
                 security_context=grant_pb2.SecurityContext(
@@ -126,29 +188,55 @@ class GrpcToolRunner:
                 arguments_digest=hashlib.sha256(request.arguments_json.encode()).digest(),
             )
         )
-        response = await self._stream.call(
-            "execute",
-            tool_call_service_pb2.ExecuteToolCallRequest(
-                tool_call_id=request.tool_call_id,
-                tool_name=request.tool_name,
-                arguments_json=request.arguments_json,
-                run_id=request.run_id,
-                agent_id=request.agent_id,
-                is_test=request.is_test,
-                tool_version=request.tool_version,
-            ),
-            timeout_seconds=timeout_seconds,
-            traceparent=traceparent,
-            grant=grant,
-            stop=stop,
-        )
-        return ToolOutcome(
-            success=response.success,
-            result_json=response.result_json,
-            error=response.error,
-            code=response.code,
-            timestamp_ms=response.timestamp.ToMilliseconds(),
-        )
+
+    async def _until_heard(
+        self,
+        request: tool_call_service_pb2.ExecuteToolCallRequest,
+        timeout_seconds: float,
+        traceparent: str,
+        grant: grant_pb2.SignedGrant,
+        stop: StopSignal,
+    ) -> tool_call_service_pb2.ExecuteToolCallResponse:
+        """Returns the answer to a call, which is repeated under its id until its time is over.
+
+        The stream does so while it has no connection. A tool-runner that is about to stop breaks its
+        calls off; the next one answers from the record, or runs what can be run again.
+        """
+        now = asyncio.get_running_loop().time
+        ends_at, tries = now() + timeout_seconds, 0
+        while True:
+            try:
+                answer: tool_call_service_pb2.ExecuteToolCallResponse = await self._stream.call(
+                    "execute",
+                    request,
+                    timeout_seconds=ends_at - now() if tries else timeout_seconds,
+                    traceparent=traceparent,
+                    grant=grant,
+                    stop=stop,
+                )
+            except UnavailableError as error:
+                tries += 1
+                asked_for = error.retry_after_seconds or 0.0
+                delay_seconds = max(asked_for, self._retries.delay_seconds(tries))
+                if now() + delay_seconds >= ends_at:
+                    raise
+                await stop.sleep(delay_seconds)
+                if stop.is_set:
+                    raise OutcomeUnknownError(
+                        "The tool-runner did not say what came of the call, which was stopped."
+                    ) from error
+            else:
+                return answer
+
+
+def _outcome_of(response: tool_call_service_pb2.ExecuteToolCallResponse) -> ToolOutcome:
+    return ToolOutcome(
+        success=response.success,
+        result_json=response.result_json,
+        error=response.error,
+        code=response.code,
+        timestamp_ms=response.timestamp.ToMilliseconds(),
+    )
 
 
 def _expiry_ms(timeout_seconds: float) -> int:

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
-from agent_executor.errors import AgentInactiveError, RunFinishedError, RunNotFoundError
+from agent_executor.errors import (
+    AgentInactiveError,
+    FailedPreconditionError,
+    RunFinishedError,
+    RunNotFoundError,
+)
 from agent_executor.executor.agents.agent import AgentVersion
 from agent_executor.executor.agents.agents import Agents
 from agent_executor.executor.conversations.conversations import Conversations, ConversationStart
@@ -17,6 +23,10 @@ from agent_executor.executor.models.model_choice import AUTO_MODEL, ModelChoice
 from agent_executor.executor.peers.tools import ToolRunner, require_all
 from agent_executor.executor.runs.run_options import RunOptions
 from agent_executor.serving.security import SecurityContext
+
+# As deep as the ledger lets amounts draw from one another. Without a bound, agents that start one
+# another by mistake would do so for ever.
+MAX_RUNS_IN_CHAIN: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +77,8 @@ class NewRuns:
             AgentNotFoundError: There is no such agent in the organization.
             RunNotFoundError: The organization has no run of the parent's id.
             RunFinishedError: The parent has ended.
+            FailedPreconditionError: The parent is the last of ``MAX_RUNS_IN_CHAIN`` runs that have
+                started one another.
             AgentInactiveError: The agent is switched off.
             ToolNotFoundError: The agent has a tool enabled that is not registered.
             InvalidArgumentError: The conversation's id is none, or the model's provider takes no
@@ -168,7 +180,23 @@ class NewRuns:
                 f"Run {run_id} has ended, so that it can start no other one.",
                 metadata={"runId": run_id},
             )
+        await self._check_depth(parent)
         return parent
+
+    async def _check_depth(self, parent: RunRecord) -> None:
+        """Checks that a run may start another one, by the runs that have started it."""
+        depth, run = 1, parent
+        while run.parent_run_id and depth < MAX_RUNS_IN_CHAIN:
+            above = await self._journal.get(run.organization_id, run.parent_run_id)
+            if above is None:
+                return
+            depth, run = depth + 1, above
+        if depth >= MAX_RUNS_IN_CHAIN:
+            raise FailedPreconditionError(
+                f"Run {parent.run_id} is the last of {depth} runs that have started one another, "
+                "which is the limit.",
+                metadata={"runId": parent.run_id, "maxRunsInChain": str(MAX_RUNS_IN_CHAIN)},
+            )
 
 
 def run_not_found(run_id: str) -> RunNotFoundError:

@@ -89,6 +89,7 @@ class Runs:
             AgentNotFoundError: There is no such agent in the organization.
             RunNotFoundError: The organization has no run of the parent's id.
             RunFinishedError: The parent has ended.
+            FailedPreconditionError: Too many runs have started one another; see ``NewRuns.plan``.
             AgentInactiveError: The agent is switched off.
             ToolNotFoundError: The agent has a tool enabled that is not registered.
             IdempotencyConflictError: The key was used for another request.

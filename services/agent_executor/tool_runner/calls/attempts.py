@@ -124,6 +124,20 @@ class CallAttempts:
         observed.ended(result.code)
         return result
 
+    async def known(self, attempt: Attempt) -> ToolResult | None:
+        """Returns the result that a call has which does not run here; None if it has none.
+
+        Raises:
+            ToolCallConflictError: A call of this id exists with another tool or other arguments.
+            UnavailableError: The storage failed, or another tool-runner may be running this call.
+        """
+        record = await self._records.find(*attempt.key)
+        if record is None:
+            return None
+        if not attempt.is_same_call(record.tool_name, record.arguments_sha256):
+            await self.refuse_conflict(attempt)
+        return record.result or await self._settled(record)
+
     def may_run_elsewhere(self, intent: CallRecord) -> bool:
         """Tells whether another tool-runner may still be at work on a call without a result."""
         return self._now_ms() < intent.started_at_ms + self._records.others_run_seconds * 1000
@@ -152,20 +166,22 @@ class CallAttempts:
         if not attempt.is_same_call(record.tool_name, record.arguments_sha256):
             observed.replayed(attempt.call.tool_name)
             await self.refuse_conflict(attempt)
-        result = record.result
+        result = record.result or await self._settled(record)
         if result is None:
-            if self.may_run_elsewhere(record):
-                raise UnavailableError(
-                    "Another tool-runner may be running this call; ask again for its result.",
-                    tool_name=record.tool_name,
-                    retry_after_seconds=1.0,
-                )
-            # Its process died, or could not write the result.
-            result = await self.settle_lost(record)
-            if result is None:
-                return None
+            return None
         observed.replayed(attempt.call.tool_name)
         return await self.repeat(attempt, result, observed)
+
+    async def _settled(self, record: CallRecord) -> ToolResult | None:
+        """Settles a call without a result, unless another process may be at work on it."""
+        if self.may_run_elsewhere(record):
+            raise UnavailableError(
+                "Another tool-runner may be running this call; ask again for its result.",
+                tool_name=record.tool_name,
+                retry_after_seconds=1.0,
+            )
+        # Its process died, or could not write the result.
+        return await self.settle_lost(record)
 
     async def _perform(
         self, attempt: Attempt, admitted: Admitted, observed: CallObservation

@@ -17,6 +17,7 @@ from agent_executor.serving.multiplex_server import MultiplexedServer
 from agent_executor.serving.pipeline import CallPipeline, remaining_seconds
 from agent_executor.serving.security import current_security_context
 from agent_executor.tool_runner.calls.audit import AuditReports
+from agent_executor.tool_runner.calls.tool_call import ToolCall
 from agent_executor.tool_runner.calls.tool_calls import ToolCalls
 from agent_executor.tool_runner.convert import (
     audit_event_to_proto,
@@ -48,6 +49,21 @@ class ToolCallServicer(tool_call_service_pb2_grpc.ToolCallServiceServicer):
         """Runs one tool call."""
         del context
         return await self._execute(request)
+
+    async def StopToolCall(  # noqa: N802 -- the contract's name
+        self, request: tool_call_service_pb2.StopToolCallRequest, context: Context
+    ) -> tool_call_service_pb2.StopToolCallResponse:
+        """Stops one tool call, whoever asked for it."""
+        del context
+        call = ToolCall(
+            tool_call_id=request.tool_call_id,
+            tool_name=request.tool_name,
+            arguments_json=request.arguments_json,
+        )
+        result = await self._calls.stop(call, current_security_context.get())
+        return tool_call_service_pb2.StopToolCallResponse(
+            outcome=None if result is None else result_to_proto(result)
+        )
 
     def StreamToolCalls(  # type: ignore[override]  # noqa: N802 -- its messages are the contract's, as is its name
         self,

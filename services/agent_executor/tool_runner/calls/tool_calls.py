@@ -123,6 +123,31 @@ class ToolCalls:
             # It is no result, for the same call may be made a moment later.
             raise refusal.error
 
+    async def stop(self, call: ToolCall, security: SecurityContext) -> ToolResult | None:
+        """Stops a call whoever waits for it, and runs nothing.
+
+        Returns:
+            What came of it; None if nothing is known of it: it has not begun, or left nothing behind.
+
+        Raises:
+            PermissionDeniedError: The caller may not use the tool.
+            ToolCallConflictError: A call of this id exists with another tool or other arguments.
+            UnavailableError: The storage failed, or another tool-runner may be running this call.
+            CancelledRunError: The tool was stopped, which is known to have changed nothing, or whose
+                effect a repeat does not double.
+        """
+        attempt = Attempt(call, security)
+        refusal = self._policy.check_permission(call, security)
+        if refusal is not None:
+            raise refusal.error
+        running = self._running.get(attempt.key)
+        if running is None:
+            return await self._attempts.known(attempt)
+        if not attempt.is_same_call(running.attempt.call.tool_name, running.attempt.sha256):
+            await self._attempts.refuse_conflict(attempt)
+        running.task.cancel()
+        return await _ended(running)
+
     async def recover(self) -> None:
         """Settles the calls that a process that died has left; to be called before any other.
 
@@ -191,18 +216,12 @@ class ToolCalls:
 
     async def _stopped(self, running: _Running, *, is_alone: bool) -> ToolResult:
         """Returns what came of a call that its caller has stopped."""
-        tool_name = running.attempt.call.tool_name
         if not is_alone:
             raise OutcomeUnknownError(
-                "The tool goes on, since another caller waits for it.", tool_name=tool_name
+                "The tool goes on, since another caller waits for it.",
+                tool_name=running.attempt.call.tool_name,
             )
-        await asyncio.wait({running.task})
-        if not running.task.cancelled():
-            # It came to its end in the same instant.
-            return running.task.result()
-        if running.attempt.interrupted is not None:
-            return running.attempt.interrupted
-        raise CancelledRunError("The tool was stopped.", tool_name=tool_name)
+        return await _ended(running)
 
     async def _join(
         self, running: _Running, attempt: Attempt, observed: CallObservation
@@ -214,3 +233,18 @@ class ToolCalls:
             await self._attempts.refuse_conflict(attempt)
         result = await self._wait_for(running)
         return await self._attempts.repeat(attempt, result, observed)
+
+
+async def _ended(running: _Running) -> ToolResult:
+    """Waits for the end of a call that was cancelled, and returns what came of it.
+
+    Raises:
+        CancelledRunError: It left nothing behind.
+    """
+    await asyncio.wait({running.task})
+    if not running.task.cancelled():
+        # It came to its end in the same instant.
+        return running.task.result()
+    if running.attempt.interrupted is not None:
+        return running.attempt.interrupted
+    raise CancelledRunError("The tool was stopped.", tool_name=running.attempt.call.tool_name)

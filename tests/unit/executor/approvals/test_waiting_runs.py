@@ -11,7 +11,7 @@ import pytest
 from agent_executor.errors import LeaseLostError, UnavailableError
 from agent_executor.executor.approvals.approval import Approval, Decision
 from agent_executor.executor.approvals.policy import ApprovalPolicy, ApprovalRule
-from agent_executor.executor.driving.drivers import MAX_ATTEMPTS
+from agent_executor.executor.driving.drivers import MAX_FRUITLESS_ATTEMPTS
 from agent_executor.executor.driving.engine import EngineLimits
 from agent_executor.executor.log.run import RunState, fold
 from agent_executor.executor.log.run_event import (
@@ -303,15 +303,15 @@ async def test_other_calls_do_count_while_one_waits() -> None:
 
 
 async def test_a_run_may_be_woken_more_often_than_it_may_be_taken_over() -> None:
-    count = MAX_ATTEMPTS + 5
+    count = MAX_FRUITLESS_ATTEMPTS + 5
     world = waiting_world(*(ask("email", number) for number in range(count)))
     state = await world.drive()
     for number in range(count):
         await decide(world, "denied" if number % 2 else "approved", number)
         state = await wake(world)
     assert state.state == "completed"
-    assert world.log.run.attempt > MAX_ATTEMPTS
-    assert world.log.run.attempt - state.takeovers_in_pause <= 1
+    assert world.log.run.attempt > MAX_FRUITLESS_ATTEMPTS
+    assert world.log.run.attempt - state.fruitful_attempt <= 1
 
 
 async def test_a_driver_that_lost_the_run_takes_nothing_up() -> None:

@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n9agent_executor/api/tool_runner/v1/tool_call_service.proto\x12!agent_executor.api.tool_runner.v1\x1a%agent_executor/api/call/v1/call.proto\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\x8f\x03\n\x16\x45xecuteToolCallRequest\x12 \n\x0ctool_call_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x02\x12\x1d\n\ttool_name\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x01\x12!\n\x0e\x61rguments_json\x18\x03 \x01(\tB\t\xbaH\x06r\x04(\x80\x80@\x12\x18\n\x06run_id\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12\x1a\n\x08\x61gent_id\x18\x05 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12\x0f\n\x07is_test\x18\x06 \x01(\x08\x12x\n\x0brate_limits\x18\x07 \x03(\x0b\x32I.agent_executor.api.tool_runner.v1.ExecuteToolCallRequest.RateLimitsEntryB\x18\xbaH\x15\x9a\x01\x12\x10\x80\x02\"\x07r\x05\x10\x01(\x80\x01*\x04\x1a\x02(\x00\x12\x1d\n\x0ctool_version\x18\x08 \x01(\tB\x07\xbaH\x04r\x02(@\x1a\x31\n\x0fRateLimitsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\"\xc9\x01\n\x17\x45xecuteToolCallResponse\x12\x14\n\x0ctool_call_id\x18\x01 \x01(\t\x12\x11\n\ttool_name\x18\x02 \x01(\t\x12\x0f\n\x07success\x18\x03 \x01(\x08\x12\x13\n\x0bresult_json\x18\x04 \x01(\t\x12\r\n\x05\x65rror\x18\x05 \x01(\t\x12\x0c\n\x04\x63ode\x18\x06 \x01(\t\x12-\n\ttimestamp\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x64uration_ms\x18\x08 \x01(\x05\"Z\n\x16StreamToolCallsRequest\x12@\n\x06\x66rames\x18\x01 \x03(\x0b\x32\x30.agent_executor.api.tool_runner.v1.ToolCallFrame\"\xd3\x01\n\rToolCallFrame\x12\x36\n\x06header\x18\x01 \x01(\x0b\x32&.agent_executor.api.call.v1.CallHeader\x12L\n\x07\x65xecute\x18\x02 \x01(\x0b\x32\x39.agent_executor.api.tool_runner.v1.ExecuteToolCallRequestH\x00\x12\x34\n\x06\x63\x61ncel\x18\x03 \x01(\x0b\x32\".agent_executor.api.call.v1.CancelH\x00\x42\x06\n\x04\x63\x61ll\"b\n\x17StreamToolCallsResponse\x12G\n\x06\x66rames\x18\x01 \x03(\x0b\x32\x37.agent_executor.api.tool_runner.v1.ToolCallOutcomeFrame\"\xa1\x01\n\x14ToolCallOutcomeFrame\x12\n\n\x02id\x18\x01 \x01(\x03\x12M\n\x07\x65xecute\x18\x02 \x01(\x0b\x32:.agent_executor.api.tool_runner.v1.ExecuteToolCallResponseH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome2\xab\x02\n\x0fToolCallService\x12\x88\x01\n\x0f\x45xecuteToolCall\x12\x39.agent_executor.api.tool_runner.v1.ExecuteToolCallRequest\x1a:.agent_executor.api.tool_runner.v1.ExecuteToolCallResponse\x12\x8c\x01\n\x0fStreamToolCalls\x12\x39.agent_executor.api.tool_runner.v1.StreamToolCallsRequest\x1a:.agent_executor.api.tool_runner.v1.StreamToolCallsResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n9agent_executor/api/tool_runner/v1/tool_call_service.proto\x12!agent_executor.api.tool_runner.v1\x1a%agent_executor/api/call/v1/call.proto\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\x8f\x03\n\x16\x45xecuteToolCallRequest\x12 \n\x0ctool_call_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x02\x12\x1d\n\ttool_name\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x01\x12!\n\x0e\x61rguments_json\x18\x03 \x01(\tB\t\xbaH\x06r\x04(\x80\x80@\x12\x18\n\x06run_id\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12\x1a\n\x08\x61gent_id\x18\x05 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12\x0f\n\x07is_test\x18\x06 \x01(\x08\x12x\n\x0brate_limits\x18\x07 \x03(\x0b\x32I.agent_executor.api.tool_runner.v1.ExecuteToolCallRequest.RateLimitsEntryB\x18\xbaH\x15\x9a\x01\x12\x10\x80\x02\"\x07r\x05\x10\x01(\x80\x01*\x04\x1a\x02(\x00\x12\x1d\n\x0ctool_version\x18\x08 \x01(\tB\x07\xbaH\x04r\x02(@\x1a\x31\n\x0fRateLimitsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\"\xc9\x01\n\x17\x45xecuteToolCallResponse\x12\x14\n\x0ctool_call_id\x18\x01 \x01(\t\x12\x11\n\ttool_name\x18\x02 \x01(\t\x12\x0f\n\x07success\x18\x03 \x01(\x08\x12\x13\n\x0bresult_json\x18\x04 \x01(\t\x12\r\n\x05\x65rror\x18\x05 \x01(\t\x12\x0c\n\x04\x63ode\x18\x06 \x01(\t\x12-\n\ttimestamp\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x64uration_ms\x18\x08 \x01(\x05\"y\n\x13StopToolCallRequest\x12 \n\x0ctool_call_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x02\x12\x1d\n\ttool_name\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x01\x12!\n\x0e\x61rguments_json\x18\x03 \x01(\tB\t\xbaH\x06r\x04(\x80\x80@\"t\n\x14StopToolCallResponse\x12P\n\x07outcome\x18\x01 \x01(\x0b\x32:.agent_executor.api.tool_runner.v1.ExecuteToolCallResponseH\x00\x88\x01\x01\x42\n\n\x08_outcome\"Z\n\x16StreamToolCallsRequest\x12@\n\x06\x66rames\x18\x01 \x03(\x0b\x32\x30.agent_executor.api.tool_runner.v1.ToolCallFrame\"\xd3\x01\n\rToolCallFrame\x12\x36\n\x06header\x18\x01 \x01(\x0b\x32&.agent_executor.api.call.v1.CallHeader\x12L\n\x07\x65xecute\x18\x02 \x01(\x0b\x32\x39.agent_executor.api.tool_runner.v1.ExecuteToolCallRequestH\x00\x12\x34\n\x06\x63\x61ncel\x18\x03 \x01(\x0b\x32\".agent_executor.api.call.v1.CancelH\x00\x42\x06\n\x04\x63\x61ll\"b\n\x17StreamToolCallsResponse\x12G\n\x06\x66rames\x18\x01 \x03(\x0b\x32\x37.agent_executor.api.tool_runner.v1.ToolCallOutcomeFrame\"\xa1\x01\n\x14ToolCallOutcomeFrame\x12\n\n\x02id\x18\x01 \x01(\x03\x12M\n\x07\x65xecute\x18\x02 \x01(\x0b\x32:.agent_executor.api.tool_runner.v1.ExecuteToolCallResponseH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome2\xac\x03\n\x0fToolCallService\x12\x88\x01\n\x0f\x45xecuteToolCall\x12\x39.agent_executor.api.tool_runner.v1.ExecuteToolCallRequest\x1a:.agent_executor.api.tool_runner.v1.ExecuteToolCallResponse\x12\x7f\n\x0cStopToolCall\x12\x36.agent_executor.api.tool_runner.v1.StopToolCallRequest\x1a\x37.agent_executor.api.tool_runner.v1.StopToolCallResponse\x12\x8c\x01\n\x0fStreamToolCalls\x12\x39.agent_executor.api.tool_runner.v1.StreamToolCallsRequest\x1a:.agent_executor.api.tool_runner.v1.StreamToolCallsResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -51,20 +51,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXECUTETOOLCALLREQUEST'].fields_by_name['rate_limits']._serialized_options = b'\272H\025\232\001\022\020\200\002\"\007r\005\020\001(\200\001*\004\032\002(\000'
   _globals['_EXECUTETOOLCALLREQUEST'].fields_by_name['tool_version']._loaded_options = None
   _globals['_EXECUTETOOLCALLREQUEST'].fields_by_name['tool_version']._serialized_options = b'\272H\004r\002(@'
+  _globals['_STOPTOOLCALLREQUEST'].fields_by_name['tool_call_id']._loaded_options = None
+  _globals['_STOPTOOLCALLREQUEST'].fields_by_name['tool_call_id']._serialized_options = b'\272H\007r\005\020\001(\200\002'
+  _globals['_STOPTOOLCALLREQUEST'].fields_by_name['tool_name']._loaded_options = None
+  _globals['_STOPTOOLCALLREQUEST'].fields_by_name['tool_name']._serialized_options = b'\272H\007r\005\020\001(\200\001'
+  _globals['_STOPTOOLCALLREQUEST'].fields_by_name['arguments_json']._loaded_options = None
+  _globals['_STOPTOOLCALLREQUEST'].fields_by_name['arguments_json']._serialized_options = b'\272H\006r\004(\200\200@'
   _globals['_EXECUTETOOLCALLREQUEST']._serialized_start=223
   _globals['_EXECUTETOOLCALLREQUEST']._serialized_end=622
   _globals['_EXECUTETOOLCALLREQUEST_RATELIMITSENTRY']._serialized_start=573
   _globals['_EXECUTETOOLCALLREQUEST_RATELIMITSENTRY']._serialized_end=622
   _globals['_EXECUTETOOLCALLRESPONSE']._serialized_start=625
   _globals['_EXECUTETOOLCALLRESPONSE']._serialized_end=826
-  _globals['_STREAMTOOLCALLSREQUEST']._serialized_start=828
-  _globals['_STREAMTOOLCALLSREQUEST']._serialized_end=918
-  _globals['_TOOLCALLFRAME']._serialized_start=921
-  _globals['_TOOLCALLFRAME']._serialized_end=1132
-  _globals['_STREAMTOOLCALLSRESPONSE']._serialized_start=1134
-  _globals['_STREAMTOOLCALLSRESPONSE']._serialized_end=1232
-  _globals['_TOOLCALLOUTCOMEFRAME']._serialized_start=1235
-  _globals['_TOOLCALLOUTCOMEFRAME']._serialized_end=1396
-  _globals['_TOOLCALLSERVICE']._serialized_start=1399
-  _globals['_TOOLCALLSERVICE']._serialized_end=1698
+  _globals['_STOPTOOLCALLREQUEST']._serialized_start=828
+  _globals['_STOPTOOLCALLREQUEST']._serialized_end=949
+  _globals['_STOPTOOLCALLRESPONSE']._serialized_start=951
+  _globals['_STOPTOOLCALLRESPONSE']._serialized_end=1067
+  _globals['_STREAMTOOLCALLSREQUEST']._serialized_start=1069
+  _globals['_STREAMTOOLCALLSREQUEST']._serialized_end=1159
+  _globals['_TOOLCALLFRAME']._serialized_start=1162
+  _globals['_TOOLCALLFRAME']._serialized_end=1373
+  _globals['_STREAMTOOLCALLSRESPONSE']._serialized_start=1375
+  _globals['_STREAMTOOLCALLSRESPONSE']._serialized_end=1473
+  _globals['_TOOLCALLOUTCOMEFRAME']._serialized_start=1476
+  _globals['_TOOLCALLOUTCOMEFRAME']._serialized_end=1637
+  _globals['_TOOLCALLSERVICE']._serialized_start=1640
+  _globals['_TOOLCALLSERVICE']._serialized_end=2068
 # @@protoc_insertion_point(module_scope)

@@ -40,6 +40,11 @@ class ToolCallServiceStub:
                 request_serializer=agent__executor_dot_api_dot_tool__runner_dot_v1_dot_tool__call__service__pb2.ExecuteToolCallRequest.SerializeToString,
                 response_deserializer=agent__executor_dot_api_dot_tool__runner_dot_v1_dot_tool__call__service__pb2.ExecuteToolCallResponse.FromString,
                 _registered_method=True)
+        self.StopToolCall = channel.unary_unary(
+                '/agent_executor.api.tool_runner.v1.ToolCallService/StopToolCall',
+                request_serializer=agent__executor_dot_api_dot_tool__runner_dot_v1_dot_tool__call__service__pb2.StopToolCallRequest.SerializeToString,
+                response_deserializer=agent__executor_dot_api_dot_tool__runner_dot_v1_dot_tool__call__service__pb2.StopToolCallResponse.FromString,
+                _registered_method=True)
         self.StreamToolCalls = channel.stream_stream(
                 '/agent_executor.api.tool_runner.v1.ToolCallService/StreamToolCalls',
                 request_serializer=agent__executor_dot_api_dot_tool__runner_dot_v1_dot_tool__call__service__pb2.StreamToolCallsRequest.SerializeToString,
@@ -57,6 +62,17 @@ class ToolCallServiceServicer:
         or gets bad arguments is a result with `success` false, not an error.
         Errors: UNAUTHENTICATED (no grant for this very call, and no user's token);
         INVALID_ARGUMENT; ALREADY_EXISTS (TOOL_CALL_CONFLICT); DEADLINE_EXCEEDED; UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StopToolCall(self, request, context):
+        """Stops a tool call whoever asked for it, and runs none: for a run that ends after the executor that
+        had sent the call is gone.
+        Errors: those of ExecuteToolCall; PERMISSION_DENIED to who may not use the tool; CANCELLED
+        (RUN_CANCELLED) if the tool was stopped, and a repeat would do no harm; UNAVAILABLE also if another
+        tool-runner may be running the call.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -80,6 +96,11 @@ def add_ToolCallServiceServicer_to_server(servicer, server):
                     servicer.ExecuteToolCall,
                     request_deserializer=agent__executor_dot_api_dot_tool__runner_dot_v1_dot_tool__call__service__pb2.ExecuteToolCallRequest.FromString,
                     response_serializer=agent__executor_dot_api_dot_tool__runner_dot_v1_dot_tool__call__service__pb2.ExecuteToolCallResponse.SerializeToString,
+            ),
+            'StopToolCall': grpc.unary_unary_rpc_method_handler(
+                    servicer.StopToolCall,
+                    request_deserializer=agent__executor_dot_api_dot_tool__runner_dot_v1_dot_tool__call__service__pb2.StopToolCallRequest.FromString,
+                    response_serializer=agent__executor_dot_api_dot_tool__runner_dot_v1_dot_tool__call__service__pb2.StopToolCallResponse.SerializeToString,
             ),
             'StreamToolCalls': grpc.stream_stream_rpc_method_handler(
                     servicer.StreamToolCalls,
@@ -115,6 +136,33 @@ class ToolCallService:
             '/agent_executor.api.tool_runner.v1.ToolCallService/ExecuteToolCall',
             agent__executor_dot_api_dot_tool__runner_dot_v1_dot_tool__call__service__pb2.ExecuteToolCallRequest.SerializeToString,
             agent__executor_dot_api_dot_tool__runner_dot_v1_dot_tool__call__service__pb2.ExecuteToolCallResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StopToolCall(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/agent_executor.api.tool_runner.v1.ToolCallService/StopToolCall',
+            agent__executor_dot_api_dot_tool__runner_dot_v1_dot_tool__call__service__pb2.StopToolCallRequest.SerializeToString,
+            agent__executor_dot_api_dot_tool__runner_dot_v1_dot_tool__call__service__pb2.StopToolCallResponse.FromString,
             options,
             channel_credentials,
             insecure,

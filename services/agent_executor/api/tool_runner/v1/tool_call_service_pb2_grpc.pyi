@@ -40,6 +40,13 @@ class ToolCallServiceStub:
     Errors: UNAUTHENTICATED (no grant for this very call, and no user's token);
     INVALID_ARGUMENT; ALREADY_EXISTS (TOOL_CALL_CONFLICT); DEADLINE_EXCEEDED; UNAVAILABLE.
     """
+    StopToolCall: _grpc.UnaryUnaryMultiCallable[_tool_call_service_pb2.StopToolCallRequest, _tool_call_service_pb2.StopToolCallResponse]
+    """Stops a tool call whoever asked for it, and runs none: for a run that ends after the executor that
+    had sent the call is gone.
+    Errors: those of ExecuteToolCall; PERMISSION_DENIED to who may not use the tool; CANCELLED
+    (RUN_CANCELLED) if the tool was stopped, and a repeat would do no harm; UNAVAILABLE also if another
+    tool-runner may be running the call.
+    """
     StreamToolCalls: _grpc.StreamStreamMultiCallable[_tool_call_service_pb2.StreamToolCallsRequest, _tool_call_service_pb2.StreamToolCallsResponse]
     """Runs the tool calls of all runs of one executor over one stream. Each frame passes the same
     checks as ExecuteToolCall and is answered in any order under its id. After a lost stream the
@@ -59,6 +66,13 @@ class ToolCallServiceAsyncStub(ToolCallServiceStub):
     or gets bad arguments is a result with `success` false, not an error.
     Errors: UNAUTHENTICATED (no grant for this very call, and no user's token);
     INVALID_ARGUMENT; ALREADY_EXISTS (TOOL_CALL_CONFLICT); DEADLINE_EXCEEDED; UNAVAILABLE.
+    """
+    StopToolCall: _aio.UnaryUnaryMultiCallable[_tool_call_service_pb2.StopToolCallRequest, _tool_call_service_pb2.StopToolCallResponse]  # type: ignore[assignment]
+    """Stops a tool call whoever asked for it, and runs none: for a run that ends after the executor that
+    had sent the call is gone.
+    Errors: those of ExecuteToolCall; PERMISSION_DENIED to who may not use the tool; CANCELLED
+    (RUN_CANCELLED) if the tool was stopped, and a repeat would do no harm; UNAVAILABLE also if another
+    tool-runner may be running the call.
     """
     StreamToolCalls: _aio.StreamStreamMultiCallable[_tool_call_service_pb2.StreamToolCallsRequest, _tool_call_service_pb2.StreamToolCallsResponse]  # type: ignore[assignment]
     """Runs the tool calls of all runs of one executor over one stream. Each frame passes the same
@@ -81,6 +95,18 @@ class ToolCallServiceServicer:
         or gets bad arguments is a result with `success` false, not an error.
         Errors: UNAUTHENTICATED (no grant for this very call, and no user's token);
         INVALID_ARGUMENT; ALREADY_EXISTS (TOOL_CALL_CONFLICT); DEADLINE_EXCEEDED; UNAVAILABLE.
+        """
+
+    def StopToolCall(
+        self,
+        request: _tool_call_service_pb2.StopToolCallRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tool_call_service_pb2.StopToolCallResponse, _abc.Awaitable[_tool_call_service_pb2.StopToolCallResponse]]:
+        """Stops a tool call whoever asked for it, and runs none: for a run that ends after the executor that
+        had sent the call is gone.
+        Errors: those of ExecuteToolCall; PERMISSION_DENIED to who may not use the tool; CANCELLED
+        (RUN_CANCELLED) if the tool was stopped, and a repeat would do no harm; UNAVAILABLE also if another
+        tool-runner may be running the call.
         """
 
     def StreamToolCalls(

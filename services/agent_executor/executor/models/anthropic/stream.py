@@ -176,7 +176,7 @@ class AnswerAssembly:
 
     def _end_message(self, delta: dict[str, Any], usage: dict[str, Any]) -> None:
         self._usage = merge_usage(self._usage, usage)
-        self._stop_reason = delta.get("stop_reason") or self._stop_reason
+        self._stop_reason = str(delta.get("stop_reason") or self._stop_reason)
         details = delta.get("stop_details") or {}
         parts = (details.get("category"), details.get("explanation"))
         self._stop_detail = ": ".join(part for part in parts if part) or self._stop_detail

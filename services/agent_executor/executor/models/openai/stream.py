@@ -92,7 +92,7 @@ class AnswerAssembly:
             self._usage = dict(chunk.get("usage") or self._usage)
             for choice in choices[:1]:
                 self._extend(choice.get("delta") or {})
-                self._finish_reason = choice.get("finish_reason") or self._finish_reason
+                self._finish_reason = str(choice.get("finish_reason") or self._finish_reason)
         except (KeyError, TypeError, ValueError, AttributeError):
             raise self.broken(MALFORMED) from None
 
