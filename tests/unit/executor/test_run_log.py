@@ -8,6 +8,8 @@ import pytest
 
 from agent_executor.errors import LeaseLostError, UnavailableError
 from agent_executor.executor.journal.journal import RunRecord
+from agent_executor.executor.log import run_log
+from agent_executor.executor.log.run import RunState
 from agent_executor.executor.log.run_event import RunContinued, RunEvent, RunFinished
 from agent_executor.executor.log.run_log import RunLog
 from agent_executor.executor.streams.feed import RunFeed
@@ -83,3 +85,42 @@ async def test_a_new_run_whose_answer_was_lost_is_not_created_again() -> None:
     world.log.add(RunContinued(1))
     assert await world.log.commit() == "run"
     assert await world.event_types() == ["run_started", "run_continued"]
+
+
+@pytest.mark.parametrize("is_lost", [False, True], ids=("refused", "answer lost"))
+async def test_a_run_that_is_under_way_waits_for_its_storage(
+    is_lost: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_log, "STORAGE_RETRY_SECONDS", 0.0)
+    world = await begun()
+    append, failures = world.journal.append, [UnavailableError("a standby takes over")] * 3
+
+    async def append_or_fail(*args: object) -> None:
+        if is_lost and len(failures) == 3:
+            await append(*args)  # type: ignore[arg-type]  # passed on
+        if failures:
+            raise failures.pop()
+        await append(*args)  # type: ignore[arg-type]  # passed on
+
+    world.journal.append = append_or_fail  # type: ignore[assignment, method-assign]  # a test's own
+    feed, run = RunFeed(world.journal), world.log.run
+    log = RunLog(world.journal, run, world.log.state, lambda: 1_000, feed, 60.0)
+    log.add(RunContinued(1))
+    await log.commit()
+    assert not failures
+    assert await world.event_types() == ["run_started", "run_continued"]
+
+
+async def test_whoever_starts_a_run_hears_at_once_that_the_storage_fails() -> None:
+    world = World(ScriptedModel([]))
+
+    async def fail(*args: object) -> str:
+        del args
+        raise UnavailableError("the database is away")
+
+    world.journal.create = fail  # type: ignore[assignment, method-assign]  # a test's own
+    run = world.log.run
+    log = RunLog(world.journal, run, RunState(), lambda: 1_000, RunFeed(world.journal), 60.0)
+    log.add(RunContinued(1))
+    with pytest.raises(UnavailableError):
+        await log.commit()

@@ -45,6 +45,7 @@ class RunDrivers:
         ends: Tells those who wait for a run that it has ended.
         owner: This executor, as runs name their owner.
         cancellations: Ends runs before their time.
+        storage_patience_seconds: How long a run waits for a storage that fails.
         on_webhook_due: Called when a run has ended whose end is to be told; None: nobody is called.
     """
 
@@ -60,6 +61,7 @@ class RunDrivers:
         max_active_runs: int = DEFAULT_MAX_ACTIVE_RUNS,
         admission: Admission | None = None,
     ) -> None:
+        self.storage_patience_seconds = 0.0
         self.feed = RunFeed(journal)
         self.ends = RunEnds(journal)
         self.on_webhook_due: Callable[[], None] | None = None
@@ -130,7 +132,8 @@ class RunDrivers:
 
     def log_of(self, run: RunRecord, state: RunState) -> RunLog:
         """Returns the log of a run as its driver holds it."""
-        return RunLog(self._journal, run, state, self._now_ms, self.feed)
+        patience_seconds = self.storage_patience_seconds
+        return RunLog(self._journal, run, state, self._now_ms, self.feed, patience_seconds)
 
     def in_background(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Begins what belongs to a run and goes on when nobody waits for it."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
-from agent_executor.errors import LeaseLostError
+from agent_executor.errors import LeaseLostError, UnavailableError
 from agent_executor.executor.context.history import NO_HISTORY
 from agent_executor.executor.conversations.conversation import (
     AppliedTrim,
@@ -22,6 +24,9 @@ from agent_executor.executor.log.run_event import CancelRequested, Payload, RunE
 from agent_executor.executor.models.model import DeltaListener
 from agent_executor.executor.webhooks.delivery import Webhook
 from agent_executor.serving.cancellation import StopSignal
+
+STORAGE_RETRY_SECONDS: Final = 0.25
+"""After how long a write is tried again, if the storage failed."""
 
 
 class RunReaders(Protocol):
@@ -40,7 +45,8 @@ class RunLog:
     """Collects events of one run and writes them in batches.
 
     What depends on an event waits for the ``commit`` after its ``add``; what does not need not,
-    so that several events share one commit.
+    so that several events share one commit. A storage that fails is waited for, once the run is
+    there, for as long as the log's patience lasts; who starts a run hears of it at once.
 
     Attributes:
         run: The run as the journal has it after the last commit.
@@ -58,8 +64,10 @@ class RunLog:
         state: RunState,
         now_ms: Callable[[], int],
         readers: RunReaders,
+        storage_patience_seconds: float = 0.0,
     ) -> None:
         self._journal = journal
+        self._storage_patience_seconds = storage_patience_seconds
         self._now_ms = now_ms
         self._readers = readers
         self._waiting: list[RunEvent] = []
@@ -141,6 +149,16 @@ class RunLog:
 
     async def _write(self, run: RunRecord, now_ms: int, key: IdempotencyKey | None = None) -> str:
         """Writes all added events, if there are any, and the run as they leave it."""
+        gives_up_at = time.monotonic() + self._storage_patience_seconds
+        while True:
+            try:
+                return await self._try_to_write(run, now_ms, key)
+            except UnavailableError:
+                if not self._is_created or time.monotonic() >= gives_up_at:
+                    raise
+            await asyncio.sleep(STORAGE_RETRY_SECONDS)
+
+    async def _try_to_write(self, run: RunRecord, now_ms: int, key: IdempotencyKey | None) -> str:
         events, self._waiting = self._waiting, []
         run = summarized(run, self.state, now_ms)
         try:
