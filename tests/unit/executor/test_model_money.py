@@ -280,6 +280,17 @@ class TestBrokenOffAndLate:
         assert world.ledger.settled["run_1_m1"].estimated
 
 
+async def test_a_call_whose_provider_breaks_is_settled_as_an_estimate_and_fails_the_run() -> None:
+    world = World(ScriptedModel([]))  # which has no answer, and raises an IndexError
+    state = await world.drive()
+    assert state.finished is not None
+    assert (state.finished.code, state.open_call) == ("MODEL_ERROR", None)
+    assert "pop" not in state.finished.error
+    settled = world.ledger.settled["run_1_m1"]
+    assert (settled.estimated, settled.is_held) == (True, True)
+    assert settled.usage.input_tokens > 0
+
+
 def correction_request(world: World) -> ModelRequest:
     """Returns the request that the world's agent makes first."""
     prompts = world.engine._model_turn._prompts
