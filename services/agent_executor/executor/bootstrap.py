@@ -148,18 +148,8 @@ async def _runs(
     deliveries: WebhookDeliveries,
 ) -> Runs:
     settings, journal = runtime.settings, storage.journal
-    worker = settings.worker or f"{settings.host}:{settings.grpc_port}"
-    owner = f"{worker}/{uuid.uuid4()}"
-    drivers = RunDrivers(
-        journal=journal,
-        loader=RunLoader(journal, agents, conversations),
-        parked=ParkedRuns(storage.approvals, now_ms, batches=storage.batches),
-        engine=engine,
-        owner=owner,
-        now_ms=now_ms,
-        max_active_runs=settings.max_active_runs,
-        admission=_admission(settings, journal),
-    )
+    loader = RunLoader(journal, agents, conversations)
+    drivers = _drivers(settings, storage, loader, engine)
     drivers.on_webhook_due = deliveries.wake
     runs = Runs(
         journal=journal,
@@ -173,7 +163,7 @@ async def _runs(
         journal=journal,
         agents=agents,
         runs=runs,
-        owner=owner,
+        owner=drivers.owner,
         now_ms=now_ms,
         lease_seconds=settings.lease_seconds,
         renewal_seconds=settings.lease_renewal_seconds,
@@ -188,6 +178,24 @@ async def _runs(
     # What is still under way after that is left to an heir.
     runtime.resources.push_async_callback(runs.drain, settings.shutdown_grace_seconds)
     return runs
+
+
+def _drivers(
+    settings: ExecutorSettings, storage: ExecutorStorage, loader: RunLoader, engine: Engine
+) -> RunDrivers:
+    worker = settings.worker or f"{settings.host}:{settings.grpc_port}"
+    drivers = RunDrivers(
+        journal=storage.journal,
+        loader=loader,
+        parked=ParkedRuns(storage.approvals, now_ms, batches=storage.batches),
+        engine=engine,
+        owner=f"{worker}/{uuid.uuid4()}",
+        now_ms=now_ms,
+        max_active_runs=settings.max_active_runs,
+        admission=_admission(settings, storage.journal),
+    )
+    drivers.storage_patience_seconds = settings.storage_patience_seconds
+    return drivers
 
 
 def _deliveries(

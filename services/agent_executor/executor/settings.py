@@ -127,6 +127,15 @@ class ExecutorSettings(ModelSettings, WebhookSettings, ServiceSettings):
             "is back."
         ),
     )
+    storage_patience_seconds: float = Field(
+        default=60.0,
+        ge=0,
+        description=(
+            "How long a run that is under way waits for a database that fails, for example while a "
+            "standby takes over, in seconds, before it ends as `failed`. New runs are refused at "
+            "once."
+        ),
+    )
     ledger_patience_seconds: float = Field(
         default=DEFAULT_LEDGER_PATIENCE_SECONDS,
         gt=0,

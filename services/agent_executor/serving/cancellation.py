@@ -8,8 +8,8 @@ came of it.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from typing import Final, TypeVar
 
 T = TypeVar("T")
@@ -59,16 +59,9 @@ class StopSignal:
         for callback in tuple(self._callbacks):
             callback()
 
-    @contextlib.contextmanager
-    def calling(self, callback: Callable[[], None]) -> Iterator[None]:
+    def calling(self, callback: Callable[[], None]) -> AbstractContextManager[None]:
         """Calls somebody when the signal is given within the block, or has been before it."""
-        self._callbacks.append(callback)
-        try:
-            if self.is_set:
-                callback()
-            yield
-        finally:
-            self._callbacks.remove(callback)
+        return _Calling(self, self._callbacks, callback)
 
     async def bound(self, work: Awaitable[T]) -> T | None:
         """Awaits work, and breaks it off when the signal is given.
@@ -92,6 +85,30 @@ class StopSignal:
             await self.bound(asyncio.sleep(seconds))
 
 
+class _Calling:
+    """See ``StopSignal.calling``. A class, since every call passes one and a generator takes longer."""
+
+    __slots__ = ("_callback", "_callbacks", "_signal")
+
+    def __init__(
+        self, signal: StopSignal, callbacks: list[Callable[[], None]], callback: Callable[[], None]
+    ) -> None:
+        self._signal = signal
+        self._callbacks = callbacks
+        self._callback = callback
+
+    def __enter__(self) -> None:
+        if self._signal.is_set:
+            self._callback()
+        # Once it was given it is given no more.
+        self._callbacks.append(self._callback)
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._callbacks.remove(self._callback)
+
+
 def end_now(timeout: asyncio.Timeout) -> None:
     """Lets the block of a timeout end at once, as if its time were over."""
-    timeout.reschedule(0.0)
+    # One that has just expired by itself takes no other time, and would keep others from hearing.
+    if not timeout.expired():
+        timeout.reschedule(0.0)

@@ -342,6 +342,21 @@ async def test_a_request_to_cancel_is_seen_by_the_owner_and_survives_its_writes(
     assert await journal.cancel_requested("a/1") == []
 
 
+async def test_runs_that_their_owner_gives_up_can_be_claimed(journal: Journal) -> None:
+    run, kept, ended, another = new_run(), new_run(), new_run(), new_run(owner="b/1")
+    for each in (run, kept, ended, another):
+        await journal.create(each, [FIRST])
+    end = msgspec.structs.replace(ended, state="failed", ended_at_ms=9, last_sequence=2)
+    await journal.append(end, [SECOND])
+    for owner in ("a/1", "b/1"):
+        await journal.renew_lease(owner, 10_000)
+    assert set(await journal.owned("a/1")) == {run.run_id, kept.run_id}
+    await journal.give_up("a/1", [run.run_id, ended.run_id, another.run_id])
+    (claimed,) = await journal.claim("a/1", 2_000, 10)
+    assert (claimed.run_id, claimed.attempt) == (run.run_id, 2)
+    assert await journal.claim("c/1", 2_000, 10) == []
+
+
 @pytest.mark.parametrize("is_parked_first", [True, False])
 async def test_a_parked_run_that_is_to_end_can_be_claimed_at_once(
     journal: Journal, *, is_parked_first: bool

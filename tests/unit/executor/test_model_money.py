@@ -8,13 +8,20 @@ from typing import Any
 import msgspec
 import pytest
 
-from agent_executor.errors import DeadlineExceededError, ModelError, UnavailableError
+from agent_executor.errors import (
+    BudgetExceededError,
+    DeadlineExceededError,
+    LeaseLostError,
+    ModelError,
+    UnavailableError,
+)
 from agent_executor.executor.driving.engine import EngineLimits
 from agent_executor.executor.log.run_event import (
     RunEvent,
     RunStarted,
     decode_payload,
 )
+from agent_executor.executor.model_calls import model_holds
 from agent_executor.executor.model_calls.model_call import ModelLimits
 from agent_executor.executor.model_calls.purpose import arguments_digest_of, tool_uses_of
 from agent_executor.executor.models.mock import MockClaude
@@ -273,6 +280,17 @@ class TestBrokenOffAndLate:
         assert world.ledger.settled["run_1_m1"].estimated
 
 
+async def test_a_call_whose_provider_breaks_is_settled_as_an_estimate_and_fails_the_run() -> None:
+    world = World(ScriptedModel([]))  # which has no answer, and raises an IndexError
+    state = await world.drive()
+    assert state.finished is not None
+    assert (state.finished.code, state.open_call) == ("MODEL_ERROR", None)
+    assert "pop" not in state.finished.error
+    settled = world.ledger.settled["run_1_m1"]
+    assert (settled.estimated, settled.is_held) == (True, True)
+    assert settled.usage.input_tokens > 0
+
+
 def correction_request(world: World) -> ModelRequest:
     """Returns the request that the world's agent makes first."""
     prompts = world.engine._model_turn._prompts
@@ -376,3 +394,30 @@ class TestEvidence:
         calls = [("a", "calculator", "{}"), ("b", "", "{}"), ("c", "x" * 129, "{}")]
         assert [tool.tool_call_id for tool in tool_uses_of(calls)] == ["a"]
         assert len(tool_uses_of([("a", "calculator", "{}")] * 1001)) == 1000
+
+
+async def test_a_call_is_not_made_whose_run_was_taken_over_while_earlier_ones_were_settled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(model_holds, "OWNERSHIP_SECONDS", 0.0)
+    model = ScriptedModel([(use(),), (TextBlock("never asked for"),)])
+    world = World(model)
+    reserve, settle, refused = world.ledger.reserve, world.ledger.settle, asyncio.Event()
+
+    async def refuse_then_take_over(*args: Any) -> int:
+        if model.requests and not refused.is_set():
+            refused.set()
+            raise BudgetExceededError("what is held leaves too little")
+        if model.requests:
+            await world.journal.claim("heir/1", 10_000, 1)
+        return await reserve(*args)
+
+    async def settle_late(*args: Any) -> int:
+        await refused.wait()
+        return await settle(*args)
+
+    world.ledger.reserve = refuse_then_take_over  # type: ignore[assignment, method-assign]  # a test's own
+    world.ledger.settle = settle_late  # type: ignore[assignment, method-assign]  # a test's own
+    with pytest.raises(LeaseLostError):
+        await world.drive()
+    assert len(model.requests) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import msgspec
 import pytest
@@ -12,9 +13,10 @@ from agent_executor.errors import (
     LimitExceededError,
     UnavailableError,
 )
-from agent_executor.executor.driving import drivers
+from agent_executor.executor.driving import drivers, lost_runs
 from agent_executor.executor.driving.leases import LeaseKeeper
-from agent_executor.executor.log.run_event import RunEvent
+from agent_executor.executor.journal.journal import RunRecord
+from agent_executor.executor.log.run_event import ModelCallCompleted, RunEvent, RunFinished
 from agent_executor.executor.models.model import (
     OPERATOR_ACCESS,
     DeltaListener,
@@ -114,6 +116,113 @@ async def test_a_run_whose_storage_fails_is_settled_and_ended_when_it_is_back() 
     assert view.state.unsettled == ()
     assert len(platform.ledger.settled) == 1
     assert (await platform.runs.get(view.run.run_id, ADA)) == view
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_run_whose_very_end_could_not_be_written_at_first_ends_as_it_had() -> None:
+    platform = Platform()
+    append, failures = platform.journal.append, [UnavailableError("disk full")]
+
+    async def append_or_fail(run: RunRecord, *args: object) -> None:
+        if run.ended_at_ms and failures:
+            raise failures.pop()
+        await append(run, *args)  # type: ignore[arg-type]  # passed on
+
+    platform.journal.append = append_or_fail  # type: ignore[assignment, method-assign]  # a test's own
+    view = await platform.runs.execute(await platform.agent(), "hello", ADA)
+    assert view.state.state == "completed"
+    events = await platform.journal.events(view.run.run_id)
+    assert [isinstance(event.payload, RunFinished) for event in events].count(True) == 1
+
+
+async def test_a_run_whose_events_cannot_be_written_is_ended_without_them() -> None:
+    platform = Platform()
+    append = platform.journal.append
+
+    async def append_no_answer(run: RunRecord, events: Sequence[RunEvent], *args: object) -> None:
+        if any(isinstance(event.payload, ModelCallCompleted) for event in events):
+            raise ValueError("this cannot be encoded")
+        await append(run, events, *args)  # type: ignore[arg-type]  # passed on
+
+    platform.journal.append = append_no_answer  # type: ignore[assignment, method-assign]  # a test's own
+    view = await platform.runs.execute(await platform.agent(), "hello", ADA)
+    assert (view.state.state, view.run.code) == ("failed", "INTERNAL")
+    assert await platform.runs.get(view.run.run_id, ADA) == view
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_run_whose_commit_got_no_answer_is_not_left_without_a_driver() -> None:
+    platform = Platform()
+    append, failures = platform.journal.append, [UnavailableError("the connection is lost")]
+
+    async def append_and_break(*args: object) -> None:
+        await append(*args)  # type: ignore[arg-type]  # passed on
+        if failures:
+            raise failures.pop()
+
+    platform.journal.append = append_and_break  # type: ignore[assignment, method-assign]  # a test's own
+    view = await platform.runs.execute(await platform.agent(), "hello", ADA)
+    assert view.state.finished is not None
+    assert await platform.runs.get(view.run.run_id, ADA) == view
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_claimed_run_that_waited_for_a_place_is_read_when_the_storage_is_back() -> None:
+    dead = Platform(worker="dead")
+    left = await left_behind(dead, 2)
+    heir = Platform(journal=dead.journal, store=dead.store, worker="heir", max_active_runs=1)
+    get, failures = heir.journal.get, [UnavailableError("busy"), UnavailableError("busy")]
+
+    async def get_or_fail(organization_id: str, run_id: str) -> RunRecord | None:
+        if failures:
+            raise failures.pop()
+        return await get(organization_id, run_id)
+
+    heir.journal.get = get_or_fail  # type: ignore[method-assign]  # a test's own
+    for run_id in left:
+        await heir.runs.wake(run_id)
+    await until_idle(heir.runs)
+    assert {run.state for run in await heir.runs.list_runs(ADA, 10)} == {"completed"}
+    # The only place is free again.
+    assert (await heir.runs.execute(await heir.agent(), "hello", ADA)).state.state == "completed"
+
+
+async def test_a_run_whose_claim_got_no_answer_is_gone_on_with(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lost_runs, "LOOK_SECONDS", 0.0)
+    dead = Platform(worker="dead")
+    (run_id,) = await left_behind(dead, 1)
+    heir = Platform(journal=dead.journal, store=dead.store, worker="heir")
+    claim, failures = heir.journal.claim, [UnavailableError("the connection is lost")]
+
+    async def claim_and_break(*args: object, **options: object) -> list[RunRecord]:
+        claimed = await claim(*args, **options)  # type: ignore[arg-type]  # passed on
+        if failures:
+            raise failures.pop()
+        return claimed
+
+    heir.journal.claim = claim_and_break  # type: ignore[method-assign]  # a test's own
+    with pytest.raises(UnavailableError):
+        await heir.runs.take_over()
+    # Seen once it may be about to be driven, seen twice it is not.
+    assert [await heir.runs.take_over() for _ in range(2)] == [0, 1]
+    await heir.runs.drain(5.0)
+    assert (await heir.runs.get(run_id, ADA)).state.state == "completed"
+
+
+async def test_a_run_that_is_driven_is_not_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lost_runs, "LOOK_SECONDS", 0.0)
+    platform = Platform()
+    platform.tools.gate = asyncio.Event()
+    view = await platform.runs.start(await platform.agent(tools=CALCULATOR), "What is 2 + 3?", ADA)
+    await platform.tools.wait_until_asked()
+    for _ in range(3):
+        await platform.runs.take_over()
+    platform.tools.gate.set()
+    await until_idle(platform.runs)
+    (run,) = await platform.runs.list_runs(ADA, 10)
+    assert (run.run_id, run.state, run.attempt) == (view.run.run_id, "completed", 1)
 
 
 async def test_a_settlement_that_is_refused_for_good_does_not_keep_the_run_from_ending() -> None:

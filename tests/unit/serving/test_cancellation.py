@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from agent_executor.serving.cancellation import StopSignal
+from agent_executor.serving.cancellation import StopSignal, end_now
 
 
 async def never() -> None:
@@ -49,6 +49,22 @@ async def test_the_signal_breaks_work_off() -> None:
         # Given before, it is as good.
         await signal.bound(never())
         await signal.sleep(1_000)
+
+
+async def test_a_wait_that_expires_in_the_same_instant_keeps_nobody_from_hearing() -> None:
+    signal, heard, loop = StopSignal(), list[int](), asyncio.get_running_loop()
+    timeout = asyncio.timeout(None)
+
+    async def wait() -> None:
+        async with timeout:
+            with signal.calling(lambda: end_now(timeout)), signal.calling(lambda: heard.append(1)):
+                timeout.reschedule(loop.time())
+                loop.call_soon(signal.set)
+                await never()
+
+    with pytest.raises(TimeoutError):
+        await wait()
+    assert heard == [1]
 
 
 async def test_errors_and_cancellations_pass() -> None:

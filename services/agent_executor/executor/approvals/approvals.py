@@ -29,8 +29,9 @@ from agent_executor.executor.approvals.approval import (
 from agent_executor.executor.approvals.store import ApprovalStore, Position
 from agent_executor.executor.approvals.waiting import approval_of
 from agent_executor.executor.driving.driven_run import security_of
+from agent_executor.executor.journal.event_pages import folded
 from agent_executor.executor.journal.journal import Journal, RunRecord
-from agent_executor.executor.log.run import FINAL_STATES, RunState, fold
+from agent_executor.executor.log.run import FINAL_STATES, RunState
 from agent_executor.executor.peers.tools import ToolRunner
 from agent_executor.json_schema.argument_schema import ArgumentSchema
 from agent_executor.serving.security import SecurityContext
@@ -192,7 +193,8 @@ class Approvals:
                 raise _invalid("The arguments are nested too deep.") from None
 
     async def _state(self, run: RunRecord) -> RunState:
-        return fold(await self._journal.events(run.run_id))
+        state, _ = await folded(self._journal, run.run_id)
+        return state
 
     async def _refusal(self, stored: Approval) -> AgentExecutorError:
         """Returns why a decision was not taken."""

@@ -90,6 +90,10 @@ class Cancellations:
         finally:
             del self._expected[run_id]
 
+    def is_driven(self, run_id: str) -> bool:
+        """Tells whether a run is driven here, or waits here for a place to be driven in."""
+        return run_id in self._driven or run_id in self._expected
+
     async def close(self) -> None:
         """Hears no more of requests."""
         if self._polling is not None:

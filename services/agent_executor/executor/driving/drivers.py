@@ -17,6 +17,7 @@ from agent_executor.executor.agents.agent import AgentVersion
 from agent_executor.executor.approvals.parked_runs import ParkedRuns
 from agent_executor.executor.driving.cancellations import Cancellations
 from agent_executor.executor.driving.engine import Engine
+from agent_executor.executor.driving.lost_runs import LostRuns
 from agent_executor.executor.driving.run_ends import RunEnds
 from agent_executor.executor.driving.run_loader import RunLoader
 from agent_executor.executor.driving.scheduler import DEFAULT_MAX_ACTIVE_RUNS, Scheduler
@@ -44,6 +45,7 @@ class RunDrivers:
         ends: Tells those who wait for a run that it has ended.
         owner: This executor, as runs name their owner.
         cancellations: Ends runs before their time.
+        storage_patience_seconds: How long a run waits for a storage that fails.
         on_webhook_due: Called when a run has ended whose end is to be told; None: nobody is called.
     """
 
@@ -59,6 +61,7 @@ class RunDrivers:
         max_active_runs: int = DEFAULT_MAX_ACTIVE_RUNS,
         admission: Admission | None = None,
     ) -> None:
+        self.storage_patience_seconds = 0.0
         self.feed = RunFeed(journal)
         self.ends = RunEnds(journal)
         self.on_webhook_due: Callable[[], None] | None = None
@@ -83,6 +86,7 @@ class RunDrivers:
         self.cancellations = Cancellations(
             journal=journal, ends=self.ends, owner=owner, now_ms=now_ms, wake=self.wake
         )
+        self._lost_runs = LostRuns(journal, owner, self.cancellations.is_driven)
 
     @property
     def active_count(self) -> int:
@@ -128,7 +132,8 @@ class RunDrivers:
 
     def log_of(self, run: RunRecord, state: RunState) -> RunLog:
         """Returns the log of a run as its driver holds it."""
-        return RunLog(self._journal, run, state, self._now_ms, self.feed)
+        patience_seconds = self.storage_patience_seconds
+        return RunLog(self._journal, run, state, self._now_ms, self.feed, patience_seconds)
 
     def in_background(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Begins what belongs to a run and goes on when nobody waits for it."""
@@ -156,7 +161,8 @@ class RunDrivers:
                 finally:
                     if is_placed:
                         self._places.give_back(organization_id)
-                if log.state.finished is not None:
+                # Not what the state says, whose last events may belong to nobody.
+                if log.run.ended_at_ms:
                     self._tell_end(log.run)
                 if delay_seconds is None or await self._is_drained_within(delay_seconds, stop):
                     return
@@ -169,6 +175,7 @@ class RunDrivers:
 
         It claims as many as there are places free, and none if this executor drains.
         """
+        await self._lost_runs.give_up()
         count = await self._scheduler.take_over()
         # All at once, so that their claims share commits.
         parked = await self._parked.to_wake(self._places.free)
@@ -245,21 +252,37 @@ class RunDrivers:
     async def _fail(self, log: RunLog, error: str, code: str) -> None:
         """Ends a run that its driver could not, so that nobody waits for it forever.
 
-        What it has used is settled first, as at every end of a run.
+        What it has used is settled first, as at every end of a run. If the events that wait can not
+        be written, for what is in them, it is ended without them.
         """
         run_id = log.run.run_id
         try:
-            await self._commit(log)
             try:
-                await self._engine.settle(log)
+                await self._end_failed(log, error, code)
             except AgentExecutorError:
-                _LOGGER.exception("What run %s has used could not be settled.", run_id)
-            log.add(RunFinished(state="failed", error=error, code=code))
-            await self._commit(log)
+                raise
+            except Exception:
+                if log.run.last_sequence == 0:
+                    raise
+                _LOGGER.exception("What run %s has added cannot be written.", run_id)
+                await _until_storage_is_back(log.forget_unwritten)
+                await self._end_failed(log, error, code)
         except Exception:
             _LOGGER.exception("Run %s could not be ended.", run_id)
         else:
             self._tell_end(log.run)
+
+    async def _end_failed(self, log: RunLog, error: str, code: str) -> None:
+        await self._commit(log)
+        # Its very end may be what could not be written at first.
+        if log.state.finished is not None:
+            return
+        try:
+            await self._engine.settle(log)
+        except AgentExecutorError:
+            _LOGGER.exception("What run %s has used could not be settled.", log.run.run_id)
+        log.add(RunFinished(state="failed", error=error, code=code))
+        await self._commit(log)
 
     def _tell_end(self, run: RunRecord) -> None:
         self.ends.ended(run.run_id)
@@ -279,18 +302,24 @@ class RunDrivers:
         self.in_background(self._go_on(run, is_placed=is_placed))
 
     async def _go_on(self, run: RunRecord, *, is_placed: bool) -> None:
-        if not is_placed and not run.cancel_requested_at_ms:
-            with self.cancellations.expecting(run.run_id) as stop:
-                is_placed = bool(await stop.bound(self._places.take(run.organization_id)))
+        organization_id, run_id, waits = run.organization_id, run.run_id, not is_placed
+        if waits and not run.cancel_requested_at_ms:
+            with self.cancellations.expecting(run_id) as stop:
+                is_placed = bool(await stop.bound(self._places.take(organization_id)))
             if not is_placed and not stop.is_set:
                 return
-            run = await self._journal.get(run.organization_id, run.run_id) or run
         loaded = None
         try:
+            if waits:
+                # It may have been asked to end meanwhile. Nobody else would go on with it.
+                stored = await _until_storage_is_back(
+                    lambda: self._journal.get(organization_id, run_id)
+                )
+                run = stored or run
             loaded = await self._load(run)
         finally:
             if loaded is None and is_placed:
-                self._places.give_back(run.organization_id)
+                self._places.give_back(organization_id)
         if loaded is not None:
             await self.drive(*loaded, is_placed=is_placed)
 

@@ -236,6 +236,14 @@ class Journal(Protocol):
         """Returns the unfinished runs of an owner that are to end."""
         ...
 
+    async def owned(self, owner: str) -> list[str]:
+        """Returns the ids of the unfinished runs of an owner."""
+        ...
+
+    async def give_up(self, owner: str, run_ids: Sequence[str]) -> None:
+        """Lets unfinished runs of an owner be claimed by anybody, as if they waited for their turn."""
+        ...
+
     async def count_waiting(self) -> dict[str, int]:
         """Returns how many runs wait for their turn, by organization, of those that have any."""
         ...

@@ -174,6 +174,16 @@ class MemoryJournal:
             if run.owner == owner and run.cancel_requested_at_ms and run.state not in FINAL_STATES
         ]
 
+    async def owned(self, owner: str) -> list[str]:
+        """See ``Journal``."""
+        runs = self._runs.values()
+        return [run.run_id for run in runs if run.owner == owner and run.state not in FINAL_STATES]
+
+    async def give_up(self, owner: str, run_ids: Sequence[str]) -> None:
+        """See ``Journal``."""
+        for run_id in set(run_ids).intersection(await self.owned(owner)):
+            self._runs[run_id] = msgspec.structs.replace(self._runs[run_id], owner="")
+
     async def count_waiting(self) -> dict[str, int]:
         """See ``Journal``."""
         return Counter(run.organization_id for run in self._runs.values() if _is_waiting(run))

@@ -125,6 +125,10 @@ _CANCEL_REQUESTED: Final = (
     f"SELECT {RUN_COLUMNS} FROM runs"  # noqa: S608 -- see above
     " WHERE owner = $1 AND ended_at_ms = 0 AND cancel_requested_at_ms > 0"
 )
+_OWNED: Final = "SELECT run_id FROM runs WHERE owner = $1 AND ended_at_ms = 0"
+_GIVE_UP: Final = (
+    "UPDATE runs SET owner = '' WHERE owner = $1 AND ended_at_ms = 0 AND run_id = ANY($2::text[])"
+)
 _COUNT_WAITING: Final = (
     f"SELECT organization_id, count(*) FROM runs WHERE {_WAITING} GROUP BY organization_id"  # noqa: S608 -- see above
 )
@@ -321,6 +325,22 @@ class PostgresJournal:
             lambda connection: connection.fetch(_CANCEL_REQUESTED, owner)
         )
         return [record_of(row) for row in rows]
+
+    async def owned(self, owner: str) -> list[str]:
+        """See ``Journal``."""
+        rows = await self._database.read_statement(
+            lambda connection: connection.fetch(_OWNED, owner)
+        )
+        return [run_id for (run_id,) in rows]
+
+    async def give_up(self, owner: str, run_ids: Sequence[str]) -> None:
+        """See ``Journal``."""
+        given_up = list(run_ids)
+
+        async def write(transaction: PostgresTransaction) -> None:
+            await transaction.execute(_GIVE_UP, owner, given_up)
+
+        await self._database.writer.submit(write)
 
     async def count_waiting(self) -> dict[str, int]:
         """See ``Journal``."""

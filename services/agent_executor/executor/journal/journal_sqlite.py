@@ -290,6 +290,24 @@ class SqliteJournal:
 
         return await self._database.read(read)
 
+    async def owned(self, owner: str) -> list[str]:
+        """See ``Journal``."""
+
+        def read(connection: sqlite3.Connection) -> list[str]:
+            statement = "SELECT run_id FROM runs WHERE owner = ? AND ended_at_ms = 0"
+            return [run_id for (run_id,) in connection.execute(statement, (owner,))]
+
+        return await self._database.read(read)
+
+    async def give_up(self, owner: str, run_ids: Sequence[str]) -> None:
+        """See ``Journal``."""
+        values = (owner, msgspec.json.encode(run_ids).decode())
+        statement = (
+            "UPDATE runs SET owner = '' WHERE owner = ? AND ended_at_ms = 0"
+            " AND run_id IN (SELECT value FROM json_each(?))"
+        )
+        await self._database.writer.submit(lambda it: it.execute(statement, values).rowcount)
+
     async def count_waiting(self) -> dict[str, int]:
         """See ``Journal``."""
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
-from agent_executor.errors import LeaseLostError
+from agent_executor.errors import LeaseLostError, UnavailableError
 from agent_executor.executor.context.history import NO_HISTORY
 from agent_executor.executor.conversations.conversation import (
     AppliedTrim,
@@ -15,12 +17,16 @@ from agent_executor.executor.conversations.conversation import (
     RunEnd,
     kept_messages,
 )
+from agent_executor.executor.journal.event_pages import folded
 from agent_executor.executor.journal.journal import IdempotencyKey, Journal, RunRecord
 from agent_executor.executor.log.run import FINAL_STATES, RunState, apply, response_text
 from agent_executor.executor.log.run_event import CancelRequested, Payload, RunEvent, RunFinished
 from agent_executor.executor.models.model import DeltaListener
 from agent_executor.executor.webhooks.delivery import Webhook
 from agent_executor.serving.cancellation import StopSignal
+
+STORAGE_RETRY_SECONDS: Final = 0.25
+"""After how long a write is tried again, if the storage failed."""
 
 
 class RunReaders(Protocol):
@@ -39,7 +45,8 @@ class RunLog:
     """Collects events of one run and writes them in batches.
 
     What depends on an event waits for the ``commit`` after its ``add``; what does not need not,
-    so that several events share one commit.
+    so that several events share one commit. A storage that fails is waited for, once the run is
+    there, for as long as the log's patience lasts; who starts a run hears of it at once.
 
     Attributes:
         run: The run as the journal has it after the last commit.
@@ -57,12 +64,16 @@ class RunLog:
         state: RunState,
         now_ms: Callable[[], int],
         readers: RunReaders,
+        storage_patience_seconds: float = 0.0,
     ) -> None:
         self._journal = journal
+        self._storage_patience_seconds = storage_patience_seconds
         self._now_ms = now_ms
         self._readers = readers
         self._waiting: list[RunEvent] = []
         self._is_created = run.last_sequence > 0
+        # Whether the last write may have been stored, although the storage said that it failed.
+        self._is_in_doubt = False
         self.run = run
         self.state = state
         self.history = NO_HISTORY
@@ -127,30 +138,65 @@ class RunLog:
         parked = msgspec.structs.replace(self.run, owner="", wake_at_ms=wake_at_ms)
         await self._write(parked, self.now_ms())
 
+    async def forget_unwritten(self) -> None:
+        """Forgets the events that are not durable.
+
+        Raises:
+            UnavailableError: The storage failed.
+        """
+        self.state, _ = await folded(self._journal, self.run.run_id)
+        self._waiting = []
+
     async def _write(self, run: RunRecord, now_ms: int, key: IdempotencyKey | None = None) -> str:
         """Writes all added events, if there are any, and the run as they leave it."""
+        gives_up_at = time.monotonic() + self._storage_patience_seconds
+        while True:
+            try:
+                return await self._try_to_write(run, now_ms, key)
+            except UnavailableError:
+                if not self._is_created or time.monotonic() >= gives_up_at:
+                    raise
+            await asyncio.sleep(STORAGE_RETRY_SECONDS)
+
+    async def _try_to_write(self, run: RunRecord, now_ms: int, key: IdempotencyKey | None) -> str:
         events, self._waiting = self._waiting, []
         run = summarized(run, self.state, now_ms)
         try:
+            new = await self._unwritten(events) if self._is_in_doubt else events
             if self._is_created:
-                is_end = bool(events) and isinstance(events[-1].payload, RunFinished)
+                is_end = bool(new) and isinstance(new[-1].payload, RunFinished)
                 end = run_end_of(run, self.state) if is_end else None
-                await self._journal.append(run, events, end)
+                await self._journal.append(run, new, end)
             else:
                 history = self.state.history
                 after_run_id = history.after_run_id if history is not None else ""
-                run_id = await self._journal.create(run, events, key, after_run_id, self.webhook)
+                run_id = await self._journal.create(run, new, key, after_run_id, self.webhook)
                 if run_id != run.run_id:
                     return run_id
         except Exception:
-            # Nothing was written, so the next commit has to write these too.
+            # The next commit has to write these too, unless the answer was all that was lost.
             self._waiting[:0] = events
+            self._is_in_doubt = True
             raise
-        self._is_created = True
+        self._is_created, self._is_in_doubt = True, False
         self.run = run
         if events:
             self._readers.committed(run.run_id, events)
         return run.run_id
+
+    async def _unwritten(self, events: list[RunEvent]) -> list[RunEvent]:
+        """Returns those of some events that a write before has not stored.
+
+        A connection that breaks during the very commit does not tell whether it was one. What the
+        journal has of this attempt, nobody else has written.
+        """
+        stored = await self._journal.get(self.run.organization_id, self.run.run_id)
+        if stored is None:
+            return events
+        self._is_created = True
+        if stored.attempt != self.run.attempt:
+            return events
+        return [event for event in events if event.sequence > stored.last_sequence]
 
     def on_delta(self, model_call_id: str) -> DeltaListener | None:
         """Returns whom a model call's text is told as it is written; None if nobody reads it."""

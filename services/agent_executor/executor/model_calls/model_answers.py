@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Final
+import logging
+from collections.abc import Coroutine, Sequence
+from typing import Any, Final
 
 import msgspec
 
-from agent_executor.errors import CancelledRunError
+from agent_executor.errors import AgentExecutorError, CancelledRunError, ModelError
 from agent_executor.executor.approvals.policy import asked_or_started
 from agent_executor.executor.context.summary import summary_of
 from agent_executor.executor.driving.driven_run import DrivenRun
@@ -20,10 +21,35 @@ from agent_executor.executor.models.model import (
     ModelResponse,
     ModelUsage,
     ToolSpecification,
+    usage_metadata,
 )
 from agent_executor.serving.cancellation import StopSignal, end_now
 
+_LOGGER = logging.getLogger(__name__)
+
 CANCELLED: Final = "The model call was stopped: the run was cancelled."
+
+
+async def answer_or_error(
+    generating: Coroutine[Any, Any, ModelResponse], lost_usage: ModelUsage
+) -> ModelResponse:
+    """Waits for a provider. What it raises that it should not is an error of the model.
+
+    Args:
+        generating: The provider's answer.
+        lost_usage: What the call is taken to have cost then.
+
+    Raises:
+        AgentExecutorError: The model gave no answer.
+    """
+    try:
+        return await generating
+    except AgentExecutorError:
+        raise
+    except Exception as error:
+        _LOGGER.exception("A provider of models raised what it should not.")
+        message = "The model's provider failed inside the executor."
+        raise ModelError(message, metadata=usage_metadata(lost_usage)) from error
 
 
 async def answer_or_stop(

@@ -66,7 +66,7 @@ class ModelHolds:
             LeaseLostError: Another executor drives the run now, which may make the call itself.
             AgentExecutorError: The log could not be written.
         """
-        log = call.driven.log
+        log, begun_at = call.driven.log, loop_seconds()
         log.add(call.started())
         had_unsettled = bool(log.state.unsettled)
         answer = await self._hold_and_commit(call)
@@ -75,6 +75,8 @@ class ModelHolds:
             await call.driven.settlements.settle_all()
             answer = await self._reserve(call)
         if isinstance(answer, int):
+            if loop_seconds() - begun_at > OWNERSHIP_SECONDS:
+                await log.check_ownership()
             return call.with_max_tokens(answer)
         if isinstance(answer, CancelledRunError):
             # Before the first thing that is not made for it.
@@ -116,19 +118,16 @@ class ModelHolds:
         return call.with_max_tokens(answer)
 
     async def _hold_and_commit(self, call: ModelCall) -> _Answer:
-        log, begun_at = call.driven.log, loop_seconds()
+        log = call.driven.log
         if call.driven.money.needs_amount:
             # No amount may be held for a run that never comes to be.
             await log.commit()
         reserving = asyncio.ensure_future(self._reserve(call))
         try:
             await log.commit()
-            answer = await reserving
+            return await reserving
         finally:
             reserving.cancel()
-        if loop_seconds() - begun_at > OWNERSHIP_SECONDS:
-            await log.check_ownership()
-        return answer
 
     async def _reserve(self, call: ModelCall) -> _Answer:
         run, request = call.driven.log.run, call.prepared.request

@@ -26,6 +26,7 @@ from agent_executor.executor.model_calls.late_releases import LateReleases
 from agent_executor.executor.model_calls.lost_calls import input_usage, resolve_lost
 from agent_executor.executor.model_calls.model_answers import (
     CANCELLED,
+    answer_or_error,
     answer_or_stop,
     answered_again,
     answered_with,
@@ -169,9 +170,11 @@ class ModelTurn:
             return
         delivered = DeliveredText(driven.log.on_delta(call.id))
         # A task of its own, since its answer is of use also if it comes too late for the run.
-        answering = asyncio.ensure_future(
-            provider.generate(request, access=driven.agent.model_access(), on_delta=delivered)
+        generating = provider.generate(
+            request, access=driven.agent.model_access(), on_delta=delivered
         )
+        lost_usage = input_usage(call.prepared.size_bytes)
+        answering = asyncio.ensure_future(answer_or_error(generating, lost_usage))
         try:
             with self._telemetry.chat(driven.log.run, request, provider.name) as record:
                 response = await answer_or_stop(answering, timeout, stop)
@@ -189,8 +192,7 @@ class ModelTurn:
             late = DeadlineExceededError(
                 f"The model did not answer within {timeout_seconds:g} seconds."
             )
-            usage = input_usage(call.prepared.size_bytes)
-            driven.log.add(call.failed(late, will_retry=False, usage=usage))
+            driven.log.add(call.failed(late, will_retry=False, usage=lost_usage))
             await driven.log.commit()
             return
         except asyncio.CancelledError:

@@ -19,6 +19,7 @@ LAST_EVENT_ID_HEADER: Final = "last-event-id"
 
 _HEARTBEAT_SECONDS_MAX: Final = 3_600
 _SEQUENCE_MAX: Final = 2**31 - 1
+_DIGITS_MAX: Final = 20
 
 
 def silence_seconds_of(context: Context) -> float | None:
@@ -44,7 +45,9 @@ def _number(context: Context, header: str, maximum: int) -> int:
     for key, value in context.invocation_metadata() or ():
         if key == header and value:
             text = str(value)
-            if not (text.isascii() and text.isdigit() and int(text) <= maximum):
+            # Python reads no number of thousands of digits.
+            is_short = len(text) <= _DIGITS_MAX
+            if not (is_short and text.isascii() and text.isdigit() and int(text) <= maximum):
                 raise InvalidArgumentError(f"The header {header} is no number of 0 to {maximum}.")
             return int(text)
     return 0

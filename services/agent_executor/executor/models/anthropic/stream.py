@@ -35,6 +35,7 @@ from agent_executor.executor.models.provider_errors import (
     MALFORMED,
     TRUNCATED,
 )
+from agent_executor.executor.models.provider_text import whole_text
 
 _KINDS: Final = {"text_delta": "text", "thinking_delta": "thinking"}
 
@@ -51,7 +52,7 @@ class _OpenBlock:
         self.pieces.setdefault(name, []).append(piece)
 
     def joined(self, name: str) -> str:
-        return str(self.block.get(name) or "") + "".join(self.pieces.get(name, ()))
+        return whole_text((str(self.block.get(name) or ""), *self.pieces.get(name, ())))
 
 
 class AnswerAssembly:

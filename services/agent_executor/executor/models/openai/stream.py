@@ -33,6 +33,7 @@ from agent_executor.executor.models.provider_errors import (
     MALFORMED,
     TRUNCATED,
 )
+from agent_executor.executor.models.provider_text import whole_text
 
 _STOP_REASONS: Final[dict[str, StopReason]] = {
     "stop": "end_turn",
@@ -88,8 +89,7 @@ class AnswerAssembly:
         """Takes one chunk. What is not known of it is skipped.
 
         Raises:
-            ModelError: The chunk cannot be read, or holds halves of surrogate pairs, which the SDK
-                lets through and which no log and no reader takes.
+            ModelError: The chunk cannot be read.
         """
         try:
             choices = chunk["choices"]
@@ -134,7 +134,7 @@ class AnswerAssembly:
             stop_reason = "tool_use"
         elif not calls and stop_reason == "tool_use":
             raise self.broken(MALFORMED)
-        stop_detail = "".join(self._refusal)
+        stop_detail = whole_text(self._refusal)
         if stop_detail:
             stop_reason = "refusal"
         elif stop_reason == "refusal":
@@ -175,17 +175,18 @@ class AnswerAssembly:
             self._add_text("text", delta["content"])
         if delta.get("refusal"):
             self._refusal.append(delta["refusal"])
-            self._bytes += len(delta["refusal"].encode())
+            self._bytes += len(delta["refusal"].encode(errors="replace"))
         for position, call in enumerate(delta.get("tool_calls") or ()):
             self._add_call(call, position)
 
     def _add_text(self, kind: str, text: str) -> None:
-        self._bytes += len(text.encode())
+        self._bytes += len(text.encode(errors="replace"))
         pieces = self._texts.setdefault(kind, [])
         pieces.append(text)
         if self._on_delta is not None:
             block = list(self._texts).index(kind)
-            self._on_delta(ModelDelta("text" if kind == "text" else "thinking", block, text))
+            told = whole_text((text,))
+            self._on_delta(ModelDelta("text" if kind == "text" else "thinking", block, told))
 
     def _add_call(self, call: dict[str, Any], position: int) -> None:
         index = call.get("index")
@@ -196,12 +197,14 @@ class AnswerAssembly:
         opened.id = opened.id or str(call.get("id") or "")
         opened.name = opened.name or str(function.get("name") or "")
         arguments = function.get("arguments") or ""
-        self._bytes += len(arguments.encode())
+        self._bytes += len(arguments.encode(errors="replace"))
         opened.arguments.append(arguments)
 
     def _spoken(self) -> list[ResponseBlock]:
         return [
-            TextBlock("".join(pieces)) if kind == "text" else ThinkingBlock("".join(pieces), "")
+            TextBlock(whole_text(pieces))
+            if kind == "text"
+            else ThinkingBlock(whole_text(pieces), "")
             for kind, pieces in self._texts.items()
         ]
 
@@ -216,7 +219,7 @@ class AnswerAssembly:
                 # Some endpoints give none, and the results of parallel calls need one.
                 call.id or f"call_{self._id}_{index}",
                 call.name,
-                msgspec.json.decode("".join(call.arguments) or "{}", type=dict[str, Any]),
+                msgspec.json.decode(whole_text(call.arguments) or "{}", type=dict[str, Any]),
             )
             for index, call in sorted(self._calls.items())
         ]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agent_executor.errors import ModelError
-from agent_executor.executor.models.anthropic.stream import AnswerAssembly
+from agent_executor.executor.models.anthropic.stream import AnswerAssembly, whole_answer
 from agent_executor.executor.models.model import (
     ModelDelta,
     ModelResponse,
@@ -268,3 +268,21 @@ def test_an_error_within_a_stream(error_type: str, is_retried: bool) -> None:
     assert delivered_usage(error) == ModelUsage(25, 1)
     assert "secret" not in f"{error!r}{error.metadata}"
     assert "<" not in error.message
+
+
+def whole(*blocks: dict[str, Any]) -> dict[str, Any]:
+    usage = {"input_tokens": 25, "output_tokens": 5}
+    return {"content": list(blocks), "stop_reason": "end_turn", "usage": usage}
+
+
+def test_half_of_a_character_in_an_answer_of_a_batch_is_replaced() -> None:
+    assert whole_answer(whole({"type": "text", "text": "a \ud800"})).content == (
+        TextBlock("a \ufffd"),
+    )
+
+
+def test_half_of_a_character_in_arguments_makes_them_none() -> None:
+    call = {"type": "tool_use", "id": "toolu_1", "name": "t", "input": {"a": "\ud800"}}
+    with pytest.raises(ModelError) as raised:
+        whole_answer(whole(call))
+    assert delivered_usage(raised.value) == ModelUsage(25, 5)

@@ -200,14 +200,10 @@ def test_a_chunk_that_cannot_be_read_is_an_error_or_nothing(chunk: Any) -> None:
 @pytest.mark.parametrize(
     "delta",
     [
-        {"content": "a\ud800"},
         {"content": 5},
         {"content": [{"type": "text", "text": "a"}]},
-        {"reasoning": "\udc00"},
-        {"refusal": "\ud800"},
         recorded.call(0, "\ud800", "calculator", "{}"),
         recorded.call(0, "call_1", "\ud800", "{}"),
-        recorded.call(0, "call_1", "calculator", '{"a": "\ud800"}'),
         recorded.call(0, "call_1", "calculator", '{"a":' * 101 + "1" + "}" * 101),
         {"tool_calls": [{"index": index, "function": {"name": "a"}} for index in (0, "1")]},
     ],
@@ -237,3 +233,13 @@ def test_only_the_first_choice_is_the_answer() -> None:
     second = {"index": 1, "delta": {"content": "No."}, "finish_reason": "stop"}
     chunks = [{**chunk, "choices": [*chunk["choices"], second]} for chunk in recorded.CUT[:2]]
     assert assemble(chunks).content == (TextBlock("Once upon"),)
+
+
+def test_halves_of_a_character_are_joined_or_replaced() -> None:
+    pieces = [{"content": half} for half in ("a \ud83e", "\udd8a", " b \ud800")]
+    chunks: list[Any] = [{"id": "1", "choices": [{"delta": piece}]} for piece in pieces]
+    chunks.append({"choices": [{"delta": {}, "finish_reason": "stop"}]})
+    deltas: list[ModelDelta] = []
+    assert assemble(chunks, deltas).content == (TextBlock("a 🦊 b \ufffd"),)
+    for delta in deltas:
+        delta.text.encode()
