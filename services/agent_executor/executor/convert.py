@@ -49,6 +49,8 @@ INT32_MAX: Final = 2**31 - 1
 EXACT_INTEGER_MAX: Final = 2**53
 # Parsers of messages, the gateway's among them, take 100 levels; one of JSON is up to three of these.
 SHOWN_DEPTH_MAX: Final = 24
+# A test's answer shows the conversation twice, and a message has 8 MiB unless an operator says otherwise.
+OUTPUT_BYTES_MAX: Final = 3 * 1024 * 1024
 
 
 def execution_to_proto(view: RunView) -> run_service_pb2.ExecuteAgentResponse:
@@ -143,6 +145,11 @@ def output_to_proto(state: RunState) -> run_pb2.RunOutput:
         _write_tool_result(result, output.tool_results.add())
     for message in state.messages:
         _write_message(message, output.conversation_history.add())
+    # What is long before it is shown again elsewhere is left out first.
+    for name in ("conversation_history", "tool_results"):
+        if output.ByteSize() > OUTPUT_BYTES_MAX:
+            output.ClearField(name)
+            output.left_out.append(name)
     return output
 
 

@@ -21,13 +21,19 @@ from agent_executor.api.executor.v1 import (
 from agent_executor.executor.agents.agent import AgentVersion, CustomTool
 from agent_executor.executor.agents.convert import agent_to_proto, created_fields, updated_fields
 from agent_executor.executor.context.policy import ContextPolicy
+from agent_executor.executor.conversations.conversation import Conversation
+from agent_executor.executor.conversations.conversations import ConversationView
+from agent_executor.executor.conversations.convert import conversation_to_proto
 from agent_executor.executor.convert import (
     EXACT_INTEGER_MAX,
+    OUTPUT_BYTES_MAX,
     SHOWN_DEPTH_MAX,
     event_to_proto,
     message_to_proto,
+    output_to_proto,
     write_json,
 )
+from agent_executor.executor.log.run import fold
 from agent_executor.executor.log.run_event import (
     ApprovalRequested,
     ApprovalResolved,
@@ -308,3 +314,39 @@ def test_json_survives_the_way_through_a_message(value: object) -> None:
 def test_an_integer_that_no_double_holds_becomes_its_digits(value: int) -> None:
     assert json_value(value).string_value == str(value)
     assert json_value(-value).string_value == str(-value)
+
+
+@pytest.mark.parametrize(
+    ("history_bytes", "result_bytes", "left_out"),
+    [
+        (OUTPUT_BYTES_MAX // 4, OUTPUT_BYTES_MAX // 4, []),
+        (OUTPUT_BYTES_MAX, OUTPUT_BYTES_MAX // 4, ["conversation_history"]),
+        (OUTPUT_BYTES_MAX, OUTPUT_BYTES_MAX, ["conversation_history", "tool_results"]),
+    ],
+)
+def test_an_output_too_long_for_an_answer_says_what_is_left_out(
+    history_bytes: int, result_bytes: int, left_out: list[str]
+) -> None:
+    call = ToolCallStarted("call", "toolu_1", "tool", "{}")
+    asked = ToolUseBlock("toolu_1", "tool", {})
+    payloads: list[Payload] = [
+        RunStarted("agent", 1, "model", "x" * history_bytes, max_tool_result_bytes=100),
+        ModelCallStarted("m", 1),
+        ModelCallCompleted("m", (asked,), "tool_use", ModelUsage(1, 1)),
+        call,
+        ToolCallCompleted("call", "tool", True, json.dumps("y" * result_bytes), "", "", 1),
+        RunFinished("completed", "done"),
+    ]
+    events = [RunEvent(number, 1, payload) for number, payload in enumerate(payloads, 1)]
+    output = output_to_proto(fold(events))
+    assert (list(output.left_out), output.response) == (left_out, "done")
+    assert bool(output.conversation_history) == ("conversation_history" not in left_out)
+    assert bool(output.tool_results) == ("tool_results" not in left_out)
+    assert output.ByteSize() <= OUTPUT_BYTES_MAX
+
+
+def test_a_conversation_shows_the_newest_messages_that_an_answer_holds() -> None:
+    messages = tuple(Message("user", (TextBlock(f"{n}" * 1024 * 1024),)) for n in range(6))
+    talk = Conversation("acme", "talk", "agent", "ada", "run", 1_000, 2_000)
+    shown = conversation_to_proto(talk, ConversationView(talk, messages)).messages
+    assert [message.content[0].text[0] for message in shown] == ["3", "4", "5"]

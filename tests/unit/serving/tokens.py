@@ -75,5 +75,6 @@ def standard_claims() -> dict[str, Any]:
         "org": "organization-1",
         "permissions": ["run:execute", "tool:*"],
         "iat": now,
-        "exp": now + 600,
+        # Longer than the suite takes, as some tokens are made when their module is read.
+        "exp": now + 86_400,
     }

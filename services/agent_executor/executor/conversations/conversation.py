@@ -100,7 +100,8 @@ def check_conversation_id(conversation_id: str) -> None:
     """Checks an id that a caller has chosen.
 
     Raises:
-        InvalidArgumentError: It is empty or longer than 128 bytes, or holds a control character.
+        InvalidArgumentError: It is empty or longer than 128 bytes, holds a control character, or
+            is "." or "..", which are no part of a path.
     """
     message = ""
     try:
@@ -115,6 +116,8 @@ def check_conversation_id(conversation_id: str) -> None:
             )
         elif any(ord(character) < ord(" ") or character == "\x7f" for character in conversation_id):
             message = "conversation_id must not hold control characters."
+        elif conversation_id in {".", ".."}:
+            message = "conversation_id must not be . or .., which no path can name."
     if message:
         raise InvalidArgumentError(message, field_violations=(("conversation_id", message),))
 

@@ -328,7 +328,7 @@ async def test_any_text_of_up_to_128_bytes_is_an_id(conversation_id: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "conversation_id", ["é" * 64 + "x", "x" * 129, "a\0b", "a\nb", "\x7f", "\ud800"]
+    "conversation_id", ["é" * 64 + "x", "x" * 129, "a\0b", "a\nb", "\x7f", "\ud800", ".", ".."]
 )
 async def test_what_is_no_id_is_refused_by_name_before_anything_is_stored(
     conversation_id: str,

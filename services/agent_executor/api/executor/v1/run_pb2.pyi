@@ -71,7 +71,7 @@ class WebhookDelivery(_message.Message):
     def __init__(self, url: _Optional[str] = ..., state: _Optional[str] = ..., attempts: _Optional[int] = ..., status_code: _Optional[int] = ..., error: _Optional[str] = ..., next_attempt_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class RunOutput(_message.Message):
-    __slots__ = ("response", "tool_results", "conversation_history", "tokens_used", "cost_usd", "state", "cost_nano_usd")
+    __slots__ = ("response", "tool_results", "conversation_history", "tokens_used", "cost_usd", "state", "cost_nano_usd", "left_out")
     RESPONSE_FIELD_NUMBER: _ClassVar[int]
     TOOL_RESULTS_FIELD_NUMBER: _ClassVar[int]
     CONVERSATION_HISTORY_FIELD_NUMBER: _ClassVar[int]
@@ -79,6 +79,7 @@ class RunOutput(_message.Message):
     COST_USD_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     COST_NANO_USD_FIELD_NUMBER: _ClassVar[int]
+    LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
     response: str
     tool_results: _containers.RepeatedCompositeFieldContainer[ToolResult]
     conversation_history: _containers.RepeatedCompositeFieldContainer[ConversationMessage]
@@ -86,7 +87,8 @@ class RunOutput(_message.Message):
     cost_usd: float
     state: str
     cost_nano_usd: int
-    def __init__(self, response: _Optional[str] = ..., tool_results: _Optional[_Iterable[_Union[ToolResult, _Mapping]]] = ..., conversation_history: _Optional[_Iterable[_Union[ConversationMessage, _Mapping]]] = ..., tokens_used: _Optional[int] = ..., cost_usd: _Optional[float] = ..., state: _Optional[str] = ..., cost_nano_usd: _Optional[int] = ...) -> None: ...
+    left_out: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, response: _Optional[str] = ..., tool_results: _Optional[_Iterable[_Union[ToolResult, _Mapping]]] = ..., conversation_history: _Optional[_Iterable[_Union[ConversationMessage, _Mapping]]] = ..., tokens_used: _Optional[int] = ..., cost_usd: _Optional[float] = ..., state: _Optional[str] = ..., cost_nano_usd: _Optional[int] = ..., left_out: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ToolResult(_message.Message):
     __slots__ = ("tool_call_id", "tool_name", "success", "result", "error", "code", "timestamp")
