@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from agent_executor.executor.log.next_action import (
     AwaitApprovals,
+    AwaitBatch,
     AwaitMoney,
     CallModel,
     Finish,
@@ -22,6 +23,7 @@ from agent_executor.executor.log.run_event import (
     ApprovalRequested,
     ApprovalResolved,
     HistoryTrimmed,
+    ModelCallBatched,
     ModelCallCompleted,
     ModelCallFailed,
     ModelCallSettled,
@@ -62,6 +64,8 @@ class Driver:
         self.asked: list[str] = []
         self.denied: set[str] = set()
         self.free_without_tools: set[str] = set()
+        self.is_batched = data.draw(st.booleans())
+        self.looks = 0
         self.queued_for = data.draw(st.integers(0, 50))
         self.is_queued = data.draw(st.booleans())
         self.add(
@@ -76,6 +80,7 @@ class Driver:
                 parent_amount_id=data.draw(st.sampled_from(["", "parent"])),
                 is_background=data.draw(st.booleans()),
                 is_queued=self.is_queued,
+                processing="batch" if self.is_batched else "",
             )
         )
         assert self.state.state == ("pending" if self.is_queued else "running")
@@ -97,9 +102,9 @@ class Driver:
         self.state = apply(self.state, event)
         if isinstance(payload, ModelCallCompleted | ToolCallCompleted):
             self.fruitful_attempt = self.attempt
-        assert self.is_waiting == (
-            bool(self.state.approvals) and not self.state.pending_tool_calls
-        ), "a run waits if nothing but people is waited for"
+        waits_for_people = bool(self.state.approvals) and not self.state.pending_tool_calls
+        waits_for_batch = self.is_batched and self.state.open_call is not None
+        assert self.is_waiting == (waits_for_people or waits_for_batch)
 
     @property
     def is_waiting(self) -> bool:
@@ -129,7 +134,10 @@ class Driver:
                     self.run_tools(action)
                 case AwaitApprovals():
                     self.decide(action)
+                case AwaitBatch():
+                    self.look_at_batch(action)
                 case ResolveLostCall():
+                    assert not self.is_batched
                     self.fail(action.call.model_call_id, will_retry=True)
                 case Finish():
                     for call in self.state.unsettled:
@@ -173,6 +181,22 @@ class Driver:
         if action.attempt < 3 and self.chance():
             self.fail(call_id, will_retry=True)
             return
+        self.answer(call_id, action.turn)
+
+    def look_at_batch(self, action: AwaitBatch) -> None:
+        self.looks += 1
+        if not action.batch_id and self.chance():
+            self.add(ModelCallBatched(action.call.model_call_id, "batch"))
+            assert self.state.batch_id == "batch"
+        elif self.looks < 20 and self.chance():
+            # It has not ended yet.
+            return
+        elif self.state.tries < 3 and self.chance():
+            self.fail(action.call.model_call_id, will_retry=True)
+        else:
+            self.answer(action.call.model_call_id, action.call.turn)
+
+    def answer(self, call_id: str, turn: int) -> None:
         blocks = self.data.draw(
             st.lists(
                 st.one_of(
@@ -200,7 +224,7 @@ class Driver:
         if from_cache and not self.state.given_calls:
             self.free_without_tools.add(call_id)
         self.add(answer)
-        for call in tool_calls_of("run", action.turn, answer):
+        for call in tool_calls_of("run", turn, answer):
             self.asked.append(call.tool_call_id)
             if self.chance():
                 self.add(call)
