@@ -13,10 +13,13 @@ from typing import Final
 from agent_executor.errors import AgentExecutorError
 from agent_executor.tool_runner.isolation import frames
 from agent_executor.tool_runner.isolation.conversation import Conversation
-from agent_executor.tool_runner.isolation.launcher_process import LauncherProcess
+from agent_executor.tool_runner.isolation.launcher_process import (
+    LauncherDiedError,
+    LauncherProcess,
+)
 from agent_executor.tool_runner.isolation.limits import SandboxLimits
 from agent_executor.tool_runner.isolation.untrusted_json import ENCODER, JsonError, parse_object
-from agent_executor.tool_runner.isolation.worker_handle import WorkerHandle
+from agent_executor.tool_runner.isolation.worker_handle import WorkerEnd, WorkerHandle
 
 _TOOL_NAME: Final = "canary"
 _CLASS_NAME: Final = "Canary"
@@ -55,6 +58,8 @@ async def _succeeded(
         payload = await conversation.answer(frames.RESULT, limits.output_bytes)
         names = parse_object(payload)["succeeded"]
     except (AgentExecutorError, JsonError, OSError) as error:
+        worker.kill()
+        await _end_of(worker)
         return (f"a self-test that answers ({error})",)
     finally:
         worker.kill()
@@ -69,12 +74,23 @@ async def _survives_x32(
         conversation = await _start(worker, limits, {"machine": machine, "x32": True})
         await conversation.answer(frames.RESULT, limits.output_bytes)
     except (AgentExecutorError, OSError):
-        end = await worker.end
-        if end is not None and end.signal == signal.SIGSYS:
+        if (await _end_of(worker)).signal == signal.SIGSYS:
             return ()
     finally:
         worker.kill()
     return ("protection from system calls of another numbering",)
+
+
+async def _end_of(worker: WorkerHandle) -> WorkerEnd:
+    """Returns how a worker ended.
+
+    Raises:
+        LauncherDiedError: With its launcher, which says nothing about the host.
+    """
+    end = await worker.end
+    if end is None:
+        raise LauncherDiedError("The launcher died during its self-test.")
+    return end
 
 
 async def _start(

@@ -45,6 +45,7 @@ _PROGRAM: Final = (
 _MESSAGE_BYTES_MAX: Final = 4_096
 _DESCRIPTORS_OF_KIND: Final = {STARTED: 1, FORKED: 2}
 _DESCRIPTORS_MAX: Final = max(_DESCRIPTORS_OF_KIND.values())
+_DIED: Final = "The launcher died."
 _READY_FRAME: Final = frames.frame(frames.READY)
 
 
@@ -134,8 +135,10 @@ class LauncherProcess:
         """Returns a new worker, which nobody else gets.
 
         Raises:
-            LauncherDiedError: The launcher died.
+            LauncherDiedError: The launcher died, now or before.
         """
+        if self._closed:
+            raise LauncherDiedError(_DIED)
         worker: asyncio.Future[WorkerHandle] = self._loop.create_future()
         self._reserved.append(worker)
         self.request_worker()
@@ -166,7 +169,7 @@ class LauncherProcess:
             send_kill(worker.pidfd)
             self._watch(worker.pidfd, partial(_bury_orphan, worker.pidfd))
         self._workers.clear()
-        died = LauncherDiedError("The launcher died.")
+        died = LauncherDiedError(_DIED)
         waiting: list[asyncio.Future[Any]] = [self.started, *self._reserved]
         for future in waiting:
             if not future.done():

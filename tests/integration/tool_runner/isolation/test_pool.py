@@ -25,6 +25,7 @@ from agent_executor.errors import (
     ToolExecutionError,
 )
 from agent_executor.tool_runner.isolation import canaries
+from agent_executor.tool_runner.isolation.launcher_process import LauncherDiedError
 from agent_executor.tool_runner.isolation.limits import SandboxLimits
 from agent_executor.tool_runner.isolation.pool import WorkerPool
 from agent_executor.tool_runner.isolation.worker_handle import WorkerHandle
@@ -315,6 +316,35 @@ async def test_an_attack_that_succeeds_makes_the_sandbox_unavailable(
         monkeypatch.undo()
         assert (await pool.check()).available
         assert await pool.call(ECHO, "{}", timeout_seconds=10) == "{}"
+
+
+@pytest.mark.parametrize("attacks_begun", [1, 2])
+async def test_a_launcher_killed_in_its_self_test_says_nothing_about_the_host(
+    monkeypatch: pytest.MonkeyPatch, attacks_begun: int
+) -> None:
+    begin, begun = canaries._start, 0
+
+    async def begin_and_die(*arguments: Any) -> Any:
+        nonlocal begun
+        conversation = await begin(*arguments)
+        begun += 1
+        if begun == attacks_begun:
+            os.kill(pool.launcher_pids[0], signal.SIGKILL)
+        return conversation
+
+    async with running() as pool:
+        monkeypatch.setattr(canaries, "_start", begin_and_die)
+        assert (await pool.check()).available
+        await until(is_whole(pool))
+        assert await pool.call(ECHO, "{}", timeout_seconds=10) == "{}"
+
+
+async def test_a_dead_launcher_is_not_waited_for() -> None:
+    async with running() as pool:
+        launcher = pool._launchers()[0]
+        launcher.kill()
+        with pytest.raises(LauncherDiedError):
+            await asyncio.wait_for(launcher.take(), 5)
 
 
 async def test_a_worker_without_its_restrictions_costs_a_launcher_and_no_descriptor(
