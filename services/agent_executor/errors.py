@@ -15,7 +15,9 @@
     │   ├── RateCardNotFoundError         NOT_FOUND            RATE_CARD_NOT_FOUND
     │   ├── UsageEntryNotFoundError       NOT_FOUND            USAGE_ENTRY_NOT_FOUND
     │   ├── ConversationNotFoundError     NOT_FOUND            CONVERSATION_NOT_FOUND
-    │   └── ApprovalNotFoundError         NOT_FOUND            APPROVAL_NOT_FOUND
+    │   ├── ApprovalNotFoundError         NOT_FOUND            APPROVAL_NOT_FOUND
+    │   ├── ApiKeyNotFoundError           NOT_FOUND            API_KEY_NOT_FOUND
+    │   └── McpServerNotFoundError        NOT_FOUND            MCP_SERVER_NOT_FOUND
     ├── ConflictError                     ALREADY_EXISTS       CONFLICT
     │   ├── EntryConflictError            ALREADY_EXISTS       ENTRY_CONFLICT
     │   ├── ToolCallConflictError         ALREADY_EXISTS       TOOL_CALL_CONFLICT
@@ -183,6 +185,18 @@ class ApprovalNotFoundError(NotFoundError):
     """The tool call never waited for a decision."""
 
     reason = "APPROVAL_NOT_FOUND"
+
+
+class ApiKeyNotFoundError(NotFoundError):
+    """No such API key in the caller's organization, or not the caller's."""
+
+    reason = "API_KEY_NOT_FOUND"
+
+
+class McpServerNotFoundError(NotFoundError):
+    """No such MCP server in the caller's organization."""
+
+    reason = "MCP_SERVER_NOT_FOUND"
 
 
 class ConflictError(AgentExecutorError):

@@ -47,6 +47,8 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_USAGE_ENTRY_NOT_FOUND: _ClassVar[ErrorReason]
     ERROR_REASON_CONVERSATION_NOT_FOUND: _ClassVar[ErrorReason]
     ERROR_REASON_APPROVAL_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_API_KEY_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_MCP_SERVER_NOT_FOUND: _ClassVar[ErrorReason]
 ERROR_REASON_UNSPECIFIED: ErrorReason
 ERROR_REASON_INTERNAL: ErrorReason
 ERROR_REASON_INVALID_ARGUMENT: ErrorReason
@@ -83,6 +85,8 @@ ERROR_REASON_RATE_CARD_NOT_FOUND: ErrorReason
 ERROR_REASON_USAGE_ENTRY_NOT_FOUND: ErrorReason
 ERROR_REASON_CONVERSATION_NOT_FOUND: ErrorReason
 ERROR_REASON_APPROVAL_NOT_FOUND: ErrorReason
+ERROR_REASON_API_KEY_NOT_FOUND: ErrorReason
+ERROR_REASON_MCP_SERVER_NOT_FOUND: ErrorReason
 
 class ErrorBody(_message.Message):
     __slots__ = ("success", "error", "tool_name", "code", "timestamp")

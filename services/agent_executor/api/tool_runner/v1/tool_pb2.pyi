@@ -11,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Tool(_message.Message):
-    __slots__ = ("name", "description", "input_schema", "effect", "enabled", "built_in", "version", "class_name", "source", "timeout_seconds", "cache_ttl_seconds", "allowed_origins", "findings", "created_at", "requires_approval")
+    __slots__ = ("name", "description", "input_schema", "effect", "enabled", "built_in", "version", "class_name", "source", "timeout_seconds", "cache_ttl_seconds", "allowed_origins", "findings", "created_at", "requires_approval", "mcp_server")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     INPUT_SCHEMA_FIELD_NUMBER: _ClassVar[int]
@@ -27,6 +27,7 @@ class Tool(_message.Message):
     FINDINGS_FIELD_NUMBER: _ClassVar[int]
     CREATED_AT_FIELD_NUMBER: _ClassVar[int]
     REQUIRES_APPROVAL_FIELD_NUMBER: _ClassVar[int]
+    MCP_SERVER_FIELD_NUMBER: _ClassVar[int]
     name: str
     description: str
     input_schema: _struct_pb2.Struct
@@ -42,7 +43,8 @@ class Tool(_message.Message):
     findings: _containers.RepeatedScalarFieldContainer[str]
     created_at: _timestamp_pb2.Timestamp
     requires_approval: bool
-    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., input_schema: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., effect: _Optional[str] = ..., enabled: _Optional[bool] = ..., built_in: _Optional[bool] = ..., version: _Optional[str] = ..., class_name: _Optional[str] = ..., source: _Optional[str] = ..., timeout_seconds: _Optional[float] = ..., cache_ttl_seconds: _Optional[int] = ..., allowed_origins: _Optional[_Iterable[str]] = ..., findings: _Optional[_Iterable[str]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., requires_approval: _Optional[bool] = ...) -> None: ...
+    mcp_server: str
+    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., input_schema: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., effect: _Optional[str] = ..., enabled: _Optional[bool] = ..., built_in: _Optional[bool] = ..., version: _Optional[str] = ..., class_name: _Optional[str] = ..., source: _Optional[str] = ..., timeout_seconds: _Optional[float] = ..., cache_ttl_seconds: _Optional[int] = ..., allowed_origins: _Optional[_Iterable[str]] = ..., findings: _Optional[_Iterable[str]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., requires_approval: _Optional[bool] = ..., mcp_server: _Optional[str] = ...) -> None: ...
 
 class ToolSpecification(_message.Message):
     __slots__ = ("name", "description", "input_schema_json", "effect", "enabled", "version", "requires_approval")
