@@ -55,12 +55,15 @@ class Executor:
             InvalidArgumentError: The idempotency key cannot be passed on.
         """
         key = headers.get(_IDEMPOTENCY_KEY, "")
-        if not (key.isascii() and key.isprintable()):
+        if not _is_plain(key):
             raise InvalidArgumentError("The idempotency key is not printable ASCII.")
         return cls(
             channel=runtime.services.executor,
             metadata=tuple(
-                (name, value) for name, value in call_metadata(headers) if name != _IDEMPOTENCY_KEY
+                (name, value)
+                for name, value in call_metadata(headers)
+                # A header of HTTP may hold what metadata may not; no token does.
+                if name != _IDEMPOTENCY_KEY and _is_plain(value)
             ),
             idempotency_key=key,
             request_timeout_seconds=runtime.settings.request_timeout_seconds,
@@ -168,6 +171,10 @@ class Executor:
         if not self.idempotency_key:
             return self.metadata
         return (*self.metadata, (_IDEMPOTENCY_KEY, self.idempotency_key))
+
+
+def _is_plain(text: str) -> bool:
+    return text.isascii() and text.isprintable()
 
 
 @contextmanager

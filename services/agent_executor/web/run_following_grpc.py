@@ -126,7 +126,9 @@ class RunFollower:
                     self._note(update)
                     await tell(update)
                     if update.WhichOneof("update") == "done":
-                        return FollowedRun(run_of(update.done))
+                        run = run_of(update.done)
+                        run.conversation_id = self._request.conversation_id
+                        return FollowedRun(run)
         except TimeoutError:
             # Of the two deadlines only the quiet one ends here: the outer one is a cancellation.
             state = "paused" if _MONEY in self._waiting else "waiting"

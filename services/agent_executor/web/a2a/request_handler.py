@@ -9,8 +9,11 @@ from typing import Final, NoReturn
 
 from a2a.server.context import ServerCallContext
 from a2a.server.events.event_queue import Event
+from a2a.server.jsonrpc_models import InternalError as BrokenError
+from a2a.server.jsonrpc_models import JSONRPCError
 from a2a.server.request_handlers.request_handler import RequestHandler, validate_request_params
 from a2a.server.routes.common import DefaultServerCallContextBuilder
+from a2a.server.routes.jsonrpc_dispatcher import JsonRpcDispatcher
 from a2a.types import (
     AgentCard,
     CancelTaskRequest,
@@ -35,6 +38,7 @@ from a2a.utils.errors import (
 )
 from a2a.utils.task import validate_history_length
 from starlette.requests import Request
+from starlette.responses import JSONResponse
 
 from agent_executor.errors import AgentExecutorError
 from agent_executor.web.a2a.error_convert import error_to_a2a
@@ -44,6 +48,7 @@ from agent_executor.web.runtime import WebRuntime
 
 _AGENT_ID: Final = "agent_id"
 _HEADERS: Final = "headers"
+_BROKEN: Final = "Something broke inside the platform."
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -56,6 +61,17 @@ class AgentContexts(DefaultServerCallContextBuilder):
         context = super().build(request)
         context.state[_AGENT_ID] = request.path_params[_AGENT_ID]
         return context
+
+
+class AgentDispatcher(JsonRpcDispatcher):
+    """Reads requests; what breaks inside, it does not show."""
+
+    def _generate_error_response(
+        self, request_id: str | int | None, error: Exception | JSONRPCError | A2AError
+    ) -> JSONResponse:
+        if not isinstance(error, A2AError | JSONRPCError) or isinstance(error, BrokenError):
+            error = InternalError(_BROKEN)
+        return super()._generate_error_response(request_id, error)
 
 
 class RunHandler(RequestHandler):
@@ -176,4 +192,4 @@ def _errors() -> Iterator[None]:
     except Exception as error:
         # Its text may tell of internals, and the SDK would show it.
         _LOGGER.exception("an A2A request broke")
-        raise InternalError("Something broke inside the platform.") from error
+        raise InternalError(_BROKEN) from error

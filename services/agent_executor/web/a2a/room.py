@@ -6,13 +6,12 @@ import logging
 from typing import Final
 
 from a2a.server.request_handlers.response_helpers import agent_card_to_dict
-from a2a.server.routes.jsonrpc_dispatcher import JsonRpcDispatcher
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, request_response
 
 from agent_executor.web.a2a.card_convert import agent_to_card
-from agent_executor.web.a2a.request_handler import AgentContexts, RunHandler
+from agent_executor.web.a2a.request_handler import AgentContexts, AgentDispatcher, RunHandler
 from agent_executor.web.agent_access import AgentAccess
 from agent_executor.web.application import Room
 from agent_executor.web.executor_grpc import Executor
@@ -26,7 +25,7 @@ def room(runtime: WebRuntime) -> Room:
     """Returns the routes of the agents' cards and tasks."""
     # The SDK tells of requests by what they hold; what breaks here is told by the handler.
     logging.getLogger("a2a").setLevel(logging.CRITICAL)
-    dispatcher = JsonRpcDispatcher(
+    dispatcher = AgentDispatcher(
         RunHandler(runtime), context_builder=AgentContexts(), enable_v0_3_compat=True
     )
 

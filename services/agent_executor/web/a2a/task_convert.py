@@ -9,6 +9,7 @@ from a2a.types import Artifact, Message, Part, Role, Task, TaskState, TaskStatus
 from google.protobuf.struct_pb2 import Struct
 
 from agent_executor.api.executor.v1 import run_pb2
+from agent_executor.web.run_following_grpc import FINAL_STATES
 
 ANSWER: Final = "answer"
 """The id of the artifact that is the agent's answer."""
@@ -63,7 +64,7 @@ def run_to_status(run: run_pb2.Run, note: str = "") -> TaskStatus:
         status.message.CopyFrom(agent_message(run, said, run.last_sequence))
     if run.HasField("ended_at"):
         status.timestamp.CopyFrom(run.ended_at)
-    elif run.HasField("created_at"):
+    elif run.HasField("created_at") and run.state not in FINAL_STATES:
         status.timestamp.CopyFrom(run.created_at)
     return status
 
@@ -75,15 +76,11 @@ def context_id(run: run_pb2.Run) -> str:
 
 def run_to_metadata(run: run_pb2.Run) -> Struct:
     """Returns what the protocol has no field for: the run's own state and what it cost."""
+    known: dict[str, str | float] = {"state": run.state, "tokens_used": run.tokens_used, "cost_usd": run.cost_usd}
+    if run.agent_version:
+        known["agent_version"] = run.agent_version
     metadata = Struct()
-    metadata.update(
-        {
-            "state": run.state,
-            "agent_version": run.agent_version,
-            "tokens_used": run.tokens_used,
-            "cost_usd": run.cost_usd,
-        }
-    )
+    metadata.update(known)
     return metadata
 
 

@@ -68,7 +68,6 @@ class AgentTasks:
         else:
             follower = RunFollower(executor, self._stopping, self._agent_id, text, context)
             followed = await follower.follow(_tell_nobody)
-        followed.run.conversation_id = context
         task = run_to_task(followed.run, followed.waits_for)
         return apply_history_length(task, request.configuration)
 
