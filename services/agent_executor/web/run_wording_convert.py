@@ -28,8 +28,8 @@ def happening_to_sentence(happening: Happening) -> str | None:
             return f"Calls the tool {happening.tool_call_started.tool_name}."
         case "tool_call_completed":
             result = happening.tool_call_completed.tool_result
-            outcome = "has answered" if result.success else f"has failed: {result.error}"
-            return f"The tool {result.tool_name} {outcome}."
+            outcome = "has answered." if result.success else f"has failed: {result.error}"
+            return f"The tool {result.tool_name} {outcome}"
         case "approval_requested":
             return approval_sentence(happening.approval_requested)
         case "approval_resolved":

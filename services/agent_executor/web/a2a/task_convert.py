@@ -76,7 +76,11 @@ def context_id(run: run_pb2.Run) -> str:
 
 def run_to_metadata(run: run_pb2.Run) -> Struct:
     """Returns what the protocol has no field for: the run's own state and what it cost."""
-    known: dict[str, str | float] = {"state": run.state, "tokens_used": run.tokens_used, "cost_usd": run.cost_usd}
+    known: dict[str, str | float] = {
+        "state": run.state,
+        "tokens_used": run.tokens_used,
+        "cost_usd": run.cost_usd,
+    }
     if run.agent_version:
         known["agent_version"] = run.agent_version
     metadata = Struct()

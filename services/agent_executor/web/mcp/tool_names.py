@@ -29,7 +29,8 @@ def tool_name(agent_name: str, agent_id: str) -> str:
         agent_name: What people call the agent.
         agent_id: The agent's id, a UUID.
     """
-    plain = unicodedata.normalize("NFKD", agent_name).encode("ascii", "ignore").decode()
+    letters = unicodedata.normalize("NFKD", agent_name)
+    plain = "".join(letter for letter in letters if not unicodedata.combining(letter))
     words = _NO_WORD.sub("_", plain.lower()).strip("_")[:_WORDS_MAX_LENGTH].strip("_")
     return f"{words or _NO_WORDS}_{agent_id.replace('-', '')}"
 
