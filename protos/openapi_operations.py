@@ -33,6 +33,7 @@ _FILE_ANSWER: Final[dict[str, Any]] = {
     "content": {"text/csv": {"schema": {"type": "string", "format": "binary"}}},
 }
 
+_ABBREVIATIONS: Final = re.compile(r"\b(api|mcp)\b", re.IGNORECASE)
 _IDEMPOTENCY_KEY: Final = {"$ref": "#/components/parameters/IdempotencyKey"}
 
 
@@ -183,9 +184,9 @@ def _leaves(
 
 
 def tag_name(service_name: str) -> str:
-    """Returns a service's name in words: ``ToolCallService`` is "Tool call"."""
-    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", service_name.removesuffix("Service"))
-    return words.capitalize()
+    """Returns a service's name in words: ``ApiKeyService`` is "API key"."""
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", service_name.removesuffix("Service")).lower()
+    return _ABBREVIATIONS.sub(lambda match: match[0].upper(), words.capitalize())
 
 
 def _json(schema: Schema, example: Any = None) -> dict[str, Any]:

@@ -8,6 +8,8 @@ Scalar.createApiReference("#viewer", {
   showDeveloperTools: "never",
   agent: { disabled: true },
   mcp: { disabled: true },
+  // In the order of the contracts, which puts together what belongs together.
+  orderSchemaPropertiesBy: "preserve",
   // A token that somebody pastes here lives as long as the page.
   persistAuth: false,
   authentication: { preferredSecurityScheme: "bearer" },
