@@ -64,7 +64,7 @@ _IDEMPOTENCY_KEY: Final = {
         "Names the request: a repeat by the same user under the same key is answered as the first "
         "one was, and does nothing again, for 24 hours."
     ),
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
 }
 
 
