@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -36,6 +37,7 @@ from tests.e2e.custom_tools import create_custom_agent, register
 from tests.platforms import Client as RestClient
 from tests.platforms import RunningPlatform
 
+DOCUMENT = Path(__file__).parents[2] / "deploy" / "docs" / "agents-calling-agents.md"
 COMPLETED = TaskState.TASK_STATE_COMPLETED
 WAITING = TaskState.TASK_STATE_AUTH_REQUIRED
 
@@ -329,6 +331,20 @@ def test_who_may_not_speak_at_all(platform: RunningPlatform, client: RestClient)
     origin = {"origin": "http://evil.example"}
     assert post(platform, client, agent_id, json=GET, headers=origin).status_code == 403
     assert post(platform, client, agent_id, content=b" " * 2_000_000).status_code == 413
+
+
+def test_the_documented_client_is_answered(
+    platform: RunningPlatform,
+    client: RestClient,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    _, _, rest = DOCUMENT.read_text(encoding="utf-8").partition("```python\n")
+    source = rest.partition("```")[0].replace("http://127.0.0.1:8080", url_of(platform))
+    monkeypatch.setenv("TOKEN", client.token)
+    monkeypatch.setenv("AGENT", create_agent(client))
+    exec(compile(source, DOCUMENT.name, "exec"), {})
+    assert "15 + 27 = 42" in capsys.readouterr().out
 
 
 def test_clients_of_the_revision_before_are_served(

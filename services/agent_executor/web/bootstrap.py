@@ -33,7 +33,7 @@ _LOGGER = logging.getLogger(__name__)
 
 async def rooms(runtime: WebRuntime) -> Sequence[Room]:
     """Opens every room; what a room keeps open goes to the runtime's resources."""
-    return [docs.room(), await mcp.room(runtime), a2a.room(runtime)]
+    return [docs.room(), mcp.room(runtime), a2a.room(runtime)]
 
 
 def main() -> int:

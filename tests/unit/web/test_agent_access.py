@@ -8,7 +8,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from agent_executor.web.agent_access import AgentAccess
-from agent_executor.web.mcp.room import NamedSessions
+from agent_executor.web.mcp.sessions import NamedSessions
 
 TOKEN = {"authorization": "Bearer x"}
 

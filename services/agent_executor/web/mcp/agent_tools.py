@@ -31,6 +31,7 @@ from agent_executor.web.executor_grpc import Executor
 from agent_executor.web.mcp.answer_convert import error_to_result, run_to_result
 from agent_executor.web.mcp.calls_under_way import CallId, CallsUnderWay
 from agent_executor.web.mcp.progress_convert import update_to_message
+from agent_executor.web.mcp.sessions import SESSION_HEADER
 from agent_executor.web.mcp.tool_arguments import CallArguments, RunArguments, parse_arguments
 from agent_executor.web.mcp.tool_convert import CANCEL_RUN, GET_RUN, RUN_TOOLS, agent_to_tool
 from agent_executor.web.mcp.tool_names import agent_id_of
@@ -39,8 +40,6 @@ from agent_executor.web.runtime import WebRuntime
 
 IDEMPOTENCY_KEY: Final = "agent-executor/idempotency-key"
 """The key of a call's `_meta` under which a repeated call is the same run."""
-
-SESSION_HEADER: Final = "mcp-session-id"
 
 _PAGE_SIZE: Final = 100
 _KEY_MAX_LENGTH: Final = 200
