@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agent_executor.api.executor.v1 import api_key_service_pb2, api_key_service_pb2_grpc
 from agent_executor.executor.api_keys.api_keys import ApiKeys, KeyRequest
-from agent_executor.executor.api_keys.convert import key_to_proto
+from agent_executor.executor.api_keys.convert import NOT_STORED, key_to_proto
 from agent_executor.executor.paging import decode_page_token, encode_page_token, page_size_of
 from agent_executor.serving.interceptors import Context
 from agent_executor.serving.security import current_security_context
@@ -20,7 +20,6 @@ class ApiKeyServicer(api_key_service_pb2_grpc.ApiKeyServiceServicer):
         self, request: api_key_service_pb2.CreateApiKeyRequest, context: Context
     ) -> api_key_service_pb2.CreateApiKeyResponse:
         """Creates a key and shows it, this once."""
-        del context
         wanted = KeyRequest(
             name=request.name,
             permissions=tuple(request.permissions),
@@ -28,6 +27,7 @@ class ApiKeyServicer(api_key_service_pb2_grpc.ApiKeyServiceServicer):
             user_id=request.user_id,
         )
         new = await self._api_keys.create(wanted, current_security_context.get())
+        await context.send_initial_metadata(NOT_STORED)
         return api_key_service_pb2.CreateApiKeyResponse(
             api_key=key_to_proto(new.key, self._api_keys.now_ms()),
             key=new.secret.get_secret_value(),

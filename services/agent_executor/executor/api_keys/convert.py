@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from agent_executor.serving.interceptors import Context
 
 CLIENT_HEADER: Final = "x-envoy-external-address"
+# The gateway makes a header of it, so that no cache between keeps a secret.
+NOT_STORED: Final = (("cache-control", "no-store"),)
 _OVERWRITE: Final = 2
 _HTTP_STATUSES: Final = {"UNAUTHENTICATED": 401, "RESOURCE_EXHAUSTED": 429}
 _UNAVAILABLE: Final = 503

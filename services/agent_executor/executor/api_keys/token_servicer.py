@@ -8,7 +8,7 @@ from agent_executor.api.executor.v1 import token_service_pb2, token_service_pb2_
 from agent_executor.executor.api_keys.api_key import KEY
 from agent_executor.executor.api_keys.api_keys import ApiKeys
 from agent_executor.executor.api_keys.browser_session import session_cookie
-from agent_executor.executor.api_keys.convert import client_of, is_https
+from agent_executor.executor.api_keys.convert import NOT_STORED, client_of, is_https
 from agent_executor.executor.api_keys.exchange import KeyExchange
 from agent_executor.executor.convert import timestamp
 from agent_executor.serving.interceptors import Context
@@ -35,6 +35,7 @@ class TokenServicer(token_service_pb2_grpc.TokenServiceServicer):
         """Exchanges a key for a token of a few seconds."""
         secret = SecretStr(request.api_key)
         token = await self._exchange.exchange(secret, KEY, client_of(context))
+        await context.send_initial_metadata(NOT_STORED)
         remaining_seconds = token.expires_at - self._api_keys.now_ms() / 1000
         return token_service_pb2.ExchangeApiKeyResponse(
             access_token=token.token,
@@ -82,4 +83,4 @@ class TokenServicer(token_service_pb2_grpc.TokenServiceServicer):
     async def _set_cookie(self, context: Context, secret: str, age_seconds: int) -> None:
         is_secure = self._is_secure or is_https(context)
         cookie = session_cookie(secret, age_seconds, is_secure=is_secure)
-        await context.send_initial_metadata((("set-cookie", cookie), ("cache-control", "no-store")))
+        await context.send_initial_metadata((("set-cookie", cookie), *NOT_STORED))
