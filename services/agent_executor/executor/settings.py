@@ -231,7 +231,8 @@ class ExecutorSettings(ModelSettings, WebhookSettings, ApiKeySettings, ServiceSe
     @property
     def token_signing_key_file(self) -> Path:
         """The key that signs the tokens which API keys are exchanged for."""
-        return self.token_key_file or self.data_dir / "keys" / "token.pem"
+        given = self.token_key_file
+        return Path(given) if given else self.data_dir / "keys" / "token.pem"
 
     @property
     def journal_file(self) -> Path:

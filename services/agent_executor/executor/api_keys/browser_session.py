@@ -75,9 +75,7 @@ def why_not_of_origin(request: ShownRequest, further_origins: Collection[str]) -
 
 def session_cookie(secret: str, max_age_seconds: int, *, is_secure: bool) -> str:
     """Returns the header ``set-cookie`` that begins a session, or ends it if its age is 0."""
-    cookie = (
-        f"{COOKIE_NAME}={secret}; Max-Age={max_age_seconds}; Path=/; HttpOnly; SameSite=Strict"
-    )
+    cookie = f"{COOKIE_NAME}={secret}; Max-Age={max_age_seconds}; Path=/; HttpOnly; SameSite=Strict"
     return f"{cookie}; Secure" if is_secure else cookie
 
 

@@ -90,10 +90,10 @@ class KeyExchange:
         self._wrong_keys.admit(client, digest, now)
         revocations = self._revocations
         key = await self._store.find(digest)
-        if why_not := _why_not(key, digest, kind, self._now_ms()):
+        why_not = _why_not(key, digest, kind, self._now_ms())
+        if key is None or why_not:
             self._wrong_keys.add(client, digest, why_not, now)
             raise UnauthenticatedError(why_not)
-        assert key is not None
         self._wrong_keys.note_right(digest, now)
         token = self._mint(self._signer, key, now)
         # A key that was looked up just before it was revoked is not kept.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -15,8 +13,8 @@ class ApiKeySettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="EXECUTOR_")
 
-    token_key_file: Path | None = Field(
-        default=None,
+    token_key_file: str = Field(
+        default="",
         description=(
             "The private key, P-256 as PEM, that signs the tokens of a few seconds which API keys "
             "and sessions are exchanged for; its public half is in `keys/jwks.json`. Empty: "
