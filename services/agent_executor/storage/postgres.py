@@ -22,6 +22,8 @@ from agent_executor.storage.postgres_writer import (
     PostgresConnection,
     PostgresRead,
     PostgresWriter,
+    is_closed,
+    is_lost,
     is_storage_failure,
 )
 
@@ -93,29 +95,39 @@ class PostgresDatabase:
     async def read(self, operation: PostgresRead[T]) -> T:
         """Runs a read operation on one snapshot of the database and returns its value.
 
-        It sees every write that was acknowledged before the call.
+        It sees every write that was acknowledged before the call. Where the connection turns out
+        to be lost, the operation runs once more on another one.
 
         Raises:
             UnavailableError: The database is closed, or the storage failed.
             Exception: Whatever the operation raised.
         """
-        async with self._reader() as connection:
+
+        async def on_a_snapshot(connection: PostgresConnection) -> T:
             await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             try:
                 return await operation(connection)
             finally:
-                if not connection.is_closed():
+                if not is_closed(connection):
                     await connection.execute("ROLLBACK")
+
+        return await self.read_statement(on_a_snapshot)
 
     async def read_statement(self, operation: PostgresRead[T]) -> T:
         """Runs a read operation of one statement, which needs no transaction to be one snapshot.
+
+        Where the connection turns out to be lost, the operation runs once more on another one.
 
         Raises:
             UnavailableError: The database is closed, or the storage failed.
             Exception: Whatever the operation raised.
         """
-        async with self._reader() as connection:
-            return await operation(connection)
+        try:
+            async with self._reader() as connection:
+                return await operation(connection)
+        except _LostConnectionError:
+            async with self._reader() as connection:
+                return await operation(connection)
 
     async def close(self) -> None:
         """Ends what was submitted, refuses what comes later, and closes every connection."""
@@ -144,11 +156,21 @@ class PostgresDatabase:
         try:
             yield connection
         except Exception as error:
-            if is_storage_failure(error) or connection.is_closed():
+            if is_lost(error, connection):
+                # The server has ended it, and most likely every other one that was idle.
+                await self._pool.expire_connections()
+                if not is_closed(connection):
+                    connection.terminate()
+                raise _LostConnectionError(message) from error
+            if is_storage_failure(error):
                 raise UnavailableError(message) from error
             raise
         finally:
             await self._pool.release(connection)
+
+
+class _LostConnectionError(UnavailableError):
+    """The connection was lost, maybe while it was idle."""
 
 
 def _options() -> dict[str, Any]:
