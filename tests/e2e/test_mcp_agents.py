@@ -146,6 +146,16 @@ async def test_what_a_caller_may_do_is_in_the_token(
     assert '"state":"completed"' in answer.text
 
 
+async def test_an_api_key_opens_as_much_as_it_was_given(
+    platform: RunningPlatform, client: Client
+) -> None:
+    tool = tool_of(create_agent(client))
+    created = client.post("/api/v1/api-keys", {"name": "desktop", "permissions": ["agent:read"]})
+    async with mcp_client(platform, platform.client(created.body["key"])) as mcp:
+        assert len((await mcp.list_tools()).tools) == 3
+        assert code_of(await mcp.call_tool(tool, {"input": SUM})) == "PERMISSION_DENIED"
+
+
 async def test_bad_calls_are_told_what_is_wrong(platform: RunningPlatform, client: Client) -> None:
     inactive = tool_of(create_agent(client, is_active=False))
     tool = tool_of(create_agent(client))

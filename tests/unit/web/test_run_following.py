@@ -84,6 +84,8 @@ async def test_a_run_that_waits_is_left() -> None:
 async def test_a_wait_of_the_past_is_passed_over() -> None:
     result = await followed(FakeExecutor([started(), asks(), decided(), done()]))
     assert (result.run.state, result.waits_for) == ("completed", "")
+    executor = FakeExecutor([started(), asks(), decided(), never()], execution_timeout_seconds=0.1)
+    assert (await followed(executor)).run.state == "running"
 
 
 @pytest.mark.parametrize(
