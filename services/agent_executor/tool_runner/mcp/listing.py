@@ -26,7 +26,9 @@ DESCRIPTION_BYTES_MAX: Final = 4_096
 TOOL_NAME_CHARACTERS_MAX: Final = 128
 FINDINGS_MAX: Final = 100
 _SHOWN_CHARACTERS: Final = 80
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u206f]")
+_CONTROL: Final = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u206f]"
+)
 # How texts speak that are meant to lead a model astray.
 _ORDERS_TO_THE_MODEL: Final = re.compile(
     r"\b(?:ignore|disregard|forget)\b.{0,40}\b(?:previous|prior|above|other|all)\b"
