@@ -136,28 +136,13 @@ class McpClient:
         is_unsafe: bool = False,
     ) -> tuple[T, tuple[Secret, ...]]:
         """Returns what came of a talk, and the secrets that its words may hold."""
-        from agent_executor.egress.kept_transport import KeptEgressTransport
         from agent_executor.tool_runner.mcp.failures import as_failure
-        from agent_executor.tool_runner.mcp.transport import ConversationTransport
 
         sdk = await self._loaded()
-        target = parse_url(server.url)
-        policy = self._policy_of(context.allowed_domains)
-        try:
-            policy.check_target(target)
-        except PermissionDeniedError as error:
-            raise _explained(error) from None
-        credential = await _open(server, context, target)
+        policy = self._checked_policy(server, context)
+        credential = await _open(server, context, parse_url(server.url))
         secrets = () if credential is None else (credential.secret,)
-        transport = ConversationTransport(
-            KeptEgressTransport(
-                server.url,
-                policy,
-                body_bytes_max=sdk.ANSWER_BYTES_MAX,
-                ssl_context=self._ssl_context,
-            ),
-            None if credential is None else _header_of(credential),
-        )
+        transport = self._transport_to(server, policy, credential, sdk.ANSWER_BYTES_MAX)
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         has_begun = False
 
@@ -182,6 +167,30 @@ class McpClient:
             raise as_failure(
                 error, transport, secrets, may_have_acted=is_unsafe and has_begun
             ) from None
+
+    def _checked_policy(self, server: McpServer, context: CallContext) -> EgressPolicy:
+        policy = self._policy_of(context.allowed_domains)
+        try:
+            policy.check_target(parse_url(server.url))
+        except PermissionDeniedError as error:
+            raise _explained(error) from None
+        return policy
+
+    def _transport_to(
+        self,
+        server: McpServer,
+        policy: EgressPolicy,
+        credential: Credential | None,
+        answer_bytes_max: int,
+    ) -> Any:
+        # Loaded with the first conversation, as the SDK is.
+        from agent_executor.egress.kept_transport import KeptEgressTransport
+        from agent_executor.tool_runner.mcp.transport import ConversationTransport
+
+        egress = KeptEgressTransport(
+            server.url, policy, body_bytes_max=answer_bytes_max, ssl_context=self._ssl_context
+        )
+        return ConversationTransport(egress, credential and _header_of(credential))
 
     async def _answered(self, answer: asyncio.Future[T], conversation: Any) -> T:
         """Waits for the answer of a conversation, and not for its end."""

@@ -25,8 +25,10 @@ _UNAUTHORIZED: Final = frozenset({401, 403})
 _REDIRECT: Final = 300
 _CLIENT_ERROR: Final = 400
 _SERVER_ERROR: Final = 500
-# The codes by which the SDK says that no answer came, or none that can be read.
+# How the SDK says that no answer came, or none that can be read. Servers use its codes as well, so
+# it is known by its words; a server that borrows those only makes its outcome unknown.
 _NO_ANSWER: Final = frozenset({CONNECTION_CLOSED, PARSE_ERROR})
+_WORDS_OF_THE_SDK: Final = ("Connection closed", "SSE stream ", "Failed to parse ")
 
 
 def as_failure(
@@ -69,7 +71,7 @@ def _refusal_of(cause: BaseException, status_code: int, secrets: Sequence[Secret
         return f"The MCP server does not accept the credential (HTTP {status_code})."
     if _REDIRECT <= status_code < _CLIENT_ERROR:
         return "The MCP server redirects elsewhere, which is not followed."
-    if isinstance(cause, MCPError) and cause.code not in _NO_ANSWER:
+    if isinstance(cause, MCPError) and not _is_no_answer(cause):
         if status_code >= _SERVER_ERROR:
             return ""
         words = scrub(cause.message, secrets)[:WORDS_CHARACTERS_MAX]
@@ -77,6 +79,10 @@ def _refusal_of(cause: BaseException, status_code: int, secrets: Sequence[Secret
     if _CLIENT_ERROR <= status_code < _SERVER_ERROR:
         return f"The MCP server refuses with HTTP {status_code}."
     return ""
+
+
+def _is_no_answer(error: MCPError) -> bool:
+    return error.code in _NO_ANSWER and error.message.startswith(_WORDS_OF_THE_SDK)
 
 
 def _first_of(error: BaseException) -> BaseException:

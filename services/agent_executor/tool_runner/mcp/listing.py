@@ -195,5 +195,5 @@ def _fits(server: McpServer, tool_name: str) -> bool:
 
 
 def _shown(name: str) -> str:
-    shown = _CONTROL.sub(" ", name).encode(errors="replace").decode()
+    shown = "".join(character if character.isprintable() else "?" for character in name)
     return shown if len(shown) <= _SHOWN_CHARACTERS else shown[:_SHOWN_CHARACTERS] + "…"
