@@ -30,6 +30,7 @@ from agent_executor.api.ledger.v1 import (
 from agent_executor.api.tool_runner.v1 import (
     audit_service_pb2,
     credential_service_pb2,
+    mcp_server_service_pb2,
     policy_service_pb2,
     tool_call_service_pb2,
     tool_service_pb2,
@@ -44,7 +45,7 @@ _FILES_OF = {
     "executor": (agent_service_pb2, run_service_pb2, conversation_service_pb2),
     "tool-runner": (
         *(tool_service_pb2, tool_call_service_pb2, audit_service_pb2),
-        *(policy_service_pb2, credential_service_pb2),
+        *(policy_service_pb2, credential_service_pb2, mcp_server_service_pb2),
     ),
     "ledger": (
         *(usage_service_pb2, budget_service_pb2),
