@@ -101,7 +101,7 @@ def test_the_permission_and_the_schema_and_the_rate_limit_hold(
         (refused,) = rpc_call(channel, method, bad, client.token)
     assert (refused.success, refused.code) == (False, "INVALID_ARGUMENT"), refused
     assert len(external.messages("tools/call")) == calls
-    too_much = call(client, large, "Use weather__large with characters 1500000")
+    too_much = call(client, large, "Use weather__large with characters 700000")
     assert (too_much["success"], too_much["code"]) == (False, "LIMIT_EXCEEDED"), too_much
 
 

@@ -66,7 +66,7 @@ class FakeClient:
         if self.meanwhile is not None:
             meanwhile, self.meanwhile = self.meanwhile, None
             await meanwhile()
-        return Listing("Weather", "2026-07-28", tools)
+        return Listing("Weather\0", "2026-07-28", tools)
 
 
 class World:
