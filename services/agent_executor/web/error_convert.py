@@ -34,9 +34,11 @@ _STATUS_OF_CODE: Final[Mapping[str, int]] = {
     "UNAUTHENTICATED": HTTPStatus.UNAUTHORIZED,
 }
 
-# What the statuses of the router mean; `code` is a name of ErrorReason, as at the gateway.
+# What statuses mean that have no error of ours: the code, a name of ErrorReason, as at the gateway,
+# and what is said; empty for what the exception says.
 _OF_STATUS: Final[Mapping[int, tuple[str, str]]] = {
     HTTPStatus.NOT_FOUND: ("NOT_FOUND", "There is no such route."),
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ("LIMIT_EXCEEDED", ""),
     HTTPStatus.METHOD_NOT_ALLOWED: (
         "INVALID_ARGUMENT",
         "The route does not have this method; the header `allow` lists those it has.",
@@ -91,8 +93,8 @@ async def _of_service(_request: Request, error: Exception) -> Response:
 
 async def _of_router(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 -- registered for this class below
-    code, message = _OF_STATUS.get(error.status_code, ("INVALID_ARGUMENT", error.detail))
-    return error_answer(error.status_code, code, message, headers=error.headers)
+    code, message = _OF_STATUS.get(error.status_code, ("INVALID_ARGUMENT", ""))
+    return error_answer(error.status_code, code, message or error.detail, headers=error.headers)
 
 
 async def _of_anything(_request: Request, _error: Exception) -> Response:
