@@ -12,9 +12,9 @@ from google.protobuf.message import Message
 from agent_executor.client.attempts import Attempts
 from agent_executor.client.call_options import CallOptions, Method
 from agent_executor.client.credentials import AsyncCredential
+from agent_executor.client.failures import failure_of
 from agent_executor.client.pages import following
 from agent_executor.client.told import Told
-from agent_executor.error_status import from_rpc_error
 from agent_executor.errors import AgentExecutorError, UnavailableError
 
 ResponseT = TypeVar("ResponseT", bound=Message)
@@ -63,8 +63,7 @@ class AsyncCaller:
                 )
                 response: ResponseT = await call
             except grpc.aio.AioRpcError as ended:
-                error = from_rpc_error(ended)
-                error.__cause__ = ended
+                error = failure_of(ended)
             except AgentExecutorError as failed:
                 error = failed
             else:
@@ -111,8 +110,7 @@ class AsyncCaller:
                 if told.may_just_end:
                     return
             except grpc.aio.AioRpcError as ended:
-                error = from_rpc_error(ended)
-                error.__cause__ = ended
+                error = failure_of(ended)
             except AgentExecutorError as failed:
                 error = failed
             finally:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import ssl
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -77,10 +79,8 @@ def is_loopback(host: str) -> bool:
 def open_channel(address: Address, credentials: grpc.ChannelCredentials | None) -> grpc.Channel:
     """Opens a channel for blocking calls."""
     if not address.is_encrypted:
-        return grpc.insecure_channel(address.target, CHANNEL_OPTIONS)
-    return grpc.secure_channel(
-        address.target, credentials or grpc.ssl_channel_credentials(), CHANNEL_OPTIONS
-    )
+        return grpc.insecure_channel(address.target, _options(address))
+    return grpc.secure_channel(address.target, credentials or _trust(), _options(address))
 
 
 def open_aio_channel(
@@ -88,7 +88,17 @@ def open_aio_channel(
 ) -> grpc.aio.Channel:
     """Opens a channel for the running event loop."""
     if not address.is_encrypted:
-        return grpc.aio.insecure_channel(address.target, CHANNEL_OPTIONS)
-    return grpc.aio.secure_channel(
-        address.target, credentials or grpc.ssl_channel_credentials(), CHANNEL_OPTIONS
-    )
+        return grpc.aio.insecure_channel(address.target, _options(address))
+    return grpc.aio.secure_channel(address.target, credentials or _trust(), _options(address))
+
+
+def _trust() -> grpc.ChannelCredentials:
+    """Trusts whom Python trusts on this machine (``SSL_CERT_FILE``), else gRPC's own list."""
+    file = ssl.get_default_verify_paths().cafile
+    return grpc.ssl_channel_credentials(Path(file).read_bytes() if file else None)
+
+
+def _options(address: Address) -> tuple[tuple[str, int], ...]:
+    # A proxy that the environment names is on the way to other machines, not to this one.
+    host = address.target.rpartition(":")[0].strip("[]")
+    return (*CHANNEL_OPTIONS, ("grpc.enable_http_proxy", 0 if is_loopback(host) else 1))

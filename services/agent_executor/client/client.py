@@ -48,7 +48,8 @@ class AgentExecutorClient(Groups[SyncCaller]):
         credential: A token, an API key (``aek_…``; it is exchanged for tokens as they are needed),
             or a function that gives the token for each call.
         allow_plaintext: Whether ``http://`` may name another machine.
-        channel_credentials: Whom TLS trusts and what this client shows. Default: gRPC's roots.
+        channel_credentials: Whom TLS trusts, and what this client shows. Default: whom Python
+            trusts on this machine (``SSL_CERT_FILE``).
         options: See ``CallOptions``.
 
     Raises:

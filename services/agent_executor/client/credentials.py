@@ -7,13 +7,13 @@ import inspect
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, TypeAlias, cast
+from typing import Final, TypeAlias
 
 import grpc
 
 from agent_executor.api.executor.v1 import token_service_pb2
 from agent_executor.client.call_options import DEFAULT_TIMEOUT_SECONDS
-from agent_executor.error_status import from_rpc_error
+from agent_executor.client.failures import failure_of
 
 API_KEY_PREFIX: Final = "aek_"
 # Of its time, after which a token is replaced: calls that are under way still arrive with it.
@@ -84,7 +84,7 @@ class SyncCredential:
                 timeout=DEFAULT_TIMEOUT_SECONDS,
             )
         except grpc.RpcError as ended:
-            raise from_rpc_error(cast("grpc.Call", ended)) from ended
+            raise failure_of(ended) from ended
         return self._exchanged.keep(answer, asked_at)
 
 
@@ -133,7 +133,7 @@ class AsyncCredential:
         try:
             answer = await call
         except grpc.aio.AioRpcError as ended:
-            raise from_rpc_error(ended) from ended
+            raise failure_of(ended) from ended
         finally:
             call.cancel()
         return self._exchanged.keep(answer, asked_at)

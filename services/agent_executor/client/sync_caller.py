@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 import grpc
 from google.protobuf.message import Message
@@ -12,9 +12,9 @@ from google.protobuf.message import Message
 from agent_executor.client.attempts import Attempts
 from agent_executor.client.call_options import CallOptions, Method
 from agent_executor.client.credentials import SyncCredential
+from agent_executor.client.failures import failure_of
 from agent_executor.client.pages import following
 from agent_executor.client.told import Told
-from agent_executor.error_status import from_rpc_error
 from agent_executor.errors import AgentExecutorError, UnavailableError
 
 ResponseT = TypeVar("ResponseT", bound=Message)
@@ -60,9 +60,7 @@ class SyncCaller:
                     timeout=attempts.remaining_seconds(),
                 )
             except grpc.RpcError as ended:
-                # Every error that a channel raises is the call itself too.
-                error = from_rpc_error(cast("grpc.Call", ended))
-                error.__cause__ = ended
+                error = failure_of(ended)
             except AgentExecutorError as failed:
                 error = failed
             else:
@@ -105,8 +103,7 @@ class SyncCaller:
                 if told.may_just_end:
                     return
             except grpc.RpcError as ended:
-                error = from_rpc_error(cast("grpc.Call", ended))
-                error.__cause__ = ended
+                error = failure_of(ended)
             except AgentExecutorError as failed:
                 error = failed
             finally:

@@ -15,7 +15,7 @@ from tests.unit.client.fake_platform import FakePlatform, fake_platform
 def platform(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakePlatform]:
     """Yields a platform; its clients hardly wait before they repeat a call."""
     monkeypatch.setattr(attempts, "FIRST_WAIT_SECONDS", 0.001)
-    with fake_platform() as platform:
+    with fake_platform(FakePlatform()) as platform:
         yield platform
 
 

@@ -57,6 +57,12 @@ class FakePlatform:
         """Returns everything that was asked, as messages of a type."""
         return [kind.FromString(each.request) for each in self.asked]
 
+    def given(self, method: str, request: bytes, metadata: dict[str, str]) -> Any:
+        """Returns the next answer to a method."""
+        del request, metadata
+        answers = self.answers.get(method, [grpc.StatusCode.UNIMPLEMENTED])
+        return answers.pop(0) if len(answers) > 1 else answers[0]
+
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes]:
         """Handles a call of any method; a unary one is a stream of one message."""
         method = details.method.rpartition(".")[2]
@@ -66,10 +72,7 @@ class FakePlatform:
             self.asked.append(Asked(method, request, metadata, context.time_remaining()))
             context.add_callback(lambda: self.ended.append(method))
             context.send_initial_metadata(self.headers)
-            answers = self.answers.get(method)
-            if answers is None:
-                context.abort(grpc.StatusCode.UNIMPLEMENTED, "secret internals")
-            given = answers.pop(0) if len(answers) > 1 else answers[0]
+            given = self.given(method, request, metadata)
             for part in given if isinstance(given, list) else [given]:
                 if isinstance(part, AgentExecutorError):
                     context.abort_with_status(rpc_status.to_status(to_status(part)))
@@ -87,14 +90,15 @@ class _Handler(grpc.GenericRpcHandler):
     def __init__(self, platform: FakePlatform) -> None:
         self._platform = platform
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes]:
+    def service(
+        self, handler_call_details: grpc.HandlerCallDetails
+    ) -> grpc.RpcMethodHandler[bytes, bytes]:
         return self._platform.service(handler_call_details)
 
 
 @contextlib.contextmanager
-def fake_platform() -> Iterator[FakePlatform]:
-    """Yields a platform on a free port."""
-    platform = FakePlatform()
+def fake_platform(platform: FakePlatform) -> Iterator[FakePlatform]:
+    """Serves a platform on a free port."""
     with futures.ThreadPoolExecutor(8) as threads:
         server = grpc.server(threads, [_Handler(platform)], options=(("grpc.so_reuseport", 0),))
         port = server.add_insecure_port("127.0.0.1:0")

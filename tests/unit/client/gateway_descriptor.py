@@ -26,8 +26,13 @@ def methods_of_the_gateway() -> dict[str, MethodDescriptor]:
     }
 
 
-def reads_only(method: MethodDescriptor) -> bool:
-    """Tells whether it is a GET."""
+def rule_of(method: MethodDescriptor) -> Any:
+    """Returns its route over REST."""
     options = descriptor_pb2.MethodOptions.FromString(method.GetOptions().SerializeToString())
     extensions: Any = options.Extensions
-    return bool(extensions[annotations_pb2.http].get)
+    return extensions[annotations_pb2.http]
+
+
+def reads_only(method: MethodDescriptor) -> bool:
+    """Tells whether it is a GET."""
+    return bool(rule_of(method).get)
