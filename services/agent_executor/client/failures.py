@@ -12,6 +12,9 @@ from agent_executor.errors import AgentExecutorError, UnavailableError
 _NO_CONNECTION: Final = "failed to connect to all addresses"
 _REFUSED: Final = "Failed to connect to remote host: "
 _NO_GRPC: Final = "Failed parsing HTTP/2"
+# How a gateway tells in the middle of an answer that the service behind it is gone. gRPC calls it
+# an internal error.
+_RESET: Final = "RST_STREAM"
 
 
 def failure_of(ended: grpc.RpcError) -> AgentExecutorError:
@@ -21,6 +24,8 @@ def failure_of(ended: grpc.RpcError) -> AgentExecutorError:
     details = call.details() or ""
     if details.startswith(_NO_CONNECTION):
         error: AgentExecutorError = UnavailableError(_without_connection(details))
+    elif call.code() is grpc.StatusCode.INTERNAL and _RESET in details:
+        error = UnavailableError("The platform broke off the call.")
     else:
         error = from_rpc_error(call)
     error.__cause__ = ended

@@ -49,7 +49,8 @@ class FakePlatform:
 
         Args:
             method: As `AgentService/GetAgent`.
-            answers: Each a message, an error, or a list of them, which is a stream.
+            answers: Each a message, an error, a status code (with its details or without), or a
+                list of them, which is a stream.
         """
         self.answers[method] = list(answers)
 
@@ -78,6 +79,8 @@ class FakePlatform:
                     context.abort_with_status(rpc_status.to_status(to_status(part)))
                 elif isinstance(part, grpc.StatusCode):
                     context.abort(part, "secret internals")
+                elif isinstance(part, tuple):
+                    context.abort(*part)
                 elif callable(part):
                     part()
                 else:

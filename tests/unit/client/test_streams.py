@@ -92,6 +92,16 @@ def test_a_run_is_told_once_over_cuts(call: Call, platform: FakePlatform) -> Non
     assert len({asked.metadata["idempotency-key"] for asked in platform.asked}) == 1
 
 
+def test_a_stream_that_a_gateway_resets_was_cut(call: Call, platform: FakePlatform) -> None:
+    reset = (grpc.StatusCode.INTERNAL, "Stream removed (RST_STREAM (error code 2))")
+    platform.will_answer(FOLLOW, [event(1), reset], [event(2, "run_finished")])
+    told = call(lambda client: client.runs.follow(run_id="r1"))
+    assert [each.sequence for each in told] == [1, 2]
+    platform.will_answer(FOLLOW, [event(1), grpc.StatusCode.INTERNAL])
+    with pytest.raises(errors.AgentExecutorError, match="needed failed"):
+        call(lambda client: client.runs.follow(run_id="r1"))
+
+
 def test_model_calls_are_told_apart(call: Call, platform: FakePlatform) -> None:
     platform.will_answer(
         STREAM,
