@@ -100,12 +100,17 @@ class _Handler(grpc.GenericRpcHandler):
 
 
 @contextlib.contextmanager
-def fake_platform(platform: FakePlatform) -> Iterator[FakePlatform]:
-    """Serves a platform on a free port."""
+def fake_platform(
+    platform: FakePlatform, credentials: grpc.ServerCredentials | None = None
+) -> Iterator[FakePlatform]:
+    """Serves a platform on a free port, with credentials over TLS."""
     with futures.ThreadPoolExecutor(8) as threads:
         server = grpc.server(threads, [_Handler(platform)], options=(("grpc.so_reuseport", 0),))
-        port = server.add_insecure_port("127.0.0.1:0")
-        platform.url = f"http://127.0.0.1:{port}"
+        if credentials is None:
+            platform.url = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+        else:
+            port = server.add_secure_port("127.0.0.1:0", credentials)
+            platform.url = f"https://127.0.0.1:{port}"
         server.start()
         try:
             yield platform
