@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Awaitable
+from pathlib import Path
 from typing import Any, assert_type
 
 import pytest
@@ -15,6 +17,8 @@ from agent_executor.client.call_options import Method, Repeat
 from agent_executor.client.groups import Groups
 from agent_executor.client.methods import Group, Paged, Stream, Unary
 from tests.unit.client.gateway_descriptor import methods_of_the_gateway, reads_only
+
+PAGE = Path(__file__).parents[3] / "deploy" / "docs" / "client.md"
 
 # What the services say to one another, and what Envoy asks.
 BETWEEN_SERVICES = {
@@ -101,6 +105,16 @@ def test_only_harmless_calls_are_repeated(name: str) -> None:
     else:
         expected = Repeat.NEVER
     assert row.method.repeat is expected
+
+
+def test_the_page_of_the_documentation_names_every_method() -> None:
+    documented = set()
+    for line in PAGE.read_text(encoding="utf-8").splitlines():
+        if line.startswith("| `"):
+            groups, methods = (re.findall("`([^`]+)`", cell) for cell in line[1:-1].split(" | "))
+            for group, names in zip(groups, methods, strict=True):
+                documented |= {f"{group}.{name}" for name in names.split()}
+    assert documented == set(ROWS)
 
 
 def test_every_list_gives_the_items_of_its_page() -> None:
