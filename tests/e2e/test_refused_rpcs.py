@@ -12,6 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from agent_executor.api.error.v1 import error_pb2
+from agent_executor.serving.interceptors import OPEN_METHODS
 from tests.e2e.agents_and_runs import begun_conversation, create_agent
 from tests.e2e.api_keys import create_api_key
 from tests.e2e.approving import decided_run
@@ -327,6 +328,11 @@ def names(
 def test_the_table_has_every_method() -> None:
     named = {rpc.name for rpc in RPCS} | {EXECUTE_TOOL_CALL.name, *STREAMS, *OPEN}
     assert named == METHODS.keys()
+
+
+def test_what_is_open_to_all_is_what_the_services_say() -> None:
+    gateways_own = {"/envoy.service.auth.v3.Authorization/Check"}
+    assert {METHODS[name].path for name in OPEN} | gateways_own == OPEN_METHODS
 
 
 @pytest.mark.parametrize("rpc", RPCS, ids=str)

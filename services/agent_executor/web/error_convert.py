@@ -15,8 +15,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ExceptionHandler
 
+from agent_executor.error_status import from_rpc_error
 from agent_executor.errors import AgentExecutorError
-from agent_executor.serving.status import from_rpc_error
 
 _LOGGER = logging.getLogger(__name__)
 
