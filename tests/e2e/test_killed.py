@@ -401,3 +401,17 @@ def test_what_a_dead_service_is_not_needed_for_goes_on(
     platform.wait_until_serving()
     assert execute(client, with_tool)["state"] == "completed"
     assert_costs_agree(client)
+
+
+def test_a_killed_web_process_is_missed_by_its_pages_alone(platform: RunningPlatform) -> None:
+    anyone = platform.client("")
+    with platform.paused("up"):
+        platform.kill("web")
+        # What was open to it is closed by its death, and nobody starts it again meanwhile.
+        until(lambda: anyone.get("/docs").status == 503)
+        answer = anyone.get("/docs")
+        assert answer.body["code"] == "UNAVAILABLE"
+        assert "retry-after" in answer.headers
+        assert anyone.get("/healthz").status == 200
+        assert platform.client().get("/api/v1/agents").status == 200
+    until(lambda: anyone.get("/docs").status == 200)
