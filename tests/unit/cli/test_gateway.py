@@ -11,7 +11,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from agent_executor.api.error.v1.error_pb2 import ErrorReason
 from agent_executor.cli.gateway import render, write_configuration
 from agent_executor.cli.gateway_files import gateway_files
-from agent_executor.cli.gateway_routes import methods
+from agent_executor.cli.gateway_rules import methods
 from agent_executor.cli.gateway_settings import GatewaySettings
 from agent_executor.serving.settings import IssuerSettings
 
