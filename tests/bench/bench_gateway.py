@@ -41,15 +41,14 @@ MANY_FIELDS = {
     "tools": {f"tool_{number}": True for number in range(20)},
     "metadata": {f"key-{number}": "value" for number in range(10)},
 }
+# One caller calls more often here than one may by default.
+COUNTED = {"rate_limit_per_caller": 1_000_000, "rate_limit_per_organization": 1_000_000}
+NOT_COUNTED = {"rate_limit_per_caller": 0, "rate_limit_per_organization": 0}
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
-    "as it is by default": {},
-    "unknown fields not refused": {"refuse_unknown_fields": False},
-    "no rate limits": {"rate_limit_per_caller": 0, "rate_limit_per_organization": 0},
-    "neither": {
-        "refuse_unknown_fields": False,
-        "rate_limit_per_caller": 0,
-        "rate_limit_per_organization": 0,
-    },
+    "with everything": COUNTED,
+    "unknown fields not refused": {**COUNTED, "refuse_unknown_fields": False},
+    "no rate limits": NOT_COUNTED,
+    "neither": {**NOT_COUNTED, "refuse_unknown_fields": False},
 }
 
 
@@ -71,9 +70,24 @@ def kinds(token: str, calls: int) -> list[Kind]:
     create = "/api/v1/agents"
     return [
         Kind("GET", get.encode(), b'"id":"a"', calls),
-        Kind("POST, 64 bytes", _post(token, "/api/v1/agents/a/execute", {"input": "x" * 49}), b'"agent_id":"a"', calls),
-        Kind("POST, 900 bytes, 40 fields", _post(token, create, MANY_FIELDS), b"Math Assistant", calls),
-        Kind("POST, 1 MiB", _post(token, create, large), b'"large"', max(20, calls // LARGE_CALLS_SHARE)),
+        Kind(
+            "POST, 64 bytes",
+            _post(token, "/api/v1/agents/a/execute", {"input": "x" * 49}),
+            b'"agent_id":"a"',
+            calls,
+        ),
+        Kind(
+            "POST, 900 bytes, 40 fields",
+            _post(token, create, MANY_FIELDS),
+            b"Math Assistant",
+            calls,
+        ),
+        Kind(
+            "POST, 1 MiB",
+            _post(token, create, large),
+            b'"large"',
+            max(20, calls // LARGE_CALLS_SHARE),
+        ),
     ]
 
 
@@ -83,9 +97,15 @@ def _post(token: str, path: str, body: Mapping[str, Any]) -> bytes:
 
 def cpu_ms_per_call(gateway: RunningGateway, kind: Kind, connections: int) -> float:
     """Returns the CPU-milliseconds of Envoy for one call, health checks included."""
-    uvloop.run(Load(kind.request, kind.expected, min(WARM_UP_CALLS, kind.calls)).run(gateway.port, connections))
+    uvloop.run(
+        Load(kind.request, kind.expected, min(WARM_UP_CALLS, kind.calls)).run(
+            gateway.port, connections
+        )
+    )
     before = cpu_seconds(gateway.envoy_pid)
-    result = uvloop.run(Load(kind.request, kind.expected, kind.calls).run(gateway.port, connections))
+    result = uvloop.run(
+        Load(kind.request, kind.expected, kind.calls).run(gateway.port, connections)
+    )
     assert result.failures == 0, f"{kind.name}: {result.failures} of {result.requests} failed"
     return 1000 * (cpu_seconds(gateway.envoy_pid) - before) / result.requests
 
@@ -120,7 +140,10 @@ def _timed(call: Callable[[], None]) -> float:
 @contextlib.contextmanager
 def gateway_with(settings: Mapping[str, Any]) -> Iterator[RunningGateway]:
     """Runs a gateway with these settings."""
-    with tempfile.TemporaryDirectory() as folder, running_gateway(Path(folder), **settings) as running:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running_gateway(Path(folder), **settings) as running,
+    ):
         yield running
 
 

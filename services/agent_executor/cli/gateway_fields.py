@@ -58,7 +58,9 @@ def _all_messages(descriptor: FileDescriptorSet) -> dict[str, DescriptorProto]:
     }
 
 
-def _nested(scope: str, messages: Iterable[DescriptorProto]) -> Iterator[tuple[str, DescriptorProto]]:
+def _nested(
+    scope: str, messages: Iterable[DescriptorProto]
+) -> Iterator[tuple[str, DescriptorProto]]:
     for message in messages:
         name = f"{scope}.{message.name}"
         yield name, message

@@ -21,18 +21,18 @@ def rate_limits(settings: GatewaySettings) -> dict[str, Any]:
     """
     limits = []
     buckets = []
+    if settings.rate_limit_per_caller:
+        # In two entries, since the users of two organizations may have the same name.
+        limits.append({"actions": [_claim("caller_organization", "org"), _claim("caller", "sub")]})
+        entries = [{"key": "caller_organization"}, {"key": "caller"}]
+        bucket = _bucket(settings.rate_limit_per_caller, settings.rate_limit_per_caller_burst)
+        buckets.append({"entries": entries, "token_bucket": bucket})
     if settings.rate_limit_per_organization:
         limits.append({"actions": [_claim("organization", "org")]})
         entries = [{"key": "organization"}]
         bucket = _bucket(
             settings.rate_limit_per_organization, settings.rate_limit_per_organization_burst
         )
-        buckets.append({"entries": entries, "token_bucket": bucket})
-    if settings.rate_limit_per_caller:
-        # In two entries, since the users of two organizations may have the same name.
-        limits.append({"actions": [_claim("caller_organization", "org"), _claim("caller", "sub")]})
-        entries = [{"key": "caller_organization"}, {"key": "caller"}]
-        bucket = _bucket(settings.rate_limit_per_caller, settings.rate_limit_per_caller_burst)
         buckets.append({"entries": entries, "token_bucket": bucket})
     return {"rate_limits": limits, "rate_limit_buckets": buckets}
 
