@@ -39,7 +39,7 @@ MANY_FIELDS = {
     "role": "math expert",
     "instructions": "Use the calculator tool for arithmetic operations.",
     "tools": {f"tool_{number}": True for number in range(20)},
-    "metadata": {f"key-{number}": "value" for number in range(10)},
+    "custom_tools": {f"own_{number}": {"enabled": True} for number in range(10)},
 }
 # One caller calls more often here than one may by default.
 COUNTED = {"rate_limit_per_caller": 1_000_000, "rate_limit_per_organization": 1_000_000}

@@ -1,0 +1,159 @@
+"""Whatever some clients send, the others are served, memory comes back and nothing crashes.
+
+By default each attack has a size for continuous integration; ``--full`` makes it thousands of
+connections and lets it last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.integration.gateway.running_gateway import RunningGateway, running_gateway, until
+from tests.security.gateway.floods import FLOODS, HOST, Target, connection, read_to_end
+from tests.security.gateway.malformed import malformed_http1, malformed_http2
+
+LONGEST_ATTACK_SECONDS = 20
+LONGEST_FULL_ATTACK_SECONDS = 120
+# A legitimate client gives up after so long; a call of its own takes a millisecond or two.
+PATIENCE_SECONDS = 10
+KEPT_BYTES = 32 << 20
+GOAWAY_FRAME = 7
+RST_STREAM_FRAME = 3
+
+
+@dataclass
+class Served:
+    """What became of the calls of a legitimate client."""
+
+    successes: int = 0
+    failures: list[str] = field(default_factory=list)
+    slowest_seconds: float = 0
+
+
+@pytest.fixture(scope="module")
+def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
+    """The gateway of all attacks; it gives slow callers a second and has no other settings."""
+    folder = tmp_path_factory.mktemp("attacked")
+    with running_gateway(folder, request_arrival_timeout_seconds=1) as running:
+        yield running
+        assert running.upstreams[0].poll() is None
+
+
+@pytest.fixture
+def target(attacked: RunningGateway, full: bool) -> Target:
+    return Target(attacked.port, attacked.token(), full)
+
+
+async def _call(target: Target, served: Served) -> None:
+    """Makes two calls on a new connection."""
+    began = time.monotonic()
+    asked = f"GET /api/v1/agents/a HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {target.token}\r\n%s\r\n"
+    reader, writer = await asyncio.open_connection(HOST, target.port)
+    try:
+        writer.write((asked % "" + asked % "Connection: close\r\n").encode())
+        answers = await reader.read()
+    finally:
+        writer.close()
+    if answers.count(b"HTTP/1.1 200 OK") == 2:
+        served.successes += 2
+    else:
+        served.failures.append(answers.decode(errors="replace"))
+    served.slowest_seconds = max(served.slowest_seconds, time.monotonic() - began)
+
+
+@asynccontextmanager
+async def legitimate_client(target: Target) -> AsyncIterator[Served]:
+    """Calls all the while, each time on a new connection, and is served each time."""
+    served = Served()
+    is_over = asyncio.Event()
+
+    async def call_on() -> None:
+        while not is_over.is_set():
+            try:
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    await _call(target, served)
+            except (OSError, TimeoutError) as error:
+                served.failures.append(repr(error))
+            await asyncio.sleep(0.005)
+
+    calling = asyncio.create_task(call_on())
+    try:
+        yield served
+    finally:
+        is_over.set()
+        await calling
+    assert served.failures == []
+    assert served.successes > 0
+
+
+def assert_unharmed(gateway: RunningGateway) -> None:
+    """The process is the same, and a call is served."""
+    os.kill(gateway.envoy_pid, 0)
+    assert gateway.admin("/server_info").body["state"] == "LIVE"
+    assert gateway.call("GET", "/api/v1/agents/a").status == 200
+
+
+@pytest.mark.parametrize("attack", FLOODS, ids=lambda attack: attack.__name__)
+async def test_others_are_served_during_a_flood(
+    attack: Callable[[Target], Awaitable[None]], attacked: RunningGateway, target: Target
+) -> None:
+    memory_bytes = attacked.stat("server.memory_allocated")
+    longest = LONGEST_FULL_ATTACK_SECONDS if target.full else LONGEST_ATTACK_SECONDS
+    async with legitimate_client(target) as served, asyncio.timeout(longest):
+        await attack(target)
+    print(f"{served.successes} calls were served, the slowest in {served.slowest_seconds:.2f} s")
+    assert_unharmed(attacked)
+    # Everything that the attacker held is given back.
+    until(lambda: attacked.stat("http.gateway.downstream_rq_active") == 0)
+    until(lambda: attacked.stat("cluster.executor.upstream_rq_active") == 0)
+    until(lambda: attacked.stat("server.memory_allocated") < memory_bytes + KEPT_BYTES)
+
+
+@pytest.mark.parametrize("wrong", malformed_http1(""))
+async def test_malformed_requests_are_refused_once(wrong: str, target: Target) -> None:
+    async with connection(target) as (reader, writer):
+        writer.write(malformed_http1(target.token)[wrong])
+        writer.write_eof()
+        answer = await read_to_end(reader)
+    assert b"smuggled" not in answer
+    assert answer.count(b"HTTP/1.1 ") <= 1, answer
+    assert answer[:10] in {b"", b"HTTP/1.1 4"}, answer
+
+
+@pytest.mark.parametrize("wrong", malformed_http2(""))
+async def test_malformed_connections_end(wrong: str, target: Target) -> None:
+    async with connection(target) as (reader, writer):
+        writer.write(malformed_http2(target.token)[wrong])
+        received = b""
+        with contextlib.suppress(ConnectionError):
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while not _has_ended(received) and (data := await reader.read(65_536)):
+                    received += data
+    assert b'"id"' not in received or wrong == "a stream that goes back", received
+
+
+def _has_ended(received: bytes) -> bool:
+    """Whether a stream or the connection was given up, or a stream was refused."""
+    at = 0
+    while at + 9 <= len(received):
+        length, kind, flags = (
+            int.from_bytes(received[at : at + 3]),
+            received[at + 3],
+            received[at + 4],
+        )
+        if kind in {GOAWAY_FRAME, RST_STREAM_FRAME} or (kind in {0, 1} and flags & 1):
+            return True
+        at += 9 + length
+    return False
+
+
+def test_the_gateway_is_unharmed_by_all_of_it(attacked: RunningGateway) -> None:
+    assert_unharmed(attacked)
