@@ -80,8 +80,8 @@ def render(
     return configuration
 
 
-def write_configuration(path: Path, settings: GatewaySettings) -> None:
-    """Renders the configuration of this installation into a file, readable by its owner only.
+def rendered_configuration(settings: GatewaySettings) -> dict[str, Any]:
+    """Renders the configuration of this installation.
 
     Raises:
         FileNotFoundError: If the installation lacks one of the gateway's files.
@@ -89,7 +89,16 @@ def write_configuration(path: Path, settings: GatewaySettings) -> None:
     files = gateway_files()
     descriptor = FileDescriptorSet.FromString(files.descriptor.read_bytes())
     template = yaml.safe_load(files.template.read_text(encoding="utf-8"))
-    configuration = render(template, settings, files, descriptor)
+    return render(template, settings, files, descriptor)
+
+
+def write_configuration(path: Path, settings: GatewaySettings) -> None:
+    """Renders the configuration of this installation into a file, readable by its owner only.
+
+    Raises:
+        FileNotFoundError: If the installation lacks one of the gateway's files.
+    """
+    configuration = rendered_configuration(settings)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.touch(mode=0o600)
     path.write_text(yaml.safe_dump(configuration, sort_keys=False), encoding="utf-8")

@@ -71,5 +71,5 @@ def allowed_origins(origins: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _matcher(origin: str) -> dict[str, str]:
-    return {"prefix": ""} if origin == "*" else {"exact": origin}
+def _matcher(origin: str) -> dict[str, Any]:
+    return {"safe_regex": {"regex": ".*"}} if origin == "*" else {"exact": origin}

@@ -39,6 +39,15 @@ class GatewaySettings(BaseSettings):
         le=65535,
         description="The port of Envoy's own pages and metrics, on 127.0.0.1 only.",
     )
+    metrics_port: int = Field(
+        default=0,
+        ge=0,
+        le=65535,
+        description=(
+            "A port on GATEWAY_HTTP_HOST for /metrics and /ready alone, for collectors and probes on "
+            "other machines; 0: none."
+        ),
+    )
     executor_addresses: tuple[str, ...] = Field(
         default=("127.0.0.1:50051",), description="Every executor, as host:port."
     )
