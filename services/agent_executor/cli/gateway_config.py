@@ -27,8 +27,9 @@ def gateway_config(
 
     For example:
 
-        GATEWAY_HTTP_HOST=0.0.0.0 GATEWAY_EXECUTOR_ADDRESSES='["executor:50051"]' \\
-            agent-executor gateway-config --output envoy.yaml && envoy -c envoy.yaml
+        GATEWAY_HTTP_HOST=0.0.0.0 agent-executor gateway-config --output envoy.yaml
+
+        envoy -c envoy.yaml
     """
     try:
         settings = GatewaySettings()

