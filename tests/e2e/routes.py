@@ -16,10 +16,11 @@ class Route:
     Attributes:
         method: The HTTP method.
         path: The path, with the names of what it needs in braces.
-        permission: What the caller must hold.
+        permission: What the caller must hold; empty if a token is enough.
         body: A good body; None if the route takes none.
         missing: The code of the error that there is no such resource; empty if it needs none.
         streams: Whether it answers server-sent events.
+        is_open: Whether it needs no token.
     """
 
     method: str
@@ -28,6 +29,7 @@ class Route:
     body: dict[str, Any] | None = None
     missing: str = ""
     streams: bool = False
+    is_open: bool = False
 
     def __str__(self) -> str:
         """Names it in a test's id."""
@@ -136,6 +138,16 @@ ROUTES = [
     Route("GET", "/api/v1/budgets/{budget_id}", "ledger:read", missing="BUDGET_NOT_FOUND"),
     Route("DELETE", "/api/v1/budgets/{budget_id}", "ledger:admin", missing="BUDGET_NOT_FOUND"),
     Route("GET", "/api/v1/budget-events", "ledger:read"),
+    Route("POST", "/api/v1/api-keys", "api_key:write", {"name": "Ada's"}),
+    Route("GET", "/api/v1/api-keys", "api_key:read"),
+    Route(*("GET", "/api/v1/api-keys/{api_key_id}", "api_key:read"), missing="API_KEY_NOT_FOUND"),
+    Route(
+        *("DELETE", "/api/v1/api-keys/{api_key_id}", "api_key:write"), missing="API_KEY_NOT_FOUND"
+    ),
+    Route("POST", "/api/v1/token", "", {"api_key": "aek_unknown"}, is_open=True),
+    Route("GET", "/api/v1/caller", ""),
+    Route("POST", "/api/v1/session", "", {}),
+    Route("DELETE", "/api/v1/session", ""),
 ]
 PATHS = sorted({route.path.partition("?")[0] for route in ROUTES})
-PERMISSIONS = sorted({route.permission for route in ROUTES})
+PERMISSIONS = sorted({route.permission for route in ROUTES if route.permission})

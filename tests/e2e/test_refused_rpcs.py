@@ -13,6 +13,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from agent_executor.api.error.v1 import error_pb2
 from tests.e2e.agents_and_runs import begun_conversation, create_agent
+from tests.e2e.api_keys import create_api_key
 from tests.e2e.approving import decided_run
 from tests.e2e.bad_tokens import BAD_TOKENS
 from tests.e2e.ledger_resources import (
@@ -41,6 +42,7 @@ class Rpc:
     """A method with a good request for it."""
 
     name: str
+    # Empty if a token is enough.
     permission: str
     fields: dict[str, Any] = field(default_factory=dict)
     # The code and reason for something that there is not; empty if it needs nothing.
@@ -66,6 +68,7 @@ class Rpc:
 AGENT = {"agent_id": "$agent_id"}
 RUN = {"run_id": "$run_id"}
 CONVERSATION = {"conversation_id": "$conversation_id"}
+API_KEY = {"api_key_id": "$api_key_id"}
 CARD = {"rate_card_id": "$rate_card_id"}
 MODEL_CALL = {"agent_id": "a", "run_id": "r", "model": "claude-sonnet-4-20250514"}
 RPCS = [
@@ -194,13 +197,23 @@ RPCS = [
     Rpc("RateCardService/WithdrawRateCard", "ledger:admin", CARD, "RATE_CARD_NOT_FOUND"),
     Rpc("RateCardService/ResolveRateCard", "ledger:read", {"model": "claude-sonnet-5"}),
     Rpc("SuggestionService/ListSuggestions", "ledger:read"),
+    Rpc("ApiKeyService/CreateApiKey", "api_key:write", {"name": "Ada's"}),
+    Rpc("ApiKeyService/ListApiKeys", "api_key:read"),
+    Rpc("ApiKeyService/GetApiKey", "api_key:read", API_KEY, "API_KEY_NOT_FOUND"),
+    Rpc("ApiKeyService/RevokeApiKey", "api_key:write", API_KEY, "API_KEY_NOT_FOUND"),
+    Rpc("TokenService/GetCaller", ""),
+    Rpc("TokenService/CreateSession", ""),
+    Rpc("TokenService/DeleteSession", ""),
 ]
+# It needs no token, since it gives one.
+OPEN = ("TokenService/ExchangeApiKey",)
 # It admits any caller, and answers with a result what it refuses; see below.
 EXECUTE_TOOL_CALL = METHODS["ToolCallService/ExecuteToolCall"]
 STREAMS = ("ToolCallService/StreamToolCalls", "UsageService/StreamUsage")
 UNKNOWN = dict.fromkeys(
     (
         *("agent_id", "run_id", "tool_call_id", "conversation_id", "reservation_id", "entry_id"),
+        "api_key_id",
         *LEDGER_NAMES,
         *NAMES,
     ),
@@ -250,6 +263,13 @@ INVALID = [
     ("RateCardService/CreateRateCard", {"tool_name": "t", "fee_usd": 1001.0}, "fee_usd"),
     ("RateCardService/GetRateCard", {}, "rate_card_id"),
     ("SuggestionService/ListSuggestions", {"days": 91}, "days"),
+    ("ApiKeyService/CreateApiKey", {}, "name"),
+    ("ApiKeyService/CreateApiKey", {"name": "n", "ttl_seconds": 31_536_001}, "ttl_seconds"),
+    ("ApiKeyService/CreateApiKey", {"name": "n", "permissions": [" "]}, "permissions"),
+    ("ApiKeyService/CreateApiKey", {"name": "n", "user_id": " "}, "user_id"),
+    ("ApiKeyService/ListApiKeys", {"state": "lost"}, "state"),
+    ("ApiKeyService/ListApiKeys", {"page_token": "?"}, "page_token"),
+    ("TokenService/ExchangeApiKey", {}, "api_key"),
     ("BudgetService/PutBudget", {"budget_id": "b"}, "limit_usd"),
     ("BudgetService/PutBudget", {"budget_id": "B", "limit_usd": 1.0}, "budget_id"),
     ("BudgetService/PutBudget", {"budget_id": "b", "limit_usd": float("nan")}, "limit_usd"),
@@ -273,13 +293,14 @@ def names(client: Client, organization: str, platform: RunningPlatform) -> dict[
         "conversation_id": begun_conversation(client, agent_id),
         "reservation_id": "held",
         "entry_id": RECORDED["id"],
+        "api_key_id": create_api_key(client).key_id,
         **create_ledger_resources(client),
         **NAMES,
     }
 
 
 def test_the_table_has_every_method() -> None:
-    named = {rpc.name for rpc in RPCS} | {EXECUTE_TOOL_CALL.name, *STREAMS}
+    named = {rpc.name for rpc in RPCS} | {EXECUTE_TOOL_CALL.name, *STREAMS, *OPEN}
     assert named == METHODS.keys()
 
 
@@ -306,12 +327,13 @@ def test_permissions_are_needed_and_are_all_that_is(
     rpc: Rpc,
 ) -> None:
     channel, request = connect(rpc.method.process), rpc.request(**names)
-    others = sorted({other.permission for other in RPCS} - {rpc.permission})
-    for permissions in ([], others):
+    needed = {rpc.permission} - {""}
+    others = sorted({other.permission for other in RPCS} - needed - {""})
+    for permissions in ([], others) if needed else ():
         token = platform.token(organization, permissions=permissions)
         refused = refusal(channel, rpc.method, request, token)
         assert_refused(refused, "PERMISSION_DENIED", "PERMISSION_DENIED")
-    token = platform.token(organization, permissions=(rpc.permission,))
+    token = platform.token(organization, permissions=sorted(needed))
     assert call(channel, rpc.method, request, token)
 
 

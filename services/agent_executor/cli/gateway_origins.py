@@ -14,7 +14,6 @@ ALLOWED_HEADERS = (
     "idempotency-key",
     "last-event-id",
     "traceparent",
-    "x-api-key",
     "x-grpc-web",
     "x-request-id",
     "x-user-agent",
