@@ -73,6 +73,8 @@ async def flood(target: Target, begin: bytes, repeated: Callable[[int], bytes], 
                     break
                 writer.write(b"".join(repeated(number) for number in range(first, first + BATCH)))
                 await writer.drain()
+                # Draining does not wait while there is room; others have their turn all the same.
+                await asyncio.sleep(0)
         await asyncio.wait([reading], timeout=ENOUGH_SECONDS)
         is_ended = reading.done()
         reading.cancel()
