@@ -28,8 +28,8 @@ every token and cent.
 **Errors** have the shape of ErrorBody, whoever makes them. `code` says why; `retry-after` says \
 when a repeat can succeed.
 
-**JSON.** A field that is not known is refused, in a body and in a query. 64-bit integers are \
-strings. Timestamps are UTC.
+**JSON.** A field that is not known is refused, in a body and in a query; `null` is as if the \
+field was not there. 64-bit integers are strings. Timestamps are UTC.
 
 **Streams** are server-sent events. One is complete only if its last event says so, since HTTP \
 cannot change its status half-way.

@@ -142,16 +142,38 @@ class Operation:
             return self._stream(description, content["application/json"])
         return {"description": description, "headers": success_headers(), "content": content}
 
-    def _stream(self, description: str, media: dict[str, Any]) -> dict[str, Any]:
-        """Returns the answer that is a stream; the schema is that of each event's data."""
-        if "example" in media:
-            data = json.dumps(media.pop("example"), separators=(",", ":"))
-            # The schema is of one event's data, so the text of a stream is no instance of it.
-            media["x-example-stream"] = f"data: {data}\n\n"
+    def _stream(self, description: str, data: dict[str, Any]) -> dict[str, Any]:
+        """Returns the answer that is a stream.
+
+        Args:
+            description: What a message of the stream is.
+            data: The media type of a message by itself.
+        """
+        event: Schema = {
+            "type": "object",
+            "description": "One event.",
+            "properties": {
+                "id": {"type": "string", "description": "The message's `sequence`."},
+                "event": {"type": "string", "description": "The message's `type`."},
+                "data": {
+                    "type": "string",
+                    "description": "The message.",
+                    "contentMediaType": "application/json",
+                    "contentSchema": data["schema"],
+                },
+            },
+            "required": ["data"],
+        }
+        media: dict[str, Any] = {"schema": event}
+        if (message := data.get("example")) is not None:
+            text = json.dumps(message, separators=(",", ":"))
+            number = str(message["sequence"])
+            media["example"] = {"id": number, "event": message["type"], "data": text}
+        name = data["schema"]["$ref"].rpartition("/")[2]
         return {
             "description": (
-                "Server-sent events; the `data:` of each is JSON of this schema, its `id:` is its "
-                f"`sequence`. Comments keep a silent stream open. {description}"
+                f"Server-sent events; the `data` of each is a {name} as JSON. {description} "
+                "Comments keep a silent stream open."
             ),
             "headers": success_headers(),
             "content": {"text/event-stream": media},

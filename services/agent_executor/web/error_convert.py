@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 import grpc
 from starlette.exceptions import HTTPException
@@ -15,8 +15,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ExceptionHandler
 
+from agent_executor.error_status import from_rpc_error
 from agent_executor.errors import AgentExecutorError
-from agent_executor.serving.status import from_rpc_error
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -34,9 +34,11 @@ _STATUS_OF_CODE: Final[Mapping[str, int]] = {
     "UNAUTHENTICATED": HTTPStatus.UNAUTHORIZED,
 }
 
-# What the statuses of the router mean; `code` is a name of ErrorReason, as at the gateway.
+# What statuses mean that have no error of ours: the code, a name of ErrorReason, as at the gateway,
+# and what is said; empty for what the exception says.
 _OF_STATUS: Final[Mapping[int, tuple[str, str]]] = {
     HTTPStatus.NOT_FOUND: ("NOT_FOUND", "There is no such route."),
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ("LIMIT_EXCEEDED", ""),
     HTTPStatus.METHOD_NOT_ALLOWED: (
         "INVALID_ARGUMENT",
         "The route does not have this method; the header `allow` lists those it has.",
@@ -69,14 +71,24 @@ def error_answer(
         tool_name: The tool concerned, or the empty string.
         headers: Further headers.
     """
-    body = {
+    return JSONResponse(error_body(code, message, tool_name), status, headers)
+
+
+def error_body(code: str, message: str, tool_name: str = "") -> dict[str, Any]:
+    """Returns an error as the platform shows it everywhere, in the shape of ErrorBody.
+
+    Args:
+        code: A name of ErrorReason without its prefix.
+        message: One sentence for a person.
+        tool_name: The tool concerned, or the empty string.
+    """
+    return {
         "success": False,
         "error": message,
         "tool_name": tool_name,
         "code": code,
         "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
     }
-    return JSONResponse(body, status, headers)
 
 
 async def _of_ours(_request: Request, error: Exception) -> Response:
@@ -91,8 +103,8 @@ async def _of_service(_request: Request, error: Exception) -> Response:
 
 async def _of_router(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 -- registered for this class below
-    code, message = _OF_STATUS.get(error.status_code, ("INVALID_ARGUMENT", error.detail))
-    return error_answer(error.status_code, code, message, headers=error.headers)
+    code, message = _OF_STATUS.get(error.status_code, ("INVALID_ARGUMENT", ""))
+    return error_answer(error.status_code, code, message or error.detail, headers=error.headers)
 
 
 async def _of_anything(_request: Request, _error: Exception) -> Response:

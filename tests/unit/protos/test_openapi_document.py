@@ -30,9 +30,10 @@ def examples() -> Iterator[tuple[str, dict[str, Any], Any]]:
                 for media in body.get("content", {}).values():
                     if "example" in media:
                         yield f"{verb} {path} {name}", media["schema"], media["example"]
-                    if "x-example-stream" in media:
-                        event = media["x-example-stream"].removeprefix("data: ")
-                        yield f"{verb} {path} {name}", media["schema"], json.loads(event)
+                        data = media["schema"].get("properties", {}).get("data", {})
+                        if "contentSchema" in data:
+                            message = json.loads(media["example"]["data"])
+                            yield f"{verb} {path} data", data["contentSchema"], message
     error = {"$ref": "#/components/schemas/ErrorBody"}
     for name, example in DOCUMENT["components"]["examples"].items():
         yield name, error, example["value"]
