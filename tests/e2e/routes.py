@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.e2e.ledger_resources import CORRECTION, RATE_CARD, RECORDED
-from tests.e2e.tool_runner_resources import TOOL
+from tests.e2e.tool_runner_resources import MCP_SERVER, TOOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +113,14 @@ ROUTES = [
     Route(
         "DELETE", "/api/v1/credentials/{name}", "credential:admin", missing="CREDENTIAL_NOT_FOUND"
     ),
+    Route("PUT", "/api/v1/mcp-servers/{name}", "policy:admin", MCP_SERVER),
+    Route("GET", "/api/v1/mcp-servers", "tool:read"),
+    Route("GET", "/api/v1/mcp-servers/{name}", "tool:read", missing="MCP_SERVER_NOT_FOUND"),
+    Route(
+        *("POST", "/api/v1/mcp-servers/{name}/refresh", "policy:admin", {}),
+        missing="MCP_SERVER_NOT_FOUND",
+    ),
+    Route("DELETE", "/api/v1/mcp-servers/{name}", "policy:admin", missing="MCP_SERVER_NOT_FOUND"),
     Route("GET", "/api/v1/audit-events", "policy:admin"),
     Route("GET", "/api/v1/usage", "ledger:read"),
     Route("GET", "/api/v1/usage/entries", "ledger:read"),

@@ -32,6 +32,7 @@ from agent_executor.api.ledger.v1 import (
 from agent_executor.api.tool_runner.v1 import (
     audit_service_pb2,
     credential_service_pb2,
+    mcp_server_service_pb2,
     policy_service_pb2,
     tool_call_service_pb2,
     tool_service_pb2,
@@ -49,7 +50,7 @@ _FILES_OF = {
     ),
     "tool-runner": (
         *(tool_service_pb2, tool_call_service_pb2, audit_service_pb2),
-        *(policy_service_pb2, credential_service_pb2),
+        *(policy_service_pb2, credential_service_pb2, mcp_server_service_pb2),
     ),
     "ledger": (
         *(usage_service_pb2, budget_service_pb2),

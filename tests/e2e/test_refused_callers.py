@@ -11,18 +11,25 @@ from tests.e2e.bad_tokens import BAD_TOKENS
 from tests.e2e.error_shape import assert_is_error
 from tests.e2e.ledger_resources import LEDGER_NAMES, create_ledger_resources
 from tests.e2e.routes import PERMISSIONS, ROUTES, Route
-from tests.e2e.tool_runner_resources import NAMES, TOOL_NAME, create_tool_runner_resources
+from tests.e2e.tool_runner_resources import (
+    NAMES,
+    TOOL_NAME,
+    create_mcp_server,
+    create_tool_runner_resources,
+)
 from tests.platforms import Answer, Client, RunningPlatform
 
 CLOSED = [route for route in ROUTES if not route.is_open]
 
 
 @pytest.fixture
-def resources(client: Client) -> dict[str, str]:
+def resources(client: Client, request: pytest.FixtureRequest) -> dict[str, str]:
     """The names of one resource of each kind, by their names in paths."""
     agent_id = create_agent(client)
     run_id, tool_call_id = decided_run(client)
     create_tool_runner_resources(client)
+    if "mcp" in request.node.name:
+        create_mcp_server(client)
     return {
         "agent_id": agent_id,
         "run_id": run_id,
@@ -125,6 +132,7 @@ def test_a_tool_of_another_organization_is_not_there(
     [
         *("agents", "runs", "audit-events", "usage/entries", "budgets"),
         *("rate-limits", "allowed-domains", "credentials", "approvals", "api-keys"),
+        "mcp-servers",
     ],
 )
 def test_lists_hold_nothing_of_other_organizations(

@@ -12,6 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from agent_executor.api.error.v1 import error_pb2
+from agent_executor.serving.interceptors import OPEN_METHODS
 from tests.e2e.agents_and_runs import begun_conversation, create_agent
 from tests.e2e.api_keys import create_api_key
 from tests.e2e.approving import decided_run
@@ -31,7 +32,13 @@ from tests.e2e.rpc import (
     channel_to,
     refusal,
 )
-from tests.e2e.tool_runner_resources import NAMES, TOOL, create_tool_runner_resources
+from tests.e2e.tool_runner_resources import (
+    MCP_SERVER,
+    NAMES,
+    TOOL,
+    create_mcp_server,
+    create_tool_runner_resources,
+)
 from tests.platforms import Client, RunningPlatform
 
 USAGE = {"input_tokens": 1, "output_tokens": 1}
@@ -70,6 +77,7 @@ RUN = {"run_id": "$run_id"}
 CONVERSATION = {"conversation_id": "$conversation_id"}
 API_KEY = {"api_key_id": "$api_key_id"}
 CARD = {"rate_card_id": "$rate_card_id"}
+MCP_NAME = {"name": "$name"}
 MODEL_CALL = {"agent_id": "a", "run_id": "r", "model": "claude-sonnet-4-20250514"}
 RPCS = [
     Rpc("AgentService/CreateAgent", "agent:write", {"name": "Ada"}),
@@ -141,6 +149,15 @@ RPCS = [
     Rpc(
         *("CredentialService/DeleteCredential", "credential:admin", {"name": "$name"}),
         "CREDENTIAL_NOT_FOUND",
+    ),
+    Rpc("McpServerService/PutMcpServer", "policy:admin", {"name": "new", **MCP_SERVER}),
+    Rpc("McpServerService/ListMcpServers", "tool:read"),
+    *(
+        Rpc(f"McpServerService/{verb}McpServer", permission, MCP_NAME, "MCP_SERVER_NOT_FOUND")
+        for verb, permission in (
+            *(("Get", "tool:read"), ("Refresh", "policy:admin")),
+            ("Delete", "policy:admin"),
+        )
     ),
     Rpc("AuditService/ListAuditEvents", "policy:admin"),
     Rpc(
@@ -253,6 +270,11 @@ INVALID = [
         "header_name",
     ),
     ("CredentialService/ListCredentials", {"page_token": "?"}, "page_token"),
+    ("McpServerService/PutMcpServer", {**MCP_SERVER, "name": "a_b"}, "name"),
+    ("McpServerService/PutMcpServer", {"name": "new", "url": "not-a-url"}, "url"),
+    ("McpServerService/PutMcpServer", {"name": "new", "url": "https://else.example.com"}, "url"),
+    ("McpServerService/PutMcpServer", {**MCP_SERVER, "name": "n", "effect": "mild"}, "effect"),
+    ("McpServerService/ListMcpServers", {"page_token": "?"}, "page_token"),
     ("ToolCallService/ExecuteToolCall", {"tool_name": "calculator"}, "tool_call_id"),
     ("UsageService/ReserveUsage", {**MODEL_CALL, "reservation_id": "r"}, "max_output_tokens"),
     ("UsageService/SettleUsage", {**MODEL_CALL, "entry_id": "e"}, "usage"),
@@ -277,7 +299,9 @@ INVALID = [
 
 
 @pytest.fixture
-def names(client: Client, organization: str, platform: RunningPlatform) -> dict[str, str]:
+def names(
+    client: Client, platform: RunningPlatform, request: pytest.FixtureRequest
+) -> dict[str, str]:
     """The names of one resource of each kind."""
     agent_id = create_agent(client)
     run_id, tool_call_id = decided_run(client)
@@ -286,6 +310,8 @@ def names(client: Client, organization: str, platform: RunningPlatform) -> dict[
     with channel_to(platform, "ledger") as channel:
         call(channel, reserve, reserve.request(**MODEL_CALL, **held), client.token)
     create_tool_runner_resources(client)
+    if "Mcp" in request.node.name:
+        create_mcp_server(client)
     return {
         "agent_id": agent_id,
         "run_id": run_id,
@@ -302,6 +328,11 @@ def names(client: Client, organization: str, platform: RunningPlatform) -> dict[
 def test_the_table_has_every_method() -> None:
     named = {rpc.name for rpc in RPCS} | {EXECUTE_TOOL_CALL.name, *STREAMS, *OPEN}
     assert named == METHODS.keys()
+
+
+def test_what_is_open_to_all_is_what_the_services_say() -> None:
+    gateways_own = {"/envoy.service.auth.v3.Authorization/Check"}
+    assert {METHODS[name].path for name in OPEN} | gateways_own == OPEN_METHODS
 
 
 @pytest.mark.parametrize("rpc", RPCS, ids=str)

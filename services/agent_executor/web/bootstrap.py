@@ -17,8 +17,10 @@ from agent_executor.serving.process import (
     stop_on_signals,
 )
 from agent_executor.serving.telemetry import configure_telemetry
+from agent_executor.web.a2a import room as a2a
 from agent_executor.web.application import Room, application
 from agent_executor.web.docs import routes as docs
+from agent_executor.web.mcp import room as mcp
 from agent_executor.web.runtime import WebRuntime
 from agent_executor.web.server import served
 from agent_executor.web.services_grpc import Services
@@ -29,9 +31,9 @@ PROCESS_NAME: Final = "web"
 _LOGGER = logging.getLogger(__name__)
 
 
-async def rooms(_runtime: WebRuntime) -> Sequence[Room]:
+async def rooms(runtime: WebRuntime) -> Sequence[Room]:
     """Opens every room; what a room keeps open goes to the runtime's resources."""
-    return [docs.room()]
+    return [docs.room(), mcp.room(runtime), a2a.room(runtime)]
 
 
 def main() -> int:

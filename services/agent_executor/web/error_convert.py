@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 import grpc
 from starlette.exceptions import HTTPException
@@ -15,8 +15,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ExceptionHandler
 
+from agent_executor.error_status import from_rpc_error
 from agent_executor.errors import AgentExecutorError
-from agent_executor.serving.status import from_rpc_error
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -71,14 +71,24 @@ def error_answer(
         tool_name: The tool concerned, or the empty string.
         headers: Further headers.
     """
-    body = {
+    return JSONResponse(error_body(code, message, tool_name), status, headers)
+
+
+def error_body(code: str, message: str, tool_name: str = "") -> dict[str, Any]:
+    """Returns an error as the platform shows it everywhere, in the shape of ErrorBody.
+
+    Args:
+        code: A name of ErrorReason without its prefix.
+        message: One sentence for a person.
+        tool_name: The tool concerned, or the empty string.
+    """
+    return {
         "success": False,
         "error": message,
         "tool_name": tool_name,
         "code": code,
         "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
     }
-    return JSONResponse(body, status, headers)
 
 
 async def _of_ours(_request: Request, error: Exception) -> Response:

@@ -50,3 +50,23 @@ class WebSettings(ProcessSettings):
         le=256 * MEBIBYTE,
         description="The largest gRPC message that is received from a service, in bytes.",
     )
+    public_url: str = Field(
+        default="",
+        pattern="^(https?://[^/?#]+)?$",
+        description=(
+            "Where callers reach the gateway, as https://example.com, for the addresses in agent "
+            "cards. Empty: where the caller of the card has reached it."
+        ),
+    )
+    allowed_origins: tuple[str, ...] = Field(
+        default=(),
+        description=(
+            "Origins whose pages may call /mcp and /a2a beside those of this machine, as a JSON "
+            'list of "https://example.com".'
+        ),
+    )
+    max_agent_requests: int = Field(
+        default=1000,
+        ge=1,
+        description="How many requests to /mcp, and to /a2a, are served at once; streams count.",
+    )

@@ -20,6 +20,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from agent_executor.api.executor.v1 import agent_service_pb2, agent_service_pb2_grpc
+from agent_executor.error_status import to_status
 from agent_executor.errors import (
     AgentNotFoundError,
     RateLimitExceededError,
@@ -27,7 +28,6 @@ from agent_executor.errors import (
 )
 from agent_executor.serving.metrics import Metrics
 from agent_executor.serving.startup import StartupError
-from agent_executor.serving.status import to_status
 from agent_executor.serving.telemetry import configure_telemetry
 from agent_executor.web.application import READINESS_PATH, Room, application
 from agent_executor.web.bootstrap import started
