@@ -18,8 +18,8 @@ from agent_executor.api.executor.v1 import (
     run_service_pb2,
     run_service_pb2_grpc,
 )
-from agent_executor.errors import InvalidArgumentError
 from agent_executor.error_status import from_rpc_error
+from agent_executor.errors import InvalidArgumentError
 from agent_executor.web.runtime import WebRuntime
 from agent_executor.web.services_grpc import call_metadata
 
