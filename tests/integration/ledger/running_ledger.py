@@ -77,10 +77,10 @@ class RunningLedger:
     ) -> Any:
         """Calls a method for service peers over the ``unary`` or the ``stream`` path."""
         if path == "stream":
-            return await self.stream.call(method, request, timeout_seconds=10, grant=grant)
+            return await self.stream.call(method, request, timeout_seconds=60, grant=grant)
         stub = usage_service_pb2_grpc.UsageServiceStub(self.channel)
         metadata = () if grant is None else ((GRANT_METADATA_KEY, grant.SerializeToString()),)
-        return await _answer(getattr(stub, METHODS[method])(request, metadata=metadata, timeout=10))
+        return await _answer(getattr(stub, METHODS[method])(request, metadata=metadata, timeout=60))
 
     async def ask(self, method: str, request: Message, *permissions: str, **claims: Any) -> Any:
         """Calls a method of any of the services with a person's token."""

@@ -34,7 +34,7 @@ from agent_executor.tool_runner.settings import ToolRunnerSettings
 from agent_executor.tool_runner.tool_base import ToolBase
 
 PROGRAM = Path(__file__).with_name("tool_runner_process.py")
-TIMEOUT_SECONDS = 30.0
+TIMEOUT_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
