@@ -33,6 +33,7 @@ READER_CONNECTIONS: Final = 4
 CONNECT_TIMEOUT_SECONDS: Final = 5.0
 STATEMENT_TIMEOUT_SECONDS: Final = 30.0
 APPLICATION_NAME: Final = "agent-executor"
+CANNOT_READ: Final = "The database cannot be read at the moment."
 
 
 async def connect(database_url: str) -> PostgresConnection:
@@ -125,9 +126,14 @@ class PostgresDatabase:
         try:
             async with self._reader() as connection:
                 return await operation(connection)
-        except _LostConnectionError:
+        except _ConnectionLostError:
+            # Nothing was changed, so it may be done again.
+            pass
+        try:
             async with self._reader() as connection:
                 return await operation(connection)
+        except _ConnectionLostError as error:
+            raise UnavailableError(CANNOT_READ) from error
 
     async def close(self) -> None:
         """Ends what was submitted, refuses what comes later, and closes every connection."""
@@ -141,10 +147,13 @@ class PostgresDatabase:
 
     @contextlib.asynccontextmanager
     async def _reader(self) -> AsyncIterator[PostgresConnection]:
-        """Lends a connection, and turns failures of the storage into ``UnavailableError``."""
+        """Lends a connection, and turns failures of the storage into ``UnavailableError``.
+
+        Raises:
+            _ConnectionLostError: This connection was lost; another one may do.
+        """
         if self._closed:
             raise UnavailableError("The database is closed.")
-        message = "The database cannot be read at the moment."
         try:
             if not self._initialized:
                 async with self._initializing:
@@ -152,7 +161,7 @@ class PostgresDatabase:
                     self._initialized = True
             connection = await self._pool.acquire(timeout=STATEMENT_TIMEOUT_SECONDS)
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            raise UnavailableError(message) from error
+            raise UnavailableError(CANNOT_READ) from error
         try:
             yield connection
         except Exception as error:
@@ -161,16 +170,16 @@ class PostgresDatabase:
                 await self._pool.expire_connections()
                 if not is_closed(connection):
                     connection.terminate()
-                raise _LostConnectionError(message) from error
+                raise _ConnectionLostError from error
             if is_storage_failure(error):
-                raise UnavailableError(message) from error
+                raise UnavailableError(CANNOT_READ) from error
             raise
         finally:
             await self._pool.release(connection)
 
 
-class _LostConnectionError(UnavailableError):
-    """The connection was lost, maybe while it was idle."""
+class _ConnectionLostError(Exception):
+    """The connection was lost, maybe while it was idle; never leaves this module."""
 
 
 def _options() -> dict[str, Any]:
