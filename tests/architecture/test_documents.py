@@ -54,10 +54,10 @@ def test_the_permissions_are_those_of_the_contract(contracts: Contracts) -> None
         permission
         for method in contracts.methods
         for error in contracts.errors(method)
-        for permission in re.findall(r"PERMISSION_DENIED without ([a-z:]+)", error.text)
+        for permission in re.findall(r"PERMISSION_DENIED without ([a-z_:]+)", error.text)
     }
     shown = {quoted(permission)[0] for permission, _ in table(SECURITY, "permission")}
-    assert shown == required | {"tool:<name>"}
+    assert shown == required | {"tool:<name>", "api_key:admin"}
 
 
 def test_the_metrics_are_those_there_are() -> None:
@@ -97,6 +97,6 @@ def test_links_lead_somewhere(document: Path) -> None:
 def test_variables_are_settings(document: Path) -> None:
     example = (ROOT / "deploy" / ".env.example").read_text(encoding="utf-8")
     known = set(re.findall(r"^#([A-Z0-9_]+)=", example, re.MULTILINE))
-    prefixes = "EXECUTOR|TOOL_RUNNER|LEDGER|GATEWAY|OTEL"
+    prefixes = "EXECUTOR|TOOL_RUNNER|LEDGER|WEB|GATEWAY|OTEL"
     named = set(re.findall(rf"\b(?:{prefixes})_[A-Z_]+\b", document.read_text(encoding="utf-8")))
     assert named <= known

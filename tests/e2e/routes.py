@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.e2e.ledger_resources import CORRECTION, RATE_CARD, RECORDED
-from tests.e2e.tool_runner_resources import TOOL
+from tests.e2e.tool_runner_resources import MCP_SERVER, TOOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,10 +16,11 @@ class Route:
     Attributes:
         method: The HTTP method.
         path: The path, with the names of what it needs in braces.
-        permission: What the caller must hold.
+        permission: What the caller must hold; empty if a token is enough.
         body: A good body; None if the route takes none.
         missing: The code of the error that there is no such resource; empty if it needs none.
         streams: Whether it answers server-sent events.
+        is_open: Whether it needs no token.
     """
 
     method: str
@@ -28,6 +29,7 @@ class Route:
     body: dict[str, Any] | None = None
     missing: str = ""
     streams: bool = False
+    is_open: bool = False
 
     def __str__(self) -> str:
         """Names it in a test's id."""
@@ -111,6 +113,14 @@ ROUTES = [
     Route(
         "DELETE", "/api/v1/credentials/{name}", "credential:admin", missing="CREDENTIAL_NOT_FOUND"
     ),
+    Route("PUT", "/api/v1/mcp-servers/{name}", "policy:admin", MCP_SERVER),
+    Route("GET", "/api/v1/mcp-servers", "tool:read"),
+    Route("GET", "/api/v1/mcp-servers/{name}", "tool:read", missing="MCP_SERVER_NOT_FOUND"),
+    Route(
+        *("POST", "/api/v1/mcp-servers/{name}/refresh", "policy:admin", {}),
+        missing="MCP_SERVER_NOT_FOUND",
+    ),
+    Route("DELETE", "/api/v1/mcp-servers/{name}", "policy:admin", missing="MCP_SERVER_NOT_FOUND"),
     Route("GET", "/api/v1/audit-events", "policy:admin"),
     Route("GET", "/api/v1/usage", "ledger:read"),
     Route("GET", "/api/v1/usage/entries", "ledger:read"),
@@ -136,6 +146,16 @@ ROUTES = [
     Route("GET", "/api/v1/budgets/{budget_id}", "ledger:read", missing="BUDGET_NOT_FOUND"),
     Route("DELETE", "/api/v1/budgets/{budget_id}", "ledger:admin", missing="BUDGET_NOT_FOUND"),
     Route("GET", "/api/v1/budget-events", "ledger:read"),
+    Route("POST", "/api/v1/api-keys", "api_key:write", {"name": "Ada's"}),
+    Route("GET", "/api/v1/api-keys", "api_key:read"),
+    Route(*("GET", "/api/v1/api-keys/{api_key_id}", "api_key:read"), missing="API_KEY_NOT_FOUND"),
+    Route(
+        *("DELETE", "/api/v1/api-keys/{api_key_id}", "api_key:write"), missing="API_KEY_NOT_FOUND"
+    ),
+    Route("POST", "/api/v1/token", "", {"api_key": "aek_unknown"}, is_open=True),
+    Route("GET", "/api/v1/caller", ""),
+    Route("POST", "/api/v1/session", "", {}),
+    Route("DELETE", "/api/v1/session", ""),
 ]
 PATHS = sorted({route.path.partition("?")[0] for route in ROUTES})
-PERMISSIONS = sorted({route.permission for route in ROUTES})
+PERMISSIONS = sorted({route.permission for route in ROUTES if route.permission})

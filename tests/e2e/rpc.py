@@ -18,8 +18,10 @@ from grpc_status import rpc_status
 from agent_executor.api.error.v1 import error_pb2
 from agent_executor.api.executor.v1 import (
     agent_service_pb2,
+    api_key_service_pb2,
     conversation_service_pb2,
     run_service_pb2,
+    token_service_pb2,
 )
 from agent_executor.api.ledger.v1 import (
     budget_service_pb2,
@@ -30,6 +32,7 @@ from agent_executor.api.ledger.v1 import (
 from agent_executor.api.tool_runner.v1 import (
     audit_service_pb2,
     credential_service_pb2,
+    mcp_server_service_pb2,
     policy_service_pb2,
     tool_call_service_pb2,
     tool_service_pb2,
@@ -41,10 +44,13 @@ TIMEOUT_SECONDS = 60
 DOMAIN = "agent-executor"
 
 _FILES_OF = {
-    "executor": (agent_service_pb2, run_service_pb2, conversation_service_pb2),
+    "executor": (
+        *(agent_service_pb2, run_service_pb2, conversation_service_pb2),
+        *(api_key_service_pb2, token_service_pb2),
+    ),
     "tool-runner": (
         *(tool_service_pb2, tool_call_service_pb2, audit_service_pb2),
-        *(policy_service_pb2, credential_service_pb2),
+        *(policy_service_pb2, credential_service_pb2, mcp_server_service_pb2),
     ),
     "ledger": (
         *(usage_service_pb2, budget_service_pb2),

@@ -12,7 +12,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from agent_executor.api.error.v1 import error_pb2
+from agent_executor.serving.interceptors import OPEN_METHODS
 from tests.e2e.agents_and_runs import begun_conversation, create_agent
+from tests.e2e.api_keys import create_api_key
 from tests.e2e.approving import decided_run
 from tests.e2e.bad_tokens import BAD_TOKENS
 from tests.e2e.ledger_resources import (
@@ -30,7 +32,13 @@ from tests.e2e.rpc import (
     channel_to,
     refusal,
 )
-from tests.e2e.tool_runner_resources import NAMES, TOOL, create_tool_runner_resources
+from tests.e2e.tool_runner_resources import (
+    MCP_SERVER,
+    NAMES,
+    TOOL,
+    create_mcp_server,
+    create_tool_runner_resources,
+)
 from tests.platforms import Client, RunningPlatform
 
 USAGE = {"input_tokens": 1, "output_tokens": 1}
@@ -41,6 +49,7 @@ class Rpc:
     """A method with a good request for it."""
 
     name: str
+    # Empty if a token is enough.
     permission: str
     fields: dict[str, Any] = field(default_factory=dict)
     # The code and reason for something that there is not; empty if it needs nothing.
@@ -66,7 +75,9 @@ class Rpc:
 AGENT = {"agent_id": "$agent_id"}
 RUN = {"run_id": "$run_id"}
 CONVERSATION = {"conversation_id": "$conversation_id"}
+API_KEY = {"api_key_id": "$api_key_id"}
 CARD = {"rate_card_id": "$rate_card_id"}
+MCP_NAME = {"name": "$name"}
 MODEL_CALL = {"agent_id": "a", "run_id": "r", "model": "claude-sonnet-4-20250514"}
 RPCS = [
     Rpc("AgentService/CreateAgent", "agent:write", {"name": "Ada"}),
@@ -139,6 +150,15 @@ RPCS = [
         *("CredentialService/DeleteCredential", "credential:admin", {"name": "$name"}),
         "CREDENTIAL_NOT_FOUND",
     ),
+    Rpc("McpServerService/PutMcpServer", "policy:admin", {"name": "new", **MCP_SERVER}),
+    Rpc("McpServerService/ListMcpServers", "tool:read"),
+    *(
+        Rpc(f"McpServerService/{verb}McpServer", permission, MCP_NAME, "MCP_SERVER_NOT_FOUND")
+        for verb, permission in (
+            *(("Get", "tool:read"), ("Refresh", "policy:admin")),
+            ("Delete", "policy:admin"),
+        )
+    ),
     Rpc("AuditService/ListAuditEvents", "policy:admin"),
     Rpc(
         *("UsageService/ReserveUsage", "ledger:write"),
@@ -194,13 +214,23 @@ RPCS = [
     Rpc("RateCardService/WithdrawRateCard", "ledger:admin", CARD, "RATE_CARD_NOT_FOUND"),
     Rpc("RateCardService/ResolveRateCard", "ledger:read", {"model": "claude-sonnet-5"}),
     Rpc("SuggestionService/ListSuggestions", "ledger:read"),
+    Rpc("ApiKeyService/CreateApiKey", "api_key:write", {"name": "Ada's"}),
+    Rpc("ApiKeyService/ListApiKeys", "api_key:read"),
+    Rpc("ApiKeyService/GetApiKey", "api_key:read", API_KEY, "API_KEY_NOT_FOUND"),
+    Rpc("ApiKeyService/RevokeApiKey", "api_key:write", API_KEY, "API_KEY_NOT_FOUND"),
+    Rpc("TokenService/GetCaller", ""),
+    Rpc("TokenService/CreateSession", ""),
+    Rpc("TokenService/DeleteSession", ""),
 ]
+# It needs no token, since it gives one.
+OPEN = ("TokenService/ExchangeApiKey",)
 # It admits any caller, and answers with a result what it refuses; see below.
 EXECUTE_TOOL_CALL = METHODS["ToolCallService/ExecuteToolCall"]
 STREAMS = ("ToolCallService/StreamToolCalls", "UsageService/StreamUsage")
 UNKNOWN = dict.fromkeys(
     (
         *("agent_id", "run_id", "tool_call_id", "conversation_id", "reservation_id", "entry_id"),
+        "api_key_id",
         *LEDGER_NAMES,
         *NAMES,
     ),
@@ -240,6 +270,11 @@ INVALID = [
         "header_name",
     ),
     ("CredentialService/ListCredentials", {"page_token": "?"}, "page_token"),
+    ("McpServerService/PutMcpServer", {**MCP_SERVER, "name": "a_b"}, "name"),
+    ("McpServerService/PutMcpServer", {"name": "new", "url": "not-a-url"}, "url"),
+    ("McpServerService/PutMcpServer", {"name": "new", "url": "https://else.example.com"}, "url"),
+    ("McpServerService/PutMcpServer", {**MCP_SERVER, "name": "n", "effect": "mild"}, "effect"),
+    ("McpServerService/ListMcpServers", {"page_token": "?"}, "page_token"),
     ("ToolCallService/ExecuteToolCall", {"tool_name": "calculator"}, "tool_call_id"),
     ("UsageService/ReserveUsage", {**MODEL_CALL, "reservation_id": "r"}, "max_output_tokens"),
     ("UsageService/SettleUsage", {**MODEL_CALL, "entry_id": "e"}, "usage"),
@@ -250,6 +285,13 @@ INVALID = [
     ("RateCardService/CreateRateCard", {"tool_name": "t", "fee_usd": 1001.0}, "fee_usd"),
     ("RateCardService/GetRateCard", {}, "rate_card_id"),
     ("SuggestionService/ListSuggestions", {"days": 91}, "days"),
+    ("ApiKeyService/CreateApiKey", {}, "name"),
+    ("ApiKeyService/CreateApiKey", {"name": "n", "ttl_seconds": 31_536_001}, "ttl_seconds"),
+    ("ApiKeyService/CreateApiKey", {"name": "n", "permissions": [" "]}, "permissions"),
+    ("ApiKeyService/CreateApiKey", {"name": "n", "user_id": " "}, "user_id"),
+    ("ApiKeyService/ListApiKeys", {"state": "lost"}, "state"),
+    ("ApiKeyService/ListApiKeys", {"page_token": "?"}, "page_token"),
+    ("TokenService/ExchangeApiKey", {}, "api_key"),
     ("BudgetService/PutBudget", {"budget_id": "b"}, "limit_usd"),
     ("BudgetService/PutBudget", {"budget_id": "B", "limit_usd": 1.0}, "budget_id"),
     ("BudgetService/PutBudget", {"budget_id": "b", "limit_usd": float("nan")}, "limit_usd"),
@@ -257,7 +299,9 @@ INVALID = [
 
 
 @pytest.fixture
-def names(client: Client, organization: str, platform: RunningPlatform) -> dict[str, str]:
+def names(
+    client: Client, platform: RunningPlatform, request: pytest.FixtureRequest
+) -> dict[str, str]:
     """The names of one resource of each kind."""
     agent_id = create_agent(client)
     run_id, tool_call_id = decided_run(client)
@@ -266,6 +310,8 @@ def names(client: Client, organization: str, platform: RunningPlatform) -> dict[
     with channel_to(platform, "ledger") as channel:
         call(channel, reserve, reserve.request(**MODEL_CALL, **held), client.token)
     create_tool_runner_resources(client)
+    if "Mcp" in request.node.name:
+        create_mcp_server(client)
     return {
         "agent_id": agent_id,
         "run_id": run_id,
@@ -273,14 +319,20 @@ def names(client: Client, organization: str, platform: RunningPlatform) -> dict[
         "conversation_id": begun_conversation(client, agent_id),
         "reservation_id": "held",
         "entry_id": RECORDED["id"],
+        "api_key_id": create_api_key(client).key_id,
         **create_ledger_resources(client),
         **NAMES,
     }
 
 
 def test_the_table_has_every_method() -> None:
-    named = {rpc.name for rpc in RPCS} | {EXECUTE_TOOL_CALL.name, *STREAMS}
+    named = {rpc.name for rpc in RPCS} | {EXECUTE_TOOL_CALL.name, *STREAMS, *OPEN}
     assert named == METHODS.keys()
+
+
+def test_what_is_open_to_all_is_what_the_services_say() -> None:
+    gateways_own = {"/envoy.service.auth.v3.Authorization/Check"}
+    assert {METHODS[name].path for name in OPEN} | gateways_own == OPEN_METHODS
 
 
 @pytest.mark.parametrize("rpc", RPCS, ids=str)
@@ -306,12 +358,13 @@ def test_permissions_are_needed_and_are_all_that_is(
     rpc: Rpc,
 ) -> None:
     channel, request = connect(rpc.method.process), rpc.request(**names)
-    others = sorted({other.permission for other in RPCS} - {rpc.permission})
-    for permissions in ([], others):
+    needed = {rpc.permission} - {""}
+    others = sorted({other.permission for other in RPCS} - needed - {""})
+    for permissions in ([], others) if needed else ():
         token = platform.token(organization, permissions=permissions)
         refused = refusal(channel, rpc.method, request, token)
         assert_refused(refused, "PERMISSION_DENIED", "PERMISSION_DENIED")
-    token = platform.token(organization, permissions=(rpc.permission,))
+    token = platform.token(organization, permissions=sorted(needed))
     assert call(channel, rpc.method, request, token)
 
 

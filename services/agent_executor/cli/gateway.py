@@ -9,9 +9,17 @@ from typing import Any
 import yaml
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
+from agent_executor.cli.gateway_fields import request_fields_source
 from agent_executor.cli.gateway_files import GatewayFiles, gateway_files
 from agent_executor.cli.gateway_issuers import token_issuers
-from agent_executor.cli.gateway_routes import method_not_allowed_routes, rest_services
+from agent_executor.cli.gateway_limits import rate_limits
+from agent_executor.cli.gateway_origins import allowed_origins
+from agent_executor.cli.gateway_routes import (
+    method_not_allowed_routes,
+    read_methods,
+    rest_routes,
+)
+from agent_executor.cli.gateway_rules import rest_services
 from agent_executor.cli.gateway_settings import (
     GatewaySettings,
     is_ip_address,
@@ -50,6 +58,13 @@ def render(
         **_telemetry(settings),
         **_access_log(settings),
         **token_issuers(settings),
+        **rate_limits(settings),
+        **allowed_origins(settings.cors_origins),
+        **read_methods(descriptor),
+        "rest_routes": rest_routes(descriptor, check_fields=settings.refuse_unknown_fields),
+        "request_fields_source": request_fields_source(
+            descriptor, files.request_fields.read_text(encoding="utf-8")
+        ),
         "rest_services": rest_services(descriptor),
         "method_not_allowed_routes": method_not_allowed_routes(descriptor),
         "request_too_large_message": (
@@ -65,8 +80,8 @@ def render(
     return configuration
 
 
-def write_configuration(path: Path, settings: GatewaySettings) -> None:
-    """Renders the configuration of this installation into a file, readable by its owner only.
+def rendered_configuration(settings: GatewaySettings) -> dict[str, Any]:
+    """Renders the configuration of this installation.
 
     Raises:
         FileNotFoundError: If the installation lacks one of the gateway's files.
@@ -74,7 +89,16 @@ def write_configuration(path: Path, settings: GatewaySettings) -> None:
     files = gateway_files()
     descriptor = FileDescriptorSet.FromString(files.descriptor.read_bytes())
     template = yaml.safe_load(files.template.read_text(encoding="utf-8"))
-    configuration = render(template, settings, files, descriptor)
+    return render(template, settings, files, descriptor)
+
+
+def write_configuration(path: Path, settings: GatewaySettings) -> None:
+    """Renders the configuration of this installation into a file, readable by its owner only.
+
+    Raises:
+        FileNotFoundError: If the installation lacks one of the gateway's files.
+    """
+    configuration = rendered_configuration(settings)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.touch(mode=0o600)
     path.write_text(yaml.safe_dump(configuration, sort_keys=False), encoding="utf-8")
@@ -105,6 +129,8 @@ def _times(settings: GatewaySettings) -> dict[str, str]:
     """Gives each kind of call a deadline, and its route a second more."""
     times = {
         "stream_idle_timeout": _seconds(settings.stream_idle_timeout_seconds),
+        "request_arrival_timeout": _seconds(settings.request_arrival_timeout_seconds),
+        "connection_idle_timeout": _seconds(settings.connection_idle_timeout_seconds),
         # A header's value, which is text.
         "stream_heartbeat": str(settings.stream_heartbeat_seconds),
     }
@@ -126,6 +152,7 @@ def _endpoints(settings: GatewaySettings) -> dict[str, Any]:
         "executor_endpoints": settings.executor_addresses,
         "tool_runner_endpoints": settings.tool_runner_addresses,
         "ledger_endpoints": settings.ledger_addresses,
+        "web_endpoints": settings.web_addresses,
     }
     endpoints = {
         name: [_endpoint(*split_address(address)) for address in addresses]

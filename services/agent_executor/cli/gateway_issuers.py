@@ -11,6 +11,8 @@ from agent_executor.cli.gateway_settings import GatewaySettings
 from agent_executor.cli.gateway_tls import transport_socket
 from agent_executor.serving.settings import LOCAL_ISSUER, TOKEN_AUDIENCE
 
+# The claims of a verified token, among what the filter `jwt_authn` tells the filters after it.
+TOKEN_METADATA_KEY = "token"
 TOKEN_CACHE_SIZE = 1_000
 JWKS_CACHE_SECONDS = 300
 JWKS_TIMEOUT_SECONDS = 5
@@ -52,6 +54,8 @@ def _provider(settings: GatewaySettings, issuer: str, keys: Mapping[str, Any]) -
         "require_expiration": True,
         "clock_skew_seconds": settings.auth_clock_skew_seconds,
         "forward": True,
+        # Where the rate limits find who calls.
+        "payload_in_metadata": TOKEN_METADATA_KEY,
         # Without this a token in the query string counts too, and would end up in access logs.
         "from_headers": [{"name": "authorization", "value_prefix": "Bearer "}],
         "jwt_cache_config": {"jwt_cache_size": TOKEN_CACHE_SIZE},

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import typer
 
+from agent_executor.cli.api_keys import app as keys
 from agent_executor.cli.approvals import app as approvals
 from agent_executor.cli.audit import app as audit
 from agent_executor.cli.budgets import app as budgets
 from agent_executor.cli.demo import demo
+from agent_executor.cli.gateway_config import gateway_config
 from agent_executor.cli.ledger import app as ledger
 from agent_executor.cli.mock_claude import mock_claude
 from agent_executor.cli.rate_cards import app as rate_cards
@@ -29,10 +31,12 @@ app = typer.Typer(
 )
 app.command()(up)
 app.command()(token)
+app.add_typer(keys, name="keys")
 app.command()(demo)
 app.command()(run)
 app.add_typer(runs, name="runs")
 app.command()(serve)
+app.command()(gateway_config)
 app.command()(mock_claude)
 app.add_typer(usage, name="usage")
 app.add_typer(budgets, name="budgets")

@@ -18,7 +18,7 @@ from opentelemetry.trace import get_current_span
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from agent_executor.serving.security import current_security_context
-from agent_executor.serving.settings import ServiceSettings
+from agent_executor.serving.settings import ProcessSettings
 
 REDACTED: Final = "[redacted]"
 
@@ -26,10 +26,10 @@ _SECRET_NAMES: Final = re.compile(
     r"authorization|api_?key|password|passwd|secret|credential|private_key|^token$|_token$",
     re.IGNORECASE,
 )
-# Bearer headers, JSON Web Tokens, and provider keys as sk-... have them: the last line of defence,
-# for secrets inside of texts and tracebacks.
+# Bearer headers, JSON Web Tokens, our own API keys and sessions, and provider keys as sk-...: the
+# last line of defence, for secrets inside of texts and tracebacks.
 _SECRET_TEXTS: Final = re.compile(
-    r"(?i:bearer)\s+[\w.~+/=-]{8,}|eyJ[\w-]{8,}\.[\w-]+\.[\w-]*|\bsk-[\w-]{16,}"
+    r"(?i:bearer)\s+[\w.~+/=-]{8,}|eyJ[\w-]{8,}\.[\w-]+\.[\w-]*|\bsk-[\w-]{16,}|\bae[ks]_\w{16,}"
 )
 
 
@@ -40,7 +40,7 @@ class _RedactingFormatter(structlog.stdlib.ProcessorFormatter):
         return _SECRET_TEXTS.sub(REDACTED, super().format(record))
 
 
-def configure_logs(service_name: str, settings: ServiceSettings) -> None:
+def configure_logs(service_name: str, settings: ProcessSettings) -> None:
     """Sends every log record of the process to stderr, in the format of the settings.
 
     ``DEBUG=true`` means every level and the console format, whatever else is set.

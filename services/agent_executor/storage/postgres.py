@@ -30,10 +30,11 @@ from agent_executor.storage.postgres_writer import (
 T = TypeVar("T")
 
 READER_CONNECTIONS: Final = 4
+
+_CANNOT_READ: Final = "The database cannot be read at the moment."
 CONNECT_TIMEOUT_SECONDS: Final = 5.0
 STATEMENT_TIMEOUT_SECONDS: Final = 30.0
 APPLICATION_NAME: Final = "agent-executor"
-CANNOT_READ: Final = "The database cannot be read at the moment."
 
 
 async def connect(database_url: str) -> PostgresConnection:
@@ -123,17 +124,14 @@ class PostgresDatabase:
             UnavailableError: The database is closed, or the storage failed.
             Exception: Whatever the operation raised.
         """
+        with contextlib.suppress(_ConnectionLost):
+            async with self._reader() as connection:
+                return await operation(connection)
         try:
             async with self._reader() as connection:
                 return await operation(connection)
-        except _ConnectionLostError:
-            # Nothing was changed, so it may be done again.
-            pass
-        try:
-            async with self._reader() as connection:
-                return await operation(connection)
-        except _ConnectionLostError as error:
-            raise UnavailableError(CANNOT_READ) from error
+        except _ConnectionLost as lost:
+            raise UnavailableError(_CANNOT_READ) from lost.__cause__
 
     async def close(self) -> None:
         """Ends what was submitted, refuses what comes later, and closes every connection."""
@@ -147,11 +145,7 @@ class PostgresDatabase:
 
     @contextlib.asynccontextmanager
     async def _reader(self) -> AsyncIterator[PostgresConnection]:
-        """Lends a connection, and turns failures of the storage into ``UnavailableError``.
-
-        Raises:
-            _ConnectionLostError: This connection was lost; another one may do.
-        """
+        """Lends a connection, and turns failures of the storage into ``UnavailableError``."""
         if self._closed:
             raise UnavailableError("The database is closed.")
         try:
@@ -161,7 +155,7 @@ class PostgresDatabase:
                     self._initialized = True
             connection = await self._pool.acquire(timeout=STATEMENT_TIMEOUT_SECONDS)
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            raise UnavailableError(CANNOT_READ) from error
+            raise UnavailableError(_CANNOT_READ) from error
         try:
             yield connection
         except Exception as error:
@@ -170,16 +164,16 @@ class PostgresDatabase:
                 await self._pool.expire_connections()
                 if not is_closed(connection):
                     connection.terminate()
-                raise _ConnectionLostError from error
+                raise _ConnectionLost from error
             if is_storage_failure(error):
-                raise UnavailableError(CANNOT_READ) from error
+                raise UnavailableError(_CANNOT_READ) from error
             raise
         finally:
             await self._pool.release(connection)
 
 
-class _ConnectionLostError(Exception):
-    """The connection was lost, maybe while it was idle; never leaves this module."""
+class _ConnectionLost(Exception):  # noqa: N818 -- it is caught here, and no caller's error
+    """The connection of a read ended, maybe while it was idle."""
 
 
 def _options() -> dict[str, Any]:

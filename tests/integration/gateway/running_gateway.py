@@ -48,6 +48,7 @@ class RunningGateway:
     keys: Keys
     upstream_ports: list[int]
     upstreams: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    envoy_pid: int = 0
 
     def token(self, claims: TokenClaims | None = None, **changes: Any) -> str:
         return issue_token(self.keys.issuer.read_bytes(), claims or TokenClaims(), **changes)
@@ -159,16 +160,16 @@ def running_gateway(
         stack.callback(gateway.kill_upstreams)
         for index in range(executors):
             gateway.start_upstream(index)
-        stack.enter_context(_running(gateway_command(configuration, chosen)))
+        gateway.envoy_pid = stack.enter_context(_running(gateway_command(configuration, chosen)))
         until(gateway.is_healthy)
         yield gateway
 
 
 @contextmanager
-def _running(command: tuple[str, ...]) -> Iterator[None]:
+def _running(command: tuple[str, ...]) -> Iterator[int]:
     process = subprocess.Popen(command)
     try:
-        yield
+        yield process.pid
     finally:
         process.kill()
         process.wait()
