@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -82,6 +82,8 @@ class RunFollower:
                 return await self._follow(tell)
         except TimeoutError:
             if not self._run_id.done():
+                if self._stopping.is_set():
+                    raise UnavailableError("This server stops; call again.") from None
                 raise DeadlineExceededError("The deadline of the call has passed.") from None
             return FollowedRun(self._under_way("running"))
 
@@ -91,11 +93,12 @@ class RunFollower:
         Raises:
             AgentExecutorError: The executor does not do it.
         """
-        if not self._run_id.done():
-            # Under the same key this is the same run.
-            async with aclosing(self._updates()) as updates:
-                self._know((await anext(updates)).run_id)
-        await self._executor.cancel_run(self._run_id.result(), reason)
+        async with _in_time(self._executor):
+            if not self._run_id.done():
+                # Under the same key this is the same run.
+                async with aclosing(self._updates()) as updates:
+                    self._know((await anext(updates)).run_id)
+            await self._executor.cancel_run(self._run_id.result(), reason)
 
     async def cancel_for(self, executor: Executor, reason: str) -> None:
         """Cancels the run for somebody who need not be its caller, once it has begun.
@@ -107,12 +110,8 @@ class RunFollower:
         Raises:
             AgentExecutorError: The executor does not do it.
         """
-        try:
-            async with asyncio.timeout(executor.request_timeout_seconds):
-                run_id = await asyncio.shield(self._run_id)
-        except TimeoutError:
-            raise DeadlineExceededError("Nothing was heard of the run that is to end.") from None
-        await executor.cancel_run(run_id, reason)
+        async with _in_time(executor):
+            await executor.cancel_run(await asyncio.shield(self._run_id), reason)
 
     async def _follow(self, tell: Tell) -> FollowedRun:
         try:
@@ -183,6 +182,20 @@ class RunFollower:
             conversation_id=self._request.conversation_id,
             state=state,
         )
+
+
+@asynccontextmanager
+async def _in_time(executor: Executor) -> AsyncIterator[None]:
+    """Surrounds what ends a run, which nobody waits for but this process when it stops.
+
+    Raises:
+        DeadlineExceededError: It took longer than a request may.
+    """
+    try:
+        async with asyncio.timeout(executor.request_timeout_seconds):
+            yield
+    except TimeoutError:
+        raise DeadlineExceededError("Nothing was heard of the run that is to end.") from None
 
 
 def run_of(execution: run_service_pb2.ExecuteAgentResponse) -> run_pb2.Run:
