@@ -158,6 +158,18 @@ class TestARealServer:
         await client.close()
         assert not client._conversations
 
+    async def test_a_call_ends_when_its_conversation_is_closed_before_it_began(
+        self, client: McpClient, real: RunningMcpServer, era: str
+    ) -> None:
+        server = server_at(real, protocol_version=era)
+        call = asyncio.create_task(client.call_tool(server, tool("slow"), {}, context()))
+        while not client._conversations:
+            await asyncio.sleep(0)
+        await client.close()
+        await asyncio.wait({call}, timeout=WAIT_SECONDS)
+        assert call.cancelled()
+        assert not real.requests
+
     async def test_a_credential_goes_with_every_request_and_comes_back_masked(
         self, client: McpClient, real: RunningMcpServer, era: str
     ) -> None:
