@@ -13,7 +13,7 @@ from agent_executor.error_status import to_status
 from agent_executor.errors import AgentExecutorError
 from agent_executor.executor.api_keys.api_key import ApiKey
 from agent_executor.executor.api_keys.browser_session import ShownRequest
-from agent_executor.executor.convert import timestamp
+from agent_executor.serving.timestamp_convert import timestamp
 
 if TYPE_CHECKING:
     from agent_executor.serving.interceptors import Context

@@ -16,8 +16,9 @@ from agent_executor.executor.conversations.conversations import (
     ConversationView,
 )
 from agent_executor.executor.conversations.store import ConversationPlace
-from agent_executor.executor.convert import message_to_proto, timestamp
+from agent_executor.executor.convert import message_to_proto
 from agent_executor.executor.paging import fitting_page
+from agent_executor.serving.timestamp_convert import timestamp
 
 _PLACE: Final = msgspec.json.Decoder(tuple[int, str])
 
