@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from agent_executor.api.executor.v1 import run_pb2, run_service_pb2
-from agent_executor.errors import DeadlineExceededError, UnavailableError
+from agent_executor.errors import AgentExecutorError, DeadlineExceededError, UnavailableError
 from agent_executor.web.deadlines import deadline
 from agent_executor.web.executor_grpc import Executor
 from agent_executor.web.run_wording_convert import happening_to_sentence
@@ -62,9 +62,9 @@ class RunFollower:
     ) -> None:
         self._stopping = stopping
         self._executor = executor.under(executor.idempotency_key or str(uuid.uuid4()))
-        self._request = run_service_pb2.StreamAgentRequest(
-            agent_id=agent_id, input=text, conversation_id=conversation_id
-        )
+        self._agent_id = agent_id
+        self._text = text
+        self._conversation_id = conversation_id
         self._run_id: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._waiting: dict[str, str] = {}
 
@@ -118,29 +118,25 @@ class RunFollower:
             async with aclosing(self._updates()) as updates:
                 while True:
                     async with asyncio.timeout(_QUIET_SECONDS if self._waiting else None):
-                        update = await anext(updates, None)
-                    if update is None or update.WhichOneof("update") == "error":
-                        return await self._poll()
+                        update = await anext(updates)
                     self._know(update.run_id)
                     self._note(update)
                     await tell(update)
                     if update.WhichOneof("update") == "done":
                         run = run_of(update.done)
-                        run.conversation_id = self._request.conversation_id
+                        run.conversation_id = self._conversation_id
                         return FollowedRun(run)
         except TimeoutError:
             # Of the two deadlines only the quiet one ends here: the outer one is a cancellation.
             state = "paused" if _MONEY in self._waiting else "waiting"
             return FollowedRun(self._under_way(state), self._waits_for())
-        except UnavailableError:
+        except AgentExecutorError:
             if not self._run_id.done():
                 raise
             return await self._poll()
 
     async def _poll(self) -> FollowedRun:
         """Waits for the end of a run whose stream was cut: it goes on, maybe elsewhere."""
-        if not self._run_id.done():
-            raise UnavailableError("Nothing was heard of the run.")
         while True:
             await asyncio.sleep(_POLL_SECONDS)
             try:
@@ -153,7 +149,7 @@ class RunFollower:
                 return FollowedRun(run, self._waits_for())
 
     def _updates(self) -> AsyncGenerator[RunUpdate, None]:
-        return self._executor.stream_agent(self._request)
+        return self._executor.stream_agent(self._agent_id, self._text, self._conversation_id)
 
     def _know(self, run_id: str) -> None:
         if not self._run_id.done():
@@ -177,9 +173,9 @@ class RunFollower:
     def _under_way(self, state: str) -> run_pb2.Run:
         return run_pb2.Run(
             id=self._run_id.result(),
-            agent_id=self._request.agent_id,
-            input=self._request.input,
-            conversation_id=self._request.conversation_id,
+            agent_id=self._agent_id,
+            input=self._text,
+            conversation_id=self._conversation_id,
             state=state,
         )
 

@@ -9,6 +9,7 @@ from agent_executor.errors import (
     AgentExecutorError,
     AgentInactiveError,
     DeadlineExceededError,
+    LimitExceededError,
     RunNotFoundError,
     UnavailableError,
 )
@@ -23,7 +24,6 @@ from tests.unit.web.runs import (
     paused,
     started,
     text,
-    update,
 )
 
 
@@ -89,7 +89,7 @@ async def test_a_wait_of_the_past_is_passed_over() -> None:
 
 
 @pytest.mark.parametrize(
-    "end", [[UnavailableError("Gone.")], [], [update(error={"error": "Gone.", "code": "X"})]]
+    "end", [[UnavailableError("Gone.")], [], [LimitExceededError("It cannot be told on.")]]
 )
 async def test_a_run_whose_stream_is_cut_is_asked_for(
     end: list[RunUpdate | AgentExecutorError],
