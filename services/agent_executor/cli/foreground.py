@@ -16,12 +16,13 @@ from agent_executor.cli.progress import Progress
 from agent_executor.cli.supervisor import CrashLoopError
 
 
-def run_in_foreground(data_dir: Path, ports: PlatformPorts) -> int:
+def run_in_foreground(data_dir: Path, ports: PlatformPorts, *, tls: bool = False) -> int:
     """Runs a platform until a signal ends it.
 
     Args:
         data_dir: Where everything is kept.
         ports: The ports it uses.
+        tls: Whether its processes talk to each other over mutual TLS.
 
     Returns:
         The command's exit code: 0 after a clean stop, 1 if the platform cannot run, and 128 plus
@@ -33,6 +34,7 @@ def run_in_foreground(data_dir: Path, ports: PlatformPorts) -> int:
         ports=ports,
         environment=inherited_environment(for_people=console.is_terminal),
         dotenv_file=DOTENV_FILE,
+        tls=tls,
     )
     return asyncio.run(_run(options, console))
 

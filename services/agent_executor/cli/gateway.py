@@ -18,7 +18,7 @@ from agent_executor.cli.gateway_settings import (
     split_address,
     split_endpoint,
 )
-from agent_executor.cli.gateway_tls import transport_socket
+from agent_executor.cli.gateway_tls import services_tls, transport_socket, write_secrets
 
 OTLP_GRPC_PORT = 4317
 
@@ -28,6 +28,7 @@ def render(
     settings: GatewaySettings,
     files: GatewayFiles,
     descriptor: FileDescriptorSet,
+    folder: Path = Path(),
 ) -> dict[str, Any]:
     """Fills in the template.
 
@@ -36,6 +37,7 @@ def render(
         settings: What the operator set.
         files: The files that Envoy will read.
         descriptor: The contracts.
+        folder: Where the configuration goes, and what it refers to.
 
     Returns:
         Envoy's bootstrap configuration.
@@ -50,6 +52,7 @@ def render(
         **_telemetry(settings),
         **_access_log(settings),
         **token_issuers(settings),
+        **services_tls(settings, folder),
         "rest_services": rest_services(descriptor),
         "method_not_allowed_routes": method_not_allowed_routes(descriptor),
         "request_too_large_message": (
@@ -68,14 +71,20 @@ def render(
 def write_configuration(path: Path, settings: GatewaySettings) -> None:
     """Renders the configuration of this installation into a file, readable by its owner only.
 
+    With TLS to the services, files beside it say where the certificates are.
+
     Raises:
         FileNotFoundError: If the installation lacks one of the gateway's files.
     """
     files = gateway_files()
     descriptor = FileDescriptorSet.FromString(files.descriptor.read_bytes())
     template = yaml.safe_load(files.template.read_text(encoding="utf-8"))
-    configuration = render(template, settings, files, descriptor)
+    folder = path.parent.absolute()
+    configuration = render(template, settings, files, descriptor, folder)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    tls_files = settings.services_tls_files
+    if tls_files is not None:
+        write_secrets(folder, tls_files)
     path.touch(mode=0o600)
     path.write_text(yaml.safe_dump(configuration, sort_keys=False), encoding="utf-8")
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from agent_executor.serving.settings import MEBIBYTE, IssuerSettings
+from agent_executor.serving.settings import MEBIBYTE, IssuerSettings, tls_files_of
+from agent_executor.serving.tls_files import TlsFiles
 
 
 class GatewaySettings(BaseSettings):
@@ -48,6 +49,33 @@ class GatewaySettings(BaseSettings):
     ledger_addresses: tuple[str, ...] = Field(
         default=("127.0.0.1:50053",), description="Every ledger, as host:port."
     )
+    services_tls_certificate_file: Path | None = Field(
+        default=None,
+        description=(
+            "The gateway's certificate, as PEM, which it shows to the services; with it, they are "
+            "called over TLS alone. The three files are given together, and read again when they "
+            "are replaced."
+        ),
+    )
+    services_tls_key_file: Path | None = Field(
+        default=None,
+        description="The private key of that certificate, as PEM without a password, mode 0600.",
+    )
+    services_tls_ca_file: Path | None = Field(
+        default=None,
+        description="The certificates of the authorities, as PEM, that sign the services' own.",
+    )
+    executor_tls_name: str = Field(
+        default="",
+        description=(
+            "What every executor's certificate must be for, if not the host of one of their "
+            "addresses."
+        ),
+    )
+    tool_runner_tls_name: str = Field(
+        default="", description="The same of the tool-runners' certificates."
+    )
+    ledger_tls_name: str = Field(default="", description="The same of the ledgers' certificates.")
     otlp_endpoint: str = Field(
         default="",
         validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT",
@@ -156,6 +184,24 @@ class GatewaySettings(BaseSettings):
         if endpoint:
             split_endpoint(endpoint)
         return endpoint
+
+    @model_validator(mode="after")
+    def _tls_files_come_together(self) -> Self:
+        _ = self.services_tls_files
+        return self
+
+    @property
+    def services_tls_files(self) -> TlsFiles | None:
+        """What the gateway proves itself with to the services; None for gRPC without TLS.
+
+        Raises:
+            ValueError: Only some of the files are given.
+        """
+        return tls_files_of(
+            self.services_tls_certificate_file,
+            self.services_tls_key_file,
+            self.services_tls_ca_file,
+        )
 
 
 def split_address(address: str) -> tuple[str, int]:

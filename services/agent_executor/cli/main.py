@@ -7,6 +7,7 @@ import typer
 from agent_executor.cli.approvals import app as approvals
 from agent_executor.cli.audit import app as audit
 from agent_executor.cli.budgets import app as budgets
+from agent_executor.cli.certificates import certificates
 from agent_executor.cli.demo import demo
 from agent_executor.cli.ledger import app as ledger
 from agent_executor.cli.mock_claude import mock_claude
@@ -33,6 +34,7 @@ app.command()(demo)
 app.command()(run)
 app.add_typer(runs, name="runs")
 app.command()(serve)
+app.command()(certificates)
 app.command()(mock_claude)
 app.add_typer(usage, name="usage")
 app.add_typer(budgets, name="budgets")

@@ -10,6 +10,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent_executor.cli.certificate_authority import (
+    issue_certificates,
+    own_tls_files,
+    tls_environment,
+)
 from agent_executor.cli.gateway import write_configuration
 from agent_executor.cli.gateway_settings import GatewaySettings
 from agent_executor.cli.issuer import TokenClaims, issue_token
@@ -37,12 +42,14 @@ class PlatformOptions:
         ports: The ports it uses.
         environment: What its processes inherit.
         dotenv_file: A file with the gateway's further settings, which need not exist.
+        tls: Whether its processes talk to each other over mutual TLS.
     """
 
     data_dir: Path
     ports: PlatformPorts
     environment: Mapping[str, str]
     dotenv_file: Path | None = None
+    tls: bool = False
 
 
 class Platform:
@@ -68,7 +75,11 @@ class Platform:
         self._data_dir = options.data_dir.resolve()
         self._on_waiting = on_waiting
         self._settings = gateway_settings(options)
-        groups = process_groups(self._data_dir, self._ports, self._settings, options.environment)
+        self._issues_certificates = options.tls
+        environment = dict(options.environment)
+        if options.tls:
+            environment |= tls_environment(self._data_dir)
+        groups = process_groups(self._data_dir, self._ports, self._settings, environment)
         self._supervisor = Supervisor(groups, on_event=on_event)
 
     @property
@@ -91,6 +102,8 @@ class Platform:
         self._ports.check(self._settings.http_host)
         with _claimed(self._data_dir):
             ensure_keys(self._data_dir)
+            if self._issues_certificates:
+                issue_certificates(self._data_dir)
             write_configuration(gateway_configuration_file(self._data_dir), self._settings)
             announcement = asyncio.create_task(self._announce(on_ready))
             try:
@@ -128,7 +141,7 @@ def gateway_settings(options: PlatformOptions) -> GatewaySettings:
         ValueError: If a setting of the gateway is wrong.
     """
     ports = options.ports
-    return GatewaySettings(
+    settings = GatewaySettings(
         _env_file=options.dotenv_file,
         http_port=ports.http,
         admin_port=ports.gateway_admin,
@@ -140,6 +153,10 @@ def gateway_settings(options: PlatformOptions) -> GatewaySettings:
         jwks_file=Keys(options.data_dir.resolve() / "keys").jwks,
         otlp_endpoint=options.environment.get("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
     )
+    if not options.tls:
+        return settings
+    own = own_tls_files(options.data_dir.resolve(), "gateway")
+    return settings.model_copy(update={f"services_{name}": file for name, file in own.items()})
 
 
 @contextlib.contextmanager

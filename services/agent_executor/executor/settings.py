@@ -51,6 +51,17 @@ class ExecutorSettings(ModelSettings, WebhookSettings, ServiceSettings):
     ledger_address: str = Field(
         default="127.0.0.1:50053", description="Where the ledger is, as host:port."
     )
+    tool_runner_tls_name: str = Field(
+        default="",
+        description=(
+            "What the tool-runner's certificate must be for, if not the host of its address; only "
+            "with `EXECUTOR_TLS_CERTIFICATE_FILE`."
+        ),
+    )
+    ledger_tls_name: str = Field(
+        default="",
+        description="The same of the ledger's certificate.",
+    )
     database_url: SecretStr = Field(
         default=SecretStr(""),
         description=(

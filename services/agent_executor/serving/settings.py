@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from agent_executor.serving.startup import StartupError
+from agent_executor.serving.tls_files import TlsFiles
 
 LOCAL_ISSUER: Final = "agent-executor"
 """The ``iss`` of the tokens that ``agent-executor token`` prints."""
@@ -66,11 +67,38 @@ class ServiceSettings(BaseSettings):
         min_length=1,
         description="The address that gRPC and the metrics are served on.",
     )
+    metrics_host: str = Field(
+        default="",
+        description=(
+            "The address that metrics are served on, without TLS, if it is another one than that "
+            "of gRPC."
+        ),
+    )
     grpc_port: Port = Field(
         default=0, description="The port that gRPC is served on; 0 for any that is free."
     )
     metrics_port: Port = Field(
         default=0, description="The port that metrics are served on; 0 for any that is free."
+    )
+    tls_certificate_file: Path | None = Field(
+        default=None,
+        description=(
+            "The service's certificate, as PEM, which it shows to callers and to the services that "
+            "it calls; with it, only callers with a certificate of `*_TLS_CA_FILE` are admitted, and "
+            "gRPC is served over TLS alone. The three files are given together, and read again "
+            "when they change."
+        ),
+    )
+    tls_key_file: Path | None = Field(
+        default=None,
+        description="The private key of that certificate, as PEM without a password, mode 0600.",
+    )
+    tls_ca_file: Path | None = Field(
+        default=None,
+        description=(
+            "The certificates of the authorities, as PEM, that sign the certificates of the "
+            "platform's own processes and of nobody else."
+        ),
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="The least severe level that is logged."
@@ -157,7 +185,8 @@ class ServiceSettings(BaseSettings):
             return cls()
         except ValidationError as error:
             wrong = [
-                f"{cls._variable(str(each['loc'][0]))}: {each['msg']}"
+                # Only the files of TLS are looked at together, and their rule has no field.
+                f"{cls._variable(str((*each['loc'], 'tls_certificate_file')[0]))}: {each['msg']}"
                 for each in error.errors(include_input=False, include_url=False)
             ]
             raise StartupError(f"The settings are wrong: {'; '.join(wrong)}.") from None
@@ -174,6 +203,20 @@ class ServiceSettings(BaseSettings):
             return name
         return f"{cls.model_config.get('env_prefix', '')}{name}".upper()
 
+    @model_validator(mode="after")
+    def _tls_files_come_together(self) -> Self:
+        _ = self.tls_files
+        return self
+
+    @property
+    def tls_files(self) -> TlsFiles | None:
+        """What the service proves itself with to its peers; None for gRPC without TLS.
+
+        Raises:
+            ValueError: Only some of the files are given.
+        """
+        return tls_files_of(self.tls_certificate_file, self.tls_key_file, self.tls_ca_file)
+
     @property
     def service_key_file(self) -> Path:
         """The key by which the services sign grants to each other."""
@@ -183,3 +226,18 @@ class ServiceSettings(BaseSettings):
     def jwks_file(self) -> Path:
         """The public keys of the local issuer."""
         return self.data_dir / "keys" / "jwks.json"
+
+
+def tls_files_of(
+    certificate: Path | None, key: Path | None, authorities: Path | None
+) -> TlsFiles | None:
+    """Returns the files of TLS, which are all given or none.
+
+    Raises:
+        ValueError: Only some of them are.
+    """
+    if certificate is not None and key is not None and authorities is not None:
+        return TlsFiles(certificate, key, authorities)
+    if certificate is None and key is None and authorities is None:
+        return None
+    raise ValueError("the TLS certificate, its key and the authority's certificate go together")
