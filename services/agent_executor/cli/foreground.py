@@ -14,6 +14,7 @@ from agent_executor.cli.platform import Platform, PlatformError, PlatformOptions
 from agent_executor.cli.ports import PlatformPorts, PortError
 from agent_executor.cli.progress import Progress
 from agent_executor.cli.supervisor import CrashLoopError
+from agent_executor.serving.startup import StartupError
 
 
 def run_in_foreground(data_dir: Path, ports: PlatformPorts, *, tls: bool = False) -> int:
@@ -51,7 +52,7 @@ async def _run(options: PlatformOptions, console: Console) -> int:
             sys.stdout.flush()
 
         await platform.run(signals.stop, on_ready)
-    except (CrashLoopError, PlatformError, PortError, ValueError) as error:
+    except (CrashLoopError, PlatformError, PortError, StartupError, ValueError) as error:
         progress.close()
         console.print(
             f"agent-executor: {error}", style="red", markup=False, highlight=False, soft_wrap=True

@@ -18,7 +18,12 @@ from agent_executor.cli.gateway_settings import (
     split_address,
     split_endpoint,
 )
-from agent_executor.cli.gateway_tls import services_tls, transport_socket, write_secrets
+from agent_executor.cli.gateway_tls import (
+    listener_tls,
+    services_tls,
+    transport_socket,
+    write_secrets,
+)
 
 OTLP_GRPC_PORT = 4317
 
@@ -53,6 +58,7 @@ def render(
         **_access_log(settings),
         **token_issuers(settings),
         **services_tls(settings, folder),
+        "listener_transport_socket": listener_tls(settings, folder),
         "rest_services": rest_services(descriptor),
         "method_not_allowed_routes": method_not_allowed_routes(descriptor),
         "request_too_large_message": (
@@ -71,7 +77,7 @@ def render(
 def write_configuration(path: Path, settings: GatewaySettings) -> None:
     """Renders the configuration of this installation into a file, readable by its owner only.
 
-    With TLS to the services, files beside it say where the certificates are.
+    With TLS, files beside it say where the certificates are.
 
     Raises:
         FileNotFoundError: If the installation lacks one of the gateway's files.
@@ -82,9 +88,7 @@ def write_configuration(path: Path, settings: GatewaySettings) -> None:
     folder = path.parent.absolute()
     configuration = render(template, settings, files, descriptor, folder)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    tls_files = settings.services_tls_files
-    if tls_files is not None:
-        write_secrets(folder, tls_files)
+    write_secrets(folder, settings)
     path.touch(mode=0o600)
     path.write_text(yaml.safe_dump(configuration, sort_keys=False), encoding="utf-8")
 

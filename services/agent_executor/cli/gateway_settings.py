@@ -49,6 +49,17 @@ class GatewaySettings(BaseSettings):
     ledger_addresses: tuple[str, ...] = Field(
         default=("127.0.0.1:50053",), description="Every ledger, as host:port."
     )
+    tls_certificate_file: Path | None = Field(
+        default=None,
+        description=(
+            "The certificate, as PEM, that callers are shown, followed by those between it and its "
+            "authority; with it, REST and native gRPC are served over TLS alone. It is given "
+            "together with its key, and both are read again when they are replaced."
+        ),
+    )
+    tls_key_file: Path | None = Field(
+        default=None, description="Its private key, as PEM without a password, mode 0600."
+    )
     services_tls_certificate_file: Path | None = Field(
         default=None,
         description=(
@@ -188,6 +199,8 @@ class GatewaySettings(BaseSettings):
     @model_validator(mode="after")
     def _tls_files_come_together(self) -> Self:
         _ = self.services_tls_files
+        if (self.tls_certificate_file is None) != (self.tls_key_file is None):
+            raise ValueError("the gateway's TLS certificate and its key go together")
         return self
 
     @property

@@ -17,6 +17,7 @@ from agent_executor.cli.certificate_authority import (
 )
 from agent_executor.cli.gateway import write_configuration
 from agent_executor.cli.gateway_settings import GatewaySettings
+from agent_executor.cli.gateway_tls import check_tls_files
 from agent_executor.cli.issuer import TokenClaims, issue_token
 from agent_executor.cli.keys import Keys, ensure_keys
 from agent_executor.cli.ports import LEDGER_OFFSET, TOOL_RUNNER_OFFSET, PlatformPorts
@@ -85,7 +86,8 @@ class Platform:
     @property
     def url(self) -> str:
         """Where callers reach it."""
-        return f"http://{LOOPBACK}:{self._ports.http}"
+        scheme = "https" if self._settings.tls_certificate_file is not None else "http"
+        return f"{scheme}://{LOOPBACK}:{self._ports.http}"
 
     async def run(self, stop: asyncio.Event, on_ready: Callable[[], None]) -> None:
         """Runs the platform until it is told to stop; no process outlives it.
@@ -98,12 +100,14 @@ class Platform:
             CrashLoopError: If a process died too often in a row.
             PlatformError: If the data folder is in use or cannot be written.
             PortError: If a port is taken.
+            StartupError: If a file of TLS cannot be used.
         """
         self._ports.check(self._settings.http_host)
         with _claimed(self._data_dir):
             ensure_keys(self._data_dir)
             if self._issues_certificates:
                 issue_certificates(self._data_dir)
+            check_tls_files(self._settings)
             write_configuration(gateway_configuration_file(self._data_dir), self._settings)
             announcement = asyncio.create_task(self._announce(on_ready))
             try:
@@ -120,7 +124,14 @@ class Platform:
         """Makes a client of the gateway that bears a token."""
         keys = ensure_keys(self._data_dir)
         token = issue_token(keys.issuer.read_bytes(), claims)
-        return RestClient(host=LOOPBACK, port=self._ports.http, token=token)
+        certificate_file = self._settings.tls_certificate_file
+        return RestClient(
+            host=LOOPBACK,
+            port=self._ports.http,
+            token=token,
+            is_encrypted=certificate_file is not None,
+            certificate_file=certificate_file,
+        )
 
     async def _announce(self, on_ready: Callable[[], None]) -> None:
         """Waits until a real request succeeds, and says so."""

@@ -60,15 +60,17 @@ def test_envoy_accepts_the_configuration(tmp_path: Path, settings: dict[str, Any
     ],
     ids=["by address", "by the certificates' own names", "by several names"],
 )
-def test_envoy_accepts_mutual_tls_to_the_services(tmp_path: Path, names: dict[str, Any]) -> None:
+def test_envoy_accepts_tls_on_both_sides(tmp_path: Path, names: dict[str, Any]) -> None:
     configuration = tmp_path / "gateway" / "envoy.yaml"
     keys = ensure_keys(tmp_path)
     issue_certificates(tmp_path)
     own = own_tls_files(tmp_path, "gateway")
-    tls = {f"services_{name}": file for name, file in own.items()}
+    tls: dict[str, Any] = {f"services_{name}": file for name, file in own.items()}
+    tls |= {name: file for name, file in own.items() if name != "tls_ca_file"}
     write_configuration(configuration, GatewaySettings(jwks_file=keys.jwks, **tls, **names))
     validation = is_accepted(configuration)
     assert validation.returncode == 0, validation.stderr
+    # The folder of the configuration says where the key is, and has none itself.
     key = own["tls_key_file"].read_text().splitlines()[1]
     written = "".join(file.read_text() for file in configuration.parent.iterdir())
     assert str(own["tls_key_file"]) in written

@@ -218,5 +218,5 @@ def test_some_of_the_files_are_not_enough(tmp_path: Path) -> None:
 
 def test_the_variables_are_named_when_some_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TLS_KEY_FILE", "/nowhere")
-    with pytest.raises(StartupError, match="TLS_CERTIFICATE_FILE: .* go together"):
+    with pytest.raises(StartupError, match=r"TLS_CERTIFICATE_FILE: .* go together"):
         ServiceSettings.load()
