@@ -11,17 +11,16 @@ from typing import Any
 
 import grpc
 import pytest
-from google.protobuf.message_factory import GetMessageClass
 
 from agent_executor.api.call.v1 import call_pb2, grant_pb2
 from agent_executor.serving.grants import SERVICE_KEY_BYTES, ServiceKey
 from tests.e2e.rpc import (
     METHODS,
-    TIMEOUT_SECONDS,
     Refusal,
     assert_refused,
     call,
     channel_to,
+    frames_of,
     refusal,
 )
 from tests.platforms import Client, RunningPlatform
@@ -86,26 +85,6 @@ def bad_grants(key: ServiceKey, request: Any) -> dict[str, grant_pb2.SignedGrant
         "for other arguments": signed_grant(key, request, arguments_digest=b"x" * 32),
         "of nobody": signed_grant(key, request, security_context=grant_pb2.SecurityContext()),
     }
-
-
-def outcomes_of(platform: RunningPlatform, message: Any, count: int) -> dict[int, Any]:
-    """Sends one message on a stream and returns so many outcomes, by their ids."""
-    outcomes: dict[int, Any] = {}
-    with channel_to(platform, STREAM_TOOL_CALLS.process) as channel:
-        rpc = channel.stream_stream(
-            STREAM_TOOL_CALLS.path,
-            request_serializer=type(message).SerializeToString,
-            response_deserializer=GetMessageClass(
-                STREAM_TOOL_CALLS.descriptor.output_type
-            ).FromString,
-        )
-        responses: Any = rpc(iter([message]), timeout=TIMEOUT_SECONDS)
-        for response in responses:
-            outcomes |= {frame.id: frame for frame in response.frames}
-            if len(outcomes) == count:
-                break
-        responses.cancel()
-    return outcomes
 
 
 class TestToolCalls:
@@ -200,7 +179,7 @@ class TestGrants:
         for number, grant in enumerate(grants, start=1):
             frame = message.frames.add(execute=request)
             frame.header.CopyFrom(call_pb2.CallHeader(id=number, timeout_ms=60_000, grant=grant))
-        outcomes = outcomes_of(platform, message, len(grants))
+        outcomes = frames_of(platform, STREAM_TOOL_CALLS, message, len(grants))
         for number in range(1, len(grants)):
             refused = Refusal("UNAUTHENTICATED", outcomes[number].error)
             assert_refused(refused, "UNAUTHENTICATED", "UNAUTHENTICATED")
@@ -213,7 +192,7 @@ class TestGrants:
         header = call_pb2.CallHeader(id=1, timeout_ms=60_000, grant=signed_grant(key, request))
         message: Any = STREAM_TOOL_CALLS.request()
         message.frames.add(execute=request).header.CopyFrom(header)
-        outcomes = outcomes_of(platform, message, 1)
+        outcomes = frames_of(platform, STREAM_TOOL_CALLS, message, 1)
         refused = Refusal("INVALID_ARGUMENT", outcomes[1].error)
         assert_refused(refused, "INVALID_ARGUMENT", "INVALID_ARGUMENT")
 
