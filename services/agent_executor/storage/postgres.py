@@ -22,6 +22,7 @@ from agent_executor.storage.postgres_writer import (
     PostgresConnection,
     PostgresRead,
     PostgresWriter,
+    is_connection_lost,
     is_storage_failure,
 )
 
@@ -86,6 +87,7 @@ class PostgresDatabase:
         self._pool: Any = asyncpg.create_pool(
             database_url, min_size=0, max_size=readers, reset=_keep, **_options()
         )
+        self._readers = readers
         self._initializing = asyncio.Lock()
         self._initialized = False
         self._closed = False
@@ -99,13 +101,16 @@ class PostgresDatabase:
             UnavailableError: The database is closed, or the storage failed.
             Exception: Whatever the operation raised.
         """
-        async with self._reader() as connection:
+
+        async def in_snapshot(connection: PostgresConnection) -> T:
             await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             try:
                 return await operation(connection)
             finally:
-                if not connection.is_closed():
+                if not _is_gone(connection):
                     await connection.execute("ROLLBACK")
+
+        return await self.read_statement(in_snapshot)
 
     async def read_statement(self, operation: PostgresRead[T]) -> T:
         """Runs a read operation of one statement, which needs no transaction to be one snapshot.
@@ -114,6 +119,14 @@ class PostgresDatabase:
             UnavailableError: The database is closed, or the storage failed.
             Exception: Whatever the operation raised.
         """
+        # What a server ended while nobody used it is noticed at its next use only: each connection
+        # may be lost once, and the read is made on the next.
+        for _ in range(self._readers):
+            with contextlib.suppress(_ConnectionLostError):
+                return await self._read_once(operation)
+        return await self._read_once(operation)
+
+    async def _read_once(self, operation: PostgresRead[T]) -> T:
         async with self._reader() as connection:
             return await operation(connection)
 
@@ -144,11 +157,25 @@ class PostgresDatabase:
         try:
             yield connection
         except Exception as error:
-            if is_storage_failure(error) or connection.is_closed():
+            if is_connection_lost(error) or _is_gone(connection):
+                raise _ConnectionLostError(message) from error
+            if is_storage_failure(error):
                 raise UnavailableError(message) from error
             raise
         finally:
             await self._pool.release(connection)
+
+
+class _ConnectionLostError(UnavailableError):
+    """The connection of a read ended; another may hold."""
+
+
+def _is_gone(connection: PostgresConnection) -> bool:
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:
+        # The pool has taken it back: it does so with one that ends.
+        return True
 
 
 def _options() -> dict[str, Any]:

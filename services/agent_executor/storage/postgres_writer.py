@@ -92,6 +92,9 @@ _LOGGER = logging.getLogger(__name__)
 _STORAGE_FAILURE_CLASSES: Final = frozenset({"08", "53", "57", "58", "XX"})
 # Transactions that lost against another one: a deadlock or a serialization failure.
 _ROLLED_BACK_CLASS: Final = "40"
+# A connection is lost: class 08, or ended by an administrator or by the end of the server.
+_LOST_CODES: Final = frozenset({"57P01", "57P02", "57P03"})
+_LOST_CLASS: Final = "08"
 
 
 def is_storage_failure(error: BaseException) -> bool:
@@ -99,6 +102,14 @@ def is_storage_failure(error: BaseException) -> bool:
     if isinstance(error, asyncpg.PostgresError):
         return (error.sqlstate or "")[:2] in _STORAGE_FAILURE_CLASSES
     return isinstance(error, OSError | TimeoutError | asyncpg.InternalClientError)
+
+
+def is_connection_lost(error: BaseException) -> bool:
+    """Tells whether a connection ended, so that the same may succeed over another."""
+    if isinstance(error, asyncpg.PostgresError):
+        code = error.sqlstate or ""
+        return code in _LOST_CODES or code[:2] == _LOST_CLASS
+    return isinstance(error, ConnectionError | asyncpg.InternalClientError)
 
 
 @dataclass(slots=True)

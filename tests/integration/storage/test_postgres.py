@@ -13,7 +13,7 @@ import uvloop
 
 from agent_executor.errors import UnavailableError
 from agent_executor.storage.group_commit import BatchStatistics
-from agent_executor.storage.postgres import PostgresDatabase
+from agent_executor.storage.postgres import READER_CONNECTIONS, PostgresDatabase
 from agent_executor.storage.postgres_writer import (
     PostgresConnection,
     PostgresTransaction,
@@ -341,6 +341,32 @@ async def test_lost_connections_are_opened_again(database: PostgresDatabase, url
     await other.close()
     assert await database.writer.submit(insert("e")) == "e"
     assert await stored(database) == "ade"
+
+
+END = "SELECT pg_terminate_backend(pg_backend_pid())"
+
+
+@pytest.mark.parametrize("lost", [1, READER_CONNECTIONS])
+async def test_a_read_goes_on_over_another_connection(
+    database: PostgresDatabase, lost: int
+) -> None:
+    await database.writer.submit(insert("a"))
+    tries = 0
+
+    async def end_the_first(connection: PostgresConnection) -> str:
+        nonlocal tries
+        tries += 1
+        if tries <= lost:
+            await connection.execute(END)
+        return str(await connection.fetchval("SELECT letter FROM letters"))
+
+    assert await database.read(end_the_first) == "a"
+    assert tries == lost + 1
+
+
+async def test_a_read_that_loses_every_connection_fails(database: PostgresDatabase) -> None:
+    with pytest.raises(UnavailableError):
+        await database.read(lambda connection: connection.execute(END))
 
 
 async def test_a_server_that_cannot_be_reached_is_unavailable_until_it_can(
