@@ -8,22 +8,15 @@ valid until they expire.
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from jwt.algorithms import ECAlgorithm
 
-from agent_executor.serving.settings import LOCAL_ISSUER, TOKEN_AUDIENCE
-
-ALGORITHM = "ES256"
+from agent_executor.serving.token_signing import TokenSigner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,17 +46,12 @@ def new_private_key() -> bytes:
 
 
 def public_jwk(private_key: bytes) -> dict[str, Any]:
-    """Returns the public half as a JSON Web Key whose `kid` is its thumbprint (RFC 7638).
+    """Returns the public half as a JSON Web Key.
 
     Raises:
         ValueError: If the PEM does not hold a P-256 key.
     """
-    key = _load(private_key)
-    jwk: dict[str, Any] = ECAlgorithm.to_jwk(key.public_key(), as_dict=True)
-    required = {name: jwk[name] for name in ("crv", "kty", "x", "y")}
-    canonical = json.dumps(required, sort_keys=True, separators=(",", ":")).encode()
-    thumbprint = base64.urlsafe_b64encode(hashlib.sha256(canonical).digest()).rstrip(b"=").decode()
-    return {**required, "kid": thumbprint, "alg": ALGORITHM, "use": "sig"}
+    return TokenSigner(private_key).public_jwk
 
 
 def issue_token(private_key: bytes, claims: TokenClaims, *, now: float | None = None) -> str:
@@ -78,22 +66,12 @@ def issue_token(private_key: bytes, claims: TokenClaims, *, now: float | None = 
         ValueError: If the PEM does not hold a P-256 key.
     """
     issued_at = int(time.time() if now is None else now)
-    payload = {
-        "iss": LOCAL_ISSUER,
-        "aud": TOKEN_AUDIENCE,
-        "sub": claims.user,
-        "org": claims.organization,
-        "permissions": list(claims.permissions),
-        "iat": issued_at,
-        "exp": issued_at + claims.ttl_seconds,
-    }
-    headers = {"kid": public_jwk(private_key)["kid"]}
-    return jwt.encode(payload, _load(private_key), algorithm=ALGORITHM, headers=headers)
-
-
-def _load(private_key: bytes) -> ec.EllipticCurvePrivateKey:
-    key = serialization.load_pem_private_key(private_key, password=None)
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
-        msg = "the issuer's key is not a P-256 key"
-        raise ValueError(msg)
-    return key
+    return TokenSigner(private_key).sign(
+        {
+            "sub": claims.user,
+            "org": claims.organization,
+            "permissions": list(claims.permissions),
+            "iat": issued_at,
+            "exp": issued_at + claims.ttl_seconds,
+        }
+    )

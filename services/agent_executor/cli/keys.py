@@ -32,8 +32,13 @@ class Keys:
 
     @property
     def jwks(self) -> Path:
-        """The local issuer's public keys, as a JSON Web Key Set, the newest first."""
+        """The public keys of both private ones, as a JSON Web Key Set, the newest first."""
         return self.folder / "jwks.json"
+
+    @property
+    def token(self) -> Path:
+        """The private key by which executors sign tokens for API keys, as PEM."""
+        return self.folder / "token.pem"
 
     @property
     def service(self) -> Path:
@@ -56,19 +61,21 @@ def ensure_keys(data_dir: Path) -> Keys:
     keys.folder.mkdir(mode=0o700, exist_ok=True)
     with _locked(keys.folder):
         _create(keys.issuer, new_private_key)
+        _create(keys.token, new_private_key)
         _create(keys.service, lambda: secrets.token_bytes(SERVICE_KEY_BYTES))
         _publish(keys)
     return keys
 
 
 def _publish(keys: Keys) -> None:
-    """Puts the public half of the issuer's key first in the JWKS, before the older ones."""
+    """Puts the public halves of the private keys first in the JWKS, before the older ones."""
     published = json.loads(keys.jwks.read_bytes())["keys"] if keys.jwks.exists() else []
-    newest = public_jwk(keys.issuer.read_bytes())
-    if published and published[0] == newest:
+    newest = [public_jwk(path.read_bytes()) for path in (keys.issuer, keys.token)]
+    if published[: len(newest)] == newest:
         return
-    older = [key for key in published if key["kid"] != newest["kid"]]
-    replace_private(keys.jwks, json.dumps({"keys": [newest, *older]}, indent=2).encode())
+    key_ids = {key["kid"] for key in newest}
+    older = [key for key in published if key["kid"] not in key_ids]
+    replace_private(keys.jwks, json.dumps({"keys": [*newest, *older]}, indent=2).encode())
 
 
 def _create(path: Path, content: Callable[[], bytes]) -> None:

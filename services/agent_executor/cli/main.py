@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from agent_executor.cli.api_keys import app as keys
 from agent_executor.cli.approvals import app as approvals
 from agent_executor.cli.audit import app as audit
 from agent_executor.cli.budgets import app as budgets
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 app.command()(up)
 app.command()(token)
+app.add_typer(keys, name="keys")
 app.command()(demo)
 app.command()(run)
 app.add_typer(runs, name="runs")

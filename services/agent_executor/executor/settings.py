@@ -8,6 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from agent_executor.executor.api_keys.key_settings import ApiKeySettings
 from agent_executor.executor.driving.engine import (
     DEFAULT_MAX_PARALLEL_TOOL_CALLS,
     DEFAULT_MAX_PAUSE_SECONDS,
@@ -40,7 +41,7 @@ from agent_executor.executor.webhooks.webhook_settings import WebhookSettings
 from agent_executor.serving.settings import ServiceSettings
 
 
-class ExecutorSettings(ModelSettings, WebhookSettings, ServiceSettings):
+class ExecutorSettings(ModelSettings, WebhookSettings, ApiKeySettings, ServiceSettings):
     """The executor's settings."""
 
     model_config = SettingsConfigDict(env_prefix="EXECUTOR_")
@@ -237,6 +238,12 @@ class ExecutorSettings(ModelSettings, WebhookSettings, ServiceSettings):
             poll=self.batch_poll_seconds,
             create_timeout=self.batch_create_timeout_seconds,
         )
+
+    @property
+    def token_signing_key_file(self) -> Path:
+        """The key that signs the tokens which API keys are exchanged for."""
+        given = self.token_key_file
+        return Path(given) if given else self.data_dir / "keys" / "token.pem"
 
     @property
     def journal_file(self) -> Path:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from agent_executor.executor.agents.store import AgentStore
 from agent_executor.executor.agents.store_sqlite import SqliteAgentStore
+from agent_executor.executor.api_keys.store import ApiKeyStore
+from agent_executor.executor.api_keys.store_sql import SqlApiKeyStore
 from agent_executor.executor.approvals.store import ApprovalStore
 from agent_executor.executor.approvals.store_sql import SqlApprovalStore
 from agent_executor.executor.conversations.store import ConversationStore
@@ -33,6 +35,7 @@ class ExecutorStorage:
     Attributes:
         journal: Runs and their logs.
         agents: Agents and their versions.
+        api_keys: Keys of programs and sessions of browsers.
         conversations: What runs have said to be continued.
         approvals: Tool calls that people decide about.
         batches: Model calls that go through batches of their provider.
@@ -43,6 +46,7 @@ class ExecutorStorage:
 
     journal: Journal
     agents: AgentStore
+    api_keys: ApiKeyStore
     conversations: ConversationStore
     approvals: ApprovalStore
     batches: BatchStore
@@ -73,6 +77,7 @@ async def open_storage(
     return ExecutorStorage(
         journal=SqliteJournal(database),
         agents=SqliteAgentStore(database),
+        api_keys=SqlApiKeyStore(statements),
         conversations=SqlConversationStore(statements),
         approvals=SqlApprovalStore(statements),
         batches=SqlBatchStore(statements),
@@ -99,6 +104,7 @@ async def _open_postgres(
     return ExecutorStorage(
         journal=PostgresJournal(database),
         agents=SqlAgentStore(statements),
+        api_keys=SqlApiKeyStore(statements),
         conversations=SqlConversationStore(statements),
         approvals=SqlApprovalStore(statements),
         batches=SqlBatchStore(statements),

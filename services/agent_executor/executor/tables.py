@@ -291,3 +291,25 @@ Index(
     sqlite_where=WEBHOOK_DELIVERIES.c.due_at_ms > 0,
     postgresql_where=WEBHOOK_DELIVERIES.c.due_at_ms > 0,
 )
+
+API_KEYS: Final = Table(
+    "api_keys",
+    METADATA,
+    Column("key_id", Text, primary_key=True),
+    Column("organization_id", Text, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("digest", LargeBinary, nullable=False, comment="SHA-256 of the secret"),
+    Column("hint", Text, nullable=False),
+    Column("permissions", Text, nullable=False, comment="JSON list"),
+    Column("kind", Text, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("expires_at_ms", BigInteger, nullable=False),
+    Column("last_used_at_ms", BigInteger, nullable=False),
+    Column("revoked_at_ms", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index("api_keys_by_digest", API_KEYS.c.digest, unique=True)
+Index("api_keys_by_organization", API_KEYS.c.organization_id, API_KEYS.c.key_id)
+Index("api_keys_by_user", API_KEYS.c.organization_id, API_KEYS.c.user_id, API_KEYS.c.key_id)

@@ -15,12 +15,17 @@ from agent_executor.errors import UnauthenticatedError
 from agent_executor.serving.key_sets import ACCEPTED_ALGORITHMS, FileKeySet, KeySet, UriKeySet
 from agent_executor.serving.security import SecurityContext
 from agent_executor.serving.settings import LOCAL_ISSUER, TOKEN_AUDIENCE, ServiceSettings
+from agent_executor.serving.token_signing import API_KEY_CLAIM
 from agent_executor.serving.verified_cache import VerifiedCache
 
 MAX_TOKEN_BYTES: Final = 16_384
 MAX_CACHED_TOKENS: Final = 4_096
 # So that a key which its issuer withdraws stops working within this time.
 MAX_CACHE_SECONDS: Final = 60.0
+
+# How far clocks may differ for a token that was made of an API key, whatever else is allowed: such a
+# token holds for 15 s, and what is made of a revoked key is to be dead after 30.
+API_KEY_CLOCK_SKEW_SECONDS: Final = 5.0
 
 # The limits of agent_executor.api.call.v1.SecurityContext, into which the claims go.
 MAX_NAME_BYTES: Final = 128
@@ -78,8 +83,12 @@ class TokenVerifier:
             return security
         claims = await self._verified_claims(_bearer_token(authorization))
         security = _security_context(claims)
-        expires_at = float(claims["exp"]) + self._clock_skew_seconds
-        self._verified.put(authorization, security, min(expires_at, now + MAX_CACHE_SECONDS))
+        skew_seconds = self._clock_skew_seconds
+        if security.api_key_id:
+            skew_seconds = min(skew_seconds, API_KEY_CLOCK_SKEW_SECONDS)
+            _check_times(claims, now, skew_seconds)
+        ends_at = security.expires_at + skew_seconds
+        self._verified.put(authorization, security, min(ends_at, now + MAX_CACHE_SECONDS))
         return security
 
     async def _verified_claims(self, token: str) -> dict[str, Any]:
@@ -156,6 +165,14 @@ def _unverified(token: str) -> tuple[dict[str, Any], object]:
     return decoded["header"], decoded["payload"].get("iss")
 
 
+def _check_times(claims: Mapping[str, Any], now: float, skew_seconds: float) -> None:
+    """Holds a token of an API key to its own times, which are narrower than those of others."""
+    if now >= float(claims["exp"]) + skew_seconds:
+        raise UnauthenticatedError("The token has expired.")
+    if now < float(claims["iat"]) - skew_seconds:
+        raise UnauthenticatedError("The token is not valid yet.")
+
+
 def _security_context(claims: Mapping[str, Any]) -> SecurityContext:
     """Maps the claims of a verified token; a missing list of permissions is an empty one."""
     permissions = claims.get("permissions", [])
@@ -167,7 +184,16 @@ def _security_context(claims: Mapping[str, Any]) -> SecurityContext:
         organization_id=_name(claims["org"], "org"),
         user_id=_name(claims["sub"], "sub"),
         permissions=frozenset(_name(permission, "permissions") for permission in permissions),
+        api_key_id=_api_key_id(claims),
+        expires_at=float(claims["exp"]),
     )
+
+
+def _api_key_id(claims: Mapping[str, Any]) -> str:
+    """Returns the key behind a token; only the local issuer knows of API keys."""
+    if claims["iss"] != LOCAL_ISSUER or API_KEY_CLAIM not in claims:
+        return ""
+    return _name(claims[API_KEY_CLAIM], API_KEY_CLAIM)
 
 
 def _name(value: object, claim: str) -> str:

@@ -25,6 +25,15 @@ from agent_executor.serving.status import to_status
 # Probes have no credentials, and the contracts are no secret.
 EXEMPT_SERVICES: Final = ("/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerReflection/")
 
+# What turns another credential into a token cannot ask for one. All else about them is as ever:
+# they are counted, bounded, validated, and their errors are mapped.
+OPEN_METHODS: Final = frozenset(
+    {
+        "/agent_executor.api.executor.v1.TokenService/ExchangeApiKey",
+        "/envoy.service.auth.v3.Authorization/Check",
+    }
+)
+
 ResultT = TypeVar("ResultT")
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
@@ -137,9 +146,10 @@ class PipelineInterceptor(grpc.aio.ServerInterceptor):
     ) -> ResultT:
         try:
             request = _read_request(found, serialized)
-            credentials, traceparent = _read_metadata(context)
+            shown, traceparent = _read_metadata(context)
         except AgentExecutorError as error:
             return await self._pipeline.observe(method, partial(_refuse, error))
+        credentials = None if method in OPEN_METHODS else shown
         remaining = context.time_remaining()
         return await self._pipeline.run(
             method, request, credentials, remaining, traceparent, serve, span=span

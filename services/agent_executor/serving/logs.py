@@ -26,10 +26,10 @@ _SECRET_NAMES: Final = re.compile(
     r"authorization|api_?key|password|passwd|secret|credential|private_key|^token$|_token$",
     re.IGNORECASE,
 )
-# Bearer headers, JSON Web Tokens, and provider keys as sk-... have them: the last line of defence,
-# for secrets inside of texts and tracebacks.
+# Bearer headers, JSON Web Tokens, our own API keys and sessions, and provider keys as sk-...: the
+# last line of defence, for secrets inside of texts and tracebacks.
 _SECRET_TEXTS: Final = re.compile(
-    r"(?i:bearer)\s+[\w.~+/=-]{8,}|eyJ[\w-]{8,}\.[\w-]+\.[\w-]*|\bsk-[\w-]{16,}"
+    r"(?i:bearer)\s+[\w.~+/=-]{8,}|eyJ[\w-]{8,}\.[\w-]+\.[\w-]*|\bsk-[\w-]{16,}|\bae[ks]_\w{16,}"
 )
 
 

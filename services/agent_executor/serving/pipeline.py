@@ -106,7 +106,7 @@ class CallPipeline:
         self,
         method: str,
         request: RequestT,
-        credentials: Credentials,
+        credentials: Credentials | None,
         deadline_seconds: float | None,
         traceparent: str,
         handler: Callable[[RequestT], Awaitable[ResultT]],
@@ -121,7 +121,7 @@ class CallPipeline:
         Args:
             method: The full name of the RPC, as ``/package.Service/Method``.
             request: What is asked.
-            credentials: Who asks.
+            credentials: Who asks; None for a method that is open to all.
             deadline_seconds: How long the caller still waits; None for no end.
             traceparent: The W3C trace context of the caller, or the empty string.
             handler: Serves the request.
@@ -203,12 +203,13 @@ class CallPipeline:
     async def _serve(
         self,
         request: RequestT,
-        credentials: Credentials,
+        credentials: Credentials | None,
         handler: Callable[[RequestT], Awaitable[ResultT]],
     ) -> ResultT:
-        grant, security = await self._authenticate(request, credentials)
-        current_grant.set(grant)
-        current_security_context.set(security)
+        if credentials is not None:
+            grant, security = await self._authenticate(request, credentials)
+            current_grant.set(grant)
+            current_security_context.set(security)
         self._validator.check(request)
         return await handler(request)
 

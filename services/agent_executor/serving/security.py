@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from agent_executor.errors import PermissionDeniedError
@@ -20,11 +21,17 @@ class SecurityContext:
         user_id: The person or program acting. Never empty.
         permissions: What may be done, as ``kind:name``. ``kind:*`` holds every permission of the
             kind, ``*`` holds everything.
+        api_key_id: The API key or session that was shown; empty for a token of its own. Like
+            ``expires_at``, which changes every few seconds, it is no part of who the caller is.
+        expires_at: When the token ends, in seconds since 1970-01-01 UTC; infinite for a caller that
+            showed none. Behind an API key it is the short token's end, not the key's.
     """
 
     organization_id: str
     user_id: str
     permissions: frozenset[str]
+    api_key_id: str = field(default="", compare=False)
+    expires_at: float = field(default=math.inf, compare=False)
 
     def allows(self, permission: str) -> bool:
         """Tells whether the caller holds the permission, itself or by a wildcard."""

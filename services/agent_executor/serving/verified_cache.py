@@ -43,3 +43,7 @@ class VerifiedCache(Generic[KeyT, ValueT]):
         while len(self._entries) >= self._max_entries:
             del self._entries[next(iter(self._entries))]
         self._entries[key] = (ends_at, value)
+
+    def discard(self, key: KeyT) -> None:
+        """Forgets an entry, if there is one."""
+        self._entries.pop(key, None)

@@ -36,7 +36,9 @@ def test_the_migrations_make_the_tables(tmp_path: Path) -> None:
 
 async def test_runs_of_before_have_neither_parent_nor_amount(tmp_path: Path) -> None:
     path, before = tmp_path / "journal.sqlite3", tmp_path / "migrations"
-    shutil.copytree(MIGRATIONS, before, ignore=shutil.ignore_patterns("000[2-9]*", "__pycache__"))
+    shutil.copytree(
+        MIGRATIONS, before, ignore=shutil.ignore_patterns("000[2-9]*", "00[1-9]*", "__pycache__")
+    )
     upgrade(path, before)
     with closing(sqlite3.connect(path)) as connection:
         names = ("run_id", "organization_id", "permissions", "last_sequence")

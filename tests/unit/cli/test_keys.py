@@ -23,24 +23,22 @@ def mode(path: Path) -> int:
 def test_keys_are_made_once_for_their_owner_only(tmp_path: Path) -> None:
     data_dir = tmp_path / "new" / "data"
     keys = ensure_keys(data_dir)
-    contents = [path.read_bytes() for path in (keys.issuer, keys.jwks, keys.service)]
-    assert [mode(path) for path in (keys.issuer, keys.jwks, keys.service)] == [0o600] * 3
+    files = (keys.issuer, keys.token, keys.jwks, keys.service)
+    contents = [path.read_bytes() for path in files]
+    assert [mode(path) for path in files] == [0o600] * len(files)
     assert [mode(path) for path in (data_dir, keys.folder)] == [0o700] * 2
 
-    again = ensure_keys(data_dir)
-    assert [path.read_bytes() for path in (again.issuer, again.jwks, again.service)] == contents
-    assert {path.name for path in keys.folder.iterdir()} == {
-        "issuer.pem",
-        "jwks.json",
-        "service.key",
-    }
+    assert ensure_keys(data_dir) == keys
+    assert [path.read_bytes() for path in files] == contents
+    assert set(keys.folder.iterdir()) == set(files)
+    assert {path.name for path in files} == {"issuer.pem", "token.pem", "jwks.json", "service.key"}
 
 
 def test_many_at_once_make_one_set_of_keys(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda _: ensure_keys(tmp_path).issuer.read_bytes(), range(16)))
     assert len(set(found)) == 1
-    assert len(json.loads(ensure_keys(tmp_path).jwks.read_bytes())["keys"]) == 1
+    assert len(json.loads(ensure_keys(tmp_path).jwks.read_bytes())["keys"]) == 2
 
 
 def test_the_services_can_use_the_service_key(tmp_path: Path) -> None:
@@ -67,7 +65,8 @@ async def test_after_a_rotation_old_tokens_are_still_verified(tmp_path: Path) ->
 
     old_id, new_id = (jwt.get_unverified_header(token)["kid"] for token in (old, new))
     published = json.loads(keys.jwks.read_bytes())["keys"]
-    assert [key["kid"] for key in published] == [new_id, old_id]
+    token_key_id = public_jwk(keys.token.read_bytes())["kid"]
+    assert [key["kid"] for key in published] == [new_id, token_key_id, old_id]
     verifier = TokenVerifier({LOCAL_ISSUER: FileKeySet(keys.jwks)}, clock_skew_seconds=0)
     for token in (old, new):
         assert (await verifier.verify(f"Bearer {token}")).organization_id == "default"

@@ -1,0 +1,1 @@
+"""API keys of programs and sessions of browsers, and the short tokens they are exchanged for."""
