@@ -30,6 +30,7 @@ from agent_executor.tool_runner.calls.servicer import AuditServicer, ToolCallSer
 from agent_executor.tool_runner.calls.telemetry import CallTelemetry
 from agent_executor.tool_runner.calls.tool_calls import ToolCalls
 from agent_executor.tool_runner.isolation.pool import WorkerPool
+from agent_executor.tool_runner.mcp.client import McpClient
 from agent_executor.tool_runner.policy.call_policy import CallPolicy
 from agent_executor.tool_runner.policy.sandbox import RateLimitScope, ToolSandbox
 from agent_executor.tool_runner.policy.screening import ScreeningPolicy
@@ -71,11 +72,14 @@ async def bootstrap(
     )
     for tool in further_tools:
         registry.register(tool)
+    mcp_client = McpClient(settings.egress_policy)
+    runtime.resources.push_async_callback(mcp_client.close)
     resources = Resources.in_database(
         storage.statements,
         registry,
         _encryption(settings.encryption_key_path),
         pool,
+        mcp_client,
         lambda: time.time_ns() // 1_000_000,
     )
     calls = _tool_calls(runtime, storage, resources, pool, http_request)

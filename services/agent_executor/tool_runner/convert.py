@@ -66,6 +66,7 @@ def tool_to_proto(tool: ToolDefinition) -> tool_pb2.Tool:
         findings=tool.findings,
         created_at=timestamp(tool.created_at_ms) if tool.created_at_ms else None,
         requires_approval=tool.requires_approval,
+        mcp_server=tool.mcp_server,
     )
 
 

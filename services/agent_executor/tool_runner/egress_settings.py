@@ -6,7 +6,7 @@ from ipaddress import IPv4Network, IPv6Network
 
 from pydantic import Field
 
-from agent_executor.egress.policy import DEFAULT_PORTS_ALLOWED
+from agent_executor.egress.policy import DEFAULT_PORTS_ALLOWED, EgressPolicy
 from agent_executor.tool_runner.builtin.http_request import HTTPRequestTool
 from agent_executor.tool_runner.policy.sandbox import ToolSandbox
 from agent_executor.tool_runner.tool_settings import ToolSettings
@@ -40,6 +40,16 @@ class EgressSettings(ToolSettings):
         default=False,
         description="Whether `http_request` may be told not to check a host's certificate.",
     )
+
+    def egress_policy(self, allowed_domains: frozenset[str]) -> EgressPolicy:
+        """Returns what may be reached under these settings, with these domains allowed."""
+        return EgressPolicy(
+            allowed_domains=allowed_domains,
+            allowed_networks=self.egress_allowed_cidrs,
+            denied_networks=self.egress_denied_cidrs,
+            allow_http=self.egress_allow_http,
+            ports=frozenset(self.egress_allowed_ports),
+        )
 
     def http_request_tool(self, sandbox: ToolSandbox | None = None) -> HTTPRequestTool:
         """Returns the tool ``http_request`` under these settings.

@@ -26,7 +26,7 @@ class RegisteredTool:
         schema: Of its arguments.
         is_async: Its ``_execute_impl`` is a coroutine function.
         built_in: It comes with the platform.
-        version: Of a custom tool, in hexadecimal; else empty.
+        version: Of a custom tool or one of an MCP server, in hexadecimal; else empty.
         program: What the sandbox runs; None for a tool that runs in this process.
         timeout_seconds: How long one call may run; None for the tool-runner's own limit.
         cache_ttl_seconds: How long a result of a ``read_only`` tool may be given again to an

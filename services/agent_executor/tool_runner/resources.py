@@ -1,4 +1,4 @@
-"""The use cases of tools, policy and credentials, built together."""
+"""The use cases of tools, policy, credentials and MCP servers, built together."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ from agent_executor.tool_runner.credentials.store_sql import SqlCredentialStore
 from agent_executor.tool_runner.custom.custom_tools import CustomTools
 from agent_executor.tool_runner.custom.store_sql import SqlCustomToolStore
 from agent_executor.tool_runner.custom.tools import Tools
+from agent_executor.tool_runner.mcp.client import McpClient
+from agent_executor.tool_runner.mcp.mcp_servers import McpServers
+from agent_executor.tool_runner.mcp.mcp_tools import McpTools
+from agent_executor.tool_runner.mcp.store_sql import SqlMcpServerStore
 from agent_executor.tool_runner.policy.policies import Policies
 from agent_executor.tool_runner.policy.store_sql import SqlPolicyStore
 from agent_executor.tool_runner.registry import ToolRegistry
@@ -28,12 +32,14 @@ class Resources:
         policies: Has the policy of each organization for calls.
         credentials: The vault of tools that send something.
         custom_tools: Registers and retires tools.
+        mcp_servers: Registers and retires MCP servers.
     """
 
     tools: Tools
     policies: Policies
     credentials: Credentials
     custom_tools: CustomTools
+    mcp_servers: McpServers
 
     @classmethod
     def in_database(
@@ -42,6 +48,7 @@ class Resources:
         registry: ToolRegistry,
         encryption: Encryption,
         inspector: SourceInspector,
+        mcp_client: McpClient,
         now_ms: Callable[[], int],
     ) -> Self:
         """Returns those of a database.
@@ -51,12 +58,26 @@ class Resources:
             registry: The tools of this process.
             encryption: Of the secrets of credentials.
             inspector: Loads the sources of custom tools.
+            mcp_client: Talks with MCP servers.
             now_ms: The time, in milliseconds since 1970-01-01 UTC.
         """
-        tools = Tools(registry, SqlCustomToolStore(runner))
+        mcp_store = SqlMcpServerStore(runner)
+        mcp_tools = McpTools(mcp_store, mcp_client)
+        tools = Tools(registry, SqlCustomToolStore(runner), external=mcp_tools)
+        policies = Policies(SqlPolicyStore(runner), now_ms)
+        credentials = Credentials(SqlCredentialStore(runner), encryption, now_ms)
         return cls(
             tools=tools,
-            policies=Policies(SqlPolicyStore(runner), now_ms),
-            credentials=Credentials(SqlCredentialStore(runner), encryption, now_ms),
+            policies=policies,
+            credentials=credentials,
             custom_tools=CustomTools(tools, inspector, now_ms),
+            mcp_servers=McpServers(
+                mcp_store,
+                mcp_client,
+                mcp_tools,
+                policies=policies,
+                credentials=credentials,
+                is_taken=tools.is_taken,
+                now_ms=now_ms,
+            ),
         )

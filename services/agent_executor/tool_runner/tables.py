@@ -152,3 +152,47 @@ CREDENTIALS: Final = Table(
     Column("tools", Text, nullable=False, comment="a JSON list"),
     Column("updated_at_ms", BigInteger, nullable=False),
 )
+
+MCP_SERVERS: Final = Table(
+    "mcp_servers",
+    METADATA,
+    Column("organization_id", Text, primary_key=True),
+    Column("name", _NAME, primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("credential_name", Text, nullable=False),
+    Column("allowed_tools", Text, nullable=False, comment="a JSON list"),
+    Column("effect", Text, nullable=False),
+    Column("trusts_hints", Integer, nullable=False),
+    Column("requires_approval", Integer, nullable=False),
+    Column("timeout_seconds", Double, nullable=False),
+    Column("server_title", Text, nullable=False),
+    Column("protocol_version", Text, nullable=False),
+    Column("findings", Text, nullable=False, comment="a JSON list"),
+    Column("refreshed_at_ms", BigInteger, nullable=False),
+    Column("generation", BigInteger, nullable=False, comment="grows whenever it is stored"),
+)
+
+MCP_TOOL_VERSIONS: Final = Table(
+    "mcp_tool_versions",
+    METADATA,
+    Column("organization_id", Text, primary_key=True),
+    Column("name", _NAME, primary_key=True),
+    Column("version", Text, primary_key=True, comment="SHA-256 in hexadecimal"),
+    Column("server_name", _NAME, nullable=False),
+    Column("server_tool_name", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("input_schema_json", Text, nullable=False),
+    Column("effect", Text, nullable=False),
+    Column("requires_approval", Integer, nullable=False),
+    Column("timeout_seconds", Double, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    # In force is what has that of its server.
+    Column("generation", BigInteger, nullable=False, comment="the server's that had it last"),
+)
+
+Index(
+    "mcp_tool_versions_by_server",
+    MCP_TOOL_VERSIONS.c.organization_id,
+    MCP_TOOL_VERSIONS.c.server_name,
+    MCP_TOOL_VERSIONS.c.generation,
+)

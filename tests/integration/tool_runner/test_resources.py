@@ -40,6 +40,7 @@ from agent_executor.storage.migrations import upgrade
 from agent_executor.storage.sqlite import SqliteDatabase
 from agent_executor.storage.statements_sqlite import SqliteStatementRunner
 from agent_executor.tool_runner.builtin.calculator import CalculatorTool
+from agent_executor.tool_runner.mcp.client import McpClient
 from agent_executor.tool_runner.registry import ToolRegistry
 from agent_executor.tool_runner.resource_servicer import register_resource_services
 from agent_executor.tool_runner.resources import Resources
@@ -126,6 +127,7 @@ async def running(data_dir: Path) -> AsyncIterator[World]:
             ToolRegistry([CalculatorTool()]),
             Encryption.from_file(settings.encryption_key_path),
             FakeInspector(),
+            McpClient(settings.egress_policy),
             lambda: int(time.time() * 1000),
         )
         built.append(resources)

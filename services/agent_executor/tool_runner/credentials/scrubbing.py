@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Iterator
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
 from urllib.parse import quote
 
 from agent_executor.tool_runner.credentials.secret import Secret
@@ -38,6 +38,17 @@ def scrub(text: str, secrets: Iterable[Secret]) -> str:
         elif value and text == value:
             return MASK
     return _with_mask(text, sorted(_places_of(text, forms)))
+
+
+def scrub_value(value: Any, secrets: Sequence[Secret]) -> Any:
+    """Returns a JSON value in whose texts and keys each secret is masked, as ``scrub`` does it."""
+    if isinstance(value, str):
+        return scrub(value, secrets)
+    if isinstance(value, list):
+        return [scrub_value(item, secrets) for item in value]
+    if isinstance(value, Mapping):
+        return {scrub(key, secrets): scrub_value(item, secrets) for key, item in value.items()}
+    return value
 
 
 def _places_of(text: str, forms: Iterable[str]) -> Iterator[tuple[int, int]]:

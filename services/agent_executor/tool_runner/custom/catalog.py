@@ -12,6 +12,7 @@ from agent_executor.errors import ToolNotFoundError
 from agent_executor.serving.security import SecurityContext
 from agent_executor.tool_runner.custom.custom_tool import CustomTool
 from agent_executor.tool_runner.custom.tools import Tools, is_custom_tool
+from agent_executor.tool_runner.mcp.mcp_server import McpTool, server_name_of
 from agent_executor.tool_runner.paging import decode_page_token, encode_page_token, entries_of_page
 from agent_executor.tool_runner.registry import RegisteredTool
 from agent_executor.tool_runner.tool_base import Effect, is_tool_name
@@ -31,7 +32,8 @@ class ToolDefinition(msgspec.Struct, frozen=True, kw_only=True):
         effect: What running it again can do.
         enabled: Whether it can be called at present.
         built_in: Whether it comes with the platform.
-        version: Of a custom tool, in hexadecimal; else empty, as are most fields that follow.
+        version: Of a custom tool or one of an MCP server, in hexadecimal; else empty, as are most
+            fields that follow.
         class_name: The class in the source.
         source: The Python code; empty in lists and descriptions.
         timeout_seconds: How long one call may run; 0 for the tool-runner's own limit.
@@ -40,6 +42,7 @@ class ToolDefinition(msgspec.Struct, frozen=True, kw_only=True):
         findings: What looks suspicious in the source.
         created_at_ms: When the version was registered, in milliseconds since 1970-01-01 UTC.
         requires_approval: Whether each call waits for a person's decision.
+        mcp_server: The MCP server that it is a tool of; empty for any other tool.
     """
 
     name: str
@@ -57,6 +60,7 @@ class ToolDefinition(msgspec.Struct, frozen=True, kw_only=True):
     findings: tuple[str, ...] = ()
     created_at_ms: int = 0
     requires_approval: bool = False
+    mcp_server: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,8 @@ class ToolCatalog:
         # The token is the last name of the page before, so a tool that is added moves no other.
         after = decode_page_token(page_token, is_tool_name)
         custom = await self._tools.store.list_newest(security.organization_id, limit + 1, after)
-        tools = {tool.name: definition_of_own(tool) for tool in custom}
+        tools = await self._external(security.organization_id, limit + 1, after)
+        tools |= {tool.name: definition_of_own(tool) for tool in custom}
         tools |= {
             tool.name: definition_of(tool)
             for tool in self._tools.registry.list()
@@ -121,6 +126,10 @@ class ToolCatalog:
             custom = await self._tools.store.find(security.organization_id, tool_name, version)
             if custom is not None:
                 return definition_of_own(custom)
+        if self._tools.external is not None:
+            external = await self._tools.external.show(security.organization_id, tool_name, version)
+            if external is not None:
+                return definition_of_external(external)
         raise ToolNotFoundError(f'There is no tool named "{tool_name}".', tool_name=tool_name)
 
     async def describe_tools(
@@ -146,6 +155,14 @@ class ToolCatalog:
             for name in tool_names
         ]
         return [definition_of(tool) for tool in tools if tool is not None]
+
+    async def _external(
+        self, organization_id: str, limit: int, after_name: str
+    ) -> dict[str, ToolDefinition]:
+        if self._tools.external is None:
+            return {}
+        found = await self._tools.external.list_tools(organization_id, limit, after_name)
+        return {tool.name: definition_of_external(tool) for tool in found}
 
 
 def _cut(tools: list[ToolDefinition], limit: int) -> list[ToolDefinition]:
@@ -175,6 +192,23 @@ def definition_of_own(tool: CustomTool) -> ToolDefinition:
         findings=tool.findings,
         created_at_ms=tool.created_at_ms,
         requires_approval=tool.requires_approval,
+    )
+
+
+def definition_of_external(tool: McpTool) -> ToolDefinition:
+    """Returns a tool of an MCP server as people see it."""
+    return ToolDefinition(
+        name=tool.name,
+        description=tool.description,
+        input_schema_json=tool.input_schema_json,
+        effect=tool.effect,
+        enabled=True,
+        built_in=False,
+        version=tool.version,
+        timeout_seconds=tool.timeout_seconds,
+        created_at_ms=tool.created_at_ms,
+        requires_approval=tool.requires_approval,
+        mcp_server=server_name_of(tool.name),
     )
 
 

@@ -1,11 +1,11 @@
-"""Every tool that an organization can call: those of this process, and those that it wrote."""
+"""Every tool that an organization can call: this process's, those that it wrote, and external ones."""
 
 from __future__ import annotations
 
 import re
 import time
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import msgspec
 from cachetools import LRUCache
@@ -15,6 +15,7 @@ from agent_executor.json_schema.argument_schema import ArgumentSchema
 from agent_executor.tool_runner.custom.custom_tool import CustomTool
 from agent_executor.tool_runner.custom.store import CustomToolStore
 from agent_executor.tool_runner.fresh_cache import FreshCache
+from agent_executor.tool_runner.mcp.mcp_server import McpTool
 from agent_executor.tool_runner.registry import RegisteredTool, ToolRegistry
 from agent_executor.tool_runner.tool_base import ToolBase
 
@@ -27,14 +28,35 @@ _VERSION: Final = re.compile(r"(?:[0-9a-f]{64})?", re.ASCII)
 _Key: TypeAlias = tuple[str, str, str]
 
 
+class ExternalTools(Protocol):
+    """The tools that MCP servers run. Every method raises UnavailableError if the storage failed."""
+
+    async def find(
+        self, organization_id: str, name: str, version: str = ""
+    ) -> RegisteredTool | None:
+        """Returns a tool at a version, or at the one in force; None if there is none."""
+        ...
+
+    async def show(self, organization_id: str, name: str, version: str) -> McpTool | None:
+        """Returns a tool as it is kept, or None."""
+        ...
+
+    async def list_tools(self, organization_id: str, limit: int, after_name: str) -> list[McpTool]:
+        """Returns the tools in force, by name, at most so many that come after a name."""
+        ...
+
+
 class Tools:
-    """Finds tools for calls. A tool of this process goes before a custom one of its name.
+    """Finds tools for calls.
+
+    A tool of this process goes before a custom one of its name, and that before an external one.
 
     What another process registers or deletes is seen after a second at most.
 
     Attributes:
         registry: The tools of this process.
         store: The custom tools.
+        external: The tools that MCP servers run; None where there are none.
     """
 
     def __init__(
@@ -42,11 +64,13 @@ class Tools:
         registry: ToolRegistry,
         store: CustomToolStore,
         *,
+        external: ExternalTools | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """See the class; ``clock`` is monotonic, in seconds."""
         self.registry: Final = registry
         self.store: Final = store
+        self.external: Final = external
         self._versions: FreshCache[_Key, str | None] = FreshCache(
             lambda key: store.find_version(*key), clock=clock
         )
@@ -61,9 +85,9 @@ class Tools:
         A tool of this process is returned without giving way to other tasks.
 
         Args:
-            organization_id: Whose custom tools may be found.
+            organization_id: Whose custom and external tools may be found.
             name: As a model spelled it, so it may be anything.
-            version: Of a custom tool; empty for the newest.
+            version: Of a custom or an external tool; empty for the newest.
 
         Raises:
             UnavailableError: The storage failed.
@@ -74,7 +98,9 @@ class Tools:
             return None
         current = await self._versions.get((organization_id, name, version))
         if current is None:
-            return None
+            if self.external is None:
+                return None
+            return await self.external.find(organization_id, name, version)
         tool = self._compiled.get((organization_id, name, current))
         if tool is not None:
             return tool
@@ -83,6 +109,16 @@ class Tools:
             return None
         tool = self._compiled[organization_id, name, current] = _compiled(stored)
         return tool
+
+    async def is_taken(self, organization_id: str, name: str) -> bool:
+        """Tells whether a tool that is not external has a name, so that no external one is found.
+
+        Raises:
+            UnavailableError: The storage failed.
+        """
+        if self.registry.find(name) is not None:
+            return True
+        return await self.store.find_version(organization_id, name) is not None
 
     def forget(self, organization_id: str, name: str) -> None:
         """Makes the next ``find`` of a custom tool see what has just been written."""

@@ -1,0 +1,1 @@
+"""External MCP servers, whose tools organizations use like any other."""
