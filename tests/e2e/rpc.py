@@ -172,11 +172,16 @@ def frames_of(
 
 
 def refusal(
-    channel: grpc.Channel, method: Method, request: Message, token: str = "", grant: bytes = b""
+    channel: grpc.Channel,
+    method: Method,
+    request: Message,
+    token: str = "",
+    grant: bytes = b"",
+    metadata: tuple[tuple[str, str | bytes], ...] = (),
 ) -> Refusal:
     """Makes a call, which must be refused, and says how it was."""
     with pytest.raises(grpc.RpcError) as caught:
-        call(channel, method, request, token, grant)
+        call(channel, method, request, token, grant, metadata)
     # Every error that a stub raises is the call itself too.
     ended = cast("grpc.Call", caught.value)
     return Refusal(ended.code().name, rpc_status.from_call(ended) or status_pb2.Status())

@@ -46,6 +46,9 @@ class ExecutorSettings(ModelSettings, WebhookSettings, ApiKeySettings, ServiceSe
 
     model_config = SettingsConfigDict(env_prefix="EXECUTOR_")
 
+    # It issues grants, and nobody issues one for it.
+    accepts_grants = False
+
     tool_runner_address: str = Field(
         default="127.0.0.1:50052", description="Where the tool-runner is, as host:port."
     )

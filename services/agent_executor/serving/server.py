@@ -175,7 +175,7 @@ def _build(
     pipeline = CallPipeline(
         service_name=service_name,
         token_verifier=TokenVerifier.from_settings(settings),
-        service_key=service_key,
+        service_key=service_key if settings.accepts_grants else None,
         metrics=metrics,
         tracer=telemetry.tracer,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, ClassVar, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
@@ -57,6 +57,9 @@ class ServiceSettings(BaseSettings):
     model_config = SettingsConfigDict(
         frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True
     )
+
+    accepts_grants: ClassVar[bool] = True
+    """Whether other services may act for a caller here, by a grant."""
 
     data_dir: Path = Field(
         default=Path(".agent-executor"),
