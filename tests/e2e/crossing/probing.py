@@ -23,9 +23,9 @@ from tests.e2e.crossing.world import USER, Organization
 from tests.e2e.rpc import Method, frames_of
 from tests.platforms import RunningPlatform, until
 
-# What differs between two answers to the same question: new ids, digests, times and durations.
+# What differs between two answers to the same question: new ids, keys, digests, times, durations.
 _DIFFERENT: Final = re.compile(
-    r"(?:new-)?[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{64}|@[0-9a-f]{16}"
+    r"(?:new-)?[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{64}|@[0-9a-f]{16}|aek_[\w-]+"
     r'|\d{4}-\d\d-\d\dT[\d:.]+Z|"(?:version|\w*_ms|latency\w*|duration\w*)": "?[\d.]+"?'
 )
 _BUSY: Final = ("pending", "running")

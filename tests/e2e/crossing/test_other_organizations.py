@@ -22,6 +22,7 @@ from tests.platforms import RunningPlatform
 # Why a method is not called here.
 NOT_PROBED = {
     "Authorization/Check": "only the gateway calls it, and it names nothing but credentials",
+    "TokenService/ExchangeApiKey": "it needs no caller, and a key names nothing but its own user",
     "ToolCallService/StreamToolCalls": "its frames are probed below",
     "UsageService/StreamUsage": "its frames are probed below",
 }
@@ -32,6 +33,8 @@ COMPARED_NOT = {"user_id", "page_token"}
 EXPECTED_CODES = {"OK", "NOT_FOUND"}
 # But for these, and why.
 OTHER_CODES = {
+    "McpServerService/PutMcpServer name": "its server's domain is not allowed",
+    "McpServerService/PutMcpServer credential_name": "its server's domain is not allowed",
     "RateCardService/CreateRateCard model": "a card is for a model or for a tool",
     "RateCardService/ResolveRateCard model": "a model without a price is an error of its own",
     "UsageService/ReserveUsage model": "a model without a price is an error of its own",
@@ -65,11 +68,7 @@ def own(furnished: Furnished) -> Organization:
 
 
 def probed() -> list[Method]:
-    return [
-        method
-        for name, method in METHODS.items()
-        if name not in NOT_PROBED and not name.startswith(("ApiKey", "Token", "Mcp"))
-    ]
+    return [method for name, method in METHODS.items() if name not in NOT_PROBED]
 
 
 def makes_something(probe: Probe) -> bool:
