@@ -14,6 +14,7 @@ import pytest
 
 from agent_executor.api.call.v1 import call_pb2, grant_pb2
 from agent_executor.serving.grants import SERVICE_KEY_BYTES, ServiceKey
+from tests.e2e.bad_credentials import BAD_CREDENTIALS
 from tests.e2e.rpc import (
     METHODS,
     Refusal,
@@ -148,6 +149,16 @@ class TestToolCalls:
         assert [event["decision"] for event in events] == ["refused", "replayed", "allowed"]
 
 
+@pytest.mark.parametrize("kind", BAD_CREDENTIALS)
+def test_without_a_grant_a_token_has_to_hold(
+    platform: RunningPlatform, connect: Callable[[str], grpc.Channel], way: str, kind: str
+) -> None:
+    bad = BAD_CREDENTIALS[kind]
+    shown = bad.make(platform)
+    refused = refusal(connect("tool-runner"), EXECUTE_TOOL_CALL, tool_call(), metadata=shown)
+    assert refused.code == (bad.code if way == "gateway" else "UNAUTHENTICATED")
+
+
 class TestGrants:
     """What only services show each other, at the tool-runner's own port."""
 
@@ -168,6 +179,37 @@ class TestGrants:
             good = signed_grant(key, request).SerializeToString()
             (result,) = call(channel, EXECUTE_TOOL_CALL, request, grant=good)
             assert result.success
+
+    def test_the_same_one_with_the_same_call_is_answered_from_the_record(
+        self, platform: RunningPlatform, key: ServiceKey, organization: str
+    ) -> None:
+        request = tool_call()
+        caller = grant_pb2.SecurityContext(
+            organization_id=organization, user_id="u", permissions=["tool:calculator"]
+        )
+        shown = signed_grant(key, request, security_context=caller).SerializeToString()
+        with channel_to(platform, "tool-runner") as channel:
+            first, again = (
+                call(channel, EXECUTE_TOOL_CALL, request, grant=shown) for _ in range(2)
+            )
+        assert first == again
+        events = platform.client(platform.token(organization)).get("/api/v1/audit-events").body
+        decisions = [event["decision"] for event in events["audit_events"]]
+        assert decisions == ["replayed", "allowed"]
+
+    def test_one_of_another_organization_is_not_answered_from_the_record(
+        self, platform: RunningPlatform, key: ServiceKey, organization: str
+    ) -> None:
+        request, outcomes = tool_call(), []
+        with channel_to(platform, "tool-runner") as channel:
+            for owner, permission in ((organization, "tool:*"), (f"{organization}-other", "none")):
+                caller = grant_pb2.SecurityContext(
+                    organization_id=owner, user_id="u", permissions=[permission]
+                )
+                shown = signed_grant(key, request, security_context=caller).SerializeToString()
+                outcomes += call(channel, EXECUTE_TOOL_CALL, request, grant=shown)
+        assert [outcome.code for outcome in outcomes] == ["", "PERMISSION_DENIED"]
+        assert outcomes[1].result_json == "null"
 
     def test_a_frame_with_a_bad_one_is_refused_alike(
         self, platform: RunningPlatform, key: ServiceKey

@@ -9,7 +9,9 @@ from urllib.parse import urlsplit
 
 from agent_executor.cli.gateway_settings import GatewaySettings
 from agent_executor.cli.gateway_tls import transport_socket
+from agent_executor.serving.key_sets import discovered_jwks_uri
 from agent_executor.serving.settings import LOCAL_ISSUER, TOKEN_AUDIENCE
+from agent_executor.serving.startup import StartupError
 
 TOKEN_CACHE_SIZE = 1_000
 JWKS_CACHE_SECONDS = 300
@@ -22,17 +24,22 @@ def token_issuers(settings: GatewaySettings) -> dict[str, Any]:
     Returns:
         `token_providers` and `token_requirement` for the filter, and `jwks_clusters`, one for each
         issuer whose keys are fetched.
+
+    Raises:
+        StartupError: An issuer does not say where its keys are.
     """
-    providers = {"local": _provider(settings, LOCAL_ISSUER, _local_keys(settings.jwks_file))}
+    local_keys = _local_keys(settings.jwks_file)
+    providers = {"local": _provider(settings, LOCAL_ISSUER, local_keys, TOKEN_AUDIENCE)}
     clusters = []
     for index, issuer in enumerate(settings.auth_issuers):
         name = f"issuer-{index}"
         if issuer.jwks_file is None:
-            clusters.append(_cluster(name, issuer.jwks_uri, settings.ca_file))
-            keys = _remote_keys(name, issuer.jwks_uri)
+            jwks_uri = issuer.jwks_uri or _discovered(issuer.issuer)
+            clusters.append(_cluster(name, jwks_uri, settings.ca_file))
+            keys = _remote_keys(name, jwks_uri)
         else:
             keys = _local_keys(issuer.jwks_file)
-        providers[name] = _provider(settings, issuer.issuer, keys)
+        providers[name] = _provider(settings, issuer.issuer, keys, issuer.audience)
     return {
         "token_providers": providers,
         "token_requirement": _any_of(providers),
@@ -45,10 +52,26 @@ def _any_of(providers: Mapping[str, Any]) -> dict[str, Any]:
     return names[0] if len(names) == 1 else {"requires_any": {"requirements": names}}
 
 
-def _provider(settings: GatewaySettings, issuer: str, keys: Mapping[str, Any]) -> dict[str, Any]:
+def _discovered(issuer: str) -> str:
+    """Asks an issuer where its keys are, since Envoy has to know that from the start.
+
+    Raises:
+        StartupError: It does not say.
+    """
+    try:
+        return discovered_jwks_uri(issuer)
+    except (OSError, ValueError) as error:
+        raise StartupError(
+            f"The issuer {issuer} does not say where its keys are ({error}); set its jwks_uri."
+        ) from error
+
+
+def _provider(
+    settings: GatewaySettings, issuer: str, keys: Mapping[str, Any], audience: str
+) -> dict[str, Any]:
     return {
         "issuer": issuer,
-        "audiences": [TOKEN_AUDIENCE],
+        "audiences": [audience],
         "require_expiration": True,
         "clock_skew_seconds": settings.auth_clock_skew_seconds,
         "forward": True,

@@ -110,8 +110,8 @@ class GatewaySettings(BaseSettings):
         default=(),
         description=(
             "Further issuers whose tokens are trusted, here and by every service that is not told "
-            'otherwise, as a JSON list of {"issuer": ..., "jwks_file": ...} or '
-            '{"issuer": ..., "jwks_uri": ...}.'
+            'otherwise, as a JSON list of {"issuer": ..., "organizations": [...]}; see '
+            "deploy/docs/security.md."
         ),
     )
     auth_clock_skew_seconds: int = Field(

@@ -24,7 +24,11 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 
 
 class IssuerSettings(BaseModel):
-    """A further issuer whose tokens are trusted, with its keys in a file or behind a URI."""
+    """A further issuer whose tokens are trusted, for some organizations.
+
+    Its keys are in a file or behind a URI; without either, the issuer is a URL whose
+    ``/.well-known/openid-configuration`` says where they are.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -37,13 +41,50 @@ class IssuerSettings(BaseModel):
         pattern="^(https?://.+)?$",
         description="Where its public keys are fetched from, `https` or `http`.",
     )
+    audience: str = Field(
+        default=TOKEN_AUDIENCE, min_length=1, description="What the `aud` of its tokens must name."
+    )
+    organizations: tuple[str, ...] = Field(
+        default=(),
+        description='The organizations that it may speak for; `"*"` is any.',
+    )
+    organization: str = Field(
+        default="", description="The organization of all its tokens, in place of a claim."
+    )
+    organization_claim: str = Field(
+        default="org",
+        min_length=1,
+        description="The claim with the organization; dots lead into objects.",
+    )
+    user_claim: str = Field(default="sub", min_length=1, description="The claim with the user.")
+    permissions_claim: str = Field(
+        default="permissions",
+        description="The claim with permissions, a list or words; empty if they do not count.",
+    )
+    roles_claim: str = Field(
+        default="roles", min_length=1, description="The claim with roles, a list or words."
+    )
+    roles: dict[str, tuple[str, ...]] = Field(
+        default={}, description="The permissions of each role; other roles have none."
+    )
+
+    @property
+    def is_discovered(self) -> bool:
+        """Whether the issuer itself is asked where its keys are."""
+        return self.jwks_file is None and not self.jwks_uri
 
     @model_validator(mode="after")
-    def _keys_come_from_one_place(self) -> IssuerSettings:
-        if (self.jwks_file is None) == (not self.jwks_uri):
-            raise ValueError("an issuer needs either jwks_file or jwks_uri")
+    def _can_be_trusted(self) -> IssuerSettings:
+        if self.jwks_file is not None and self.jwks_uri:
+            raise ValueError("an issuer has either jwks_file or jwks_uri")
+        if self.is_discovered and not self.issuer.startswith(("https://", "http://")):
+            raise ValueError("an issuer that is no URL needs jwks_file or jwks_uri")
         if self.issuer == LOCAL_ISSUER:
             raise ValueError(f"the issuer {LOCAL_ISSUER!r} is the local one")
+        if bool(self.organization) == bool(self.organizations):
+            raise ValueError(
+                'an issuer needs either organization, or organizations: ["*"] lets it speak for any'
+            )
         return self
 
 
@@ -118,7 +159,7 @@ class ServiceSettings(BaseSettings):
         default=(),
         description=(
             "Further issuers whose tokens are trusted, as a JSON list of "
-            '{"issuer": ..., "jwks_file": ...} or {"issuer": ..., "jwks_uri": ...}.'
+            '{"issuer": ..., "organizations": [...]}; see deploy/docs/security.md.'
         ),
     )
     auth_clock_skew_seconds: float = Field(

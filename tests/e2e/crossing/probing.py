@@ -109,6 +109,14 @@ class Stranger:
                 place.put(nobodys, never(name))
                 self.sent.add(name)
                 yield Probe(method, place, name, theirs, nobodys)
+                if isinstance(getattr(theirs, "version", None), int):
+                    # What is asked for by its version is looked for elsewhere.
+                    theirs, nobodys = (
+                        type(each).FromString(each.SerializeToString())
+                        for each in (theirs, nobodys)
+                    )
+                    theirs.version = nobodys.version = 1
+                    yield Probe(method, place, name, theirs, nobodys)
 
     def outcome(self, method: Method, request: Message, *metadata: tuple[str, str]) -> Outcome:
         """Makes a call and returns what came of it; a run that was started has ended by then."""

@@ -25,8 +25,12 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "IPv6": {"http_host": "::1", "executor_addresses": ("[::1]:50051",)},
     "further issuers": {
         "auth_issuers": (
-            IssuerSettings(issuer="https://a.example", jwks_uri="https://a.example/keys"),
-            IssuerSettings(issuer="https://b.example", jwks_uri="http://127.0.0.1:9/keys"),
+            IssuerSettings(
+                issuer="https://a.example", jwks_uri="https://a.example/keys", organizations=("*",)
+            ),
+            IssuerSettings(
+                issuer="https://b.example", jwks_uri="http://127.0.0.1:9/keys", organizations=("*",)
+            ),
         )
     },
 }

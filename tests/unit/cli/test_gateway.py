@@ -162,8 +162,12 @@ def test_every_code_of_the_gateway_is_an_error_reason() -> None:
 
 def test_further_issuers_are_believed_too() -> None:
     issuers = (
-        IssuerSettings(issuer="https://a.example", jwks_uri="https://a.example/keys"),
-        IssuerSettings(issuer="https://b.example", jwks_file=Path("/keys/b.json")),
+        IssuerSettings(
+            issuer="https://a.example", jwks_uri="https://a.example/keys", organizations=("*",)
+        ),
+        IssuerSettings(
+            issuer="https://b.example", jwks_file=Path("/keys/b.json"), organizations=("*",)
+        ),
     )
     configuration = rendered(auth_issuers=issuers)
     filters = connection_manager(configuration)["http_filters"]
