@@ -21,15 +21,17 @@ from agent_executor.cli.ports import PlatformPorts
 from agent_executor.cli.processes import process_groups
 from agent_executor.executor.settings import ExecutorSettings
 from agent_executor.ledger.settings import LedgerSettings
-from agent_executor.serving.settings import ServiceSettings
+from agent_executor.serving.settings import ProcessSettings, ServiceSettings
 from agent_executor.tool_runner.settings import ToolRunnerSettings
+from agent_executor.web.settings import WebSettings
 
 TARGET: Final = Path(__file__).with_name(".env.example")
 
-SERVICES: Final[Mapping[str, type[ServiceSettings]]] = {
+SERVICES: Final[Mapping[str, type[ProcessSettings]]] = {
     "The executor": ExecutorSettings,
     "The tool-runner": ToolRunnerSettings,
     "The ledger": LedgerSettings,
+    "The web process": WebSettings,
 }
 
 _WIDTH: Final = 98
@@ -66,7 +68,7 @@ def example() -> str:
 
 
 def _lines() -> Iterator[str]:
-    shared = [variable for variable in variables_of(ServiceSettings) if _is_shared(variable)]
+    shared = [variable for variable in variables_of(ProcessSettings) if _is_shared(variable)]
     yield from _comment(_INTRODUCTION)
     yield from _section("Every process", shared)
     yield from _section("The gateway", _gateway_variables())

@@ -1,11 +1,12 @@
 """protovalidate's rules as the limits of JSON Schema.
 
 A rule that JSON Schema cannot say (a CEL expression, a limit of a 64-bit integer, which is a
-string in JSON) is left to the service and to the field's comment.
+string in JSON, other than its sign) is left to the service and to the field's comment.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from google.protobuf.descriptor import FieldDescriptor
@@ -67,6 +68,8 @@ def with_rules(schema: Schema, field: FieldDescriptor, rules: Any | None) -> Sch
 
 def _limits(schema: Schema, rules: Any) -> Schema:
     kind = rules.WhichOneof("type")
+    if kind in _STRINGS_IN_JSON:
+        return _STRINGS_IN_JSON[kind](getattr(rules, kind))
     if kind not in _WORDS:
         return {}
     values = getattr(rules, kind)
@@ -90,6 +93,29 @@ def _limits(schema: Schema, rules: Any) -> Schema:
     if kind == "string" and (well_known := values.WhichOneof("well_known")) in _FORMATS:
         limits["format"] = _FORMATS[well_known]
     return limits
+
+
+def _base64_length(values: Any) -> Schema:
+    """Limits base64, which has four characters for each three bytes begun."""
+    words = {"min_len": "minLength", "max_len": "maxLength"}
+    return {
+        word: (getattr(values, rule) + 2) // 3 * 4
+        for rule, word in words.items()
+        if _is_set(values, rule)
+    }
+
+
+def _sign(values: Any) -> Schema:
+    """Limits a 64-bit integer, a string, as far as its sign goes."""
+    if (_is_set(values, "gte") and values.gte >= 0) or (_is_set(values, "gt") and values.gt >= -1):
+        return {"pattern": "^[0-9]+$"}
+    return {}
+
+
+_STRINGS_IN_JSON: dict[str, Callable[[Any], Schema]] = {
+    "bytes": _base64_length,
+    "int64": _sign,
+}
 
 
 def _choices(values: Any) -> Schema:

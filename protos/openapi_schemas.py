@@ -20,10 +20,10 @@ _SCALARS: dict[int, Schema] = {
     FieldDescriptor.TYPE_DOUBLE: {"type": "number", "format": "double"},
     FieldDescriptor.TYPE_FLOAT: {"type": "number", "format": "float"},
     FieldDescriptor.TYPE_INT32: {"type": "integer", "format": "int32"},
-    FieldDescriptor.TYPE_INT64: {"type": "string", "format": "int64"},
+    FieldDescriptor.TYPE_INT64: {"type": "string", "format": "int64", "pattern": r"^-?[0-9]+$"},
     FieldDescriptor.TYPE_STRING: {"type": "string"},
     FieldDescriptor.TYPE_UINT32: {"type": "integer", "format": "uint32", "minimum": 0},
-    FieldDescriptor.TYPE_UINT64: {"type": "string", "format": "uint64"},
+    FieldDescriptor.TYPE_UINT64: {"type": "string", "format": "uint64", "pattern": r"^[0-9]+$"},
 }
 
 _WELL_KNOWN: dict[str, Schema] = {
@@ -101,6 +101,9 @@ class Schemas:
             schema["description"] = comment
         schema["properties"] = {field.name: self.field(field) for field in fields}
         sent = message.full_name in self._sent
+        if sent:
+            # The gateway refuses a field that the contract does not have.
+            schema["additionalProperties"] = False
         required = [
             field.name
             for field in fields

@@ -30,7 +30,7 @@ from agent_executor.cli.ports import (
 
 SERVICES_ROOT = Path(__file__).resolve().parents[1] / "services"
 COMMAND = (sys.executable, "-m", "agent_executor.cli")
-PROCESSES = ("executor", "gateway", "ledger", "tool-runner")
+PROCESSES = ("executor", "gateway", "ledger", "tool-runner", "web")
 
 # Tests share a few busy cores; where a time is promised, the test that holds it has its own.
 START_TIMEOUT_SECONDS = 60.0

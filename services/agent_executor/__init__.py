@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from agent_executor.client import AgentExecutorClient, AsyncAgentExecutorClient
     from agent_executor.embedded import AgentExecutor, AsyncAgentExecutor
     from agent_executor.errors import (
         AgentExecutorError,
@@ -30,8 +31,10 @@ __version__: Final = "0.1.0"
 
 __all__ = [
     "AgentExecutor",
+    "AgentExecutorClient",
     "AgentExecutorError",
     "AsyncAgentExecutor",
+    "AsyncAgentExecutorClient",
     "CalculatorTool",
     "ContextLengthExceededError",
     "EmailTool",
@@ -47,8 +50,10 @@ __all__ = [
 
 _MODULE_OF_NAME: Final = {
     "AgentExecutor": "agent_executor.embedded",
+    "AgentExecutorClient": "agent_executor.client",
     "AgentExecutorError": "agent_executor.errors",
     "AsyncAgentExecutor": "agent_executor.embedded",
+    "AsyncAgentExecutorClient": "agent_executor.client",
     "CalculatorTool": "agent_executor.tool_runner.builtin.calculator",
     "ContextLengthExceededError": "agent_executor.errors",
     "EmailTool": "agent_executor.tool_runner.builtin.email",

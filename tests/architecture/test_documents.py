@@ -97,6 +97,6 @@ def test_links_lead_somewhere(document: Path) -> None:
 def test_variables_are_settings(document: Path) -> None:
     example = (ROOT / "deploy" / ".env.example").read_text(encoding="utf-8")
     known = set(re.findall(r"^#([A-Z0-9_]+)=", example, re.MULTILINE))
-    prefixes = "EXECUTOR|TOOL_RUNNER|LEDGER|GATEWAY|OTEL"
+    prefixes = "EXECUTOR|TOOL_RUNNER|LEDGER|WEB|GATEWAY|OTEL"
     named = set(re.findall(rf"\b(?:{prefixes})_[A-Z_]+\b", document.read_text(encoding="utf-8")))
     assert named <= known

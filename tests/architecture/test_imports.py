@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 # Where protobuf and gRPC may be met: what serves, what converts, what calls a peer. Everything
 # else, the use cases above all, takes and returns plain objects.
 WIRE_MODULES = re.compile(
-    r"agent_executor\.(api|serving|cli|client)(\..+)?"
+    r"agent_executor\.(api|serving|cli|client|error_status)(\..+)?"
     r"|agent_executor(\.\w+){1,2}\.(bootstrap|convert|servicer|\w+_(convert|servicer|grpc))"
 )
 WIRE = ("grpc", "google", "agent_executor.api")

@@ -41,7 +41,7 @@ from agent_executor.executor.models.model import (
     ToolUseBlock,
 )
 from agent_executor.executor.schema import MIGRATIONS
-from agent_executor.serving.server import COLLECTED_AFTER_OBJECTS
+from agent_executor.serving.process import COLLECTED_AFTER_OBJECTS
 from agent_executor.storage.migrations import upgrade
 from agent_executor.storage.sqlite import SqliteDatabase
 from tests.bench.bench_long_run import reserve, settle

@@ -8,7 +8,7 @@ from tests.e2e.agents_and_runs import begun_conversation, create_agent
 from tests.e2e.approving import decided_run
 from tests.e2e.ledger_resources import LEDGER_NAMES, RECORDED, create_ledger_resources
 from tests.e2e.rpc import METHODS, call, channel_to
-from tests.e2e.tool_runner_resources import NAMES, create_tool_runner_resources
+from tests.e2e.tool_runner_resources import NAMES, create_mcp_server, create_tool_runner_resources
 from tests.platforms import Client, RunningPlatform
 
 UNKNOWN: Final = dict.fromkeys(
@@ -28,6 +28,7 @@ def create_resources(client: Client) -> dict[str, str]:
     agent_id = create_agent(client)
     run_id, tool_call_id = decided_run(client)
     create_tool_runner_resources(client)
+    create_mcp_server(client)
     return {
         "agent_id": agent_id,
         "run_id": run_id,

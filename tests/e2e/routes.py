@@ -15,7 +15,7 @@ from google.protobuf.json_format import MessageToDict
 from tests.e2e.rpcs import RPCS, Rpc
 
 # Routes that need no token, and so are in no table of refusals.
-OPEN_ROUTES = {("POST", "/api/v1/token")}
+OPEN_ROUTES = {("POST", "/api/v1/token"), ("GET", "/healthz"), ("GET", "/openapi.json")}
 _VERBS = ("get", "put", "post", "delete", "patch")
 
 
@@ -29,7 +29,6 @@ class Route:
         permission: What the caller must hold; empty if any caller may.
         body: A good body; None if the route takes none.
         missing: The code of the error that there is no such resource; empty if it needs none.
-        refused: The code with which even a caller who may is refused; empty if he is not.
     """
 
     method: str
@@ -37,7 +36,6 @@ class Route:
     permission: str
     body: dict[str, Any] | None = None
     missing: str = ""
-    refused: str = ""
 
     def __str__(self) -> str:
         """Names it in a test's id."""
@@ -74,7 +72,7 @@ def _route(rpc: Rpc, method: str, template: str, *, takes_body: bool) -> Route:
     # What names a tool is an error with the tool's name, which tests of its own look at.
     missing = rpc.missing if named and rpc.missing != "TOOL_NOT_FOUND" else ""
     body = json.loads(json.dumps(rest)) if takes_body else None
-    return Route(method, path, rpc.permission, body, missing, rpc.refused)
+    return Route(method, path, rpc.permission, body, missing)
 
 
 ROUTES = [route for rpc in RPCS for route in routes_of(rpc)]

@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e.ledger_resources import RATE_CARD, RECORDED
 from tests.e2e.rpc import METHODS, Method
-from tests.e2e.tool_runner_resources import TOOL
+from tests.e2e.tool_runner_resources import MCP_SERVER, TOOL
 
 USAGE = {"input_tokens": 1, "output_tokens": 1}
 
@@ -25,8 +25,6 @@ class Rpc:
     fields: dict[str, Any] = field(default_factory=dict)
     # The reason for something that there is not; empty if it needs nothing.
     missing: str = ""
-    # The reason why even a caller who may is refused; empty if he is not.
-    refused: str = ""
 
     def __str__(self) -> str:
         """Names it in a test's id."""
@@ -50,6 +48,7 @@ RUN = {"run_id": "$run_id"}
 CONVERSATION = {"conversation_id": "$conversation_id"}
 CARD = {"rate_card_id": "$rate_card_id"}
 API_KEY = {"api_key_id": "$api_key_id"}
+MCP_NAME = {"name": "$name"}
 MODEL_CALL = {"agent_id": "a", "run_id": "r", "model": "claude-sonnet-4-20250514"}
 RPCS = [
     Rpc("AgentService/CreateAgent", "agent:write", {"name": "Ada"}),
@@ -184,21 +183,13 @@ RPCS = [
     Rpc("TokenService/GetCaller", ""),
     Rpc("TokenService/CreateSession", ""),
     Rpc("TokenService/DeleteSession", ""),
-    # Its domain is not allowed, and so there is no server for the others either.
-    Rpc(
-        *("McpServerService/PutMcpServer", "policy:admin"),
-        {"name": "$name", "url": "https://mcp.example.com/"},
-        refused="INVALID_ARGUMENT",
-    ),
+    Rpc("McpServerService/PutMcpServer", "policy:admin", {"name": "new", **MCP_SERVER}),
     Rpc("McpServerService/ListMcpServers", "tool:read"),
     *(
-        Rpc(
-            *(f"McpServerService/{verb}McpServer", permission, {"name": "$name"}),
-            "MCP_SERVER_NOT_FOUND",
-            refused="MCP_SERVER_NOT_FOUND",
-        )
+        Rpc(f"McpServerService/{verb}McpServer", permission, MCP_NAME, "MCP_SERVER_NOT_FOUND")
         for verb, permission in (
-            *(("Get", "tool:read"), ("Refresh", "policy:admin"), ("Delete", "policy:admin")),
+            *(("Get", "tool:read"), ("Refresh", "policy:admin")),
+            ("Delete", "policy:admin"),
         )
     ),
 ]

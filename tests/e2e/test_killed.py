@@ -6,6 +6,7 @@ they are under way when a process is killed. One test kills at random instants i
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import time
 from collections import Counter
@@ -15,6 +16,8 @@ from contextlib import ExitStack
 
 import pytest
 
+from agent_executor.api.executor.v1.run_service_pb2 import RunUpdate
+from agent_executor.client import AgentExecutorClient, AsyncAgentExecutorClient
 from tests.e2e.agents_and_runs import (
     FINAL_STATES,
     SUM,
@@ -26,6 +29,7 @@ from tests.e2e.agents_and_runs import (
     start_run,
     wait_for_end,
 )
+from tests.e2e.approving import agent_that_asks, approvals, resolved
 from tests.e2e.error_shape import assert_is_error
 from tests.e2e.load import CALLERS, Load
 from tests.platforms import PROCESSES, Answer, Client, RunningPlatform, running_platform, until
@@ -273,6 +277,71 @@ def test_a_killed_gateway_breaks_its_connections_off_and_no_run(
     assert_costs_agree(client)
 
 
+def told_of_run(
+    platform: RunningPlatform, client: Client, name: str, *, is_async: bool
+) -> list[RunUpdate]:
+    """Streams a run through a Python client, and kills a process while it waits for a person."""
+    agent_id = agent_that_asks(client)
+    told: list[RunUpdate] = []
+
+    def take(update: RunUpdate) -> None:
+        told.append(update)
+        if update.type == "approval_requested":
+            Death(platform, name).wait_until_healed()
+            [approval] = approvals(client, update.run_id)
+            resolved(client, approval, "approve")
+
+    url = f"http://127.0.0.1:{platform.http_port}"
+
+    async def stream() -> None:
+        async with AsyncAgentExecutorClient(url, client.token) as caller:
+            async for update in caller.runs.stream(agent_id=agent_id, input=SUM):
+                await asyncio.to_thread(take, update)
+
+    if is_async:
+        asyncio.run(stream())
+        return told
+    with AgentExecutorClient(url, client.token) as caller:
+        for update in caller.runs.stream(agent_id=agent_id, input=SUM):
+            take(update)
+    return told
+
+
+@pytest.mark.parametrize(("name", "is_async"), [("executor", False), ("gateway", True)])
+def test_a_stream_of_a_python_client_outlives_a_death(
+    platform: RunningPlatform, client: Client, name: str, is_async: bool
+) -> None:
+    told = told_of_run(platform, client, name, is_async=is_async)
+    assert (told[-1].type, told[-1].done.state) == ("done", "completed")
+    sequences = [update.sequence for update in told if update.type != "text_delta"]
+    assert sequences == sorted(set(sequences)), "nothing is told twice"
+    assert [each.type for each in told].count("tool_call_completed") == 1
+    last_call = [each.text_delta for each in told if each.type == "text_delta"][-1].model_call_id
+    answer = "".join(
+        each.text_delta.text for each in told if each.text_delta.model_call_id == last_call
+    )
+    assert answer == ANSWER
+    run_id = told[0].run_id
+    assert [run["id"] for run in pages(client, "/api/v1/runs", "runs")] == [run_id]
+    assert_costs_agree(client)
+
+
+def test_an_execution_of_a_python_client_finds_its_run_again(
+    platform: RunningPlatform, client: Client, pool: ThreadPoolExecutor
+) -> None:
+    agent_id = agent_that_asks(client)
+    url = f"http://127.0.0.1:{platform.http_port}"
+    with AgentExecutorClient(url, client.token, max_attempts=20) as caller:
+        executed = pool.submit(caller.runs.execute, agent_id=agent_id, input=SUM)
+        until(lambda: approvals(client), what="the wait for a person")
+        Death(platform, "executor").wait_until_healed()
+        [approval] = approvals(client)
+        resolved(client, approval, "approve")
+        answer = executed.result(timeout=60)
+    assert (answer.state, answer.output.response) == ("completed", ANSWER)
+    assert [run["id"] for run in pages(client, "/api/v1/runs", "runs")] == [answer.task_id]
+
+
 @pytest.mark.parametrize("name", PROCESSES)
 def test_no_instant_of_a_death_loses_usage(
     platform: RunningPlatform, client: Client, name: str
@@ -332,3 +401,17 @@ def test_what_a_dead_service_is_not_needed_for_goes_on(
     platform.wait_until_serving()
     assert execute(client, with_tool)["state"] == "completed"
     assert_costs_agree(client)
+
+
+def test_a_killed_web_process_is_missed_by_its_pages_alone(platform: RunningPlatform) -> None:
+    anyone = platform.client("")
+    with platform.paused("up"):
+        platform.kill("web")
+        # What was open to it is closed by its death, and nobody starts it again meanwhile.
+        until(lambda: anyone.get("/docs").status == 503)
+        answer = anyone.get("/docs")
+        assert answer.body["code"] == "UNAVAILABLE"
+        assert "retry-after" in answer.headers
+        assert anyone.get("/healthz").status == 200
+        assert platform.client().get("/api/v1/agents").status == 200
+    until(lambda: anyone.get("/docs").status == 200)

@@ -91,5 +91,5 @@ def test_another_platform_s_failure_is_one_sentence(
     data_dir = ("--data-dir", str(platform.data_dir))
     unknown = run(tmp_path, "usage", "run", "no-such-run", "--url", url, *data_dir)
     assert (unknown.returncode, unknown.stdout) == (1, "")
-    assert unknown.stderr.startswith("agent-executor: GET /api/v1/usage/runs/no-such-run was")
+    assert unknown.stderr == "agent-executor: The ledger knows nothing of a run 'no-such-run'.\n"
     assert "Traceback" not in unknown.stderr

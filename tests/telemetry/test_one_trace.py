@@ -18,6 +18,8 @@ from tests.e2e.agents_and_runs import (
     start_run,
     wait_for_end,
 )
+from tests.e2e.custom_tools import LOOPBACK_ADMITTED
+from tests.mcp_servers import HOST, running_mcp_server
 from tests.platforms import Client, RunningPlatform, running_platform
 
 # Envoy sends its spans every five seconds.
@@ -38,7 +40,9 @@ def receiver() -> Iterator[OtlpReceiver]:
 def platform(receiver: OtlpReceiver) -> Iterator[RunningPlatform]:
     """A platform that sends its spans to the test."""
     with running_platform(
-        OTEL_EXPORTER_OTLP_ENDPOINT=receiver.endpoint, OTEL_BSP_SCHEDULE_DELAY="50"
+        OTEL_EXPORTER_OTLP_ENDPOINT=receiver.endpoint,
+        OTEL_BSP_SCHEDULE_DELAY="50",
+        **LOOPBACK_ADMITTED,  # type: ignore[arg-type]  # no variable is called workers
     ) as running:
         yield running
 
@@ -228,6 +232,28 @@ def test_a_refused_call_has_its_span_and_its_record_too(
         assert span.is_error
         assert span.attributes["error.type"] == "PERMISSION_DENIED"
     assert audited_ids(owner, run["task_id"], trace) == tool_call_ids(trace)
+
+
+def test_a_call_of_an_external_tool_is_one_span_and_tells_nothing_of_the_trace(
+    receiver: OtlpReceiver, client: Client
+) -> None:
+    client.post("/api/v1/allowed-domains", {"domain": HOST})
+    with running_mcp_server() as server:
+        assert client.put("/api/v1/mcp-servers/weather", {"url": server.url}).status == 200
+        agent_id = create_agent(client, tools={"weather__forecast": True})
+        run = execute(client, agent_id, "Test the weather__forecast tool")
+        (result,) = run["output"]["tool_results"]
+        assert result["success"], result
+        trace = trace_of(receiver, run["task_id"], models=2, tools=1)
+        tree = expected_tree("ExecuteAgent", models=2, tools=1)
+        called = [
+            (*span[:1], span[1].replace("calculator", "weather__forecast"), *span[2:])
+            for span in tree
+        ]
+        assert trace.tree() == sorted(called)
+        assert audited_ids(client, run["task_id"], trace) == tool_call_ids(trace)
+        for request in server.requests:
+            assert trace.spans[0].trace_id not in str(request)
 
 
 def test_a_call_that_is_asked_for_again_after_a_death_has_one_execution(

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from agent_executor.cli.pages import all_of
-from agent_executor.cli.rest import RestClient, RestError
+from typing import TYPE_CHECKING
 
-_AGENTS_MAX = 100_000
+from agent_executor.cli.connection import ConnectionFaultError
+from agent_executor.cli.pages import PAGE_ROWS
+
+if TYPE_CHECKING:
+    from agent_executor.client import AgentExecutorClient
 
 
-def agent_id_of(client: RestClient, agent: str) -> str:
+def agent_id_of(client: AgentExecutorClient, agent: str) -> str:
     """Returns an agent's id by its id, or by its name if no other has it.
 
     Raises:
-        RestError: There is none, or there are several; or the platform does not answer.
+        ConnectionFaultError: There is none, or there are several.
+        AgentExecutorError: The platform does not answer.
     """
-    rows = all_of(client, "/api/v1/agents", "agents", _AGENTS_MAX)
-    if any(row["id"] == agent for row in rows):
-        return agent
-    named = [row["id"] for row in rows if row["name"] == agent]
+    named: list[str] = []
+    for each in client.agents.list(page_size=PAGE_ROWS):
+        if each.id == agent:
+            return agent
+        if each.name == agent:
+            named.append(each.id)
     if len(named) == 1:
-        return str(named[0])
+        return named[0]
     if not named:
         msg = f"There is no agent of the id or name {agent!r}."
     else:
         msg = (
             f"{len(named)} agents have the name {agent!r}; name one by its id: {', '.join(named)}."
         )
-    raise RestError(msg)
+    raise ConnectionFaultError(msg)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from typing import Annotated
-from urllib.parse import quote
 
 import typer
 from rich.console import Console
 
 from agent_executor.cli.api_keys_report import show_api_keys
+from agent_executor.cli.as_json import as_json as to_json
 from agent_executor.cli.connection import (
     DEFAULT_URL,
     AsJson,
@@ -22,7 +22,7 @@ from agent_executor.cli.connection import (
 )
 from agent_executor.cli.data_dir import DEFAULT_DATA_DIR, DataDir
 from agent_executor.cli.figures import output_console
-from agent_executor.cli.pages import all_of
+from agent_executor.cli.pages import PAGE_ROWS, rows_of
 
 MAX_KEYS = 10_000
 SECONDS_PER_DAY = 86_400
@@ -64,15 +64,15 @@ def create(
 
         agent-executor keys create deployment --permission run:execute --days 30
     """
-    body = {
-        "name": name,
-        "permissions": permission or [],
-        "ttl_seconds": days * SECONDS_PER_DAY,
-        "user_id": user,
-    }
     with failures_told():
         client = connect(Target(url=url, data_dir=data_dir, organization=organization))
-        made = client.post("/api/v1/api-keys", body)
+        created = client.api_keys.create(
+            name=name,
+            permissions=permission,
+            ttl_seconds=days * SECONDS_PER_DAY,
+            user_id=user,
+        )
+        made = to_json(created)
     if as_json:
         typer.echo(json.dumps(made))
         return
@@ -95,10 +95,12 @@ def list_keys(
 
         agent-executor keys list --state active
     """
-    query = {"user_id": user, "state": state.value if state else ""}
     with failures_told():
         client = connect(Target(url=url, data_dir=data_dir, organization=organization))
-        found = all_of(client, "/api/v1/api-keys", "api_keys", MAX_KEYS, query)
+        keys_found = client.api_keys.list(
+            user_id=user, state=state.value if state else "", page_size=PAGE_ROWS
+        )
+        found = rows_of(keys_found, MAX_KEYS)
     if as_json:
         typer.echo(json.dumps(found))
     else:
@@ -121,7 +123,7 @@ def revoke(
     """
     with failures_told():
         client = connect(Target(url=url, data_dir=data_dir, organization=organization))
-        revoked = client.delete(f"/api/v1/api-keys/{quote(key_id, safe='')}")
+        revoked = to_json(client.api_keys.revoke(api_key_id=key_id))
     if as_json:
         typer.echo(json.dumps(revoked))
     else:

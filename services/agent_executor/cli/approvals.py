@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
-from urllib.parse import quote
+from typing import Annotated
 
 import typer
 
@@ -20,7 +19,7 @@ from agent_executor.cli.connection import (
 )
 from agent_executor.cli.data_dir import DEFAULT_DATA_DIR, DataDir
 from agent_executor.cli.figures import output_console
-from agent_executor.cli.pages import all_of
+from agent_executor.cli.pages import PAGE_ROWS, rows_of
 
 MAX_APPROVALS = 10_000
 
@@ -53,10 +52,10 @@ def list_approvals(
 
         agent-executor approvals list
     """
-    query = {"run_id": run, "agent_id": agent}
     with failures_told():
         client = connect(Target(url=url, data_dir=data_dir, organization=organization))
-        found = all_of(client, "/api/v1/approvals", "approvals", MAX_APPROVALS, query)
+        waiting = client.approvals.list(run_id=run, agent_id=agent, page_size=PAGE_ROWS)
+        found = rows_of(waiting, MAX_APPROVALS)
     if as_json:
         typer.echo(json.dumps(found))
     else:
@@ -82,8 +81,8 @@ def approve(
         agent-executor approvals approve RUN TOOL_CALL --arguments '{"to": "ada@example.com"}'
     """
     target = Target(url=url, data_dir=data_dir, organization=organization)
-    body = {"decision": "approve", "reason": reason, "arguments_json": arguments}
-    _resolve(target, run_id, tool_call_id, body)
+    answer = {"decision": "approve", "reason": reason, "arguments_json": arguments}
+    _resolve(target, run_id, tool_call_id, answer)
 
 
 @app.command()
@@ -105,8 +104,8 @@ def deny(
     _resolve(target, run_id, tool_call_id, {"decision": "deny", "reason": reason})
 
 
-def _resolve(target: Target, run_id: str, tool_call_id: str, body: dict[str, Any]) -> None:
-    path = f"/api/v1/runs/{quote(run_id, safe='')}/approvals/{quote(tool_call_id, safe='')}"
+def _resolve(target: Target, run_id: str, tool_call_id: str, answer: dict[str, str]) -> None:
     with failures_told():
-        decided = connect(target).post(path, body)
-    typer.echo(f"{decided['state']} by {decided['decided_by']}")
+        approvals = connect(target).approvals
+        decided = approvals.resolve(run_id=run_id, tool_call_id=tool_call_id, **answer)
+    typer.echo(f"{decided.state} by {decided.decided_by}")

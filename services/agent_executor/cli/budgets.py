@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from typing import Annotated
-from urllib.parse import quote
 
 import typer
 
+from agent_executor.cli.as_json import as_json as to_json
 from agent_executor.cli.budgets_report import show_budgets, show_events
 from agent_executor.cli.connection import (
     DEFAULT_URL,
@@ -18,11 +18,10 @@ from agent_executor.cli.connection import (
     Url,
     connect,
     failures_told,
-    with_query,
 )
 from agent_executor.cli.data_dir import DEFAULT_DATA_DIR, DataDir
 from agent_executor.cli.figures import output_console
-from agent_executor.cli.pages import all_of
+from agent_executor.cli.pages import PAGE_ROWS, rows_of
 
 MAX_BUDGETS = 10_000
 
@@ -57,7 +56,7 @@ def list_budgets(
     """
     with failures_told():
         client = connect(Target(url=url, data_dir=data_dir, organization=organization))
-        found = all_of(client, "/api/v1/budgets", "budgets", MAX_BUDGETS)
+        found = rows_of(client.budgets.list(page_size=PAGE_ROWS), MAX_BUDGETS)
     if as_json:
         typer.echo(json.dumps(found))
     else:
@@ -91,19 +90,19 @@ def set_budget(  # noqa: PLR0913, PLR0917 -- a command's options are its paramet
 
         agent-executor budgets set ada --user ada --limit 2 --window day --time-zone Europe/Berlin
     """
-    body = {
-        "limit_usd": limit,
-        "window": window.value,
-        "user_id": user,
-        "agent_id": agent,
-        "run_id": run,
-        "time_zone": time_zone,
-        "alert_percents": sorted(set(alert or [])),
-    }
     with failures_told():
         client = connect(Target(url=url, data_dir=data_dir, organization=organization))
-        stored = client.put(f"/api/v1/budgets/{quote(budget_id, safe='')}", body)
-    show_budgets([stored], output_console())
+        stored = client.budgets.put(
+            budget_id=budget_id,
+            limit_usd=limit,
+            window=window.value,
+            user_id=user,
+            agent_id=agent,
+            run_id=run,
+            time_zone=time_zone,
+            alert_percents=sorted(set(alert or [])),
+        )
+    show_budgets([to_json(stored)], output_console())
 
 
 @app.command()
@@ -121,7 +120,7 @@ def delete(
     """
     with failures_told():
         client = connect(Target(url=url, data_dir=data_dir, organization=organization))
-        client.delete(f"/api/v1/budgets/{quote(budget_id, safe='')}")
+        client.budgets.delete(budget_id=budget_id)
     typer.echo(f"{budget_id} is deleted.")
 
 
@@ -140,10 +139,9 @@ def events(
 
         agent-executor budgets events --budget everyone
     """
-    path = with_query("/api/v1/budget-events", {"budget_id": budget, "page_size": limit})
     with failures_told():
         client = connect(Target(url=url, data_dir=data_dir, organization=organization))
-        found = client.get(path)["events"]
+        found = rows_of(client.budgets.list_events(budget_id=budget, page_size=limit), limit)
     if as_json:
         typer.echo(json.dumps(found))
     else:

@@ -25,7 +25,12 @@ _AUTHORITY_DAYS: Final = 3650
 _AUTHORITY: Final = "agent-executor"
 # A machine whose clock is a little behind takes them too.
 _BACKDATED: Final = dt.timedelta(minutes=5)
-_SERVICES: Final = {"executor": "EXECUTOR", "tool-runner": "TOOL_RUNNER", "ledger": "LEDGER"}
+_PREFIXES: Final = {
+    "executor": "EXECUTOR",
+    "tool-runner": "TOOL_RUNNER",
+    "ledger": "LEDGER",
+    "web": "WEB",
+}
 
 
 def own_tls_files(data_dir: Path, process: str) -> dict[str, Path]:
@@ -39,12 +44,14 @@ def own_tls_files(data_dir: Path, process: str) -> dict[str, Path]:
 
 
 def tls_environment(data_dir: Path) -> dict[str, str]:
-    """Returns the variables by which every service uses its certificate."""
-    return {
+    """Returns the variables by which every Python process uses its certificate."""
+    files = {
         f"{prefix}_{name.upper()}": str(file)
-        for process, prefix in _SERVICES.items()
+        for process, prefix in _PREFIXES.items()
         for name, file in own_tls_files(data_dir, process).items()
     }
+    # It may know several executors, whose addresses together are no host's.
+    return {**files, "WEB_EXECUTOR_TLS_NAME": "executor"}
 
 
 def issue_certificates(

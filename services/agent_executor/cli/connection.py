@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
-from urllib.parse import urlencode, urlsplit
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
@@ -17,12 +16,14 @@ from rich.console import Console
 from agent_executor.cli.environment import inherited_environment
 from agent_executor.cli.issuer import TokenClaims, issue_token
 from agent_executor.cli.keys import Keys
-from agent_executor.cli.rest import RestClient, RestError
+from agent_executor.errors import AgentExecutorError
+
+if TYPE_CHECKING:
+    from agent_executor.client import AgentExecutorClient
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 TOKEN_VARIABLE = "AGENT_EXECUTOR_TOKEN"
 FAILURE_EXIT_CODE = 1
-_HTTP_PORT, _HTTPS_PORT = 80, 443
 _TOKEN_SECONDS = 3_600
 
 Url = Annotated[
@@ -61,26 +62,29 @@ class Target:
     organization: str = "default"
 
 
-def connect(target: Target) -> RestClient:
-    """Returns a client of a platform.
+def connect(target: Target) -> AgentExecutorClient:
+    """Returns a client of a platform, which repeats nothing: a person sees at once what fails.
 
     Raises:
         ConnectionFaultError: The URL is none, or there is no token for it.
     """
+    # Imported here so that commands which call no platform start quickly.
+    from agent_executor.client import AgentExecutorClient
+
     parts = urlsplit(target.url)
     try:
-        port = parts.port
+        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != -1
     except ValueError:
-        port = -1
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == -1:
+        is_url = False
+    if not is_url:
         msg = f"{target.url!r} is no URL of a platform; it looks like {DEFAULT_URL}."
         raise ConnectionFaultError(msg)
-    is_encrypted = parts.scheme == "https"
-    return RestClient(
-        host=parts.hostname,
-        port=port or (_HTTPS_PORT if is_encrypted else _HTTP_PORT),
-        token=_token(target, parts.hostname),
-        is_encrypted=is_encrypted,
+    # Who names another machine by http:// has said that it may be called so.
+    return AgentExecutorClient(
+        target.url,
+        _token(target, parts.hostname or ""),
+        allow_plaintext=True,
+        max_attempts=1,
     )
 
 
@@ -110,23 +114,13 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def with_query(path: str, query: Mapping[str, object]) -> str:
-    """Returns a path with those parameters that are set; a sequence is a repeated one."""
-    given = {name: value for name, value in query.items() if value not in (None, "", (), [])}
-    return f"{path}?{urlencode(given, doseq=True)}" if given else path
-
-
 @contextlib.contextmanager
 def failures_told() -> Iterator[None]:
     """Turns what can go wrong with a call into one sentence and an exit code."""
     try:
         yield
-    except (ConnectionFaultError, RestError) as error:
+    except (ConnectionFaultError, AgentExecutorError, OSError) as error:
         message = str(error)
-    except json.JSONDecodeError:
-        message = "What answered is no platform: its answer is no JSON."
-    except OSError as error:
-        message = f"The platform cannot be reached: {error.strerror or error}."
     else:
         return
     Console(stderr=True).print(

@@ -9,7 +9,7 @@ from pathlib import Path
 from dotenv import dotenv_values
 
 DOTENV_FILE = Path(".env")
-_SERVICE_PREFIXES = ("EXECUTOR_", "TOOL_RUNNER_", "LEDGER_")
+_SERVICE_PREFIXES = ("EXECUTOR_", "TOOL_RUNNER_", "LEDGER_", "WEB_")
 
 
 def inherited_environment(

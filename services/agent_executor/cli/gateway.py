@@ -139,6 +139,7 @@ def _endpoints(settings: GatewaySettings) -> dict[str, Any]:
         "executor_endpoints": settings.executor_addresses,
         "tool_runner_endpoints": settings.tool_runner_addresses,
         "ledger_endpoints": settings.ledger_addresses,
+        "web_endpoints": settings.web_addresses,
     }
     endpoints = {
         name: [_endpoint(*split_address(address)) for address in addresses]

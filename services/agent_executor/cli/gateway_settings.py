@@ -49,6 +49,9 @@ class GatewaySettings(BaseSettings):
     ledger_addresses: tuple[str, ...] = Field(
         default=("127.0.0.1:50053",), description="Every ledger, as host:port."
     )
+    web_addresses: tuple[str, ...] = Field(
+        default=("127.0.0.1:50055",), description="Every web process, as host:port."
+    )
     tls_certificate_file: Path | None = Field(
         default=None,
         description=(
@@ -182,7 +185,9 @@ class GatewaySettings(BaseSettings):
         description="The memory at whose 95 % new requests are refused, in bytes.",
     )
 
-    @field_validator("executor_addresses", "tool_runner_addresses", "ledger_addresses")
+    @field_validator(
+        "executor_addresses", "tool_runner_addresses", "ledger_addresses", "web_addresses"
+    )
     @classmethod
     def _addresses_have_ports(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
         for address in addresses:

@@ -20,7 +20,7 @@ from agent_executor.cli.gateway_settings import GatewaySettings
 from agent_executor.cli.gateway_tls import check_tls_files
 from agent_executor.cli.issuer import TokenClaims, issue_token
 from agent_executor.cli.keys import Keys, ensure_keys
-from agent_executor.cli.ports import LEDGER_OFFSET, TOOL_RUNNER_OFFSET, PlatformPorts
+from agent_executor.cli.ports import LEDGER_OFFSET, TOOL_RUNNER_OFFSET, WEB_OFFSET, PlatformPorts
 from agent_executor.cli.probes import why_not_ready
 from agent_executor.cli.processes import LOOPBACK, gateway_configuration_file, process_groups
 from agent_executor.cli.rest import RestClient
@@ -161,6 +161,7 @@ def gateway_settings(options: PlatformOptions) -> GatewaySettings:
         ),
         tool_runner_addresses=(f"{LOOPBACK}:{ports.grpc_base + TOOL_RUNNER_OFFSET}",),
         ledger_addresses=(f"{LOOPBACK}:{ports.grpc_base + LEDGER_OFFSET}",),
+        web_addresses=(f"{LOOPBACK}:{ports.grpc_base + WEB_OFFSET}",),
         jwks_file=Keys(options.data_dir.resolve() / "keys").jwks,
         otlp_endpoint=options.environment.get("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
     )

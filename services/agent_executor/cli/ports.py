@@ -11,7 +11,8 @@ EXECUTOR_OFFSET = 0
 TOOL_RUNNER_OFFSET = 1
 LEDGER_OFFSET = 2
 GATEWAY_ADMIN_OFFSET = 3
-FURTHER_EXECUTORS_OFFSET = 4
+WEB_OFFSET = 4
+FURTHER_EXECUTORS_OFFSET = 5
 MAX_PORT = 65535
 _ATTEMPTS = 50
 
@@ -26,8 +27,8 @@ class PlatformPorts:
 
     Attributes:
         http: What callers reach, REST and native gRPC.
-        grpc_base: The executor's; the tool-runner and the ledger have the next two, and further
-            executors those from the fifth on.
+        grpc_base: The executor's; the tool-runner and the ledger have the next two, the web
+            process's HTTP has the fifth, and further executors have those from the sixth on.
         metrics_base: The executor's metrics; the others follow with the same offsets, and the
             gateway's own pages have the fourth.
         executors: How many executors there are.
@@ -58,7 +59,7 @@ class PlatformPorts:
             PortError: If one is taken, does not exist or needs a privilege.
         """
         _check(http_host, self.http, "--http-port")
-        service_offsets = [*self.executor_offsets(), TOOL_RUNNER_OFFSET, LEDGER_OFFSET]
+        service_offsets = [*self.executor_offsets(), TOOL_RUNNER_OFFSET, LEDGER_OFFSET, WEB_OFFSET]
         for offset in service_offsets:
             _check("127.0.0.1", self.grpc_base + offset, "--grpc-port-base")
         for offset in [*service_offsets, GATEWAY_ADMIN_OFFSET]:

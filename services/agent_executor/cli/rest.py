@@ -1,4 +1,4 @@
-"""A small REST client for the command line's own calls through the gateway."""
+"""A small REST client, for what has to show or to probe the REST API itself."""
 
 from __future__ import annotations
 
@@ -10,10 +10,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-DOWNLOAD_CHUNK_BYTES = 65_536
-_DATA = b"data: "
-_PASSING = frozenset({429, 502, 503, 504})
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +26,7 @@ class RestAnswer:
 
 
 class RestError(Exception):
-    """A call was refused or failed; the message is a sentence for a person.
-
-    Attributes:
-        is_passing: Whether the same call may succeed later.
-    """
-
-    def __init__(self, message: str, *, is_passing: bool = False) -> None:
-        super().__init__(message)
-        self.is_passing = is_passing
+    """A call was refused or failed; the message is a sentence for a person."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,65 +67,6 @@ class RestClient:
             OSError: If there is no connection.
         """
         return self._succeed("POST", path, body)
-
-    def put(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Sets a resource.
-
-        Raises:
-            RestError: If the answer is an error.
-            OSError: If there is no connection.
-        """
-        return self._succeed("PUT", path, body)
-
-    def delete(self, path: str) -> dict[str, Any]:
-        """Deletes a resource.
-
-        Raises:
-            RestError: If the answer is an error.
-            OSError: If there is no connection.
-        """
-        return self._succeed("DELETE", path, None)
-
-    def download(self, path: str) -> Iterator[bytes]:
-        """Reads a file piece by piece.
-
-        Raises:
-            RestError: If the answer is an error, or broke off.
-            OSError: If there is no connection.
-        """
-        with self._response("GET", path, None) as response:
-            if response.status >= http.client.BAD_REQUEST:
-                raise _refused("GET", path, _answer_of(response))
-            try:
-                while chunk := response.read(DOWNLOAD_CHUNK_BYTES):
-                    yield chunk
-                # A length that was promised and not reached is not an error to http.client.
-                is_whole = not response.length
-            except http.client.HTTPException:
-                is_whole = False
-            if not is_whole:
-                msg = f"The answer to GET {_without_query(path)} broke off."
-                raise RestError(msg)
-
-    def events(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None
-    ) -> Iterator[dict[str, Any]]:
-        """Reads a stream of server-sent events as it comes. It may end without a last event.
-
-        Raises:
-            RestError: If the answer is an error.
-            OSError: If there is no connection, or it broke.
-        """
-        with self._response(method, path, body) as response:
-            if response.status >= http.client.BAD_REQUEST:
-                raise _refused(method, path, _answer_of(response))
-            try:
-                for line in response:
-                    if line.startswith(_DATA):
-                        yield json.loads(line.removeprefix(_DATA))
-            except http.client.HTTPException as error:
-                msg = f"the gateway broke off {method} {_without_query(path)}"
-                raise ConnectionError(msg) from error
 
     def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> RestAnswer:
         """Calls a route and returns the answer, also if it is an error.
@@ -194,11 +123,5 @@ def _answer_of(response: http.client.HTTPResponse) -> RestAnswer:
 
 
 def _refused(method: str, path: str, answer: RestAnswer) -> RestError:
-    return RestError(
-        f"{method} {_without_query(path)} was answered {answer.status}: {answer.body.get('error')}",
-        is_passing=answer.status in _PASSING,
-    )
-
-
-def _without_query(path: str) -> str:
-    return path.partition("?")[0]
+    path = path.partition("?")[0]
+    return RestError(f"{method} {path} was answered {answer.status}: {answer.body.get('error')}")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 
 from agent_executor.cli.agents import agent_id_of
+from agent_executor.cli.as_json import as_json as to_json
 from agent_executor.cli.connection import (
     DEFAULT_URL,
     FAILURE_EXIT_CODE,
@@ -20,9 +19,7 @@ from agent_executor.cli.connection import (
     failures_told,
 )
 from agent_executor.cli.data_dir import DEFAULT_DATA_DIR, DataDir
-from agent_executor.cli.rest import RestClient, RestError
-from agent_executor.cli.run_display import RunDisplay
-from agent_executor.cli.run_following import Show, display_of, follow, interruptible
+from agent_executor.cli.run_following import ATTEMPTS, display_of, interruptible
 
 
 def run(
@@ -53,43 +50,20 @@ def run(
     """
     with failures_told():
         client = connect(Target(url=url, data_dir=data_dir, organization=organization))
-        path = f"/api/v1/agents/{quote(agent_id_of(client, agent), safe='')}/execute/stream"
-        body = {
-            "input": text,
-            "max_cost_usd": max_cost_usd,
-            "on_disconnect": "cancel" if cancel else "continue",
-        }
+        agent_id = agent_id_of(client, agent)
         display, tell = display_of(as_json=as_json)
+        ended: dict[str, Any] = {}
         with interruptible(client, display, cancels=cancel):
-            ended = _watch(client, path, body, display, tell)
+            # A stream that is cut is taken up where it was.
+            for update in client.with_options(max_attempts=ATTEMPTS).runs.stream(
+                agent_id=agent_id,
+                input=text,
+                max_cost_usd=max_cost_usd,
+                on_disconnect="cancel" if cancel else "continue",
+            ):
+                shown = to_json(update)
+                tell(shown)
+                ended = shown.get("done", {})
         is_completed = display.show_end(ended)
     if not is_completed:
         raise typer.Exit(FAILURE_EXIT_CODE)
-
-
-def _watch(
-    client: RestClient, path: str, body: dict[str, Any], display: RunDisplay, tell: Show
-) -> dict[str, Any]:
-    """Tells of a new run to its end, and returns how it ended."""
-    for update in _until_cut(client.events("POST", path, body), display):
-        tell(update)
-        if update["type"] == "done":
-            done: dict[str, Any] = update["done"]
-            return done
-    if not display.run_id:
-        msg = "The stream was cut before the run was heard of; it may have begun."
-        raise RestError(msg)
-    display.note("The stream was cut; following the run.")
-    return follow(client, display.run_id, display.last_sequence, tell)
-
-
-def _until_cut(updates: Iterator[dict[str, Any]], display: RunDisplay) -> Iterator[dict[str, Any]]:
-    """Yields updates until there are no more, or the connection breaks once the run is known."""
-    try:
-        for update in updates:
-            if update["type"] == "error":
-                return
-            yield update
-    except OSError:
-        if not display.run_id:
-            raise

@@ -1,25 +1,25 @@
-"""Reads a run's messages to its end, over connections that may break."""
+"""Shows a run's messages to its end, and what Ctrl-C does meanwhile."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import time
 from collections.abc import Callable, Iterator
-from typing import Any, Final
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 from rich.console import Console
 
+from agent_executor.cli.as_json import as_json
 from agent_executor.cli.figures import output_console
-from agent_executor.cli.rest import RestClient, RestError
 from agent_executor.cli.run_display import RunDisplay
 from agent_executor.cli.runs_report import show_receipt
 
-# How often in a row a connection may fail before anything came over it.
-ATTEMPTS: Final = 20
-RETRY_SECONDS: Final = 0.5
+if TYPE_CHECKING:
+    from agent_executor.client import AgentExecutorClient
+
+# How often in a row a connection may fail before anything came over it: for some ten seconds.
+ATTEMPTS: Final = 10
 INTERRUPTED_EXIT_CODE: Final = 130
 _INTERRUPTED: Final = "Its command was interrupted."
 
@@ -41,38 +41,24 @@ def display_of(*, as_json: bool) -> tuple[RunDisplay, Show]:
     return silent, print_json
 
 
-def follow(client: RestClient, run_id: str, after_sequence: int, show: Show) -> dict[str, Any]:
+def follow(
+    client: AgentExecutorClient, run_id: str, after_sequence: int, show: Show
+) -> dict[str, Any]:
     """Shows a run's events after a sequence, to its last one, and returns how it ended.
 
     Raises:
-        RestError: If the answer is an error, and stays one.
-        OSError: If there is no connection for some time.
+        AgentExecutorError: It cannot be followed, and that stays so for some time.
     """
-    failures = 0
-    while True:
-        path = f"/api/v1/runs/{quote(run_id, safe='')}/events?after_sequence={after_sequence}"
-        try:
-            for event in client.events("GET", path):
-                failures = 0
-                after_sequence = event["sequence"]
-                show(event)
-                if event["type"] == "run_finished":
-                    return client.get(f"/api/v1/runs/{quote(run_id, safe='')}")
-            broken: OSError | RestError = ConnectionError("the gateway broke off the stream")
-        except OSError as error:
-            broken = error
-        except RestError as error:
-            if not error.is_passing:
-                raise
-            broken = error
-        failures += 1
-        if failures >= ATTEMPTS:
-            raise broken
-        time.sleep(RETRY_SECONDS)
+    lasting = client.with_options(max_attempts=ATTEMPTS)
+    for event in lasting.runs.follow(run_id=run_id, after_sequence=after_sequence):
+        show(as_json(event))
+    return as_json(lasting.runs.get(run_id=run_id))
 
 
 @contextlib.contextmanager
-def interruptible(client: RestClient, display: RunDisplay, *, cancels: bool) -> Iterator[None]:
+def interruptible(
+    client: AgentExecutorClient, display: RunDisplay, *, cancels: bool
+) -> Iterator[None]:
     """Lets Ctrl-C leave a run, or cancel it, and tells what became of it.
 
     Raises:
@@ -84,8 +70,8 @@ def interruptible(client: RestClient, display: RunDisplay, *, cancels: bool) -> 
         if not display.run_id:
             display.note("Interrupted before the run was heard of.")
         elif cancels:
-            path = f"/api/v1/runs/{quote(display.run_id, safe='')}/cancel"
-            show_receipt(client.post(path, {"reason": _INTERRUPTED}), Console(stderr=True))
+            receipt = client.runs.cancel(run_id=display.run_id, reason=_INTERRUPTED)
+            show_receipt(as_json(receipt), Console(stderr=True))
         else:
             display.note(
                 f"The run goes on. Follow it: agent-executor runs follow {display.run_id}"

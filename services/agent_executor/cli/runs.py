@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 
 from agent_executor.cli.agents import agent_id_of
+from agent_executor.cli.as_json import as_json as to_json
 from agent_executor.cli.connection import (
     DEFAULT_URL,
     FAILURE_EXIT_CODE,
@@ -19,10 +19,10 @@ from agent_executor.cli.connection import (
     Url,
     connect,
     failures_told,
-    with_query,
 )
 from agent_executor.cli.data_dir import DEFAULT_DATA_DIR, DataDir
 from agent_executor.cli.figures import output_console
+from agent_executor.cli.pages import rows_of
 from agent_executor.cli.run_following import display_of, follow, interruptible
 from agent_executor.cli.run_inputs import in_requests
 from agent_executor.cli.runs_report import show_receipt, show_runs
@@ -65,10 +65,12 @@ def list_runs(
 
         agent-executor runs list --state running
     """
-    query = {"state": state, "agent_id": agent, "parent_run_id": parent, "page_size": limit}
     with failures_told():
         client = connect(Target(url=url, data_dir=data_dir, organization=organization))
-        found = client.get(with_query("/api/v1/runs", query))["runs"]
+        runs_found = client.runs.list(
+            state=state or "", agent_id=agent, parent_run_id=parent, page_size=limit
+        )
+        found = rows_of(runs_found, limit)
     if as_json:
         typer.echo(json.dumps(found))
     else:
@@ -106,11 +108,12 @@ def start_runs(
     inputs = [line for line in inputs_file.read().splitlines() if line]
     with failures_told():
         client = connect(Target(url=url, data_dir=data_dir, organization=organization))
-        path = f"/api/v1/agents/{quote(agent_id_of(client, agent), safe='')}/runs/batch"
+        agent_id = agent_id_of(client, agent)
+        processing = "batch" if batch else "standard"
         started: list[dict[str, Any]] = []
         for some in in_requests(inputs):
-            body = {"inputs": some, "processing": "batch" if batch else "standard"}
-            started += client.post(path, body)["results"]
+            answer = client.runs.start_batch(agent_id=agent_id, inputs=some, processing=processing)
+            started += map(to_json, answer.results)
     if as_json:
         typer.echo(json.dumps(started))
     for text, result in zip(inputs, started, strict=True):
@@ -141,7 +144,7 @@ def cancel_run(
     """
     with failures_told():
         client = connect(Target(url=url, data_dir=data_dir, organization=organization))
-        receipt = client.post(f"/api/v1/runs/{quote(run_id, safe='')}/cancel", {"reason": reason})
+        receipt = to_json(client.runs.cancel(run_id=run_id, reason=reason))
     if as_json:
         typer.echo(json.dumps(receipt))
     else:

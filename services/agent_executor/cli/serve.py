@@ -1,4 +1,4 @@
-"""`agent-executor serve`: becomes one service, for containers."""
+"""`agent-executor serve`: becomes one process of the platform, for containers."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ class Service(Enum):
     EXECUTOR = "executor"
     TOOL_RUNNER = "tool-runner"
     LEDGER = "ledger"
+    WEB = "web"
 
 
 def serve(service: Annotated[Service, typer.Argument(help="Which service.")]) -> None:
@@ -29,4 +30,4 @@ def serve(service: Annotated[Service, typer.Argument(help="Which service.")]) ->
     """
     module = f"agent_executor.{service.value.replace('-', '_')}"
     # The service takes the place of this process, so that signals reach it.
-    os.execv(sys.executable, [sys.executable, "-m", module])  # noqa: S606 -- one of three modules
+    os.execv(sys.executable, [sys.executable, "-m", module])  # noqa: S606 -- one of four modules

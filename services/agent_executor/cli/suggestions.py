@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from agent_executor.cli.as_json import as_json as to_json
 from agent_executor.cli.connection import (
     DEFAULT_URL,
     AsJson,
@@ -15,7 +16,6 @@ from agent_executor.cli.connection import (
     Url,
     connect,
     failures_told,
-    with_query,
 )
 from agent_executor.cli.data_dir import DEFAULT_DATA_DIR, DataDir
 from agent_executor.cli.figures import output_console
@@ -41,10 +41,9 @@ def suggestions(
 
         agent-executor suggestions --days 7
     """
-    path = with_query("/api/v1/suggestions", {"agent_id": agent, "days": days})
     with failures_told():
         client = connect(Target(url=url, data_dir=data_dir, organization=organization))
-        found = client.get(path)
+        found = to_json(client.suggestions.list(agent_id=agent, days=days))
     if as_json:
         typer.echo(json.dumps(found))
     else:

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
+from agent_executor.cli.as_json import as_json as to_json
 from agent_executor.cli.connection import (
     DEFAULT_URL,
     AsJson,
@@ -21,12 +21,11 @@ from agent_executor.cli.connection import (
     Url,
     connect,
     failures_told,
-    with_query,
 )
 from agent_executor.cli.data_dir import DEFAULT_DATA_DIR, DataDir
 from agent_executor.cli.download import save, write_out
 from agent_executor.cli.figures import output_console
-from agent_executor.cli.rest import RestClient
+from agent_executor.cli.pages import rows_of
 from agent_executor.cli.run_cost_report import show_run_cost
 from agent_executor.cli.times import (
     bucket_for,
@@ -36,6 +35,9 @@ from agent_executor.cli.times import (
     rfc_3339,
 )
 from agent_executor.cli.usage_report import TIME_GROUPS, CostOverTime, UsageTable, show_usage
+
+if TYPE_CHECKING:
+    from agent_executor.client import AgentExecutorClient
 
 MAX_ROWS = 1_000
 # Of more groups over time the cheapest are not drawn, which nobody would see.
@@ -114,7 +116,9 @@ def usage(  # noqa: PLR0913, PLR0917 -- a command's options are its parameters
         return
     groups = _groups_of(by)
     times = [group for group in groups if group in TIME_GROUPS]
-    query = _query(since, until, time_zone) | {
+    query: dict[str, Any] = {
+        **_span(since, until, time_zone),
+        "time_zone": time_zone or "UTC",
         "agent_id": agent,
         "user_id": user,
         "model": model,
@@ -122,17 +126,9 @@ def usage(  # noqa: PLR0913, PLR0917 -- a command's options are its parameters
     }
     with failures_told():
         client = connect(Target(url=url, data_dir=data_dir, organization=organization))
-        page = client.get(
-            with_query(
-                "/api/v1/usage",
-                {
-                    **query,
-                    "group_by": groups,
-                    "order_by": "time" if times else "cost",
-                    "page_size": limit,
-                },
-            )
-        )
+        order_by = "time" if times else "cost"
+        found = client.usage.summarize(group_by=groups, order_by=order_by, page_size=limit, **query)
+        page = to_json(next(iter(found.pages())))
         if as_json:
             typer.echo(json.dumps(page))
             return
@@ -156,7 +152,7 @@ def run(
     """
     with failures_told():
         client = connect(Target(url=url, data_dir=data_dir, organization=organization))
-        cost = client.get(f"/api/v1/usage/runs/{quote(run_id, safe='')}")
+        cost = to_json(client.usage.get_run_cost(run_id=run_id))
     if as_json:
         typer.echo(json.dumps(cost))
     else:
@@ -188,17 +184,13 @@ def export(  # noqa: PLR0913, PLR0917 -- a command's options are its parameters
 
         agent-executor usage export --format focus --since 2026-11-01 --output november.csv
     """
-    query = {
-        "format": export_format.value,
-        "agent_id": agent,
-        "run_id": run_id,
-        **_query(since, until, "UTC"),
-    }
-    # The name of a time zone means nothing to an export.
-    query.pop("time_zone")
+    span: dict[str, Any] = {**_span(since, until, "UTC")}
     with failures_told():
         client = connect(Target(url=url, data_dir=data_dir, organization=organization))
-        pieces = client.download(with_query("/api/v1/usage/export", query))
+        file = client.usage.export(
+            format=export_format.value, agent_id=agent, run_id=run_id, **span
+        )
+        pieces = (piece.data for piece in file)
         if str(output) == "-":
             write_out(pieces)
             return
@@ -208,38 +200,30 @@ def export(  # noqa: PLR0913, PLR0917 -- a command's options are its parameters
     typer.echo(f"{output}: {entries:,} {noun}, {size_bytes:,} bytes")
 
 
-def _query(since: str, until: str, time_zone: str) -> dict[str, object]:
+def _span(since: str, until: str, time_zone: str) -> dict[str, datetime]:
     """Returns the span of time that is asked about.
 
     Raises:
         typer.BadParameter: A time or the zone is none, or the span ends before it begins.
     """
     zone, now = parse_time_zone(time_zone), datetime.now(UTC)
-    end = parse_time(until, zone, now, "--until") if until else now
-    query: dict[str, object] = {"time_zone": zone.key, "end_time": rfc_3339(end)}
+    span = {"end_time": parse_time(until, zone, now, "--until") if until else now}
     if since:
-        start = parse_time(since, zone, now, "--since")
-        if start >= end:
+        span["start_time"] = parse_time(since, zone, now, "--since")
+        if span["start_time"] >= span["end_time"]:
             raise typer.BadParameter("It must be before --until.", param_hint="--since")
-        query["start_time"] = rfc_3339(start)
-    return query
+    return span
 
 
 def _over_time(
-    client: RestClient, groups: Sequence[str], query: Mapping[str, object]
+    client: AgentExecutorClient, groups: Sequence[str], query: Mapping[str, Any]
 ) -> CostOverTime:
     """Returns how the cost of each group went over time."""
-    start, end = (datetime.fromisoformat(str(query[key])) for key in ("start_time", "end_time"))
+    start, end = query["start_time"], query["end_time"]
     bucket = bucket_for(start, end)
-    zone = parse_time_zone(str(query["time_zone"]))
-    rows: list[Mapping[str, Any]] = []
-    asked = {**query, "group_by": (*groups, bucket), "page_size": MAX_ROWS, "page_token": ""}
-    for _ in range(MAX_PAGES_OVER_TIME):
-        page = client.get(with_query("/api/v1/usage", asked))
-        rows += page["summaries"]
-        asked["page_token"] = page["next_page_token"]
-        if not asked["page_token"]:
-            break
+    zone = parse_time_zone(query["time_zone"])
+    found = client.usage.summarize(group_by=(*groups, bucket), page_size=MAX_ROWS, **query)
+    rows = rows_of(found, MAX_ROWS * MAX_PAGES_OVER_TIME)
     return CostOverTime(bucket, buckets_between(start, end, bucket, zone), rows)
 
 
@@ -256,7 +240,7 @@ def _groups_of(by: list[Group] | None) -> tuple[str, ...]:
 def _table(
     groups: Sequence[str],
     page: Mapping[str, Any],
-    query: Mapping[str, object],
+    query: Mapping[str, Any],
     over_time: CostOverTime | None,
 ) -> UsageTable:
     return UsageTable(
@@ -264,7 +248,7 @@ def _table(
         rows=page["summaries"],
         total=page["total"],
         has_more=bool(page["next_page_token"]),
-        start=str(query["start_time"]),
-        end=str(query["end_time"]),
+        start=rfc_3339(query["start_time"]),
+        end=rfc_3339(query["end_time"]),
         over_time=over_time,
     )

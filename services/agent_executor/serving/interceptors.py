@@ -17,10 +17,10 @@ from google.protobuf.message import DecodeError, Message
 from grpc_status import rpc_status
 
 from agent_executor.api.call.v1 import grant_pb2
+from agent_executor.error_status import to_status
 from agent_executor.errors import AgentExecutorError, InvalidArgumentError, UnauthenticatedError
 from agent_executor.serving.grants import GRANT_METADATA_KEY
 from agent_executor.serving.pipeline import CallPipeline, Credentials
-from agent_executor.serving.status import to_status
 
 # Probes have no credentials, and the contracts are no secret.
 EXEMPT_SERVICES: Final = ("/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerReflection/")

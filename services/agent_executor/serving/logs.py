@@ -18,7 +18,7 @@ from opentelemetry.trace import get_current_span
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from agent_executor.serving.security import current_security_context
-from agent_executor.serving.settings import ServiceSettings
+from agent_executor.serving.settings import ProcessSettings
 
 REDACTED: Final = "[redacted]"
 
@@ -40,7 +40,7 @@ class _RedactingFormatter(structlog.stdlib.ProcessorFormatter):
         return _SECRET_TEXTS.sub(REDACTED, super().format(record))
 
 
-def configure_logs(service_name: str, settings: ServiceSettings) -> None:
+def configure_logs(service_name: str, settings: ProcessSettings) -> None:
     """Sends every log record of the process to stderr, in the format of the settings.
 
     ``DEBUG=true`` means every level and the console format, whatever else is set.

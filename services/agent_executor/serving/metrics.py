@@ -228,6 +228,17 @@ STREAM_FRAMES: Final = CounterDefinition(
     ("peer",),
 )
 
+WEB_REQUESTS: Final = CounterDefinition(
+    "agent_executor_web_requests",
+    'Requests that the web process answered, by room, as "docs", and HTTP status.',
+    ("room", "status"),
+)
+WEB_REQUEST_DURATION: Final = DurationDefinition(
+    "agent_executor_web_request_duration_seconds",
+    "How long requests of the web process took until their last byte, in seconds, by room.",
+    ("room",),
+)
+
 
 class Metrics:
     """The metrics of one service, each made when it is first used.

@@ -17,6 +17,7 @@ import grpc
 from google.protobuf.message import Message
 
 from agent_executor.api.call.v1 import grant_pb2
+from agent_executor.error_status import from_status
 from agent_executor.errors import (
     AgentExecutorError,
     CancelledRunError,
@@ -38,7 +39,6 @@ from agent_executor.serving.multiplex_frames import (
     methods_of,
     take_message,
 )
-from agent_executor.serving.status import from_status
 
 StreamCall: TypeAlias = grpc.aio.StreamStreamCall[Any, Any]
 

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from google.protobuf.message import Message
 
+from agent_executor.error_status import to_status
 from agent_executor.errors import (
     AgentExecutorError,
     CancelledRunError,
@@ -45,7 +46,6 @@ from agent_executor.serving.pipeline import (
     Credentials,
     ShownCall,
 )
-from agent_executor.serving.status import to_status
 
 FrameHandler: TypeAlias = Callable[[Any], Awaitable[Message]]
 

@@ -1,4 +1,4 @@
-"""A service's process: builds the gRPC server, serves until told to stop, and stops in order.
+"""A service: builds the gRPC server, serves until told to stop, and stops in order.
 
 Starting: the ports are bound, the service is built, the server starts, and only then health says
 SERVING. Stopping: health says NOT_SERVING, calls are accepted a little longer so that load balancers
@@ -9,45 +9,35 @@ spans are flushed.
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
-import os
-import signal
 import socket
-import sys
-import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Final, Generic, TypeAlias, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 import grpc
-import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from agent_executor.serving.authentication import TokenVerifier
 from agent_executor.serving.grants import ServiceKey
 from agent_executor.serving.interceptors import PipelineInterceptor
-from agent_executor.serving.logs import configure_logs
 from agent_executor.serving.metrics import Metrics, metrics_served
 from agent_executor.serving.multiplex_frames import SERVER_OPTIONS
 from agent_executor.serving.pipeline import CallPipeline
+from agent_executor.serving.process import (
+    flush,
+    run_process,
+    spare_the_collector,
+    stop_on_signals,
+)
 from agent_executor.serving.settings import ServiceSettings
 from agent_executor.serving.startup import StartupError
 from agent_executor.serving.telemetry import Telemetry, configure_telemetry
 from agent_executor.serving.tls import server_credentials
 
 SettingsT = TypeVar("SettingsT", bound=ServiceSettings)
-
-FAILED_EXIT_CODE: Final = 1
-FLUSH_TIMEOUT_SECONDS: Final = 5.0
-
-# New objects that no reference count has freed; Python's default is 700.
-COLLECTED_AFTER_OBJECTS: Final = 20_000
-
-_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
-_STOPPED_BY_SIGNAL_EXIT_CODE: Final = 128
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -110,18 +100,9 @@ def run_service(
     Returns:
         The exit code: 0 after an orderly stop, 1 if the service cannot start or breaks.
     """
-    try:
-        settings = load_settings()
-        configure_logs(service_name, settings)
-        uvloop.run(serve(service_name, settings, bootstrap))
-    except StartupError as error:
-        print(f"{service_name}: {error}", file=sys.stderr)  # noqa: T201 -- a sentence for the operator
-        return FAILED_EXIT_CODE
-    except Exception:
-        # Logged, so that secrets in its text are hidden as in every other line.
-        _LOGGER.critical("the service broke", exc_info=True)
-        return FAILED_EXIT_CODE
-    return 0
+    return run_process(
+        service_name, load_settings, lambda settings: serve(service_name, settings, bootstrap)
+    )
 
 
 async def serve(service_name: str, settings: SettingsT, bootstrap: Bootstrap[SettingsT]) -> None:
@@ -130,9 +111,9 @@ async def serve(service_name: str, settings: SettingsT, bootstrap: Bootstrap[Set
     Raises:
         StartupError: The service cannot start.
     """
-    stop = _stop_on_signals()
+    stop = stop_on_signals()
     async with started(service_name, settings, bootstrap):
-        _spare_the_collector()
+        spare_the_collector()
         await stop.wait()
         _LOGGER.info("stopping")
     _LOGGER.info("stopped")
@@ -155,7 +136,7 @@ async def started(
     """
     async with AsyncExitStack() as plumbing:
         metrics, telemetry = Metrics(), configure_telemetry(service_name, settings)
-        plumbing.push_async_callback(_flush, telemetry)
+        plumbing.push_async_callback(flush, telemetry)
         metrics_port = plumbing.enter_context(
             metrics_served(metrics, settings.metrics_host or settings.host, settings.metrics_port)
         )
@@ -221,17 +202,6 @@ async def _served(
         await runtime.server.stop(settings.shutdown_grace_seconds)
 
 
-def _spare_the_collector() -> None:
-    """Keeps Python's cycle collector from looking at what the service was built of, again and again.
-
-    That is some hundred thousand objects, at which it would look for a tenth of a second while no
-    call is served. What calls make is mostly freed without it, so it need not look often.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(COLLECTED_AFTER_OBJECTS)
-
-
 def _server_options(settings: ServiceSettings) -> list[tuple[str, int]]:
     options = {
         **dict(SERVER_OPTIONS),
@@ -276,25 +246,3 @@ def _try_port(host: str, port: int) -> None:
 
 def _address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _stop_on_signals() -> asyncio.Event:
-    """Returns an event that the first SIGTERM or SIGINT sets; the second ends the process."""
-    stop = asyncio.Event()
-
-    def on_signal(number: signal.Signals) -> None:
-        if stop.is_set():
-            os._exit(_STOPPED_BY_SIGNAL_EXIT_CODE + number)
-        stop.set()
-
-    loop = asyncio.get_running_loop()
-    for number in _SIGNALS:
-        loop.add_signal_handler(number, on_signal, number)
-    return stop
-
-
-async def _flush(telemetry: Telemetry) -> None:
-    """Sends the spans that still wait, but does not wait for a collector that is away."""
-    flushing = threading.Thread(target=telemetry.shutdown, name="telemetry-flush", daemon=True)
-    flushing.start()
-    await asyncio.to_thread(flushing.join, FLUSH_TIMEOUT_SECONDS)

@@ -88,38 +88,28 @@ class IssuerSettings(BaseModel):
         return self
 
 
-class ServiceSettings(BaseSettings):
-    """What every service can be told; a service's own settings extend it with its prefix.
+class ProcessSettings(BaseSettings):
+    """What every Python process of the platform can be told; its own settings extend it.
 
     A field's variable is the prefix and the field's name in upper case; the variables that all
-    services share have no prefix and are named in their field.
+    processes share have no prefix and are named in their field.
     """
 
     model_config = SettingsConfigDict(
         frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True
     )
 
-    accepts_grants: ClassVar[bool] = True
-    """Whether other services may act for a caller here, by a grant."""
-
-    data_dir: Path = Field(
-        default=Path(".agent-executor"),
-        description="The platform's data folder, in which each service has its own.",
-    )
     host: str = Field(
         default="127.0.0.1",
         min_length=1,
-        description="The address that gRPC and the metrics are served on.",
+        description="The address that calls and the metrics are served on.",
     )
     metrics_host: str = Field(
         default="",
         description=(
             "The address that metrics are served on, without TLS, if it is another one than that "
-            "of gRPC."
+            "of calls."
         ),
-    )
-    grpc_port: Port = Field(
-        default=0, description="The port that gRPC is served on; 0 for any that is free."
     )
     metrics_port: Port = Field(
         default=0, description="The port that metrics are served on; 0 for any that is free."
@@ -127,9 +117,9 @@ class ServiceSettings(BaseSettings):
     tls_certificate_file: Path | None = Field(
         default=None,
         description=(
-            "The service's certificate, as PEM, which it shows to callers and to the services that "
-            "it calls; with it, only callers with a certificate of `*_TLS_CA_FILE` are admitted, and "
-            "gRPC is served over TLS alone. The three files are given together, and read again "
+            "The process's certificate, as PEM, which it shows to the services that it calls and to "
+            "callers; with it, gRPC is served over TLS alone, and only to callers with a "
+            "certificate of `*_TLS_CA_FILE`. The three files are given together, and read again "
             "when they change."
         ),
     )
@@ -155,39 +145,20 @@ class ServiceSettings(BaseSettings):
         validation_alias="DEBUG",
         description="Log everything from level `debug` on, in the console format.",
     )
-    auth_issuers: tuple[IssuerSettings, ...] = Field(
-        default=(),
-        description=(
-            "Further issuers whose tokens are trusted, as a JSON list of "
-            '{"issuer": ..., "organizations": [...]}; see deploy/docs/security.md.'
-        ),
-    )
-    auth_clock_skew_seconds: float = Field(
-        default=30, ge=0, le=600, description="How far an issuer's clock may be off, in seconds."
-    )
     drain_seconds: float = Field(
         default=0.5,
         ge=0,
         le=600,
         description=(
-            "How long the service goes on accepting calls after it was told to stop, in seconds, "
-            "so that load balancers see it leave."
+            "How long calls are still accepted after the process was told to stop, in seconds, so "
+            "that load balancers see it leave."
         ),
     )
     shutdown_grace_seconds: float = Field(
         default=10,
         ge=0,
         le=3600,
-        description="How long calls in flight may go on when the service stops, in seconds.",
-    )
-    max_message_bytes: int = Field(
-        default=8 * MEBIBYTE,
-        ge=4 * MEBIBYTE,
-        le=256 * MEBIBYTE,
-        description="The largest gRPC message that is received or sent, in bytes.",
-    )
-    reflection: bool = Field(
-        default=True, description="Whether gRPC reflection tells clients the contracts."
+        description="How long calls in flight may go on when the process stops, in seconds.",
     )
     otel_exporter_otlp_endpoint: str = Field(
         default="",
@@ -254,12 +225,46 @@ class ServiceSettings(BaseSettings):
 
     @property
     def tls_files(self) -> TlsFiles | None:
-        """What the service proves itself with to its peers; None for gRPC without TLS.
+        """What the process proves itself with to its peers; None for gRPC without TLS.
 
         Raises:
             ValueError: Only some of the files are given.
         """
         return tls_files_of(self.tls_certificate_file, self.tls_key_file, self.tls_ca_file)
+
+
+class ServiceSettings(ProcessSettings):
+    """What every service can be told, beside what every process can."""
+
+    accepts_grants: ClassVar[bool] = True
+    """Whether other services may act for a caller here, by a grant."""
+
+    data_dir: Path = Field(
+        default=Path(".agent-executor"),
+        description="The platform's data folder, in which each service has its own.",
+    )
+    grpc_port: Port = Field(
+        default=0, description="The port that gRPC is served on; 0 for any that is free."
+    )
+    auth_issuers: tuple[IssuerSettings, ...] = Field(
+        default=(),
+        description=(
+            "Further issuers whose tokens are trusted, as a JSON list of "
+            '{"issuer": ..., "organizations": [...]}; see deploy/docs/security.md.'
+        ),
+    )
+    auth_clock_skew_seconds: float = Field(
+        default=30, ge=0, le=600, description="How far an issuer's clock may be off, in seconds."
+    )
+    max_message_bytes: int = Field(
+        default=8 * MEBIBYTE,
+        ge=4 * MEBIBYTE,
+        le=256 * MEBIBYTE,
+        description="The largest gRPC message that is received or sent, in bytes.",
+    )
+    reflection: bool = Field(
+        default=True, description="Whether gRPC reflection tells clients the contracts."
+    )
 
     @property
     def service_key_file(self) -> Path:

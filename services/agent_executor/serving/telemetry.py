@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
 
     # Only here, since the library uses this module and reads no settings.
-    from agent_executor.serving.settings import ServiceSettings
+    from agent_executor.serving.settings import ProcessSettings
 
 DISTRIBUTION: Final = "agent-executor"
 INSTRUMENTATION: Final = "agent_executor"
@@ -62,7 +62,7 @@ class Telemetry:
 
 
 def configure_telemetry(
-    service_name: str, settings: ServiceSettings, exporter: SpanExporter | None = None
+    service_name: str, settings: ProcessSettings, exporter: SpanExporter | None = None
 ) -> Telemetry:
     """Sets tracing up for one service, without touching OpenTelemetry's global provider.
 

@@ -22,13 +22,16 @@ from agent_executor.storage.postgres_writer import (
     PostgresConnection,
     PostgresRead,
     PostgresWriter,
-    is_connection_lost,
+    is_closed,
+    is_lost,
     is_storage_failure,
 )
 
 T = TypeVar("T")
 
 READER_CONNECTIONS: Final = 4
+
+_CANNOT_READ: Final = "The database cannot be read at the moment."
 CONNECT_TIMEOUT_SECONDS: Final = 5.0
 STATEMENT_TIMEOUT_SECONDS: Final = 30.0
 APPLICATION_NAME: Final = "agent-executor"
@@ -87,7 +90,6 @@ class PostgresDatabase:
         self._pool: Any = asyncpg.create_pool(
             database_url, min_size=0, max_size=readers, reset=_keep, **_options()
         )
-        self._readers = readers
         self._initializing = asyncio.Lock()
         self._initialized = False
         self._closed = False
@@ -95,40 +97,41 @@ class PostgresDatabase:
     async def read(self, operation: PostgresRead[T]) -> T:
         """Runs a read operation on one snapshot of the database and returns its value.
 
-        It sees every write that was acknowledged before the call.
+        It sees every write that was acknowledged before the call. Where the connection turns out
+        to be lost, the operation runs once more on another one.
 
         Raises:
             UnavailableError: The database is closed, or the storage failed.
             Exception: Whatever the operation raised.
         """
 
-        async def in_snapshot(connection: PostgresConnection) -> T:
+        async def on_a_snapshot(connection: PostgresConnection) -> T:
             await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             try:
                 return await operation(connection)
             finally:
-                if not _is_gone(connection):
+                if not is_closed(connection):
                     await connection.execute("ROLLBACK")
 
-        return await self.read_statement(in_snapshot)
+        return await self.read_statement(on_a_snapshot)
 
     async def read_statement(self, operation: PostgresRead[T]) -> T:
         """Runs a read operation of one statement, which needs no transaction to be one snapshot.
+
+        Where the connection turns out to be lost, the operation runs once more on another one.
 
         Raises:
             UnavailableError: The database is closed, or the storage failed.
             Exception: Whatever the operation raised.
         """
-        # What a server ended while nobody used it is noticed at its next use only: each connection
-        # may be lost once, and the read is made on the next.
-        for _ in range(self._readers):
-            with contextlib.suppress(_ConnectionLostError):
-                return await self._read_once(operation)
-        return await self._read_once(operation)
-
-    async def _read_once(self, operation: PostgresRead[T]) -> T:
-        async with self._reader() as connection:
-            return await operation(connection)
+        with contextlib.suppress(_ConnectionLost):
+            async with self._reader() as connection:
+                return await operation(connection)
+        try:
+            async with self._reader() as connection:
+                return await operation(connection)
+        except _ConnectionLost as lost:
+            raise UnavailableError(_CANNOT_READ) from lost.__cause__
 
     async def close(self) -> None:
         """Ends what was submitted, refuses what comes later, and closes every connection."""
@@ -145,7 +148,6 @@ class PostgresDatabase:
         """Lends a connection, and turns failures of the storage into ``UnavailableError``."""
         if self._closed:
             raise UnavailableError("The database is closed.")
-        message = "The database cannot be read at the moment."
         try:
             if not self._initialized:
                 async with self._initializing:
@@ -153,29 +155,25 @@ class PostgresDatabase:
                     self._initialized = True
             connection = await self._pool.acquire(timeout=STATEMENT_TIMEOUT_SECONDS)
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            raise UnavailableError(message) from error
+            raise UnavailableError(_CANNOT_READ) from error
         try:
             yield connection
         except Exception as error:
-            if is_connection_lost(error) or _is_gone(connection):
-                raise _ConnectionLostError(message) from error
+            if is_lost(error, connection):
+                # The server has ended it, and most likely every other one that was idle.
+                await self._pool.expire_connections()
+                if not is_closed(connection):
+                    connection.terminate()
+                raise _ConnectionLost from error
             if is_storage_failure(error):
-                raise UnavailableError(message) from error
+                raise UnavailableError(_CANNOT_READ) from error
             raise
         finally:
             await self._pool.release(connection)
 
 
-class _ConnectionLostError(UnavailableError):
-    """The connection of a read ended; another may hold."""
-
-
-def _is_gone(connection: PostgresConnection) -> bool:
-    try:
-        return connection.is_closed()
-    except asyncpg.InterfaceError:
-        # The pool has taken it back: it does so with one that ends.
-        return True
+class _ConnectionLost(Exception):  # noqa: N818 -- it is caught here, and no caller's error
+    """The connection of a read ended, maybe while it was idle."""
 
 
 def _options() -> dict[str, Any]:

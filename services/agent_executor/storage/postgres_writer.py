@@ -92,9 +92,6 @@ _LOGGER = logging.getLogger(__name__)
 _STORAGE_FAILURE_CLASSES: Final = frozenset({"08", "53", "57", "58", "XX"})
 # Transactions that lost against another one: a deadlock or a serialization failure.
 _ROLLED_BACK_CLASS: Final = "40"
-# A connection is lost: class 08, or ended by an administrator or by the end of the server.
-_LOST_CODES: Final = frozenset({"57P01", "57P02", "57P03"})
-_LOST_CLASS: Final = "08"
 
 
 def is_storage_failure(error: BaseException) -> bool:
@@ -104,12 +101,27 @@ def is_storage_failure(error: BaseException) -> bool:
     return isinstance(error, OSError | TimeoutError | asyncpg.InternalClientError)
 
 
-def is_connection_lost(error: BaseException) -> bool:
-    """Tells whether a connection ended, so that the same may succeed over another."""
-    if isinstance(error, asyncpg.PostgresError):
-        code = error.sqlstate or ""
-        return code in _LOST_CODES or code[:2] == _LOST_CLASS
-    return isinstance(error, ConnectionError | asyncpg.InternalClientError)
+def is_closed(connection: PostgresConnection) -> bool:
+    """Tells whether a connection is closed, be it one of a pool."""
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:
+        # A pool takes a connection back when it ends, and then it answers nothing any more.
+        return True
+
+
+def is_lost(error: BaseException, connection: PostgresConnection) -> bool:
+    """Tells whether it is the connection that failed, so that another one may do."""
+    # The client knows of an end only when it has read it; a statement that comes before fails in
+    # one of these ways on a connection that does not call itself closed.
+    return is_closed(connection) or isinstance(
+        error,
+        ConnectionError
+        | asyncpg.PostgresConnectionError
+        | asyncpg.AdminShutdownError
+        | asyncpg.CrashShutdownError
+        | asyncpg.InternalClientError,
+    )
 
 
 @dataclass(slots=True)
@@ -292,11 +304,7 @@ class _Lane:
 
     async def _transact(self, batch: list[_Submitted]) -> list[Any]:
         """Runs the operations in one transaction and commits it."""
-        if self._connection is None or self._connection.is_closed():
-            self._connection = None
-            self._connection = await self._connect()
-        connection = self._connection
-        await connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
+        connection = await self._begin()
         transaction = PostgresTransaction(connection)
         outcomes = []
         for submitted in batch:
@@ -307,6 +315,23 @@ class _Lane:
         if await connection.execute("COMMIT") != "COMMIT":
             raise RuntimeError("An operation swallowed an error of its transaction.")
         return outcomes
+
+    async def _begin(self) -> PostgresConnection:
+        """Opens a transaction; a connection that was lost while it was idle is replaced."""
+        begin = "BEGIN ISOLATION LEVEL READ COMMITTED"
+        if self._connection is not None and not self._connection.is_closed():
+            try:
+                await self._connection.execute(begin)
+            except Exception as error:
+                if not is_lost(error, self._connection):
+                    raise
+                self._drop_connection()
+            else:
+                return self._connection
+        self._connection = None
+        self._connection = await self._connect()
+        await self._connection.execute(begin)
+        return self._connection
 
     async def _roll_back(self) -> bool:
         """Undoes the open transaction, if there is one; tells whether the connection is sound."""

@@ -197,7 +197,7 @@ async def test_a_full_list_takes_only_what_it_has(store: McpServerStore) -> None
     await put(store, new_server(server_title="New"), servers_max=1)
 
 
-@pytest.mark.parametrize("name", ["", "weather", "__", "weather__", "a b__c", "Weather__x", "é__x"])
-async def test_a_name_that_no_tool_can_have_is_not_found(store: McpServerStore, name: str) -> None:
+async def test_a_name_that_no_tool_can_have_is_not_found(store: McpServerStore) -> None:
     await put(store, new_server())
-    assert await store.find_tool("acme", name) is None
+    for name in ("", "weather", "__", "weather__", "a b__c", "Weather__x", "é__x"):
+        assert await store.find_tool("acme", name) is None

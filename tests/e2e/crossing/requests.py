@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -11,7 +12,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from buf.validate import validate_pb2
-from tests.e2e.tool_runner_resources import TOOL
+from tests.e2e.tool_runner_resources import MCP_SERVER, TOOL
 
 # Texts that name nothing which an organization has. Any other text is taken for a name.
 FREE_TEXT: Final = frozenset(
@@ -77,10 +78,12 @@ OPAQUE: Final = frozenset(
         "valid_until",
     ]
 )
+MCP_ORIGIN: Final = MCP_SERVER["url"].removesuffix("/mcp")
 # What a method needs beyond what the rules of its request say.
 NEEDED: Final[Mapping[str, Mapping[str, Any]]] = {
     "BudgetService/PutBudget": {"limit_usd": 9_000_000.0},
-    "McpServerService/PutMcpServer": {"url": "https://mcp.example.com/"},
+    "CredentialService/PutCredential": {"allowed_origins": [MCP_ORIGIN]},
+    "McpServerService/PutMcpServer": MCP_SERVER,
     "PolicyService/SetRateLimit": {"max_calls": 999},
     "RateCardService/CreateRateCard": {"tool_name": "x", "fee_usd": 0.5},
     "ToolCallService/ExecuteToolCall": {"arguments_json": "{}"},
@@ -134,7 +137,7 @@ class Place:
         (field, *inner) = self.fields
         rules = _rules_of(field)
         items = rules.repeated.items.string if field.is_repeated else rules.string
-        is_bound = bool(items.min_len or items.pattern)
+        is_bound = bool(items.min_len) or re.search(items.pattern, "") is None
         return not inner and is_bound and (not field.is_repeated or bool(rules.repeated.min_items))
 
     def put(self, request: Any, value: str) -> None:
@@ -217,7 +220,7 @@ def _least(rules: Any) -> Any:
         words = getattr(rules.string, "in")
         if words:
             return words[0]
-        return "x" * (rules.string.min_len or bool(rules.string.pattern))
+        return "x" * (rules.string.min_len or re.search(rules.string.pattern, "") is None)
     if kind in {"int32", "int64", "double"}:
         own = getattr(rules, kind)
         if own.HasField("gt"):

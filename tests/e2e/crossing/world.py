@@ -13,19 +13,18 @@ from google.protobuf.message import Message
 
 from tests.e2e.agents_and_runs import create_agent, execute
 from tests.e2e.approving import approvals, waiting_run
-from tests.e2e.crossing.requests import MADE_UP, Place, places, smallest
+from tests.e2e.crossing.requests import MADE_UP, MCP_ORIGIN, Place, places, smallest
 from tests.e2e.rpc import METHODS, Method, call, channel_to
-from tests.e2e.tool_runner_resources import TOOL
+from tests.e2e.tool_runner_resources import MCP_SERVER, TOOL, create_mcp_server
 from tests.platforms import Client, RunningPlatform
 
 # Both organizations have a user of this name.
 USER: Final = "ada"
 IDEMPOTENCY_KEY: Final = "one-key-of-two-organizations"
 READING: Final = ("Get", "List", "Describe", "Export", "Summarize", "Resolve", "StreamRunEvents")
-# What is the host's, what there is none of, and another method than it is called like.
+# What is the host's, or another method than it is called like.
 NOT_KEPT: Final = frozenset(
     {
-        "McpServerService/GetMcpServer",
         "ToolService/GetSandbox",
         "RunService/ResolveApproval",
     }
@@ -125,13 +124,11 @@ class Furnished:
         mark = f"m{uuid.uuid4().hex[:12]}"
         client = self._platform.client(self._platform.token(f"organization-{mark}", USER))
         made = Organization(client, self._channels, mark)
-        for make in (_runs, _tools, _ledger, _calls, _keys):
+        for make in (_runs, _tools, _ledger, _calls, _keys, _mcp_servers):
             made.names.update(make(made))
         made.names.update(
             {
                 "user_id": (USER,),
-                # A server answers before it is registered, and none does here; its tests have one.
-                "McpServerService.name": (made.mark,),
                 "tool_names": made.names["tool_name"],
                 "tools": made.names["tool_name"],
                 "custom_tools": made.names["tool_name"],
@@ -179,7 +176,10 @@ def _tools(made: Organization) -> Iterator[tuple[str, tuple[str, ...]]]:
             client.post("/api/v1/tools", tool),
             client.put(f"/api/v1/tools/{name}/rate-limit", {"max_calls": 999, "window_seconds": 1}),
             client.post("/api/v1/allowed-domains", {"domain": f"{mark}-{number}.example.com"}),
-            client.put(f"/api/v1/credentials/{mark}-{number}", {"secret": f"s3cret-{mark}"}),
+            client.put(
+                f"/api/v1/credentials/{mark}-{number}",
+                {"secret": f"s3cret-{mark}", "allowed_origins": [MCP_ORIGIN]},
+            ),
         ):
             assert answer.status == 200, answer.content
     yield "tool_name", (f"{mark}_0",)
@@ -236,3 +236,11 @@ def _keys(made: Organization) -> Iterator[tuple[str, tuple[str, ...]]]:
         assert answer.status == 200, answer.content
         ids.append(answer.body["api_key"]["id"])
     yield "api_key_id", (ids[0],)
+
+
+def _mcp_servers(made: Organization) -> Iterator[tuple[str, tuple[str, ...]]]:
+    create_mcp_server(made.client)
+    for number in range(2):
+        answer = made.client.put(f"/api/v1/mcp-servers/{made.mark}{number}", MCP_SERVER)
+        assert answer.status == 200, answer.content
+    yield "McpServerService.name", (f"{made.mark}0",)

@@ -52,7 +52,7 @@ def test_it_prints_one_line_and_stops_on_a_signal(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     stdout, stderr = output_of(process)
     assert ready == f"ready http://127.0.0.1:{ports.http}\n"
-    assert len(children) == 5
+    assert len(children) == 6
     assert process.returncode == 0, stderr
     assert stdout == ""
     assert "executor-2 is healthy" in stderr
@@ -95,7 +95,7 @@ def test_a_second_signal_kills_at_once() -> None:
 def test_a_killed_up_takes_its_children_with_it() -> None:
     with running_platform() as platform:
         children = children_of(platform.process.pid)
-        assert len(children) == 4
+        assert len(children) == 5
         platform.process.kill()
         platform.process.wait(TIMEOUT_SECONDS)
         until(lambda: not any(_is_alive(pid) for pid in children))

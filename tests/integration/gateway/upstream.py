@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator
 import grpc
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
-from google.rpc import error_details_pb2, status_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
@@ -28,6 +28,12 @@ from agent_executor.api.executor.v1 import (
     run_event_pb2,
     run_service_pb2,
     run_service_pb2_grpc,
+)
+from agent_executor.api.gateway.v1 import (
+    external_authorization_service_pb2 as gateway_pb2,
+)
+from agent_executor.api.gateway.v1 import (
+    external_authorization_service_pb2_grpc as gateway_grpc,
 )
 
 HARD_TEXT = 'data: {"run_id":"x","type":"heartbeat","sequence":7}\n\ndata: {}\n\n: é \r\n%1'
@@ -173,10 +179,42 @@ class Runs(run_service_pb2_grpc.RunServiceServicer):
             await asyncio.sleep(60)
 
 
+class Authorization(gateway_grpc.AuthorizationServicer):
+    """Takes `aek_<token>` for a key of that token, and tells what it was asked with `aek_what`."""
+
+    async def Check(  # noqa: N802 -- the contract's name
+        self,
+        request: gateway_pb2.CheckRequest,
+        context: grpc.aio.ServicerContext[gateway_pb2.CheckRequest, gateway_pb2.CheckResponse],
+    ) -> gateway_pb2.CheckResponse:
+        http = request.attributes.request.http
+        shown = http.headers.get("authorization", "") + http.headers.get("cookie", "")
+        token = shown.partition("aek_")[2].partition(";")[0]
+        match token:
+            case "broken":
+                await context.abort(grpc.StatusCode.INTERNAL, "the secret of the stack trace")
+            case "slow":
+                await asyncio.sleep(60)
+            case "what":
+                told = {"method": http.method, "host": http.host, **http.headers}
+                return gateway_pb2.CheckResponse(
+                    status=status_pb2.Status(code=code_pb2.UNAUTHENTICATED),
+                    denied_response=gateway_pb2.DeniedHttpResponse(
+                        status=gateway_pb2.HttpStatus(code=401), body=json.dumps(told)
+                    ),
+                )
+        header = gateway_pb2.HeaderValue(key="authorization", value=f"Bearer {token}")
+        option = gateway_pb2.HeaderValueOption(header=header, append_action=2)
+        return gateway_pb2.CheckResponse(
+            status=status_pb2.Status(), ok_response=gateway_pb2.OkHttpResponse(headers=[option])
+        )
+
+
 async def serve(port: int) -> None:
     server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
     agent_service_pb2_grpc.add_AgentServiceServicer_to_server(Agents(), server)
     run_service_pb2_grpc.add_RunServiceServicer_to_server(Runs(), server)
+    gateway_grpc.add_AuthorizationServicer_to_server(Authorization(), server)
     checks = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
     reflection.enable_server_reflection([reflection.SERVICE_NAME], server)

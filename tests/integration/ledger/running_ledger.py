@@ -20,6 +20,7 @@ from agent_executor.api.ledger.v1 import (
     usage_service_pb2,
     usage_service_pb2_grpc,
 )
+from agent_executor.error_status import from_rpc_error
 from agent_executor.errors import AgentExecutorError
 from agent_executor.ledger.bootstrap import SERVICE_NAME, bootstrap
 from agent_executor.ledger.settings import LedgerSettings
@@ -27,7 +28,6 @@ from agent_executor.serving.grants import GRANT_METADATA_KEY, SERVICE_KEY_BYTES,
 from agent_executor.serving.multiplex_client import MultiplexedStream
 from agent_executor.serving.multiplex_frames import CHANNEL_OPTIONS
 from agent_executor.serving.server import RunningService, started
-from agent_executor.serving.status import from_rpc_error
 from tests.unit.serving.tokens import Issuer
 
 TIMEOUT_SECONDS = 60

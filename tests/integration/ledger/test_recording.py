@@ -17,9 +17,9 @@ from agent_executor.api.ledger.v1 import (
     usage_service_pb2,
     usage_service_pb2_grpc,
 )
+from agent_executor.error_status import from_rpc_error
 from agent_executor.errors import EntryConflictError, InvalidArgumentError, PermissionDeniedError
 from agent_executor.serving.grants import GRANT_METADATA_KEY
-from agent_executor.serving.status import from_rpc_error
 from tests.integration.ledger.running_ledger import MODEL, RunningLedger, running_ledger
 
 ROWS_MAX = 100_000

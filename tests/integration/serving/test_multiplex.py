@@ -7,6 +7,7 @@ import grpc
 import pytest
 
 from agent_executor.api.ledger.v1 import usage_service_pb2
+from agent_executor.error_status import from_rpc_error
 from agent_executor.errors import (
     AgentExecutorError,
     DeadlineExceededError,
@@ -17,7 +18,6 @@ from agent_executor.errors import (
 from agent_executor.serving.grants import GRANT_METADATA_KEY
 from agent_executor.serving.multiplex_frames import FRAME_BYTES_MAX
 from agent_executor.serving.multiplex_server import MultiplexedServer
-from agent_executor.serving.status import from_rpc_error
 from tests.integration.serving.multiplex_peer import (
     GRANT,
     TIMEOUT_SECONDS,

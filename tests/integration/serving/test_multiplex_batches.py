@@ -13,12 +13,12 @@ from google.rpc import code_pb2
 
 from agent_executor.api.call.v1 import call_pb2, grant_pb2
 from agent_executor.api.ledger.v1 import usage_service_pb2
+from agent_executor.error_status import from_rpc_error, from_status
 from agent_executor.errors import AgentExecutorError, UnavailableError
 from agent_executor.serving.grants import GRANT_METADATA_KEY
 from agent_executor.serving.metrics import Metrics
 from agent_executor.serving.multiplex_server import Batched, MultiplexedServer
 from agent_executor.serving.observation import DEADLINE_MESSAGE, INTERNAL_ERROR_MESSAGE
-from agent_executor.serving.status import from_rpc_error, from_status
 from tests.integration.serving.multiplex_peer import (
     GRANT,
     TIMEOUT_SECONDS,

@@ -24,11 +24,11 @@ from agent_executor.api.tool_runner.v1 import (
 )
 from agent_executor.cli.issuer import TokenClaims, issue_token
 from agent_executor.cli.keys import ensure_keys
+from agent_executor.error_status import from_rpc_error
 from agent_executor.serving.grants import GRANT_METADATA_KEY, ServiceKey
 from agent_executor.serving.multiplex_client import MultiplexedStream
 from agent_executor.serving.multiplex_frames import CHANNEL_OPTIONS
 from agent_executor.serving.server import started
-from agent_executor.serving.status import from_rpc_error
 from agent_executor.tool_runner.bootstrap import SERVICE_NAME, bootstrap
 from agent_executor.tool_runner.settings import ToolRunnerSettings
 from agent_executor.tool_runner.tool_base import ToolBase

@@ -21,8 +21,8 @@ from agent_executor.api.tool_runner.v1 import (
     policy_service_pb2_grpc,
     tool_service_pb2,
 )
+from agent_executor.error_status import from_rpc_error
 from agent_executor.errors import DeadlineExceededError
-from agent_executor.serving.status import from_rpc_error
 from agent_executor.tool_runner.isolation import canaries
 from agent_executor.tool_runner.sandbox_health import HEALTH_NAME
 from tests.integration.tool_runner.running_tool_runner import (

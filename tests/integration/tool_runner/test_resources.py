@@ -22,6 +22,7 @@ from agent_executor.api.tool_runner.v1 import (
     tool_service_pb2,
     tool_service_pb2_grpc,
 )
+from agent_executor.error_status import from_rpc_error
 from agent_executor.errors import (
     AgentExecutorError,
     ConflictError,
@@ -34,7 +35,6 @@ from agent_executor.errors import (
     UnauthenticatedError,
 )
 from agent_executor.serving.server import ServiceRuntime, started
-from agent_executor.serving.status import from_rpc_error
 from agent_executor.storage.encryption import Encryption
 from agent_executor.storage.migrations import upgrade
 from agent_executor.storage.sqlite import SqliteDatabase

@@ -15,13 +15,13 @@ import pytest
 from google.protobuf import json_format
 
 from agent_executor.api.tool_runner.v1 import audit_service_pb2, tool_service_pb2
+from agent_executor.error_status import from_rpc_error
 from agent_executor.errors import (
     DeadlineExceededError,
     InvalidArgumentError,
     ToolCallConflictError,
     UnauthenticatedError,
 )
-from agent_executor.serving.status import from_rpc_error
 from agent_executor.tool_runner.builtin.calculator import CalculatorTool
 from agent_executor.tool_runner.calls.attempts import UNKNOWN_OUTCOME
 from tests.integration.tool_runner.running_tool_runner import (

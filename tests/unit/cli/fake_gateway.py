@@ -1,15 +1,23 @@
-"""A gateway that answers what a test tells it to, and remembers what it was asked."""
+"""A gateway that answers gRPC what a test says in the words of REST, and remembers the same way."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import threading
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import quote
+
+from google.api import httpbody_pb2
+from google.protobuf.json_format import MessageToDict, ParseDict
+from google.protobuf.message import Message
+
+from agent_executor.client.groups import Groups
+from agent_executor.client.methods import Group, Paged, Stream, Unary
+from agent_executor.errors import NotFoundError, UnavailableError
+from tests.unit.client.fake_platform import FakePlatform, fake_platform
+from tests.unit.client.gateway_descriptor import methods_of_the_gateway, rule_of
 
 
 @dataclass(frozen=True)
@@ -25,11 +33,12 @@ class Asked:
 
 @dataclass
 class FakeGateway:
-    """Answers by method and path; several answers to one are given one after the other.
+    """Answers by the method and the path that REST has for a call.
 
     Attributes:
         url: Where it is.
-        answers: What it answers, JSON or bytes; the last one is given again and again.
+        answers: What it answers: JSON, bytes of a file, or a list of messages of a stream. Of
+            several answers each is given once, and the last one again and again.
         breaks_off: Whether it ends a file before it is whole.
     """
 
@@ -42,50 +51,83 @@ class FakeGateway:
         """Tells what to answer."""
         self.answers[method, path] = list(answers)
 
+    def answer(self, method: str, request: Message, response: type[Message], token: str) -> Any:
+        """Answers a call, as ``FakePlatform`` takes it."""
+        asked = _asked(method, request, token)
+        self.asked.append(asked)
+        answers = self.answers.get((asked.method, asked.path))
+        if answers is None:
+            return NotFoundError("There is no such thing.")
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(answer, bytes):
+            file = [httpbody_pb2.HttpBody(data=answer)]
+            return [*file, UnavailableError("It broke off.")] if self.breaks_off else file
+        if isinstance(answer, list):
+            return [filled(each, response) for each in answer]
+        return filled(answer, response)
+
+
+def filled(answer: dict[str, Any], response: type[Message]) -> Message:
+    """Returns an answer as a message."""
+    return ParseDict(answer, response(), ignore_unknown_fields=True)
+
+
+def printed(answer: dict[str, Any], response: type[Message]) -> dict[str, Any]:
+    """Returns an answer as the gateway prints it: with every field that is always there."""
+    return MessageToDict(
+        filled(answer, response),
+        preserving_proto_field_name=True,
+        always_print_fields_with_no_presence=True,
+    )
+
+
+def _asked(method: str, request: Message, token: str) -> Asked:
+    rule = rule_of(METHODS[method])
+    kind: str = rule.WhichOneof("pattern")
+    fields = MessageToDict(request, preserving_proto_field_name=True)
+
+    def value(place: re.Match[str]) -> str:
+        return quote(str(fields.pop(place[1])), safe="/" if place[2] else "")
+
+    path = re.sub(r"\{(\w+)(=[^}]*)?\}", value, getattr(rule, kind))
+    query = {
+        name: list(map(str, given)) if isinstance(given, list) else [str(given)]
+        for name, given in fields.items()
+    }
+    is_body = bool(rule.body)
+    return Asked(kind.upper(), path, {} if is_body else query, token, fields if is_body else None)
+
+
+def _types() -> dict[str, tuple[Any, Any]]:
+    rows = [
+        row
+        for group in vars(Groups(None)).values()
+        if isinstance(group, Group)
+        for row in vars(type(group)).values()
+        if isinstance(row, Unary | Paged | Stream)
+    ]
+    return {row.method.path.rpartition(".")[2]: (row.request, row.method.response) for row in rows}
+
+
+METHODS = methods_of_the_gateway()
+TYPES = _types()
+
+
+class _Platform(FakePlatform):
+    gateway: FakeGateway
+
+    def given(self, method: str, request: bytes, metadata: dict[str, str]) -> Any:
+        """See ``FakePlatform``."""
+        takes, gives = TYPES[method]
+        token = metadata.get("authorization", "")
+        return self.gateway.answer(method, takes.FromString(request), gives, token)
+
 
 @contextlib.contextmanager
 def fake_gateway() -> Iterator[FakeGateway]:
     """Yields a gateway on a free port."""
-    gateway = FakeGateway()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *_: object) -> None:
-            """Says nothing."""
-
-        def _answer(self) -> None:
-            parts = urlsplit(self.path)
-            length = int(self.headers.get("content-length", 0))
-            body = json.loads(self.rfile.read(length)) if length else None
-            authorization = self.headers.get("authorization", "")
-            query = parse_qs(parts.query)
-            gateway.asked.append(Asked(self.command, parts.path, query, authorization, body))
-            answers = gateway.answers.get((self.command, parts.path))
-            if answers is None:
-                self._send(404, {"success": False, "error": "There is no such thing."})
-                return
-            answer = answers.pop(0) if len(answers) > 1 else answers[0]
-            self._send(200, answer)
-
-        def _send(self, status: int, answer: Any) -> None:
-            content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("content-length", str(len(content) + gateway.breaks_off))
-            if gateway.breaks_off:
-                self.close_connection = True
-            self.end_headers()
-            self.wfile.write(content)
-
-        do_GET = do_POST = do_PUT = do_DELETE = _answer  # noqa: N815 -- the names of the base class
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    gateway.url = f"http://127.0.0.1:{server.server_address[1]}"
-    try:
-        yield gateway
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    platform = _Platform()
+    platform.gateway = FakeGateway()
+    with fake_platform(platform):
+        platform.gateway.url = platform.url
+        yield platform.gateway

@@ -64,7 +64,7 @@ def test_there_is_no_tracing_without_an_endpoint() -> None:
     configuration = rendered(otlp_endpoint="")
     assert "tracing" not in connection_manager(configuration)
     names = [each["name"] for each in configuration["static_resources"]["clusters"]]
-    assert names == ["executor", "tool_runner", "ledger"]
+    assert names == ["executor", "tool_runner", "ledger", "web"]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from agent_executor.cli.ports import PlatformPorts, PortError, free_port, free_p
 def test_free_ports_can_be_had() -> None:
     ports = free_ports(executors=3)
     ports.check("127.0.0.1")
-    assert ports.executor_offsets() == [0, 4, 5]
+    assert ports.executor_offsets() == [0, 5, 6]
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,7 @@ def test_free_ports_can_be_had() -> None:
         ("grpc_base", 0, "--grpc-port-base"),
         ("grpc_base", 2, "--grpc-port-base"),
         ("grpc_base", 4, "--grpc-port-base"),
+        ("grpc_base", 5, "--grpc-port-base"),
         ("metrics_base", 1, "--metrics-port-base"),
         ("metrics_base", 3, "--metrics-port-base"),
     ],

@@ -21,24 +21,25 @@ def test_who_is_called_comes_before_who_calls() -> None:
         ["ledger"],
         ["tool-runner"],
         ["executor-1", "executor-2", "executor-3"],
+        ["web"],
         ["gateway"],
     ]
 
 
 def test_each_service_has_its_ports() -> None:
-    ledger, tool_runner, executors, _ = groups()
+    ledger, tool_runner, executors, _, _ = groups()
     assert ledger[0].environment["LEDGER_GRPC_PORT"] == "5002"
     assert ledger[0].environment["LEDGER_METRICS_PORT"] == "9002"
     assert tool_runner[0].environment["TOOL_RUNNER_GRPC_PORT"] == "5001"
     assert [child.environment["EXECUTOR_GRPC_PORT"] for child in executors] == [
         "5000",
-        "5004",
         "5005",
+        "5006",
     ]
     assert [child.environment["EXECUTOR_METRICS_PORT"] for child in executors] == [
         "9000",
-        "9004",
         "9005",
+        "9006",
     ]
 
 
@@ -51,8 +52,20 @@ def test_executors_know_their_peers() -> None:
 
 def test_the_gateway_knows_every_executor(tmp_path: Path) -> None:
     settings = gateway_settings(PlatformOptions(data_dir=tmp_path, ports=PORTS, environment={}))
-    assert settings.executor_addresses == ("127.0.0.1:5000", "127.0.0.1:5004", "127.0.0.1:5005")
+    assert settings.executor_addresses == ("127.0.0.1:5000", "127.0.0.1:5005", "127.0.0.1:5006")
     assert settings.admin_port == 9003
+
+
+def test_the_web_process_knows_the_services_and_the_gateway_knows_it(tmp_path: Path) -> None:
+    (web,) = groups()[3]
+    assert web.environment["WEB_HTTP_PORT"] == "5004"
+    assert web.environment["WEB_METRICS_PORT"] == "9004"
+    executors = "ipv4:127.0.0.1:5000,127.0.0.1:5005,127.0.0.1:5006"
+    assert web.environment["WEB_EXECUTOR_ADDRESS"] == executors
+    assert web.environment["WEB_TOOL_RUNNER_ADDRESS"] == "127.0.0.1:5001"
+    assert web.environment["WEB_LEDGER_ADDRESS"] == "127.0.0.1:5002"
+    settings = gateway_settings(PlatformOptions(data_dir=tmp_path, ports=PORTS, environment={}))
+    assert settings.web_addresses == ("127.0.0.1:5004",)
 
 
 def test_nobody_gets_anothers_variables() -> None:
@@ -62,6 +75,7 @@ def test_nobody_gets_anothers_variables() -> None:
         "TOOL_RUNNER_A": "2",
         "LEDGER_A": "3",
         "GATEWAY_A": "4",
+        "WEB_A": "5",
         "PATH": "/bin",
     }
     assert own_environment("executor", environment).keys() == {
@@ -71,12 +85,13 @@ def test_nobody_gets_anothers_variables() -> None:
     }
     assert own_environment("tool_runner", environment).keys() == {"TOOL_RUNNER_A", "PATH"}
     assert own_environment("ledger", environment).keys() == {"LEDGER_A", "PATH"}
+    assert own_environment("web", environment).keys() == {"WEB_A", "PATH"}
     assert own_environment("gateway", environment).keys() == {"GATEWAY_A", "PATH"}
 
 
 def test_the_services_trust_the_issuers_of_the_gateway() -> None:
     environment = {"GATEWAY_AUTH_ISSUERS": "[1]", "LEDGER_AUTH_ISSUERS": "[2]"}
-    ledger, tool_runner, executors, _ = groups(environment)
+    ledger, tool_runner, executors, _, _ = groups(environment)
     assert ledger[0].environment["LEDGER_AUTH_ISSUERS"] == "[2]"
     assert tool_runner[0].environment["TOOL_RUNNER_AUTH_ISSUERS"] == "[1]"
     assert executors[0].environment["EXECUTOR_AUTH_ISSUERS"] == "[1]"

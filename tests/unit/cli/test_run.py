@@ -12,10 +12,11 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from agent_executor.cli import run_following
+from agent_executor.api.executor.v1 import run_service_pb2
 from agent_executor.cli.main import app
 from agent_executor.cli.run_display import RunDisplay
-from tests.unit.cli.fake_gateway import FakeGateway, fake_gateway
+from agent_executor.client import attempts
+from tests.unit.cli.fake_gateway import FakeGateway, fake_gateway, printed
 
 AGENTS = {
     "agents": [
@@ -55,19 +56,12 @@ WRITTEN = message(
 FINISHED = message("run_finished", 6, state="completed", response="It is 42.")
 
 
-def sse(*messages: dict[str, Any]) -> bytes:
-    return b": heartbeat\n\n" + b"".join(
-        b"event: %b\nid: 1\ndata: %b\n\n" % (each["type"].encode(), json.dumps(each).encode())
-        for each in messages
-    )
-
-
 @pytest.fixture
 def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGateway]:
     """Yields a gateway with agents; commands run in an empty folder, as someone with a token."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("AGENT_EXECUTOR_TOKEN", "a-token")
-    monkeypatch.setattr(run_following, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(attempts, "MAX_WAIT_SECONDS", 0.001)
     with fake_gateway() as gateway:
         gateway.will_answer("GET", "/api/v1/agents", AGENTS)
         gateway.will_answer(*RUN, {**ENDED, "id": "r1"})
@@ -80,9 +74,7 @@ def run(gateway: FakeGateway, *arguments: str) -> Result:
 
 @pytest.mark.parametrize("agent", ["a1", "Math"])
 def test_a_pipe_gets_the_answer_and_nothing_else(gateway: FakeGateway, agent: str) -> None:
-    gateway.will_answer(
-        *STREAM, sse(STARTED, CALLED, RETURNED, delta("It is "), delta("42."), DONE)
-    )
+    gateway.will_answer(*STREAM, [STARTED, CALLED, RETURNED, delta("It is "), delta("42."), DONE])
     result = run(gateway, "run", agent, "What is 15 + 27?", "--max-cost-usd", "0.5")
     assert (result.exit_code, result.stdout) == (0, "It is 42.\n")
     assert '→ calculator {"a": 15}' in result.stderr
@@ -96,42 +88,40 @@ def test_a_pipe_gets_the_answer_and_nothing_else(gateway: FakeGateway, agent: st
 
 
 def test_json_is_each_update_on_its_line(gateway: FakeGateway) -> None:
-    gateway.will_answer(*STREAM, sse(STARTED, delta("It is 42."), DONE))
+    gateway.will_answer(*STREAM, [STARTED, delta("It is 42."), DONE])
     result = run(gateway, "run", "a1", "x", "--json")
     lines = [json.loads(line) for line in result.stdout.splitlines()]
-    assert lines == [STARTED, delta("It is 42."), DONE]
+    told = (STARTED, delta("It is 42."), DONE)
+    assert lines == [printed(each, run_service_pb2.RunUpdate) for each in told]
 
 
 def test_a_run_that_fails_is_told_with_its_reason(gateway: FakeGateway) -> None:
     failed = {**ENDED, "state": "failed", "error": "The model is away."}
-    gateway.will_answer(*STREAM, sse(STARTED, message("done", 6, **failed)))
+    gateway.will_answer(*STREAM, [STARTED, message("done", 6, **failed)])
     result = run(gateway, "run", "a1", "x")
     assert result.exit_code == 1
     assert "The model is away." in result.stderr
 
 
 def test_a_stream_that_is_cut_is_taken_up_where_it_was(gateway: FakeGateway) -> None:
-    gateway.will_answer(*STREAM, sse(STARTED, CALLED))
-    gateway.will_answer(*EVENTS, sse(RETURNED), sse(), sse(WRITTEN, FINISHED))
+    stopping = message("error", 2, error="This executor stops.", code="UNAVAILABLE")
+    so_far = [STARTED, CALLED]
+    gateway.will_answer(
+        *STREAM,
+        [*so_far, stopping],
+        so_far,
+        [*so_far, RETURNED, delta("It is "), delta("42."), DONE],
+    )
     result = run(gateway, "run", "a1", "x")
     assert (result.exit_code, result.stdout) == (0, "It is 42.\n")
-    resumed = [asked.query["after_sequence"] for asked in gateway.asked if "events" in asked.path]
-    assert resumed == [["2"], ["3"], ["3"]]
-
-
-def test_a_stream_that_says_that_it_ends_is_taken_up_too(gateway: FakeGateway) -> None:
-    stopping = message("error", 2, error="This executor stops.", code="UNAVAILABLE")
-    gateway.will_answer(*STREAM, sse(STARTED, CALLED, stopping))
-    gateway.will_answer(*EVENTS, sse(RETURNED, WRITTEN, FINISHED))
-    assert run(gateway, "run", "a1", "x").exit_code == 0
+    assert result.stderr.count("→ calculator") == 1
 
 
 def test_a_connection_that_never_comes_back_is_told(gateway: FakeGateway) -> None:
-    gateway.will_answer(*STREAM, sse(STARTED))
-    gateway.will_answer(*EVENTS, sse())
-    result = run(gateway, "run", "a1", "x")
+    gateway.will_answer(*EVENTS, [RETURNED])
+    result = run(gateway, "runs", "follow", "r1")
     assert result.exit_code == 1
-    assert "cannot be reached" in result.stderr
+    assert "The stream was cut." in result.stderr
 
 
 @pytest.mark.parametrize(("agent", "says"), [("nobody", "There is no agent"), ("Twin", "a2, a3")])
@@ -154,7 +144,7 @@ def test_ctrl_c_leaves_the_run_or_cancels_it(
         "released_nano_usd": "0",
     }
     gateway.will_answer("POST", "/api/v1/runs/r1/cancel", receipt)
-    gateway.will_answer(*STREAM, sse(STARTED, CALLED))
+    gateway.will_answer(*STREAM, [STARTED, CALLED])
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -170,10 +160,10 @@ def test_ctrl_c_leaves_the_run_or_cancels_it(
 
 
 def test_a_run_can_be_followed(gateway: FakeGateway) -> None:
-    gateway.will_answer(*EVENTS, sse(RETURNED, WRITTEN, FINISHED))
+    gateway.will_answer(*EVENTS, [RETURNED, WRITTEN, FINISHED])
     result = run(gateway, "runs", "follow", "r1", "--after", "2")
     assert (result.exit_code, result.stdout) == (0, "It is 42.\n")
-    assert gateway.asked[0].query["after_sequence"] == ["2"]
+    assert gateway.asked[0].query == {"after_sequence": ["2"]}
 
 
 def test_on_a_terminal_text_is_shown_as_it_comes_and_once() -> None:

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from agent_executor.api.executor.v1 import run_pb2, run_service_pb2
 from agent_executor.cli.main import app
 from agent_executor.cli.run_inputs import in_requests
-from tests.unit.cli.fake_gateway import FakeGateway, fake_gateway
+from tests.unit.cli.fake_gateway import FakeGateway, fake_gateway, printed
 
 RUN: dict[str, Any] = {
     "id": "run-1",
@@ -70,7 +71,7 @@ def test_runs_are_listed_as_they_are_filtered(gateway: FakeGateway) -> None:
     assert "$0.001500" in result.stdout
     assert "2026-11-28 08:25:23" in result.stdout
     assert "[red]What[/red] is 15 + 27?" in result.stdout, "an input is a text and no markup"
-    assert json.loads(run(gateway, "list", "--json").stdout) == [RUN]
+    assert json.loads(run(gateway, "list", "--json").stdout) == [printed(RUN, run_pb2.Run)]
 
 
 def test_no_runs_are_said_to_be_none(gateway: FakeGateway) -> None:
@@ -91,7 +92,8 @@ def test_a_cancellation_says_what_it_did(gateway: FakeGateway) -> None:
         "  runs stopped with it: run-2",
         "  it cost $0.001500; $0.048500 that was held is free again",
     ]
-    assert json.loads(run(gateway, "cancel", "run-1", "--json").stdout) == RECEIPT
+    as_json = json.loads(run(gateway, "cancel", "run-1", "--json").stdout)
+    assert as_json == printed(RECEIPT, run_service_pb2.CancelReceipt)
 
 
 def test_a_run_that_had_ended_is_said_to_have(gateway: FakeGateway) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,8 @@ import pytest
 from protos.compiler import compile_image
 from protos.contracts import Contracts
 from protos.openapi import build_document
+
+SCHEMES = ("bearer", "api_key", "session")
 
 SHOP = """
 // A shop.
@@ -22,7 +26,7 @@ import "google/protobuf/timestamp.proto";
 
 // Keeps things.
 service ThingStoreService {
-  // Stores a thing. A second sentence.
+  // Stores a thing. A second sentence. Takes an `Idempotency-Key`.
   // Errors: INVALID_ARGUMENT; NOT_FOUND (AGENT_NOT_FOUND) when the shelf is gone; UNAVAILABLE.
   rpc PutThing(PutThingRequest) returns (Thing) {
     option (google.api.http) = {
@@ -66,6 +70,10 @@ message PutThingRequest {
     (buf.validate.field).string = {len: 3 pattern: "^[A-Z]+$"},
     (buf.validate.field).ignore = IGNORE_IF_ZERO_VALUE
   ];
+  // At most three bytes, which are four characters.
+  bytes data = 9 [(buf.validate.field).bytes.max_len = 3];
+  // Not negative.
+  int64 after_nano_usd = 10 [(buf.validate.field).int64.gte = 0];
 }
 
 // A thing.
@@ -148,6 +156,8 @@ def test_each_route_is_an_operation_with_a_name_of_its_own(document: dict[str, A
         for verb, operation in item.items()
     }
     assert names == {
+        ("/healthz", "get"): "getHealth",
+        ("/openapi.json", "get"): "getOpenApi",
         ("/api/v1/shelves/{shelf_id}/things", "put"): "putThing",
         ("/api/v1/things", "put"): "putThing_1",
         ("/api/v1/shelves/{shelf_id}/events", "get"): "watchThings",
@@ -156,9 +166,10 @@ def test_each_route_is_an_operation_with_a_name_of_its_own(document: dict[str, A
 
 def test_comments_are_descriptions(document: dict[str, Any], put: dict[str, Any]) -> None:
     assert put["summary"] == "Stores a thing"
-    assert put["description"] == "Stores a thing. A second sentence."
+    assert put["description"] == "Stores a thing. A second sentence. Takes an `Idempotency-Key`."
     assert put["tags"] == ["Thing store"]
-    assert document["tags"] == [{"name": "Thing store", "description": "Keeps things."}]
+    assert document["tags"][0] == {"name": "Thing store", "description": "Keeps things."}
+    assert [tag["name"] for tag in document["tags"]] == ["Thing store", "Gateway"]
     assert document["info"]["version"] == "1.2.3"
 
 
@@ -167,15 +178,62 @@ def test_errors_are_answers_by_status(document: dict[str, Any], put: dict[str, A
         "200": "A thing.",
         "400": "INVALID_ARGUMENT.",
         "404": "NOT_FOUND (AGENT_NOT_FOUND) when the shelf is gone.",
+        "413": None,
+        "429": None,
         "503": "UNAVAILABLE.",
+        "504": None,
         "default": None,
     }
     watch = document["paths"]["/api/v1/shelves/{shelf_id}/events"]["get"]
-    assert list(watch["responses"]) == ["200", "400", "404", "default"]
+    assert list(watch["responses"]) == [*("200", "400", "404", "429", "503", "504", "default")]
 
 
-def test_every_call_needs_a_bearer_token(document: dict[str, Any]) -> None:
-    assert document["security"] == [{"bearer": []}]
+def test_an_error_shows_its_codes_in_examples(
+    document: dict[str, Any], put: dict[str, Any]
+) -> None:
+    media = put["responses"]["404"]["content"]["application/json"]
+    (reference,) = media["examples"].values()
+    assert reference == {"$ref": "#/components/examples/AGENT_NOT_FOUND"}
+    example = document["components"]["examples"]["AGENT_NOT_FOUND"]["value"]
+    assert example["error"] == "No such agent in the caller's organization."
+    assert (example["success"], example["code"]) == (False, "AGENT_NOT_FOUND")
+
+
+def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    references = set(re.findall(r'"#/components/(\w+)/([^"]+)"', json.dumps(document)))
+    there = {(kind, name) for kind, parts in document["components"].items() for name in parts}
+    assert references <= there
+    # What nothing refers to is of no use.
+    assert there - references == {("securitySchemes", name) for name in SCHEMES}
+
+
+def test_a_repeat_that_the_comment_promises_has_its_header(
+    document: dict[str, Any], put: dict[str, Any]
+) -> None:
+    assert {"$ref": "#/components/parameters/IdempotencyKey"} in put["parameters"]
+    watch = document["paths"]["/api/v1/shelves/{shelf_id}/events"]["get"]
+    assert {"$ref": "#/components/parameters/IdempotencyKey"} not in watch["parameters"]
+
+
+def test_waiting_is_told_by_headers(document: dict[str, Any]) -> None:
+    responses = document["components"]["responses"]
+    assert "retry-after" in responses["Unavailable"]["headers"]
+    assert {"retry-after", "x-ratelimit-remaining"} <= responses["TooManyRequests"][
+        "headers"
+    ].keys()
+    assert all("x-request-id" in response["headers"] for response in responses.values())
+
+
+def test_every_call_needs_a_credential_but_those_that_cannot(document: dict[str, Any]) -> None:
+    assert document["security"] == [{name: []} for name in SCHEMES]
+    assert document["components"]["securitySchemes"].keys() == set(SCHEMES)
+    open_paths = {
+        path
+        for path, item in document["paths"].items()
+        for operation in item.values()
+        if operation.get("security") == []
+    }
+    assert open_paths == {"/healthz", "/openapi.json"}
     assert document["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
 
 
@@ -189,6 +247,7 @@ def test_parameters_are_what_is_not_in_the_body(document: dict[str, Any]) -> Non
         return [
             (parameter["in"], parameter["name"], parameter.get("required", False))
             for parameter in document["paths"][path][verb].get("parameters", ())
+            if "$ref" not in parameter
         ]
 
     assert parameters("/api/v1/shelves/{shelf_id}/things", "put") == [("path", "shelf_id", True)]
@@ -216,6 +275,7 @@ def test_a_body_may_be_one_field(document: dict[str, Any]) -> None:
         {"thing": {"parts": [{"price_nano_usd": "12"}]}, "count": 1, "tags": ["ab", "cd"]},
         {"thing": {}, "count": 1, "weights": {"a": 0.5}, "code": "ABC"},
         {"thing": {}, "count": 1, "code": ""},
+        {"thing": {}, "count": 1, "data": "AAAA", "after_nano_usd": "0"},
     ],
 )
 def test_what_the_rules_allow_is_valid(body: jsonschema_rs.Validator, value: Any) -> None:
@@ -240,6 +300,11 @@ def test_what_the_rules_allow_is_valid(body: jsonschema_rs.Validator, value: Any
         {"thing": {}, "count": 1, "code": "ABCD"},
         {"thing": {"state": "NEW"}, "count": 1},
         {"thing": {"price_nano_usd": 12}, "count": 1},
+        {"thing": {"price_nano_usd": "twelve"}, "count": 1},
+        {"thing": {"colour": "red"}, "count": 1},
+        {"thing": {}, "count": 1, "counts": 1},
+        {"thing": {}, "count": 1, "data": "AAAAA"},
+        {"thing": {}, "count": 1, "after_nano_usd": "-1"},
     ],
 )
 def test_what_the_rules_refuse_is_invalid(body: jsonschema_rs.Validator, value: Any) -> None:

@@ -12,7 +12,11 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from agent_executor.errors import UnauthenticatedError, UnavailableError
-from agent_executor.serving.authentication import MAX_CACHE_SECONDS, TokenVerifier
+from agent_executor.serving.authentication import (
+    API_KEY_CLOCK_SKEW_SECONDS,
+    MAX_CACHE_SECONDS,
+    TokenVerifier,
+)
 from agent_executor.serving.security import SecurityContext
 from agent_executor.serving.settings import LOCAL_ISSUER, IssuerSettings, ServiceSettings
 from tests.unit.serving.tokens import REMOVED, FixedKeySet, Issuer, standard_claims
@@ -222,3 +226,42 @@ async def test_without_a_key_set_the_service_says_that_it_cannot_tell(tmp_path: 
     verifier = TokenVerifier.from_settings(ServiceSettings(data_dir=tmp_path))
     with pytest.raises(UnavailableError, match="cannot be read"):
         await verifier.verify(ISSUER.bearer())
+
+
+class TestTokensOfApiKeys:
+    """The key that a token was made of is known, and the token held to narrower times."""
+
+    async def test_the_key_is_known_and_no_part_of_who_the_caller_is(self) -> None:
+        exp = int(time.time()) + 15
+        security = await verifier_of(ISSUER).verify(ISSUER.bearer(key="key-id", exp=exp))
+        assert (security.api_key_id, security.expires_at) == ("key-id", exp)
+        plain = await verifier_of(ISSUER).verify(ISSUER.bearer())
+        assert (plain.api_key_id, plain == security) == ("", True)
+
+    async def test_it_ends_soon_after_its_time(self) -> None:
+        def ended(seconds: float) -> int:
+            return int(time.time()) - int(seconds)
+
+        late = API_KEY_CLOCK_SKEW_SECONDS + 2
+        verifier = verifier_of(ISSUER)
+        await verifier.verify(ISSUER.bearer(exp=ended(late)))
+        await verifier.verify(ISSUER.bearer(exp=ended(1), key="key-id"))
+        with pytest.raises(UnauthenticatedError, match="has expired"):
+            await verifier.verify(ISSUER.bearer(exp=ended(late), key="key-id"))
+        # Nor is it taken by a service whose clock is so slow that it would take it for longer.
+        with pytest.raises(UnauthenticatedError, match="not valid yet"):
+            await verifier.verify(ISSUER.bearer(iat=time.time() + late, key="key-id"))
+        with pytest.raises(UnauthenticatedError, match="has expired"):
+            await verifier_of(ISSUER, clock_skew_seconds=0).verify(
+                ISSUER.bearer(exp=ended(1), key="key-id")
+            )
+
+    async def test_only_the_local_issuer_knows_of_keys(self) -> None:
+        issuer = "https://login.example"
+        verifier = TokenVerifier({issuer: FixedKeySet(OTHER)}, clock_skew_seconds=30)
+        assert (await verifier.verify(OTHER.bearer(iss=issuer, key="key-id"))).api_key_id == ""
+
+    @pytest.mark.parametrize("key", ["", " ", 7, None, ["key-id"], "x" * 129])
+    async def test_a_claim_that_names_no_key_is_refused(self, key: object) -> None:
+        with pytest.raises(UnauthenticatedError, match='"key"'):
+            await verifier_of(ISSUER).verify(ISSUER.bearer(key=key))

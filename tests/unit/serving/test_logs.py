@@ -119,6 +119,8 @@ def test_token_counts_are_no_secrets(log: Log) -> None:
         Issuer().token(),
         "sk-ant-api03-abcdefghijklmnop",
         "bearer 0123456789abcdef",
+        f"aek_{'7' * 48}",
+        f"aes_{'7' * 48}",
     ],
 )
 def test_a_credential_inside_of_a_text_is_hidden(log: Log, console: Log, secret: str) -> None:

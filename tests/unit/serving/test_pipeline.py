@@ -97,7 +97,7 @@ class Harness:
         handler: Handler = succeed,
         *,
         request: ExecuteToolCallRequest = REQUEST,
-        credentials: Credentials = TOKEN,
+        credentials: Credentials | None = TOKEN,
         deadline_seconds: float | None = None,
         traceparent: str = "",
         span: bool = False,
@@ -161,6 +161,18 @@ class TestAdmission:
         with pytest.raises(UnauthenticatedError):
             await harness.run(fail_with(AssertionError("reached")), credentials=credentials)
         assert harness.counted("UNAUTHENTICATED") == 1
+
+    async def test_an_open_method_needs_no_credentials_and_is_counted_and_checked(
+        self, harness: Harness
+    ) -> None:
+        async def handle(request: ExecuteToolCallRequest) -> ExecuteToolCallResponse:
+            assert current_security_context.get(None) is None
+            return RESPONSE
+
+        assert await harness.run(handle, credentials=None) == RESPONSE
+        assert harness.counted("OK") == 1
+        with pytest.raises(InvalidArgumentError):
+            await harness.run(credentials=None, request=ExecuteToolCallRequest())
 
     async def test_a_request_that_breaks_a_rule_reaches_nothing(self, harness: Harness) -> None:
         with pytest.raises(InvalidArgumentError) as refusal:

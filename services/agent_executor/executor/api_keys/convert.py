@@ -8,11 +8,11 @@ from google.rpc import status_pb2
 
 from agent_executor.api.executor.v1 import api_key_service_pb2
 from agent_executor.api.gateway.v1 import external_authorization_service_pb2 as gateway_pb2
+from agent_executor.error_status import to_status
 from agent_executor.errors import AgentExecutorError
 from agent_executor.executor.api_keys.api_key import ApiKey
 from agent_executor.executor.api_keys.browser_session import ShownRequest
 from agent_executor.executor.convert import timestamp
-from agent_executor.serving.status import to_status
 
 if TYPE_CHECKING:
     from agent_executor.serving.interceptors import Context

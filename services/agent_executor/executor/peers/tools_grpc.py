@@ -19,6 +19,7 @@ from agent_executor.api.tool_runner.v1 import (
     tool_service_pb2,
     tool_service_pb2_grpc,
 )
+from agent_executor.error_status import from_rpc_error
 from agent_executor.errors import OutcomeUnknownError, UnavailableError
 from agent_executor.executor.models.model import ToolSpecification
 from agent_executor.executor.peers.retries import Retries
@@ -27,7 +28,6 @@ from agent_executor.serving.cancellation import StopSignal
 from agent_executor.serving.grants import GRANT_METADATA_KEY, ServiceKey
 from agent_executor.serving.multiplex_client import MultiplexedStream
 from agent_executor.serving.security import SecurityContext
-from agent_executor.serving.status import from_rpc_error
 
 AUDIENCE: Final = "tool-runner"
 # How long a grant outlives its call's deadline, for a repeat after a lost stream.

@@ -190,7 +190,7 @@ class McpClient:
         egress = KeptEgressTransport(
             server.url, policy, body_bytes_max=answer_bytes_max, ssl_context=self._ssl_context
         )
-        return ConversationTransport(egress, credential and _header_of(credential))
+        return ConversationTransport(egress, None if credential is None else _header_of(credential))
 
     async def _answered(self, answer: asyncio.Future[T], conversation: Any) -> T:
         """Waits for the answer of a conversation, and not for its end."""

@@ -15,6 +15,7 @@ import httpx2
 from mcp import Client, types
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.inbound import find_invalid_x_mcp_header, mcp_param_headers, x_mcp_header_map
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import TypeAdapter
 
 from agent_executor.egress.client import USER_AGENT
@@ -29,8 +30,6 @@ ANSWER_BYTES_MAX: Final = 2_097_152
 LISTED_TOOLS_MAX: Final = 1_024
 LISTED_PAGES_MAX: Final = 32
 
-# Versions from here on need no handshake.
-_MODERN_VERSION: Final = "2026-07-28"
 _CLIENT: Final = types.Implementation(name="agent-executor", version=version("agent-executor"))
 _CALL_ANSWER: Final[TypeAdapter[Any]] = TypeAdapter(
     types.CallToolResult | types.InputRequiredResult
@@ -42,10 +41,13 @@ for _name in ("mcp", "client", "httpx2"):
 
 
 def mode_of(protocol_version: str) -> str:
-    """Returns how to begin with a server that spoke this version last; empty if none is known."""
+    """Returns how the SDK is to begin with a server that spoke this version last.
+
+    Newer versions need no handshake. Empty: nothing is known, so the server is asked.
+    """
     if not protocol_version:
         return "auto"
-    return _MODERN_VERSION if protocol_version == _MODERN_VERSION else "legacy"
+    return protocol_version if protocol_version in MODERN_PROTOCOL_VERSIONS else "legacy"
 
 
 def argument_headers(

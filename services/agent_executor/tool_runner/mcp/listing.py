@@ -79,7 +79,7 @@ class AcceptedTools:
     def find(self, finding: str) -> None:
         """Notes a finding, unless there are many already."""
         if len(self.findings) < FINDINGS_MAX:
-            self.findings.append(finding)
+            self.findings.append(clean(finding))
         elif len(self.findings) == FINDINGS_MAX:
             self.findings.append("There are more findings than are shown.")
 
@@ -106,6 +106,11 @@ def accept(
         accepted.refuse(name, "the server has no such tool.")
     accepted.tools = dict(sorted(accepted.tools.items()))
     return accepted
+
+
+def clean(text: str) -> str:
+    """Returns a text from outside without what no text needs: control and invisible characters."""
+    return _CONTROL.sub(" ", text).encode(errors="replace").decode().strip()
 
 
 def _accept_one(
@@ -143,10 +148,10 @@ def _accept_one(
 
 
 def _description(accepted: AcceptedTools, server: McpServer, tool: OfferedTool) -> str:
-    text = _CONTROL.sub(" ", tool.description).strip()
+    text = clean(tool.description)
     if not text:
         return f"The tool {_shown(tool.name)} of the MCP server {server.name}."
-    data = text.encode(errors="replace")
+    data = text.encode()
     if len(data) > DESCRIPTION_BYTES_MAX:
         accepted.find(
             f'The description of "{_shown(tool.name)}" is cut off after {DESCRIPTION_BYTES_MAX} '

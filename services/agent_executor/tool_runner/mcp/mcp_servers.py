@@ -23,7 +23,7 @@ from agent_executor.serving.security import SecurityContext
 from agent_executor.tool_runner.calls.context import CallContext
 from agent_executor.tool_runner.credentials.credential import CredentialVault
 from agent_executor.tool_runner.mcp.client import McpClient
-from agent_executor.tool_runner.mcp.listing import AcceptedTools, OfferedTool, accept
+from agent_executor.tool_runner.mcp.listing import AcceptedTools, OfferedTool, accept, clean
 from agent_executor.tool_runner.mcp.mcp_server import (
     SERVERS_MAX,
     McpServer,
@@ -204,7 +204,7 @@ class McpServers:
         accepted = accept(server, listing.tools, taken, now_ms)
         renewed = msgspec.structs.replace(
             server,
-            server_title=listing.server_title[:TITLE_CHARACTERS_MAX],
+            server_title=clean(listing.server_title)[:TITLE_CHARACTERS_MAX],
             protocol_version=listing.protocol_version,
             findings=tuple(accepted.findings),
             refreshed_at_ms=now_ms,

@@ -27,8 +27,8 @@ def world(tmp_path: Path) -> KeyWorld:
     return KeyWorld(tmp_path)
 
 
-async def made(world: KeyWorld, **fields: int) -> NewKey:
-    return await world.api_keys.create(KeyRequest(name="key", **fields), caller("*"))
+async def made(world: KeyWorld, ttl_seconds: int = 0) -> NewKey:
+    return await world.api_keys.create(KeyRequest(name="key", ttl_seconds=ttl_seconds), caller("*"))
 
 
 async def holds(service: TokenVerifier, token: str) -> bool:

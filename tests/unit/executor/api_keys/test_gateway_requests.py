@@ -100,8 +100,9 @@ class TestRequests:
             both = request("POST", authorization=header, cookie=cookie)
             assert await self.user_of(world, both) == "program"
         assert await self.user_of(world, request(cookie=cookie)) == "person"
-        with pytest.raises(UnauthenticatedError):
-            await self.user_of(world, request(authorization="Bearer aek_wrong", cookie=cookie))
+        for header in ("Bearer aek_wrong", "session", ""):
+            with pytest.raises(UnauthenticatedError):
+                await self.user_of(world, request(authorization=header, cookie=cookie))
 
     @pytest.mark.parametrize("scheme", ["Basic ", "", "Bearer", "Bearer  x "])
     async def test_only_bearer_headers_count(self, world: KeyWorld, scheme: str) -> None:

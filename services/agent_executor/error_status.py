@@ -31,6 +31,12 @@ MAX_STATUS_BYTES: Final = 4_096
 MAX_MESSAGE_BYTES: Final = 400
 MAX_TEXT_BYTES: Final = 200
 
+# What names a request in an answer's metadata, and how an error of ours names it.
+_REQUEST_NAMES: Final[Mapping[str, str]] = {
+    "x-request-id": "request_id",
+    "x-trace-id": "trace_id",
+}
+
 _NANOSECONDS: Final = 1_000_000_000
 
 _CLASS_OF_REASON: Final[Mapping[str, type[AgentExecutorError]]] = {
@@ -52,6 +58,7 @@ _FOREIGN: Final[Mapping[str, tuple[type[AgentExecutorError], str]]] = {
     "INVALID_ARGUMENT": (errors.InvalidArgumentError, "The request is malformed."),
     "FAILED_PRECONDITION": (errors.FailedPreconditionError, "The resource is not in that state."),
     "RESOURCE_EXHAUSTED": (errors.LimitExceededError, "A limit in calls or size is reached."),
+    "UNIMPLEMENTED": (AgentExecutorError, "What was called does not have this method."),
 }
 _UNKNOWN: Final = (AgentExecutorError, "A service that is needed failed.")
 
@@ -103,15 +110,27 @@ def from_status(status: status_pb2.Status) -> AgentExecutorError:
     )
 
 
-def from_rpc_error(error: grpc.aio.AioRpcError) -> AgentExecutorError:
-    """Returns the error that a peer's RPC ended with, for a client to raise from it."""
+def from_rpc_error(error: grpc.aio.AioRpcError | grpc.Call) -> AgentExecutorError:
+    """Returns the error that a peer's RPC ended with, for a client to raise from it.
+
+    What the answer's metadata says of the request, by which an operator finds it, is added to the
+    error's own as ``request_id`` and ``trace_id``.
+    """
     try:
         status = rpc_status.from_call(error)
     except (ValueError, DecodeError):
         status = None
-    if status is None:
-        return _foreign_error(error.code().value[0])
-    return from_status(status)
+    returned = _foreign_error(error.code().value[0]) if status is None else from_status(status)
+    for key, value in (*(error.initial_metadata() or ()), *(error.trailing_metadata() or ())):
+        name = _REQUEST_NAMES.get(key)
+        if name is not None and isinstance(value, str):
+            returned.metadata.setdefault(name, value)
+    return returned
+
+
+def from_reason(reason: str, message: str) -> AgentExecutorError:
+    """Returns the error that a stream's last message tells of."""
+    return _CLASS_OF_REASON.get(reason, AgentExecutorError)(message)
 
 
 def _foreign_error(code: int) -> AgentExecutorError:

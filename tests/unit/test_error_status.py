@@ -9,14 +9,14 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from agent_executor import errors
 from agent_executor.api.error.v1 import error_pb2
-from agent_executor.errors import AgentExecutorError, InvalidArgumentError
-from agent_executor.serving.status import (
+from agent_executor.error_status import (
     ERROR_DOMAIN,
     MAX_STATUS_BYTES,
     from_rpc_error,
     from_status,
     to_status,
 )
+from agent_executor.errors import AgentExecutorError, InvalidArgumentError
 
 
 def error_classes(root: type[AgentExecutorError]) -> Iterator[type[AgentExecutorError]]:

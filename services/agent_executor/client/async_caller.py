@@ -1,0 +1,168 @@
+"""Makes the calls of the asyncio client."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+from typing import Any, Generic, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+
+from agent_executor.client.attempts import Attempts
+from agent_executor.client.call_options import CallOptions, Method
+from agent_executor.client.credentials import AsyncCredential
+from agent_executor.client.failures import failure_of
+from agent_executor.client.pages import following
+from agent_executor.client.told import Told
+from agent_executor.errors import AgentExecutorError, UnavailableError
+
+ResponseT = TypeVar("ResponseT", bound=Message)
+ItemT = TypeVar("ItemT")
+
+
+class AsyncCaller:
+    """Makes calls on the running event loop. A task that is cancelled cancels its call.
+
+    Args:
+        channels: The channel to each service by its name; see ``Method.service``.
+        credential: Gives the bearer token.
+        options: What calls are made with.
+    """
+
+    def __init__(
+        self,
+        channels: Mapping[str, grpc.aio.Channel],
+        credential: AsyncCredential,
+        options: CallOptions,
+    ) -> None:
+        self.channels = channels
+        self.credential = credential
+        self.options = options
+
+    async def unary(self, method: Method[ResponseT], request: Message) -> ResponseT:
+        """Makes a call.
+
+        Raises:
+            AgentExecutorError: It was refused or failed.
+        """
+        attempts = Attempts(method, self.options)
+        begin = self.channels[method.service].unary_unary(
+            method.path,
+            request_serializer=type(request).SerializeToString,
+            response_deserializer=method.response.FromString,
+        )
+        while True:
+            call = None
+            try:
+                token = await self.credential.token(self.channels)
+                call = begin(
+                    request,
+                    metadata=attempts.metadata(token),
+                    timeout=attempts.remaining_seconds(),
+                )
+                response: ResponseT = await call
+            except grpc.aio.AioRpcError as ended:
+                error = failure_of(ended)
+            except AgentExecutorError as failed:
+                error = failed
+            else:
+                return response
+            finally:
+                # Nobody else cancels a call that is abandoned.
+                if call is not None:
+                    call.cancel()
+            await asyncio.sleep(attempts.wait_seconds_after(error))
+
+    async def stream(
+        self, method: Method[ResponseT], told: Told[ResponseT]
+    ) -> AsyncGenerator[ResponseT, None]:
+        """Yields the messages of a stream, which is taken up where it was cut.
+
+        Raises:
+            AgentExecutorError: It was refused, or cannot go on.
+        """
+        attempts = Attempts(method, self.options)
+        begin: grpc.aio.UnaryStreamMultiCallable[Message, ResponseT] = self.channels[
+            method.service
+        ].unary_stream(
+            method.path,
+            request_serializer=lambda request: request.SerializeToString(),
+            response_deserializer=method.response.FromString,
+        )
+        while True:
+            call = None
+            error: AgentExecutorError = UnavailableError("The stream was cut.")
+            try:
+                metadata = attempts.metadata(await self.credential.token(self.channels))
+                call = begin(
+                    told.request(),
+                    metadata=(*metadata, *told.metadata.items()),
+                    timeout=attempts.remaining_seconds(),
+                )
+                async for message in call:
+                    new = told.new(message)
+                    if new is not None:
+                        attempts.progressed()
+                        yield new
+                    if told.is_over:
+                        return
+                if told.may_just_end:
+                    return
+            except grpc.aio.AioRpcError as ended:
+                error = failure_of(ended)
+            except AgentExecutorError as failed:
+                error = failed
+            finally:
+                if call is not None:
+                    call.cancel()
+            await asyncio.sleep(attempts.wait_seconds_after(error))
+
+    def pages(
+        self,
+        method: Method[ResponseT],
+        request: Message,
+        items: Callable[[ResponseT], Iterable[ItemT]],
+    ) -> AsyncPages[ResponseT, ItemT]:
+        """Returns a list, of which nothing is read yet."""
+        return AsyncPages(self, method, request, items)
+
+
+class AsyncPages(Generic[ResponseT, ItemT]):
+    """A list of the platform. To iterate over it reads it, page by page as it is needed.
+
+    Args:
+        caller: Makes the calls.
+        method: Lists.
+        request: Asks for the first page.
+        items: Picks the items of a page.
+    """
+
+    def __init__(
+        self,
+        caller: AsyncCaller,
+        method: Method[ResponseT],
+        request: Message,
+        items: Callable[[ResponseT], Iterable[ItemT]],
+    ) -> None:
+        self._caller = caller
+        self._method = method
+        self._request = request
+        self._items = items
+
+    async def __aiter__(self) -> AsyncIterator[ItemT]:
+        async for page in self.pages():
+            for item in self._items(page):
+                yield item
+
+    async def pages(self) -> AsyncIterator[ResponseT]:
+        """Yields the pages themselves, which may hold more than the items.
+
+        Raises:
+            AgentExecutorError: A page was refused, or cannot be read.
+        """
+        request: Any = self._request
+        while request is not None:
+            page = await self._caller.unary(self._method, request)
+            request = following(request, page)
+            yield page

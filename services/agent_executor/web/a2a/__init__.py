@@ -1,0 +1,1 @@
+"""Agents over the Agent2Agent protocol, their runs as its tasks: `/a2a`."""

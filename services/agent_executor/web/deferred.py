@@ -1,0 +1,31 @@
+"""What is built when it is first asked for, since most processes never are."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+
+class Deferred:
+    """An application that is built at its first request, once; requests of that time wait for it.
+
+    Args:
+        build: Builds it.
+    """
+
+    def __init__(self, build: Callable[[], Awaitable[ASGIApp]]) -> None:
+        self._build = build
+        self._building: asyncio.Task[ASGIApp] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one request."""
+        if self._building is None:
+            self._building = asyncio.create_task(self._built())
+        # A caller who goes away must not end what others wait for.
+        application = await asyncio.shield(self._building)
+        await application(scope, receive, send)
+
+    async def _built(self) -> ASGIApp:
+        return await self._build()

@@ -1,0 +1,1 @@
+"""The documentation page, which works without a network: `/docs`."""

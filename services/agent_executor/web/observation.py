@@ -1,0 +1,49 @@
+"""What the web process counts of its requests."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from typing import Final
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from agent_executor.serving.metrics import WEB_REQUEST_DURATION, WEB_REQUESTS, Metrics
+
+_ELSEWHERE: Final = "other"
+_BROKEN_OFF: Final = "499"
+
+
+class Observation:
+    """Counts requests and how long they took until their last byte, by room and status.
+
+    Args:
+        application: What is observed.
+        metrics: Where it counts.
+        rooms: The first segments of the paths that are served; others are counted together, so
+            that nobody can make as many counters as there are paths.
+    """
+
+    def __init__(self, application: ASGIApp, metrics: Metrics, rooms: Collection[str]) -> None:
+        self._application = application
+        self._metrics = metrics
+        self._rooms = frozenset(rooms)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one request."""
+        status = _BROKEN_OFF
+
+        async def watched_send(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = str(message["status"])
+            await send(message)
+
+        started = time.perf_counter()
+        try:
+            await self._application(scope, receive, watched_send)
+        finally:
+            first = scope["path"].split("/", 2)[1] if scope["path"].startswith("/") else ""
+            room = first if first in self._rooms else _ELSEWHERE
+            self._metrics.increment(WEB_REQUESTS, room, status)
+            self._metrics.observe(WEB_REQUEST_DURATION, time.perf_counter() - started, room)
