@@ -84,7 +84,11 @@ class Schemas:
         rules = self._contracts.rules(field)
         schema = with_rules(self._unlimited(field), field, rules)
         if field.GetOptions().debug_redact:
-            schema |= {"format": "password", "writeOnly": True}
+            schema |= {"format": "password"}
+            # One that is answered is shown this once, as a new API key.
+            owner = field.containing_type
+            if owner is not None and owner.full_name in self._sent:
+                schema |= {"writeOnly": True}
         comment = self._contracts.comment(field.full_name)
         return {"description": comment, **schema} if comment else schema
 

@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -195,19 +196,25 @@ ESCAPES = {
 
 @pytest.mark.parametrize("escape", ESCAPES.values(), ids=ESCAPES)
 def test_sandbox_false_does_not_loosen_anything(client: Client, escape: str) -> None:
-    # In each place where somebody could think of it.
+    # In each place where somebody could think of it. A request that names it is refused.
     source = source_of(f"try:\n    {escape}\nexcept OSError:\n    return 'stopped'")
     source = source.replace("(ToolBase):", "(ToolBase):\n    sandbox = False")
-    body = {"name": NAME, "class_name": "CustomTool", "source": source, "sandbox": False}
-    tool = client.post("/api/v1/tools", body)
-    use = {NAME: {"class": "CustomTool", "enabled": True, "sandbox": False}}
-    agent = client.post("/api/v1/agents", {"name": "Loose", "custom_tools": use, "sandbox": False})
-    run = client.post(
-        f"/api/v1/agents/{agent.body['id']}/execute",
-        {"input": "Test the custom_tool tool", "security_context": {"sandbox": False}},
+    loose = {"sandbox": False}
+    tool = {"name": NAME, "class_name": "CustomTool", "source": source}
+    use = {"class": "CustomTool", "enabled": True}
+    agent: dict[str, Any] = {"name": "Loose", "custom_tools": {NAME: use}}
+    refused = (
+        client.post("/api/v1/tools", tool | loose),
+        client.post("/api/v1/agents", agent | loose),
+        client.post("/api/v1/agents", {"name": "Loose", "custom_tools": {NAME: use | loose}}),
     )
-    # Fields that there are not are passed over, as everywhere.
-    assert (tool.status, agent.status, run.status) == (200, 200, 200)
+    assert [(answer.status, answer.body["code"]) for answer in refused] == [
+        (400, "INVALID_ARGUMENT")
+    ] * 3
+    assert client.post("/api/v1/tools", tool).status == 200
+    agent_id = client.post("/api/v1/agents", agent).body["id"]
+    run = client.post(f"/api/v1/agents/{agent_id}/execute", {"input": "Test the custom_tool tool"})
+    assert run.status == 200
     (result,) = run.body["output"]["tool_results"]
     assert (result["result"], result["code"]) == ("stopped", ""), result
     assert not ESCAPED.exists()

@@ -31,6 +31,10 @@ WHAT_THE_TOUR_SHOWS = (
     '"allowed_origins":["https://stock.example.com"]',
     '"tool_name":"stock","scope":"user","max_calls":100',
     "10 run_finished\n6 * 7 = 42",
+    "15 + 27 = 42\n3 * 4 = 12",
+    '"permissions":["agent:read","run:execute","tool:*"]',
+    "nightly report",
+    '"protocolBinding":"JSONRPC"',
 )
 
 
@@ -56,7 +60,8 @@ def test_the_programs_print_what_is_shown(program: str, output: str, tmp_path: P
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the tour needs curl")
 def test_the_tour_can_be_made(platform: RunningPlatform, organization: str, tmp_path: Path) -> None:
     blocks = re.findall(r"```bash\n([^`]*)```", TOUR)
-    (program,) = re.findall(r"`tour\.py`:\n\n```python\n([^`]*)```", TOUR)
+    programs = re.findall(r"`(\w+\.py)`:\n\n```python\n([^`]*)```", TOUR)
+    assert [name for name, _ in programs] == ["client.py", "tour.py"]
     token = (
         f"{' '.join(COMMAND)} token --data-dir {platform.data_dir} --organization {organization}"
     )
@@ -77,6 +82,7 @@ def test_the_tour_can_be_made(platform: RunningPlatform, organization: str, tmp_
         'run "Math Assistant" "What is 15 + 27?"',
         "usage --by agent --by model",
         "usage run $RUN",
+        "keys list",
     ):
         replacements[f".venv/bin/agent-executor {command}"] = (
             f"{' '.join(COMMAND)} {command} {here}"
@@ -85,8 +91,9 @@ def test_the_tour_can_be_made(platform: RunningPlatform, organization: str, tmp_
     for written, meant in replacements.items():
         assert written in script
         script = script.replace(written, meant)
-        program = program.replace(written, meant)
-    (tmp_path / "tour.py").write_text(program, encoding="utf-8")
+    for name, program in programs:
+        here = program.replace("127.0.0.1:8080", f"127.0.0.1:{platform.http_port}")
+        (tmp_path / name).write_text(here, encoding="utf-8")
     shown = run(["bash", "-euo", "pipefail", "-c", script], tmp_path)
     assert [part for part in WHAT_THE_TOUR_SHOWS if part not in shown] == []
     assert '"success":false' not in shown

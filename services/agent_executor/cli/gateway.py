@@ -9,9 +9,17 @@ from typing import Any
 import yaml
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
+from agent_executor.cli.gateway_fields import request_fields_source
 from agent_executor.cli.gateway_files import GatewayFiles, gateway_files
 from agent_executor.cli.gateway_issuers import token_issuers
-from agent_executor.cli.gateway_routes import method_not_allowed_routes, rest_services
+from agent_executor.cli.gateway_limits import rate_limits
+from agent_executor.cli.gateway_origins import allowed_origins
+from agent_executor.cli.gateway_routes import (
+    method_not_allowed_routes,
+    read_methods,
+    rest_routes,
+)
+from agent_executor.cli.gateway_rules import rest_services
 from agent_executor.cli.gateway_settings import (
     GatewaySettings,
     is_ip_address,
@@ -33,7 +41,7 @@ def render(
     settings: GatewaySettings,
     files: GatewayFiles,
     descriptor: FileDescriptorSet,
-    folder: Path = Path(),
+    folder: Path,
 ) -> dict[str, Any]:
     """Fills in the template.
 
@@ -59,6 +67,13 @@ def render(
         **token_issuers(settings),
         **services_tls(settings, folder),
         "listener_transport_socket": listener_tls(settings, folder),
+        **rate_limits(settings),
+        **allowed_origins(settings.cors_origins),
+        **read_methods(descriptor),
+        "rest_routes": rest_routes(descriptor, check_fields=settings.refuse_unknown_fields),
+        "request_fields_source": request_fields_source(
+            descriptor, files.request_fields.read_text(encoding="utf-8")
+        ),
         "rest_services": rest_services(descriptor),
         "method_not_allowed_routes": method_not_allowed_routes(descriptor),
         "request_too_large_message": (
@@ -74,6 +89,22 @@ def render(
     return configuration
 
 
+def rendered_configuration(settings: GatewaySettings, folder: Path) -> dict[str, Any]:
+    """Renders the configuration of this installation.
+
+    Args:
+        settings: What the operator set.
+        folder: Where it goes; with TLS, files in there say where the certificates are.
+
+    Raises:
+        FileNotFoundError: If the installation lacks one of the gateway's files.
+    """
+    files = gateway_files()
+    descriptor = FileDescriptorSet.FromString(files.descriptor.read_bytes())
+    template = yaml.safe_load(files.template.read_text(encoding="utf-8"))
+    return render(template, settings, files, descriptor, folder)
+
+
 def write_configuration(path: Path, settings: GatewaySettings) -> None:
     """Renders the configuration of this installation into a file, readable by its owner only.
 
@@ -82,11 +113,8 @@ def write_configuration(path: Path, settings: GatewaySettings) -> None:
     Raises:
         FileNotFoundError: If the installation lacks one of the gateway's files.
     """
-    files = gateway_files()
-    descriptor = FileDescriptorSet.FromString(files.descriptor.read_bytes())
-    template = yaml.safe_load(files.template.read_text(encoding="utf-8"))
     folder = path.parent.absolute()
-    configuration = render(template, settings, files, descriptor, folder)
+    configuration = rendered_configuration(settings, folder)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_secrets(folder, settings)
     path.touch(mode=0o600)
@@ -118,6 +146,8 @@ def _times(settings: GatewaySettings) -> dict[str, str]:
     """Gives each kind of call a deadline, and its route a second more."""
     times = {
         "stream_idle_timeout": _seconds(settings.stream_idle_timeout_seconds),
+        "request_arrival_timeout": _seconds(settings.request_arrival_timeout_seconds),
+        "connection_idle_timeout": _seconds(settings.connection_idle_timeout_seconds),
         # A header's value, which is text.
         "stream_heartbeat": str(settings.stream_heartbeat_seconds),
     }

@@ -14,6 +14,7 @@ class GatewayFiles:
         template: Envoy's configuration with the renderer's notations.
         error_shape: The Lua filter that gives errors their REST shape.
         server_sent_events: The Lua filter that completes the events of streams.
+        request_fields: The Lua filter that refuses unknown fields of requests.
         descriptor: The contracts as a serialized FileDescriptorSet.
         openapi: The REST surface as an OpenAPI document.
     """
@@ -21,6 +22,7 @@ class GatewayFiles:
     template: Path
     error_shape: Path
     server_sent_events: Path
+    request_fields: Path
     descriptor: Path
     openapi: Path
 
@@ -39,6 +41,7 @@ def gateway_files() -> GatewayFiles:
                 template=folder / "envoy.yaml",
                 error_shape=folder / "error_shape.lua",
                 server_sent_events=folder / "server_sent_events.lua",
+                request_fields=folder / "request_fields.lua",
                 descriptor=folder / "descriptor.binpb",
                 openapi=folder / "openapi.json",
             )

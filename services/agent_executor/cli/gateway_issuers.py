@@ -13,6 +13,8 @@ from agent_executor.serving.key_sets import discovered_jwks_uri
 from agent_executor.serving.settings import LOCAL_ISSUER, TOKEN_AUDIENCE
 from agent_executor.serving.startup import StartupError
 
+# The claims of a verified token, among what the filter `jwt_authn` tells the filters after it.
+TOKEN_METADATA_KEY = "token"
 TOKEN_CACHE_SIZE = 1_000
 JWKS_CACHE_SECONDS = 300
 JWKS_TIMEOUT_SECONDS = 5
@@ -75,6 +77,8 @@ def _provider(
         "require_expiration": True,
         "clock_skew_seconds": settings.auth_clock_skew_seconds,
         "forward": True,
+        # Where the rate limits find who calls.
+        "payload_in_metadata": TOKEN_METADATA_KEY,
         # Without this a token in the query string counts too, and would end up in access logs.
         "from_headers": [{"name": "authorization", "value_prefix": "Bearer "}],
         "jwt_cache_config": {"jwt_cache_size": TOKEN_CACHE_SIZE},

@@ -1,39 +1,61 @@
-"""What the gateway must know of the contracts: its REST services and the paths they answer."""
+"""Envoy's routes for the REST paths of the contracts.
+
+A REST call is routed twice: first here, by its own path, and again as the gRPC call that the
+transcoder makes of it. The first routing tells the filters before the transcoder what they need to
+know of the call, and answers 405 where only the HTTP method is wrong.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
-from google.api import annotations_pb2, http_pb2
-from google.protobuf.descriptor_pb2 import FileDescriptorSet, MethodDescriptorProto
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+
+from agent_executor.cli.gateway_fields import body_messages
+from agent_executor.cli.gateway_rules import rest_rules
 
 # A piece of a path template: `{name}`, `{name=pattern}`, `**`, `*`, or text.
 _TEMPLATE_PIECE = re.compile(r"\{[^={}]+(?:=(?P<pattern>[^{}]+))?\}|(?P<wild>\*\*?)|[^{}*]+")
 
 
-def methods(descriptor: FileDescriptorSet) -> Iterator[tuple[str, MethodDescriptorProto]]:
-    """Yields each method of the contracts with its service's full name."""
-    for file in descriptor.file:
-        for service in file.service:
-            for method in service.method:
-                yield f"{file.package}.{service.name}", method
-
-
-def rest_services(descriptor: FileDescriptorSet) -> list[str]:
-    """Lists the services that have a REST route, sorted by their full names."""
-    return sorted({service for service, method in methods(descriptor) if any(_rules(method))})
-
-
 def rest_methods(descriptor: FileDescriptorSet) -> dict[str, set[str]]:
     """Maps each REST path, as a regular expression, to the HTTP methods that it has."""
     paths: dict[str, set[str]] = {"/healthz": {"GET"}, "/openapi\\.json": {"GET"}}
-    for _, method in methods(descriptor):
-        for rule in _rules(method):
-            verb, template = _verb_and_template(rule)
-            paths.setdefault(path_pattern(template), set()).add(verb)
+    for rule in rest_rules(descriptor):
+        paths.setdefault(path_pattern(rule.template), set()).add(rule.verb)
     return paths
+
+
+def rest_routes(descriptor: FileDescriptorSet, *, check_fields: bool) -> list[dict[str, Any]]:
+    """Builds the routes of REST calls before they are transcoded.
+
+    Each leads to its service, since some filters, CORS among them, look only at routes that lead
+    anywhere. Those with a body name the message whose fields it may have, if that is checked.
+    """
+    bodies = body_messages(descriptor) if check_fields else {}
+    rules = sorted(
+        rest_rules(descriptor),
+        key=lambda rule: (_literalness(path_pattern(rule.template)), rule.template, rule.verb),
+    )
+    return [
+        _rest_route(rule.template, rule.verb, rule.service, bodies.get((rule.verb, rule.template)))
+        for rule in rules
+    ]
+
+
+def read_methods(descriptor: FileDescriptorSet) -> dict[str, str]:
+    """Matches the gRPC paths of the methods that only read: those whose REST verb is GET.
+
+    Returns:
+        A regular expression for each service, by `executor_reads` and so on. Streams are left out.
+    """
+    paths: dict[str, list[str]] = {}
+    for rule in rest_rules(descriptor):
+        if rule.verb == "GET" and not rule.method.server_streaming:
+            path = re.escape(f"/{rule.service}/{rule.method.name}")
+            paths.setdefault(f"{_cluster(rule.service)}_reads", []).append(path)
+    return {name: "|".join(sorted(set(found))) for name, found in paths.items()}
 
 
 def method_not_allowed_routes(descriptor: FileDescriptorSet) -> list[dict[str, Any]]:
@@ -68,23 +90,30 @@ def _piece_pattern(piece: re.Match[str]) -> str:
     return re.escape(piece[0])
 
 
-def _rules(method: MethodDescriptorProto) -> Iterator[http_pb2.HttpRule]:
-    # Its stubs declare a plain field descriptor, which the typed extension API refuses.
-    extension: Any = annotations_pb2.http
-    if method.options.HasExtension(extension):
-        rule: http_pb2.HttpRule = method.options.Extensions[extension]
-        yield rule
-        yield from rule.additional_bindings
+def _rest_route(template: str, verb: str, service: str, message: str | None) -> dict[str, Any]:
+    # Text is compared faster than a pattern is matched.
+    path = (
+        {"safe_regex": {"regex": path_pattern(template)}} if "{" in template else {"path": template}
+    )
+    is_verb = {"name": ":method", "string_match": {"exact": verb}}
+    route: dict[str, Any] = {
+        "match": {**path, "headers": [is_verb]},
+        "route": {"cluster": _cluster(service)},
+    }
+    if message is not None:
+        route["typed_per_filter_config"] = {
+            "request_fields": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.http.lua.v3.LuaPerRoute",
+                "name": "request_fields.lua",
+                "filter_context": {"message": message},
+            }
+        }
+    return route
 
 
-def _verb_and_template(rule: http_pb2.HttpRule) -> tuple[str, str]:
-    kind = rule.WhichOneof("pattern")
-    if kind is None:
-        msg = "a google.api.http rule has no path"
-        raise ValueError(msg)
-    if kind == "custom":
-        return rule.custom.kind, rule.custom.path
-    return kind.upper(), getattr(rule, kind)
+def _cluster(service: str) -> str:
+    """Returns the cluster of a service: `agent_executor.api.ledger.v1.UsageService` is ledger's."""
+    return service.split(".")[2]
 
 
 def _method_not_allowed(pattern: str, verbs: list[str]) -> dict[str, Any]:

@@ -40,6 +40,15 @@ class GatewaySettings(BaseSettings):
         le=65535,
         description="The port of Envoy's own pages and metrics, on 127.0.0.1 only.",
     )
+    metrics_port: int = Field(
+        default=0,
+        ge=0,
+        le=65535,
+        description=(
+            "A port on GATEWAY_HTTP_HOST for /metrics and /ready alone, for collectors and probes on "
+            "other machines; 0: none."
+        ),
+    )
     executor_addresses: tuple[str, ...] = Field(
         default=("127.0.0.1:50051",), description="Every executor, as host:port."
     )
@@ -158,14 +167,95 @@ class GatewaySettings(BaseSettings):
             "that no proxy on its way takes it for dead."
         ),
     )
+    request_arrival_timeout_seconds: float = Field(
+        default=60,
+        gt=0,
+        description="How long a request, its body included, may take to arrive, in seconds.",
+    )
+    connection_idle_timeout_seconds: float = Field(
+        default=120,
+        gt=0,
+        description="After how many seconds without a request a caller's connection is closed.",
+    )
     max_connections: int = Field(
-        default=10_000, ge=1, description="How many callers' connections are open at once."
+        default=15_000, ge=1, description="How many callers' connections are open at once."
+    )
+    max_concurrent_streams: int = Field(
+        default=1_000,
+        ge=1,
+        le=2_147_483_647,
+        description="How many requests of one HTTP/2 connection are under way at once.",
+    )
+    refuse_unknown_fields: bool = Field(
+        default=True,
+        description=(
+            "Whether a REST request is refused whose body has a field that the route does not "
+            "know; otherwise the field is ignored."
+        ),
+    )
+    cors_origins: tuple[str, ...] = Field(
+        default=(),
+        description=(
+            "The origins whose pages may call with a bearer token, as a JSON list such as "
+            '["https://app.example"]; ["*"] for all, empty for none.'
+        ),
+    )
+    compression_min_bytes: int = Field(
+        default=4096,
+        ge=30,
+        description="From which size on a JSON answer is compressed for who accepts gzip, in bytes.",
+    )
+    rate_limit_per_caller: int = Field(
+        default=2_000,
+        ge=0,
+        le=1_000_000,
+        description=(
+            "How many requests one user of an organization may make per second, at each gateway; "
+            "0: any number."
+        ),
+    )
+    rate_limit_per_caller_burst: int = Field(
+        default=4_000,
+        ge=1,
+        le=10_000_000,
+        description="How many requests one user may make at once after a pause.",
+    )
+    rate_limit_per_organization: int = Field(
+        default=10_000,
+        ge=0,
+        le=1_000_000,
+        description=(
+            "How many requests all users of an organization may make per second, at each gateway; "
+            "0: any number."
+        ),
+    )
+    rate_limit_per_organization_burst: int = Field(
+        default=20_000,
+        ge=1,
+        le=10_000_000,
+        description="How many requests an organization may make at once after a pause.",
+    )
+    rate_limit_max_callers: int = Field(
+        default=10_000,
+        ge=1,
+        le=1_000_000,
+        description=(
+            "Of how many callers and organizations it is remembered how much they called; those "
+            "who called last are kept."
+        ),
     )
     service_max_connections: int = Field(
         default=1_000, ge=1, description="How many connections to one service are open at once."
     )
     service_max_requests: int = Field(
-        default=10_000, ge=1, description="How many calls to one service are under way at once."
+        default=10_000,
+        ge=1,
+        description="How many short calls to one service are under way at once.",
+    )
+    service_max_executions: int = Field(
+        default=10_000,
+        ge=1,
+        description="How many executions and streams of one service are under way at once.",
     )
     worker_threads: int = Field(
         default=2, ge=1, le=128, description="How many threads serve requests."
@@ -193,6 +283,16 @@ class GatewaySettings(BaseSettings):
         for address in addresses:
             split_address(address)
         return addresses
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins_have_no_path(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            parts = urlsplit(origin)
+            if origin not in {"*", f"{parts.scheme}://{parts.netloc}"}:
+                msg = f"{origin!r} is not an origin of the form https://host[:port]"
+                raise ValueError(msg)
+        return origins
 
     @field_validator("otlp_endpoint")
     @classmethod

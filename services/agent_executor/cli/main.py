@@ -10,6 +10,7 @@ from agent_executor.cli.audit import app as audit
 from agent_executor.cli.budgets import app as budgets
 from agent_executor.cli.certificates import certificates
 from agent_executor.cli.demo import demo
+from agent_executor.cli.gateway_config import gateway_config
 from agent_executor.cli.ledger import app as ledger
 from agent_executor.cli.mock_claude import mock_claude
 from agent_executor.cli.rate_cards import app as rate_cards
@@ -37,6 +38,7 @@ app.command()(run)
 app.add_typer(runs, name="runs")
 app.command()(serve)
 app.command()(certificates)
+app.command()(gateway_config)
 app.command()(mock_claude)
 app.add_typer(usage, name="usage")
 app.add_typer(budgets, name="budgets")

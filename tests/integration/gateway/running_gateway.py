@@ -51,6 +51,7 @@ class RunningGateway:
     upstreams: list[subprocess.Popen[bytes]] = field(default_factory=list)
     # What callers trust; None if they are served without TLS.
     trusted: ssl.SSLContext | None = None
+    envoy_pid: int = 0
 
     def token(self, claims: TokenClaims | None = None, **changes: Any) -> str:
         return issue_token(self.keys.issuer.read_bytes(), claims or TokenClaims(), **changes)
@@ -170,16 +171,16 @@ def running_gateway(
         stack.callback(gateway.kill_upstreams)
         for index in range(executors):
             gateway.start_upstream(index)
-        stack.enter_context(_running(gateway_command(configuration, chosen)))
+        gateway.envoy_pid = stack.enter_context(_running(gateway_command(configuration, chosen)))
         until(gateway.is_healthy)
         yield gateway
 
 
 @contextmanager
-def _running(command: tuple[str, ...]) -> Iterator[None]:
+def _running(command: tuple[str, ...]) -> Iterator[int]:
     process = subprocess.Popen(command)
     try:
-        yield
+        yield process.pid
     finally:
         process.kill()
         process.wait()

@@ -54,7 +54,7 @@ CASES = [
     Case("unknown path", ("GET", "/api/v2/agents"), 404, "NOT_FOUND", "no such route"),
     Case("root", ("GET", "/"), 404, "NOT_FOUND", "no such route"),
     Case("NUL", ("GET", "/api/v1/agents/a%00b"), 400, "INVALID_ARGUMENT", "a NUL character"),
-    Case("no JSON", ("POST", "/api/v1/agents", '{"name": '), 400, "INVALID_ARGUMENT", "Expected"),
+    Case("no JSON", ("POST", "/api/v1/agents", '{"name": '), 400, "INVALID_ARGUMENT", "not JSON"),
     Case("wrong type", ("POST", "/api/v1/agents", {"name": 3}), 400, "INVALID_ARGUMENT", "name"),
     Case("array", ("POST", "/api/v1/agents", [1]), 400, "INVALID_ARGUMENT", "message"),
     Case("unknown query", ("GET", "/api/v1/agents?size=1"), 400, "INVALID_ARGUMENT", "size"),

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import yaml
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.descriptor_pb2 import FileDescriptorSet, MethodDescriptorProto
 
 from agent_executor.api.error.v1.error_pb2 import ErrorReason
 from agent_executor.cli.gateway import render, write_configuration
 from agent_executor.cli.gateway_files import gateway_files
-from agent_executor.cli.gateway_routes import methods
+from agent_executor.cli.gateway_rules import methods
 from agent_executor.cli.gateway_settings import GatewaySettings
 from agent_executor.serving.settings import IssuerSettings
 
@@ -21,7 +21,7 @@ TEMPLATE: dict[str, Any] = yaml.safe_load(FILES.template.read_text(encoding="utf
 
 
 def rendered(**settings: Any) -> dict[str, Any]:
-    return render(TEMPLATE, GatewaySettings(**settings), FILES, DESCRIPTOR)
+    return render(TEMPLATE, GatewaySettings(**settings), FILES, DESCRIPTOR, Path())
 
 
 def connection_manager(configuration: dict[str, Any]) -> dict[str, Any]:
@@ -43,7 +43,8 @@ def addresses(cluster: dict[str, Any]) -> list[tuple[str, int]]:
 
 def test_nothing_of_the_notations_is_left() -> None:
     text = yaml.safe_dump(rendered(otlp_endpoint="http://c:4317", access_log="stdout"))
-    assert "$" not in text.replace("{$", "")
+    # A regular expression may end in one.
+    assert re.findall(r"[\s\[]\$\w+", text) == []
     assert "definitions" not in rendered()
 
 
@@ -113,17 +114,40 @@ def test_routes_outlast_the_deadlines_they_set() -> None:
     assert deadlines == {"2000m": "3.000s", "7500m": "8.500s"}
 
 
-def test_calls_are_repeated_only_when_the_service_cannot_have_seen_them() -> None:
+def test_only_what_reads_is_repeated_after_the_service_may_have_seen_it() -> None:
     routes = connection_manager(rendered())["route_config"]["virtual_hosts"][0]["routes"]
-    policies = {route["route"]["retry_policy"]["retry_on"] for route in routes if "route" in route}
-    assert policies == {"connect-failure,refused-stream"}
+    of_grpc = [route for route in routes if "retry_policy" in route.get("route", {})]
+    known = _methods_for_callers()
+    repeated = set()
+    for path in known:
+        policy = next(r for r in of_grpc if _matches(r["match"], path))["route"]["retry_policy"]
+        if policy["retry_on"] != "connect-failure,refused-stream":
+            assert policy["retry_on"] == "connect-failure,refused-stream,reset,unavailable"
+            repeated.add(path.rpartition("/")[2])
+    assert {"GetAgent", "ListRuns", "ListBudgets"} <= repeated
+    writing = ("Create", "Update", "Delete", "Set", "Execute", "Start", "Cancel", "Decide", "Test")
+    assert not [name for name in repeated if name.startswith(writing)]
+
+
+def _methods_for_callers() -> dict[str, MethodDescriptorProto]:
+    """The methods by their gRPC paths, without the one that only the gateway itself calls."""
+    known = {f"/{service}/{method.name}": method for service, method in methods(DESCRIPTOR)}
+    return {path: method for path, method in known.items() if path.startswith("/agent_executor.")}
+
+
+def _matches(match: dict[str, Any], path: str) -> bool:
+    if "path" in match:
+        return bool(match["path"] == path) and "headers" not in match
+    if "safe_regex" in match:
+        return re.fullmatch(match["safe_regex"]["regex"], path) is not None
+    return path.startswith(match["prefix"])
 
 
 def test_every_service_and_every_stream_has_its_route() -> None:
     routes = connection_manager(rendered())["route_config"]["virtual_hosts"][0]["routes"]
     exact = {route["match"]["path"]: route for route in routes if "path" in route["match"]}
     prefixes = tuple(route["match"]["prefix"] for route in routes if "prefix" in route["match"])
-    known = {f"/{service}/{method.name}": method for service, method in methods(DESCRIPTOR)}
+    known = _methods_for_callers()
 
     assert all(path.startswith(prefixes) for path in known)
     ours = {path for path in exact if path.startswith("/agent_executor.")}
@@ -143,10 +167,18 @@ def test_the_transcoder_has_every_service_with_a_route() -> None:
 
 def test_errors_are_shaped_after_the_transcoder() -> None:
     names = [each["name"] for each in connection_manager(rendered())["http_filters"]]
-    assert names[0] == "envoy.filters.http.lua"
-    assert names.index("envoy.filters.http.jwt_authn") < names.index(
-        "envoy.filters.http.grpc_json_transcoder"
+    # A response passes them from the last to the first: shaped first, then compressed.
+    order = (
+        "envoy.filters.http.compressor",
+        "envoy.filters.http.lua",
+        "envoy.filters.http.jwt_authn",
+        "envoy.filters.http.local_ratelimit",
+        "envoy.filters.http.body_size_limit",
+        "request_fields",
+        "envoy.filters.http.grpc_json_transcoder",
     )
+    places = [names.index(name) for name in order]
+    assert places == sorted(places)
 
 
 def test_every_code_of_the_gateway_is_an_error_reason() -> None:
@@ -186,12 +218,13 @@ def test_further_issuers_are_believed_too() -> None:
 
 def test_the_admin_pages_are_for_this_machine_only() -> None:
     admin = rendered(http_host="0.0.0.0", admin_port=5)["admin"]
-    assert admin == {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 5}}}
+    assert admin["address"] == {"socket_address": {"address": "127.0.0.1", "port_value": 5}}
+    assert admin["ignore_global_conn_limit"] is True
 
 
 def test_a_name_that_does_not_exist_is_an_error() -> None:
     with pytest.raises(KeyError, match="nonsense"):
-        render({"admin": "$nonsense"}, GatewaySettings(), FILES, DESCRIPTOR)
+        render({"admin": "$nonsense"}, GatewaySettings(), FILES, DESCRIPTOR, Path())
 
 
 def test_only_the_owner_can_read_what_is_written(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from agent_executor.cli.gateway_routes import (
     method_not_allowed_routes,
     path_pattern,
     rest_methods,
-    rest_services,
 )
+from agent_executor.cli.gateway_rules import rest_services
 
 DESCRIPTOR = FileDescriptorSet.FromString(gateway_files().descriptor.read_bytes())
 

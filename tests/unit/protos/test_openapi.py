@@ -40,6 +40,11 @@ service ThingStoreService {
   rpc WatchThings(WatchThingsRequest) returns (stream Thing) {
     option (google.api.http) = {get: "/api/v1/shelves/{shelf_id}/events"};
   }
+  // Takes a thing back.
+  // Errors: UNAVAILABLE.
+  rpc TakeThing(WatchThingsRequest) returns (PutThingResponse) {
+    option (google.api.http) = {delete: "/api/v1/shelves/{shelf_id}"};
+  }
   // Has no route.
   // Errors: UNAVAILABLE.
   rpc CountThings(WatchThingsRequest) returns (CountThingsResponse);
@@ -120,6 +125,12 @@ message Filter {
 
 // An answer.
 message CountThingsResponse {}
+
+// A receipt.
+message PutThingResponse {
+  // Shown once.
+  string receipt = 1 [debug_redact = true];
+}
 """
 
 ERROR = Path(__file__).parents[3] / "protos/agent_executor/api/error/v1/error.proto"
@@ -161,6 +172,7 @@ def test_each_route_is_an_operation_with_a_name_of_its_own(document: dict[str, A
         ("/api/v1/shelves/{shelf_id}/things", "put"): "putThing",
         ("/api/v1/things", "put"): "putThing_1",
         ("/api/v1/shelves/{shelf_id}/events", "get"): "watchThings",
+        ("/api/v1/shelves/{shelf_id}", "delete"): "takeThing",
     }
 
 
@@ -314,6 +326,12 @@ def test_what_the_rules_refuse_is_invalid(body: jsonschema_rs.Validator, value: 
 def test_a_secret_is_only_written(document: dict[str, Any]) -> None:
     schema = document["components"]["schemas"]["PutThingRequestBody"]["properties"]["api_key"]
     assert (schema["writeOnly"], schema["format"]) == (True, "password")
+
+
+def test_a_secret_that_is_answered_is_not_only_written(document: dict[str, Any]) -> None:
+    schema = document["components"]["schemas"]["PutThingResponse"]["properties"]["receipt"]
+    assert schema["format"] == "password"
+    assert "writeOnly" not in schema
 
 
 def test_fields_that_are_always_printed_are_required_in_an_answer(document: dict[str, Any]) -> None:

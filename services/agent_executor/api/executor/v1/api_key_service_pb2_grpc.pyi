@@ -42,7 +42,8 @@ class ApiKeyServiceStub:
     """Creates a key and shows it, this once. A caller can give a key no permission that he does not
     hold himself, and none that outlives his own credential unless he holds api_key:admin.
     Errors: UNAUTHENTICATED; PERMISSION_DENIED without api_key:write, for another user than the
-    caller without api_key:admin, or for a permission that the caller does not hold;
+    caller or for longer than the caller's own credential without api_key:admin, or for a
+    permission that the caller does not hold;
     INVALID_ARGUMENT; RESOURCE_EXHAUSTED (LIMIT_EXCEEDED) beyond 1000 active keys of a user.
     """
     ListApiKeys: _grpc.UnaryUnaryMultiCallable[_api_key_service_pb2.ListApiKeysRequest, _api_key_service_pb2.ListApiKeysResponse]
@@ -77,7 +78,8 @@ class ApiKeyServiceAsyncStub(ApiKeyServiceStub):
     """Creates a key and shows it, this once. A caller can give a key no permission that he does not
     hold himself, and none that outlives his own credential unless he holds api_key:admin.
     Errors: UNAUTHENTICATED; PERMISSION_DENIED without api_key:write, for another user than the
-    caller without api_key:admin, or for a permission that the caller does not hold;
+    caller or for longer than the caller's own credential without api_key:admin, or for a
+    permission that the caller does not hold;
     INVALID_ARGUMENT; RESOURCE_EXHAUSTED (LIMIT_EXCEEDED) beyond 1000 active keys of a user.
     """
     ListApiKeys: _aio.UnaryUnaryMultiCallable[_api_key_service_pb2.ListApiKeysRequest, _api_key_service_pb2.ListApiKeysResponse]  # type: ignore[assignment]
@@ -114,7 +116,8 @@ class ApiKeyServiceServicer:
         """Creates a key and shows it, this once. A caller can give a key no permission that he does not
         hold himself, and none that outlives his own credential unless he holds api_key:admin.
         Errors: UNAUTHENTICATED; PERMISSION_DENIED without api_key:write, for another user than the
-        caller without api_key:admin, or for a permission that the caller does not hold;
+        caller or for longer than the caller's own credential without api_key:admin, or for a
+        permission that the caller does not hold;
         INVALID_ARGUMENT; RESOURCE_EXHAUSTED (LIMIT_EXCEEDED) beyond 1000 active keys of a user.
         """
 
