@@ -3,6 +3,8 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
+# The tests start hundreds of processes, none of which should have to compile the code again.
+unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help setup demo test check lint types imports contracts generate format lock bench
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -11,6 +13,8 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PYTEST_ARGS ?=
+# Many tests wait for processes and disks, so that as many workers as cores leave these idle.
+WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) \* 3 / 2)
 LOCK_ARGS ?=
 
 help: ## List the targets
@@ -31,7 +35,7 @@ demo: $(INSTALLED) ## Start the platform on free ports, run an agent and show wh
 	$(BIN)/agent-executor demo
 
 test: $(INSTALLED) ## Run every test
-	$(BIN)/pytest --numprocesses auto $(PYTEST_ARGS)
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 check: PYTEST_ARGS += --cov
 check: lint types imports contracts test ## Run what CI runs; the tests come last, with coverage

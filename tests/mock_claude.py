@@ -64,19 +64,19 @@ class MockClaudeServer:
 
     async def wait_until_asked(self) -> None:
         """Returns once a request has come."""
-        async with asyncio.timeout(5), self._changed:
+        async with asyncio.timeout(60), self._changed:
             await self._changed.wait_for(lambda: self.started > 0)
 
     async def wait_until_idle(self) -> None:
         """Returns once no request is being answered."""
-        async with asyncio.timeout(5), self._changed:
+        async with asyncio.timeout(60), self._changed:
             await self._changed.wait_for(lambda: self.started == self.ended)
 
     async def wait_until_alone(self) -> None:
         """Returns once nobody is connected."""
         tasks = self.server.connected
         if tasks:
-            _, left = await asyncio.wait(tasks, timeout=5)
+            _, left = await asyncio.wait(tasks, timeout=60)
             assert not left, "a connection was left open"
 
 

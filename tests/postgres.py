@@ -25,7 +25,7 @@ import pytest
 from agent_executor.storage.migrations_postgres import upgrade_postgres
 
 START_TIMEOUT_SECONDS = 60.0
-STOP_TIMEOUT_SECONDS = 30.0
+STOP_TIMEOUT_SECONDS = 60.0
 POLL_SECONDS = 0.02
 STARTER = Path(__file__).with_name("start_postgres.py")
 # PostgreSQL does not run as root, and needs a user that the machine knows.

@@ -286,7 +286,7 @@ def post(
 ) -> httpx.Response:
     headers = {**bearer(client), "a2a-version": "1.0", **request.pop("headers", {})}
     url = url_of(platform, f"/a2a/agents/{agent_id}")
-    return httpx.post(url, headers=headers, timeout=30, **request)
+    return httpx.post(url, headers=headers, timeout=60, **request)
 
 
 GET = rpc("GetTask", {"id": "none"})

@@ -230,7 +230,7 @@ def test_a_tool_that_hangs_is_killed_in_time_and_the_run_goes_on(client: Client,
     agent_id = create_custom_agent(client)
     started = time.monotonic()
     run = execute(client, agent_id, "Test the custom_tool tool")
-    assert time.monotonic() - started < 20.0
+    assert time.monotonic() - started < 50.0
     assert run["state"] == "completed"
     (result,) = run["output"]["tool_results"]
     assert (result["success"], result["code"]) == (False, "DEADLINE_EXCEEDED")

@@ -141,7 +141,7 @@ async def test_what_a_caller_may_do_is_in_the_token(
     # The official client lists the tools before it believes an answer.
     body = rpc("tools/call", {"name": tool, "arguments": {"input": SUM}})
     headers = {**bearer(runner), **MCP_HEADERS}
-    async with httpx.AsyncClient(headers=headers, timeout=30) as http:
+    async with httpx.AsyncClient(headers=headers, timeout=60) as http:
         answer = await http.post(url_of(platform, "/mcp"), json=body)
     assert '"state":"completed"' in answer.text
 
@@ -263,7 +263,7 @@ async def test_before_2026_a_lost_connection_leaves_the_run(
     headers = {**bearer(client), **MCP_HEADERS, "mcp-protocol-version": "2025-06-18"}
     async with (
         httpx.AsyncClient(headers=headers) as http,
-        http.stream("POST", url_of(platform, "/mcp"), json=body, timeout=30) as answer,
+        http.stream("POST", url_of(platform, "/mcp"), json=body, timeout=60) as answer,
     ):
         async for line in answer.aiter_lines():
             if "Calls the tool" in line:
@@ -306,7 +306,7 @@ def test_bad_and_hostile_requests(
     request = dict(request_)
     token = {} if request.pop("without_token", False) else bearer(client)
     headers = {**token, **MCP_HEADERS, **request.pop("headers", {})}
-    answer = httpx.post(url_of(platform, "/mcp"), headers=headers, timeout=30, **request)
+    answer = httpx.post(url_of(platform, "/mcp"), headers=headers, timeout=60, **request)
     assert answer.status_code == status, answer.text
     assert "Traceback" not in answer.text
     assert "-32603" not in answer.text

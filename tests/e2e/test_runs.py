@@ -268,7 +268,7 @@ def test_every_service_tells_its_metrics(platform: RunningPlatform, client: Clie
     execute(client, create_agent(client))
 
     def metrics(port: int) -> str:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         try:
             connection.request("GET", "/metrics")
             return connection.getresponse().read().decode()

@@ -186,7 +186,7 @@ def test_a_caller_that_goes_away_takes_its_run_along_if_it_said_so(
 ) -> None:
     agent_id = create_agent(slow_client)
     body = json.dumps({"input": CHAT, "on_disconnect": on_disconnect})
-    connection = http.client.HTTPConnection("127.0.0.1", slow_client.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", slow_client.port, timeout=60)
     headers = {"authorization": f"Bearer {slow_client.token}", "content-type": "application/json"}
     connection.request("POST", f"/api/v1/agents/{agent_id}/{path}", body, headers)
 

@@ -259,7 +259,7 @@ async def play_round(world: World, name: str, victim: str) -> dict[str, Any]:
 
 def _wait_until_gone(pids: list[int]) -> None:
     """Waits until processes have ended: a sandbox does not outlive its tool-runner."""
-    deadline = time.monotonic() + 10.0
+    deadline = time.monotonic() + 60.0
     while left := [pid for pid in pids if _runs(pid)]:
         assert time.monotonic() < deadline, left
         time.sleep(0.005)

@@ -17,11 +17,11 @@ from agent_executor.executor.agents.store_sqlite import SqliteAgentStore
 from agent_executor.executor.identifiers import new_id
 from agent_executor.executor.journal.journal import IdempotencyKey
 from agent_executor.executor.schema import MIGRATIONS
-from agent_executor.storage.migrations import upgrade
 from agent_executor.storage.postgres import PostgresDatabase
 from agent_executor.storage.sqlite import SqliteDatabase
 from agent_executor.storage.statements_postgres import PostgresStatementRunner
 from tests.postgres import PostgresServer
+from tests.sqlite import migrated_file
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgres"])
@@ -39,7 +39,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         await server.drop_database(name)
         return
     path = tmp_path / "journal.sqlite3"
-    upgrade(path, MIGRATIONS)
+    migrated_file(path, MIGRATIONS)
     database = SqliteDatabase(path)
     yield SqliteAgentStore(database)
     await database.close()

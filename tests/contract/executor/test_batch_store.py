@@ -29,12 +29,12 @@ from agent_executor.executor.provider_batches.store import BatchStore
 from agent_executor.executor.provider_batches.store_memory import MemoryBatchStore
 from agent_executor.executor.provider_batches.store_sql import SqlBatchStore
 from agent_executor.executor.schema import MIGRATIONS
-from agent_executor.storage.migrations import upgrade
 from agent_executor.storage.postgres import PostgresDatabase
 from agent_executor.storage.sqlite import SqliteDatabase
 from agent_executor.storage.statements_postgres import PostgresStatementRunner
 from agent_executor.storage.statements_sqlite import SqliteStatementRunner
 from tests.postgres import PostgresServer
+from tests.sqlite import migrated_file
 
 FIRST = RunEvent(1, 1_000, RunStarted("agent", 1, "model", "input", processing="batch"))
 NOW = 5_000
@@ -119,7 +119,7 @@ async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         await server.drop_database(name)
         return
     path = tmp_path / "journal.sqlite3"
-    upgrade(path, MIGRATIONS)
+    migrated_file(path, MIGRATIONS)
     database = SqliteDatabase(path)
     yield Place(SqlBatchStore(SqliteStatementRunner(database)), SqliteJournal(database))
     await database.close()

@@ -28,12 +28,12 @@ from agent_executor.executor.journal.journal_sqlite import SqliteJournal
 from agent_executor.executor.log.run_event import HistoryTrimmed, RunEvent, RunFinished, RunStarted
 from agent_executor.executor.models.model import Message, TextBlock
 from agent_executor.executor.schema import MIGRATIONS
-from agent_executor.storage.migrations import upgrade
 from agent_executor.storage.postgres import PostgresDatabase
 from agent_executor.storage.sqlite import SqliteDatabase
 from agent_executor.storage.statements_postgres import PostgresStatementRunner
 from agent_executor.storage.statements_sqlite import SqliteStatementRunner
 from tests.postgres import PostgresServer
+from tests.sqlite import migrated_file
 
 STARTED = RunEvent(1, 1_000, RunStarted("agent", 1, "model", "input"))
 FINISHED = RunEvent(2, 2_000, RunFinished("completed", "yes"))
@@ -96,7 +96,7 @@ async def stores(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
         await server.drop_database(name)
         return
     path = tmp_path / "journal.sqlite3"
-    upgrade(path, MIGRATIONS)
+    migrated_file(path, MIGRATIONS)
     database = SqliteDatabase(path)
     yield Stores(SqliteJournal(database), SqlConversationStore(SqliteStatementRunner(database)))
     await database.close()

@@ -18,10 +18,10 @@ from agent_executor.executor.journal.journal_postgres import PostgresJournal
 from agent_executor.executor.journal.journal_sqlite import SqliteJournal
 from agent_executor.executor.log.run_event import ModelCallStarted, RunEvent, RunStarted
 from agent_executor.executor.schema import MIGRATIONS
-from agent_executor.storage.migrations import upgrade
 from agent_executor.storage.postgres import PostgresDatabase
 from agent_executor.storage.sqlite import SqliteDatabase
 from tests.postgres import PostgresServer
+from tests.sqlite import migrated_file
 
 FIRST = RunEvent(1, 1_000, RunStarted("agent", 1, "model", "input"))
 SECOND = RunEvent(2, 1_001, ModelCallStarted("call", 1))
@@ -42,7 +42,7 @@ async def journal(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
         await server.drop_database(name)
         return
     path = tmp_path / "journal.sqlite3"
-    upgrade(path, MIGRATIONS)
+    migrated_file(path, MIGRATIONS)
     journal = SqliteJournal(SqliteDatabase(path))
     yield journal
     await journal.close()

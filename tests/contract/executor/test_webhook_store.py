@@ -20,12 +20,12 @@ from agent_executor.executor.schema import MIGRATIONS
 from agent_executor.executor.webhooks.delivery import Delivery, Webhook
 from agent_executor.executor.webhooks.store import WebhookStore
 from agent_executor.executor.webhooks.store_sql import SqlWebhookStore
-from agent_executor.storage.migrations import upgrade
 from agent_executor.storage.postgres import PostgresDatabase
 from agent_executor.storage.sqlite import SqliteDatabase
 from agent_executor.storage.statements_postgres import PostgresStatementRunner
 from agent_executor.storage.statements_sqlite import SqliteStatementRunner
 from tests.postgres import PostgresServer
+from tests.sqlite import migrated_file
 
 FIRST = RunEvent(1, 1_000, RunStarted("agent", 1, "model", "input"))
 LAST = RunEvent(2, 2_000, RunFinished("completed", "answer"))
@@ -96,7 +96,7 @@ async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         await server.drop_database(name)
         return
     path = tmp_path / "journal.sqlite3"
-    upgrade(path, MIGRATIONS)
+    migrated_file(path, MIGRATIONS)
     database = SqliteDatabase(path)
     yield Place(SqlWebhookStore(SqliteStatementRunner(database)), SqliteJournal(database))
     await database.close()

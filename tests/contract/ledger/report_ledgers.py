@@ -20,12 +20,12 @@ from agent_executor.ledger.reports.store import ReportStore
 from agent_executor.ledger.reports.store_memory import MemoryReportStore
 from agent_executor.ledger.reports.store_sql import SqlReportStore
 from agent_executor.ledger.schema import MIGRATIONS
-from agent_executor.storage.migrations import upgrade
 from agent_executor.storage.postgres import PostgresDatabase
 from agent_executor.storage.sqlite import SqliteDatabase
 from agent_executor.storage.statements_postgres import PostgresStatementRunner
 from agent_executor.storage.statements_sqlite import SqliteStatementRunner
 from tests.postgres import PostgresServer
+from tests.sqlite import migrated_file
 
 ADAPTERS = ("memory", "sqlite", "postgres")
 
@@ -52,7 +52,7 @@ async def report_ledger(
         yield ReportLedger(MemoryAccountingStore(ledger), MemoryReportStore(ledger))
     elif adapter == "sqlite":
         path = folder / "ledger.sqlite3"
-        upgrade(path, MIGRATIONS)
+        migrated_file(path, MIGRATIONS)
         database = SqliteDatabase(path)
         accounting = SqliteAccountingStore(database)
         yield ReportLedger(accounting, SqlReportStore(SqliteStatementRunner(database)))

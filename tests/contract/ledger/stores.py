@@ -23,9 +23,9 @@ from agent_executor.ledger.accounting.store_postgres import PostgresAccountingSt
 from agent_executor.ledger.accounting.store_sqlite import SqliteAccountingStore
 from agent_executor.ledger.schema import MIGRATIONS
 from agent_executor.ledger.verification.verify import verify
-from agent_executor.storage.migrations import upgrade
 from agent_executor.storage.postgres import PostgresDatabase
 from agent_executor.storage.sqlite import SqliteDatabase
+from tests.sqlite import migrated_file
 
 ADAPTERS = ("memory", "sqlite", "postgres")
 
@@ -83,7 +83,7 @@ def open_memory() -> OpenedStore:
 
 def open_sqlite(path: Path) -> OpenedStore:
     """Returns a store in a file, which is made if need be."""
-    upgrade(path, MIGRATIONS)
+    migrated_file(path, MIGRATIONS)
     database = SqliteDatabase(path)
 
     async def rollups(organization_id: str) -> Rollups:

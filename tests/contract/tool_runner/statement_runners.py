@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from agent_executor.storage.migrations import upgrade
 from agent_executor.storage.postgres import PostgresDatabase
 from agent_executor.storage.sqlite import SqliteDatabase
 from agent_executor.storage.statements import StatementRunner
@@ -16,6 +15,7 @@ from agent_executor.storage.statements_postgres import PostgresStatementRunner
 from agent_executor.storage.statements_sqlite import SqliteStatementRunner
 from agent_executor.tool_runner.schema import MIGRATIONS
 from tests.postgres import PostgresServer
+from tests.sqlite import migrated_file
 
 DATABASES = ("sqlite", "postgres")
 
@@ -27,7 +27,7 @@ async def statement_runner(
     """Yields the runner of an empty database of the kind that is the fixture's parameter."""
     if request.param == "sqlite":
         path = tmp_path / "tool_runner.sqlite3"
-        upgrade(path, MIGRATIONS)
+        migrated_file(path, MIGRATIONS)
         database = SqliteDatabase(path)
         yield SqliteStatementRunner(database)
         await database.close()

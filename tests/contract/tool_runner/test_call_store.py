@@ -11,7 +11,6 @@ from typing import Any, Protocol
 import msgspec
 import pytest
 
-from agent_executor.storage.migrations import upgrade
 from agent_executor.storage.postgres import PostgresDatabase
 from agent_executor.storage.sqlite import SqliteDatabase
 from agent_executor.tool_runner.calls.audit import AuditFilter, AuditLog, AuditRecord
@@ -23,6 +22,7 @@ from agent_executor.tool_runner.calls.store_sqlite import SqliteCallStore
 from agent_executor.tool_runner.calls.tool_call import ToolResult, utc_of
 from agent_executor.tool_runner.schema import MIGRATIONS
 from tests.postgres import DEADLOCK_TIMEOUT_SECONDS, PostgresServer
+from tests.sqlite import migrated_file
 
 
 class CallStore(CallRecords, AuditLog, Protocol):
@@ -36,7 +36,7 @@ async def stores(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
         yield [MemoryCallStore()]
     elif request.param == "sqlite":
         path = tmp_path / "tool_runner.sqlite3"
-        upgrade(path, MIGRATIONS)
+        migrated_file(path, MIGRATIONS)
         database = SqliteDatabase(path)
         yield [SqliteCallStore(database)]
         await database.close()

@@ -43,7 +43,7 @@ async def approve(fleet: Fleet, executor: Executor, run_id: str) -> None:
 
 
 async def wait_for_state(fleet: Fleet, executor: Executor, run_id: str, state: str) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (await fleet.get_run(executor, run_id)).state != state:  # noqa: ASYNC110 -- polled from outside
             await asyncio.sleep(0.02)
 

@@ -273,7 +273,7 @@ async def test_a_slow_receiver_holds_up_nobody_else(make: MakeOutbox, world: Wor
     for _ in range(5):
         fast_id = await outbox.start(url(fast, "b.test"))
         # Not ``concluded``, which waits for all attempts.
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (await outbox.of(fast_id)).state != "delivered":  # noqa: ASYNC110 -- another task makes no event
                 await asyncio.sleep(0.002)
     assert (holding.held, holding.most) == (2, 2)

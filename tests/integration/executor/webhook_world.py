@@ -28,7 +28,7 @@ from tests.unit.executor.platforms import ADA, Platform
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 ENCRYPTION = Encryption(bytes(KEY_BYTES))
 POLICY = EgressPolicy(None, allowed_networks=ADMITTED)
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 60.0
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:

@@ -23,7 +23,7 @@ from agent_executor.cli.keys import Keys, ensure_keys
 from agent_executor.cli.ports import free_port
 from agent_executor.cli.processes import gateway_command
 
-TIMEOUT_SECONDS = 20
+TIMEOUT_SECONDS = 60
 ROOT = Path(__file__).resolve().parents[3]
 
 

@@ -134,7 +134,7 @@ def test_native_calls_show_keys_too(gateway: RunningGateway) -> None:
         with gateway.channel() as channel:
             stub = agent_service_pb2_grpc.AgentServiceStub(channel)
             request = agent_service_pb2.GetAgentRequest(agent_id="metadata")
-            return stub.GetAgent(request, metadata=shown, timeout=20)
+            return stub.GetAgent(request, metadata=shown, timeout=60)
 
     token = gateway.token()
     agent = get_agent(("authorization", f"Bearer aek_{token}"))

@@ -23,8 +23,9 @@ def healthy_executors(gateway: RunningGateway) -> int:
 
 
 EXECUTE = "/api/v1/agents/a/execute"
-AT_ONCE_SECONDS = 2
-SERVES_AGAIN_SECONDS = 5
+# Far less than any time-out on the way.
+AT_ONCE_SECONDS = 15
+SERVES_AGAIN_SECONDS = 60
 
 
 def requests_under_way(gateway: RunningGateway) -> int:
@@ -37,7 +38,7 @@ def test_callers_of_a_killed_service_get_503_at_once_and_it_serves_again(tmp_pat
         until(lambda: requests_under_way(gateway) == 1)
         gateway.kill_upstream()
         killed_at = time.monotonic()
-        answer = waiting.result(timeout=20)
+        answer = waiting.result(timeout=60)
         assert time.monotonic() - killed_at < AT_ONCE_SECONDS
         assert_is_error(answer, 503, "UNAVAILABLE", "does not answer")
         assert answer.headers["retry-after"] == "1"
@@ -49,7 +50,7 @@ def test_callers_of_a_killed_service_get_503_at_once_and_it_serves_again(tmp_pat
             agent_service_pb2_grpc.AgentServiceStub(channel).GetAgent(
                 agent_service_pb2.GetAgentRequest(agent_id="a"),
                 metadata=gateway.credentials(),
-                timeout=20,
+                timeout=60,
             )
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
         assert time.monotonic() - started < AT_ONCE_SECONDS
@@ -132,4 +133,4 @@ async def test_draining_has_an_end(tmp_path: Path) -> None:
         await drain_gateway(gateway.admin_port, timeout_seconds=0.1)
         assert not waiting.done()
         gateway.kill_upstreams()
-        assert waiting.result(timeout=20).status == 503
+        assert waiting.result(timeout=60).status == 503

@@ -24,7 +24,7 @@ def get_agent(
 ) -> grpc.RpcError:
     with gateway.channel() as channel, pytest.raises(grpc.RpcError) as caught:
         agent_service_pb2_grpc.AgentServiceStub(channel).GetAgent(
-            agent_service_pb2.GetAgentRequest(agent_id=agent_id), metadata=metadata, timeout=20
+            agent_service_pb2.GetAgentRequest(agent_id=agent_id), metadata=metadata, timeout=60
         )
     return caught.value
 
@@ -34,7 +34,7 @@ def test_calls_are_answered(gateway: RunningGateway) -> None:
         agent = agent_service_pb2_grpc.AgentServiceStub(channel).GetAgent(
             agent_service_pb2.GetAgentRequest(agent_id="a", version=3),
             metadata=gateway.credentials(),
-            timeout=20,
+            timeout=60,
         )
     assert (agent.id, agent.version) == ("a", 3)
 
@@ -44,7 +44,7 @@ def test_messages_may_be_larger_than_rest_bodies(gateway: RunningGateway) -> Non
         agent = agent_service_pb2_grpc.AgentServiceStub(channel).CreateAgent(
             agent_service_pb2.CreateAgentRequest(instructions="x" * 2_000_000),
             metadata=gateway.credentials(),
-            timeout=20,
+            timeout=60,
         )
     assert len(agent.instructions) == 2_000_000
 
@@ -54,7 +54,7 @@ def test_streams_are_answered(gateway: RunningGateway) -> None:
         events = run_service_pb2_grpc.RunServiceStub(channel).StreamRunEvents(
             run_service_pb2.StreamRunEventsRequest(run_id="r"),
             metadata=gateway.credentials(),
-            timeout=20,
+            timeout=60,
         )
         # The sample sends its heartbeat to everybody.
         told = [event.sequence for event in events if event.type != "heartbeat"]
@@ -82,7 +82,7 @@ def test_methods_without_an_implementation_are_unimplemented(gateway: RunningGat
         agent_service_pb2_grpc.AgentServiceStub(channel).DeleteAgent(
             agent_service_pb2.DeleteAgentRequest(agent_id="a"),
             metadata=gateway.credentials(),
-            timeout=20,
+            timeout=60,
         )
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
@@ -90,7 +90,7 @@ def test_methods_without_an_implementation_are_unimplemented(gateway: RunningGat
 def test_health_needs_no_token(gateway: RunningGateway) -> None:
     with gateway.channel() as channel:
         answer = health_pb2_grpc.HealthStub(channel).Check(
-            health_pb2.HealthCheckRequest(), timeout=20
+            health_pb2.HealthCheckRequest(), timeout=60
         )
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
@@ -98,7 +98,7 @@ def test_health_needs_no_token(gateway: RunningGateway) -> None:
 def test_reflection_needs_no_token(gateway: RunningGateway) -> None:
     with gateway.channel() as channel:
         answers = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(
-            iter([reflection_pb2.ServerReflectionRequest(list_services="")]), timeout=20
+            iter([reflection_pb2.ServerReflectionRequest(list_services="")]), timeout=60
         )
         services = [service.name for service in next(answers).list_services_response.service]
     assert "grpc.reflection.v1alpha.ServerReflection" in services

@@ -20,7 +20,7 @@ def test_a_call_has_one_span_which_is_the_parent_of_the_services(tmp_path: Path)
         sampled = {"traceparent": f"00-{CALLERS_TRACE}-{CALLERS_SPAN}-01"}
         answer = gateway.call("GET", "/api/v1/agents/metadata", headers=sampled)
         passed_on = json.loads(answer.body["description"])["traceparent"].split("-")
-        receiver.wait_for(lambda spans: len(spans) > 0, timeout_seconds=20)
+        receiver.wait_for(lambda spans: len(spans) > 0, timeout_seconds=60)
         (span,) = receiver.spans()
     assert span.service == "gateway"
     assert span.name == "gateway /agent_executor.api.executor.v1.AgentService/GetAgent"
@@ -37,7 +37,7 @@ def test_a_callers_decision_not_to_record_is_followed(tmp_path: Path) -> None:
         unsampled = {"traceparent": f"00-{CALLERS_TRACE}-{CALLERS_SPAN}-00"}
         gateway.call("GET", "/api/v1/agents/a", headers=unsampled)
         gateway.call("GET", "/api/v1/agents/a")
-        receiver.wait_for(lambda spans: len(spans) > 0, timeout_seconds=20)
+        receiver.wait_for(lambda spans: len(spans) > 0, timeout_seconds=60)
         assert CALLERS_TRACE not in {span.trace_id for span in receiver.spans()}
 
 

@@ -35,7 +35,7 @@ def stream(gateway: RunningGateway, text: str = "hi") -> Answer:
 
 @contextmanager
 def open_stream(gateway: RunningGateway, text: str) -> Iterator[http.client.HTTPResponse]:
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=60)
     headers = {"authorization": f"Bearer {gateway.token()}", "content-type": "application/json"}
     try:
         connection.request("POST", STREAM, json.dumps({"input": text}), headers)

@@ -23,11 +23,13 @@ from agent_executor.api.ledger.v1 import (
 from agent_executor.error_status import from_rpc_error
 from agent_executor.errors import AgentExecutorError
 from agent_executor.ledger.bootstrap import SERVICE_NAME, bootstrap
+from agent_executor.ledger.schema import MIGRATIONS
 from agent_executor.ledger.settings import LedgerSettings
 from agent_executor.serving.grants import GRANT_METADATA_KEY, SERVICE_KEY_BYTES, ServiceKey
 from agent_executor.serving.multiplex_client import MultiplexedStream
 from agent_executor.serving.multiplex_frames import CHANNEL_OPTIONS
 from agent_executor.serving.server import RunningService, started
+from tests.sqlite import migrated_file
 from tests.unit.serving.tokens import Issuer
 
 TIMEOUT_SECONDS = 60
@@ -77,10 +79,10 @@ class RunningLedger:
     ) -> Any:
         """Calls a method for service peers over the ``unary`` or the ``stream`` path."""
         if path == "stream":
-            return await self.stream.call(method, request, timeout_seconds=10, grant=grant)
+            return await self.stream.call(method, request, timeout_seconds=60, grant=grant)
         stub = usage_service_pb2_grpc.UsageServiceStub(self.channel)
         metadata = () if grant is None else ((GRANT_METADATA_KEY, grant.SerializeToString()),)
-        return await _answer(getattr(stub, METHODS[method])(request, metadata=metadata, timeout=10))
+        return await _answer(getattr(stub, METHODS[method])(request, metadata=metadata, timeout=60))
 
     async def ask(self, method: str, request: Message, *permissions: str, **claims: Any) -> Any:
         """Calls a method of any of the services with a person's token."""
@@ -116,6 +118,8 @@ async def running_ledger(data_dir: Path, **changes: Any) -> AsyncIterator[Runnin
     issuer, secret = Issuer(), b"k" * SERVICE_KEY_BYTES
     _write_keys(keys, issuer, secret)
     settings = LedgerSettings(data_dir=data_dir, drain_seconds=0, **changes)
+    if not settings.database_url:
+        migrated_file(settings.database_file, MIGRATIONS)
     async with (
         started(SERVICE_NAME, settings, bootstrap) as running,
         grpc.aio.insecure_channel(

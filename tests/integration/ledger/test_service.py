@@ -497,7 +497,7 @@ async def test_health_and_metrics_are_served(ledger: RunningLedger) -> None:
 
     def read() -> str:
         url = f"http://127.0.0.1:{ledger.running.metrics_port}/metrics"
-        with urllib.request.urlopen(url, timeout=5) as response:
+        with urllib.request.urlopen(url, timeout=60) as response:
             text: str = response.read().decode()
             return text
 

@@ -65,7 +65,7 @@ class Sample:
             request_serializer=serialize,
             response_deserializer=StringValue.FromString,
         )
-        return call(timeout=10, **arguments)
+        return call(timeout=60, **arguments)
 
     def counted(self, method: str, code: str) -> float:
         """Returns how many calls of the method ended with the code."""

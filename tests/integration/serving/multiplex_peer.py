@@ -34,7 +34,7 @@ from agent_executor.serving.security import SecurityContext, current_security_co
 RESERVATION_METHODS = ("reserve", "reserve_amount", "renew", "void", "get")
 ENTRY_METHODS = ("settle", "correct")
 SERVICE_KEY = ServiceKey(bytes(range(32)))
-TIMEOUT_SECONDS = 30.0
+TIMEOUT_SECONDS = 60.0
 
 
 def make_grant(

@@ -50,7 +50,7 @@ class Process:
 
     async def waits(self) -> None:
         """Waits until the sample's handler waits."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not (self.data_dir / READY_FILE).exists():  # noqa: ASYNC110 -- nothing tells of it
                 await asyncio.sleep(0.01)
 
@@ -82,7 +82,7 @@ async def serving(data_dir: Path, *settings: str) -> AsyncIterator[tuple[Process
         async with grpc.aio.insecure_channel(f"127.0.0.1:{sample.port}") as channel:
             stub: Any = health_pb2_grpc.HealthStub(channel)
             answer = await stub.Check(
-                health_pb2.HealthCheckRequest(service=SERVICE), timeout=30, wait_for_ready=True
+                health_pb2.HealthCheckRequest(service=SERVICE), timeout=60, wait_for_ready=True
             )
             assert answer.status == SERVING
             yield sample, channel
@@ -96,7 +96,7 @@ def unary(channel: Any, issuer: Issuer, model: str) -> Any:
     """Begins a call of the sample's unary RPC."""
     call = channel.unary_unary(f"/{SERVICE}/Unary", response_deserializer=StringValue.FromString)
     metadata = (("authorization", issuer.bearer()),)
-    return call(asking(model).SerializeToString(), metadata=metadata, timeout=30)
+    return call(asking(model).SerializeToString(), metadata=metadata, timeout=60)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -105,7 +105,7 @@ async def test_a_told_service_finishes_its_calls_and_exits_with_zero(
 ) -> None:
     async with serving(data_dir, "drain_seconds=0.1") as (sample, channel):
         stub: Any = health_pb2_grpc.HealthStub(channel)
-        watch = stub.Watch(health_pb2.HealthCheckRequest(service=""), timeout=30)
+        watch = stub.Watch(health_pb2.HealthCheckRequest(service=""), timeout=60)
         assert (await watch.read()).status == SERVING
         answer = unary(channel, issuer, "wait")
         await sample.waits()
@@ -126,7 +126,7 @@ async def test_a_second_signal_ends_it_at_once(data_dir: Path, issuer: Issuer) -
         await sample.waits()
         sample.tell(signal.SIGTERM)
         assert sample.process.stderr is not None
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while b"stopping" not in await sample.process.stderr.readline():
                 pass
         sample.tell(signal.SIGTERM)

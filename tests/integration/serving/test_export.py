@@ -37,7 +37,7 @@ async def call(port: int, issuer: Issuer, models: Sequence[str]) -> None:
         for model in models:
             unary: Any = channel.unary_unary(f"/{SERVICE}/Unary")
             try:
-                await unary(asking(model).SerializeToString(), metadata=metadata, timeout=10)
+                await unary(asking(model).SerializeToString(), metadata=metadata, timeout=60)
             except grpc.aio.AioRpcError:
                 assert model != "x"
 

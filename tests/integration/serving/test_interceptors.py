@@ -126,7 +126,7 @@ class TestRequests:
 
     async def test_an_unknown_method_is_unimplemented(self, sample: Sample) -> None:
         call: Any = sample.channel.unary_unary("/sample.v1.SampleService/Missing")
-        error = await refusal_of(call(b"", timeout=10))
+        error = await refusal_of(call(b"", timeout=60))
         assert error.code() is grpc.StatusCode.UNIMPLEMENTED
 
 

@@ -26,13 +26,13 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 async def health_of(channel: grpc.aio.Channel, service: str) -> int:
     stub: Any = health_pb2_grpc.HealthStub(channel)
-    answer = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=10)
+    answer = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=60)
     return int(answer.status)
 
 
 async def services_of(channel: grpc.aio.Channel) -> set[str]:
     stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
-    call = stub.ServerReflectionInfo(timeout=10)
+    call = stub.ServerReflectionInfo(timeout=60)
     await call.write(reflection_pb2.ServerReflectionRequest(list_services=""))
     await call.done_writing()
     answer = await call.read()
@@ -63,7 +63,7 @@ class TestRunning:
     async def test_calls_are_on_the_metrics_page(self, sample: Sample) -> None:
         await sample.unary(asking("x"), sample.authorized())
         url = f"http://127.0.0.1:{sample.running.metrics_port}/metrics"
-        page = await asyncio.to_thread(lambda: urllib.request.urlopen(url, timeout=10).read())
+        page = await asyncio.to_thread(lambda: urllib.request.urlopen(url, timeout=60).read())
         method = f"/{SERVICE}/Unary"
         expected = f'agent_executor_rpc_requests_total{{code="OK",method="{method}"}} 1.0'
         assert expected.encode() in page
@@ -182,9 +182,9 @@ class TestStopping:
             answer = call(
                 asking("wait long").SerializeToString(),
                 metadata=(("authorization", issuer.bearer()),),
-                timeout=30,
+                timeout=60,
             )
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while not (settings.data_dir / READY_FILE).exists():  # noqa: ASYNC110 -- nothing tells of it
                     await asyncio.sleep(0.005)
             await service.__aexit__(None, None, None)

@@ -30,11 +30,13 @@ from agent_executor.serving.multiplex_client import MultiplexedStream
 from agent_executor.serving.multiplex_frames import CHANNEL_OPTIONS
 from agent_executor.serving.server import started
 from agent_executor.tool_runner.bootstrap import SERVICE_NAME, bootstrap
+from agent_executor.tool_runner.schema import MIGRATIONS
 from agent_executor.tool_runner.settings import ToolRunnerSettings
 from agent_executor.tool_runner.tool_base import ToolBase
+from tests.sqlite import migrated_file
 
 PROGRAM = Path(__file__).with_name("tool_runner_process.py")
-TIMEOUT_SECONDS = 30.0
+TIMEOUT_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,8 @@ async def running_tool_runner(
     chosen = ToolRunnerSettings(
         data_dir=data_dir, drain_seconds=0, shutdown_grace_seconds=0.5, **settings
     )
+    if not chosen.database_url:
+        migrated_file(chosen.database_file, MIGRATIONS)
     build = functools.partial(bootstrap, further_tools=tools)
     async with started(SERVICE_NAME, chosen, build) as service:
         caller = Caller(service.grpc_port)

@@ -95,7 +95,7 @@ class World:
         """Makes a call; without permissions named, with all."""
         token = self.platform.token(*(permissions or ("*",)), organization=organization)
         try:
-            return await method(request, metadata=token, timeout=30)
+            return await method(request, metadata=token, timeout=60)
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from error
 
@@ -328,7 +328,7 @@ async def test_nothing_is_answered_without_a_token(world: World) -> None:
         (world.credentials.ListCredentials, credential_service_pb2.ListCredentialsRequest()),
     ):
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await method(request, timeout=30)
+            await method(request, timeout=60)
         assert isinstance(from_rpc_error(caught.value), UnauthenticatedError)
 
 

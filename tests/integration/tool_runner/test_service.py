@@ -270,7 +270,7 @@ async def test_after_a_lost_stream_the_tool_still_ends_at_its_deadline(
     await gate.reached.wait()
     await other.close()
     await asyncio.gather(call, return_exceptions=True)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not (events := await audit_events(running)):
             pass
     assert [event.code for event in events] == ["DEADLINE_EXCEEDED"]
@@ -462,7 +462,7 @@ async def test_the_service_starts_as_a_module_and_stops_in_order(tmp_path: Path)
     assert process.stdout is not None
     lines: list[str] = []
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while "serving gRPC" not in (line := (await process.stdout.readline()).decode()):
                 assert line, lines
                 lines.append(line)

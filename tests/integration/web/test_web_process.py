@@ -63,7 +63,7 @@ class Web:
         return await asyncio.to_thread(self._call, path, method, body, headers)
 
     def _call(self, path: str, method: str, body: Any, headers: dict[str, str]) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.request(
                 method, path, body, headers, encode_chunked=isinstance(body, Iterator)
@@ -102,7 +102,7 @@ def room(runtime: WebRuntime) -> Room:
         stub = agent_service_pb2_grpc.AgentServiceStub(runtime.services.executor)
         await stub.GetAgent(
             agent_service_pb2.GetAgentRequest(agent_id="a1"),
-            timeout=10,
+            timeout=60,
             metadata=call_metadata(request.headers),
         )
         return PlainTextResponse("there is one")
@@ -200,7 +200,7 @@ async def test_a_service_that_is_away_is_503(web: Web, executor: tuple[AgentServ
         stub = agent_service_pb2_grpc.AgentServiceStub(services.executor)
 
         async def call(_request: Request) -> Response:
-            await stub.GetAgent(agent_service_pb2.GetAgentRequest(agent_id="a1"), timeout=10)
+            await stub.GetAgent(agent_service_pb2.GetAgentRequest(agent_id="a1"), timeout=60)
             return PlainTextResponse("")
 
         app = application(runtime, [Room("test", [Route("/test/call", call)])])

@@ -336,7 +336,7 @@ def test_any_history_balances(stores: Stores, full: bool) -> None:
     run_state_machine_as_test(
         lambda: Accounting(stores),  # type: ignore[arg-type]  # it calls it, class or not
         settings=settings(
-            max_examples=1_000 if full else 30,
+            max_examples=1_000 if full else 12,
             stateful_step_count=60 if full else 25,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],

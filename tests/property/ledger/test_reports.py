@@ -228,7 +228,7 @@ def in_organization(
 
 def examples(count: int, *, full: bool) -> settings:
     return settings(
-        max_examples=count * (10 if full else 1),
+        max_examples=count * (25 if full else 1),
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
@@ -236,7 +236,7 @@ def examples(count: int, *, full: bool) -> settings:
 
 @pytest.mark.timeout(1_800)
 def test_sums_are_the_sums_of_the_entries(ledgers: Ledgers, *, full: bool) -> None:
-    @examples(50, full=full)
+    @examples(20, full=full)
     @given(
         before=st.lists(entries(), max_size=25),
         meanwhile=st.lists(entries(), max_size=6),
@@ -293,7 +293,7 @@ async def _summarize(
 
 @pytest.mark.timeout(1_800)
 def test_pages_of_entries_have_no_gap_and_no_repeat(ledgers: Ledgers, *, full: bool) -> None:
-    @examples(40, full=full)
+    @examples(20, full=full)
     @given(
         before=st.lists(entries(), max_size=20),
         meanwhile=st.lists(entries(), max_size=6),

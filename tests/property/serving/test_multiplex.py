@@ -21,7 +21,7 @@ from agent_executor.serving.multiplex_client import MultiplexedStream, StreamCal
 from agent_executor.serving.multiplex_server import MultiplexedServer
 from tests.integration.serving.multiplex_peer import GRANT, Peer, make_pipeline, make_request, until
 
-TIMEOUT_SECONDS = 30.0
+TIMEOUT_SECONDS = 60.0
 
 
 class Loopback:

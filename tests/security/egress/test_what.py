@@ -46,7 +46,7 @@ async def host(world: World) -> AsyncIterator[Host]:
     yield host
     # Whatever happened, the client has closed its connection.
     if host.connections:
-        await asyncio.wait_for(host.closed.wait(), 10)
+        await asyncio.wait_for(host.closed.wait(), 60)
 
 
 # Row 13: line breaks.
@@ -299,7 +299,7 @@ async def test_an_endless_body_is_cut_off_and_its_connection_closed(
     host.default = respond
     response = await limited(world, host)
     assert (len(response.body), response.truncated) == (MEBIBYTE, True)
-    await asyncio.wait_for(host.closed.wait(), 10)
+    await asyncio.wait_for(host.closed.wait(), 60)
     # What the kernel buffers on both sides comes on top.
     assert host.bytes_sent < 64 * MEBIBYTE
 
@@ -340,7 +340,7 @@ async def test_one_deadline_covers_slow_headers_and_bodies(
     host.default = drip(start, drop)
     with pytest.raises(DeadlineExceededError):
         await world.request(f"http://a.test:{host.port}/", timeout_seconds=SOON_SECONDS)
-    await asyncio.wait_for(host.closed.wait(), 10)
+    await asyncio.wait_for(host.closed.wait(), 60)
 
 
 async def test_one_deadline_covers_names_connections_tls_and_all_hops(
@@ -381,7 +381,7 @@ async def test_a_handshake_that_does_not_go_on_is_closed_at_the_deadline(world: 
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(DeadlineExceededError):
             await world.request(f"https://a.test:{port}/", timeout_seconds=SOON_SECONDS)
-        await asyncio.wait_for(closed.wait(), 10)
+        await asyncio.wait_for(closed.wait(), 60)
 
 
 async def test_a_cancelled_request_closes_its_connection(world: World, host: Host) -> None:
@@ -391,7 +391,7 @@ async def test_a_cancelled_request_closes_its_connection(world: World, host: Hos
     request.cancel()
     with pytest.raises(asyncio.CancelledError):
         await request
-    await asyncio.wait_for(host.closed.wait(), 10)
+    await asyncio.wait_for(host.closed.wait(), 60)
 
 
 @pytest.mark.parametrize(
@@ -413,7 +413,7 @@ async def test_a_flood_of_headers_is_refused(world: World, host: Host, flood: by
     host.default = respond
     with pytest.raises(LimitExceededError):
         await world.request(f"http://a.test:{host.port}/")
-    await asyncio.wait_for(host.closed.wait(), 10)
+    await asyncio.wait_for(host.closed.wait(), 60)
     assert host.bytes_sent < 64 * MEBIBYTE
 
 

@@ -28,7 +28,7 @@ from agent_executor.egress.policy import EgressPolicy
 OUTSIDE = "127.0.0.1"
 INSIDE = "127.0.0.2"
 ADMITTED: tuple[Network, ...] = (IPv4Network(f"{OUTSIDE}/32"),)
-TIMEOUT_SECONDS = 20.0
+TIMEOUT_SECONDS = 60.0
 
 
 @dataclass

@@ -22,7 +22,7 @@ RUNNER_SECRET = "secret-of-the-tool-runner"
 IDLE_WORKERS = 2
 # Small where an attack has to come to a limit.
 LIMITS = {"launchers": 1, "idle_workers": IDLE_WORKERS, "cpu_seconds": 1, "http_requests": 5}
-_SETTLE_SECONDS_MAX = 20
+_SETTLE_SECONDS_MAX = 60
 # Its socket and its pidfd.
 _DESCRIPTORS_OF_WORKER = 2
 _WELL_BEHAVED = tool("return sum(arguments['numbers'])")

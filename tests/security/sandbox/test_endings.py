@@ -123,7 +123,7 @@ _ROOM = "room = ctypes.create_string_buffer(128)\n"
 
 @pytest.mark.parametrize("name", ENDS)
 def test_ending_by(arena: Arena, name: str) -> None:
-    answer = arena.failure(attack(ENDS[name], _HELPERS), timeout_seconds=10)
+    answer = arena.failure(attack(ENDS[name], _HELPERS), timeout_seconds=60)
     assert answer["error"] in {"ToolExecutionError", "AgentExecutorError", "LimitExceededError"}
     assert len(answer["message"]) < 3_000
     assert len(str(answer["metadata"])) < 8_000
@@ -134,7 +134,7 @@ def test_not_ending_by(arena: Arena, name: str) -> None:
     began = time.monotonic()
     answer = arena.failure(attack(LOOPS[name], _ROOM), timeout_seconds=0.4)
     assert answer["error"] == "DeadlineExceededError"
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 @pytest.mark.parametrize("name", BURNS)

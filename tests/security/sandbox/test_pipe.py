@@ -82,7 +82,7 @@ def test_hanging_after_a_part(arena: Arena, body: str) -> None:
     began = time.monotonic()
     answer = arena.failure(attack(f"{before}{body}\ntime.sleep(60)"), timeout_seconds=0.5)
     assert answer["error"] == "DeadlineExceededError"
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def test_exported_spans_are_received() -> None:
         with tracer.start_as_current_span("parent", kind=SpanKind.SERVER, attributes=attributes):  # noqa: SIM117 -- the inner one is the child
             with tracer.start_as_current_span("child") as child:
                 child.set_status(StatusCode.ERROR)
-        assert receiver.wait_for(lambda spans: len(spans) == 2, timeout_seconds=20)
+        assert receiver.wait_for(lambda spans: len(spans) == 2, timeout_seconds=60)
         provider.shutdown()
         parent, child_span = receiver.spans()
         assert receiver.spans(parent.trace_id) == [parent, child_span]

@@ -23,7 +23,7 @@ from agent_executor.cli.supervisor import (
     Supervisor,
 )
 
-TIMEOUT_SECONDS = 20
+TIMEOUT_SECONDS = 60
 LIMITS = SupervisionLimits(restart_delay_seconds=0.01, health_interval_seconds=0.01)
 
 # Says that it lives, and on SIGTERM that it was asked to stop.

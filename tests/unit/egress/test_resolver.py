@@ -60,7 +60,7 @@ async def test_lookups_that_do_not_end_hold_up_nothing_and_are_bounded(
     with pytest.raises(asyncio.CancelledError):
         await given_up
     # Both have given their places back, the one that nobody waited for, too.
-    assert all(places.acquire(timeout=10) for _ in range(2))
+    assert all(places.acquire(timeout=60) for _ in range(2))
 
 
 async def test_a_system_without_threads_is_unavailable_and_keeps_no_place(

@@ -86,13 +86,13 @@ async def cancelled(
     await begun()
     world.log.request_cancel(WHY)
     then()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         return await driving
 
 
 async def until(condition: Callable[[], bool]) -> None:
     """Returns once something holds of which nothing tells."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 -- see above
             await asyncio.sleep(0)
 
@@ -313,7 +313,7 @@ async def test_a_run_that_is_paused_ends_at_once() -> None:
 
 
 async def cancel(platform: Platform, run_id: str, reason: str = "enough") -> CancelReceipt:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         return await platform.runs.cancel(run_id, reason, ADA)
 
 

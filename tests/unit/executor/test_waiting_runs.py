@@ -60,7 +60,7 @@ async def test_the_caller_of_a_waiting_run_gets_its_end() -> None:
 
 
 async def until_waiting(platform: Platform, count: int) -> None:
-    async with asyncio.timeout(5.0):
+    async with asyncio.timeout(60):
         while sum((await platform.journal.count_waiting()).values()) < count:  # noqa: ASYNC110 -- a write makes no event
             await asyncio.sleep(0)
 
@@ -138,7 +138,7 @@ async def test_a_new_run_does_not_overtake_those_that_wait() -> None:
 
     platform.journal.claim = claim_late  # type: ignore[assignment, method-assign]  # a test's own
     free(platform)
-    async with asyncio.timeout(5.0):
+    async with asyncio.timeout(60):
         while platform.drivers._places.free == 0:  # noqa: ASYNC110 -- a place makes no event
             await asyncio.sleep(0)
     # The claim is under way, and the place is meant for whom it finds.

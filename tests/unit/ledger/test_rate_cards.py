@@ -63,7 +63,7 @@ async def test_the_event_loop_goes_on_while_a_price_is_looked_up() -> None:
 
     def resolve(model: str, day: date, context: PriceContext) -> RateCard:
         del model, day, context
-        assert looked_up.wait(timeout=10)
+        assert looked_up.wait(timeout=60)
         return CARD
 
     pricing = Pricing(resolve=resolve)

@@ -110,7 +110,7 @@ class TestServing:
         request = urllib.request.Request(
             f"http://127.0.0.1:{port}/metrics", headers={"accept": accept}
         )
-        with urllib.request.urlopen(request, timeout=10) as response:
+        with urllib.request.urlopen(request, timeout=60) as response:
             return response.headers["content-type"], response.read().decode()
 
     def test_both_formats_are_served(self) -> None:

@@ -56,7 +56,7 @@ class Watched:
         return None
 
     async def until_told(self, status: int) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while await self.told() != status:  # noqa: ASYNC110 -- what is waited for sets no event
                 await asyncio.sleep(0.001)
 

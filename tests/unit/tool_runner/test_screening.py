@@ -196,9 +196,9 @@ def test_the_time_for_many_short_texts_is_bounded(arguments: dict[str, Any]) -> 
 
 
 def _screening_seconds(arguments: dict[str, Any]) -> float:
-    started = time.process_time()
+    started = time.thread_time()
     POLICY.screen("search", arguments)
-    return time.process_time() - started
+    return time.thread_time() - started
 
 
 PIECES = [
@@ -215,10 +215,10 @@ def test_the_time_is_linear_whatever_the_text(piece: str) -> None:
         text = (piece * length)[:length] + "'"
         best = 1e9
         for _ in range(3):
-            started = time.perf_counter()
+            started = time.thread_time()
             for judge in RULES.values():
                 judge(text)
-            best = min(best, time.perf_counter() - started)
+            best = min(best, time.thread_time() - started)
         return best
 
     short, long = seconds(4_000), seconds(64_000)
@@ -228,8 +228,8 @@ def test_the_time_is_linear_whatever_the_text(piece: str) -> None:
 
 def test_a_usual_call_takes_microseconds() -> None:
     arguments = {"q": "Don't forget: the report's due on Friday; please select a date & reply."}
-    started = time.perf_counter()
+    started = time.thread_time()
     for _ in range(500):
         POLICY.screen("search", arguments)
     # About 30 µs on one machine; the bound is what a busy one would not reach.
-    assert (time.perf_counter() - started) / 500 < 0.001
+    assert (time.thread_time() - started) / 500 < 0.001

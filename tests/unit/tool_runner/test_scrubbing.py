@@ -64,9 +64,9 @@ def test_a_text_without_secrets_is_as_it_was() -> None:
 def test_the_time_is_linear() -> None:
     def seconds(length: int) -> float:
         text = "ab" * (length // 2)
-        started = time.perf_counter()
+        started = time.thread_time()
         scrub(text, [Secret("ab" * 500 + "c"), Secret("a" * 1_000)])
-        return time.perf_counter() - started
+        return time.thread_time() - started
 
     seconds(1_000)
     assert min(seconds(1_000_000) for _ in range(3)) < 40 * min(seconds(50_000) for _ in range(5))

@@ -247,7 +247,7 @@ def test_a_tool_asks_the_broker_for_a_request(sandbox: Sandbox) -> None:
     source = tool(
         """
         first = self.http.request("GET", "https://api.test/", params={"q": 1}, credential="crm")
-        second = self.http.request("POST", "https://api.test/", json={"a": [1]}, timeout=5)
+        second = self.http.request("POST", "https://api.test/", json={"a": [1]}, timeout=60)
         return [first["status_code"], first["body"], second["body"]["json"]]
         """
     )

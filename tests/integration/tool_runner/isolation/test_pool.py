@@ -134,7 +134,7 @@ async def test_calls_are_answered_each_by_a_worker_of_its_own() -> None:
     async with running() as pool:
         source = tool("import os, random\nreturn [os.getpid(), random.random()]")
         program = ToolProgram(TOOL_NAME, source, CLASS_NAME)
-        results = [await pool.call(program, "{}", timeout_seconds=10) for _ in range(8)]
+        results = [await pool.call(program, "{}", timeout_seconds=60) for _ in range(8)]
         assert len(set(results)) == 8
         await until(is_whole(pool))
 
@@ -149,7 +149,7 @@ async def test_the_deadline_kills_the_worker_and_covers_the_wait_for_one() -> No
         assert str(errors[0]) == "The tool did not end within 0.3 s."
         await until(is_whole(pool))
         await until(lambda: not before & workers_of(pool))
-        assert await pool.call(ECHO, '{"a":1}', timeout_seconds=10) == '{"a":1}'
+        assert await pool.call(ECHO, '{"a":1}', timeout_seconds=60) == '{"a":1}'
 
 
 async def test_cancelling_a_call_kills_its_worker() -> None:
@@ -297,7 +297,7 @@ async def test_a_launcher_is_replaced_after_its_calls_and_no_call_fails() -> Non
     async with running(limits) as pool:
         first = pool.launcher_pids
         for _ in range(30):
-            assert await pool.call(ECHO, "{}", timeout_seconds=10) == "{}"
+            assert await pool.call(ECHO, "{}", timeout_seconds=60) == "{}"
         await until(lambda: pool.launcher_pids != first)
         await until(is_whole(pool, limits))
 
@@ -312,10 +312,10 @@ async def test_an_attack_that_succeeds_makes_the_sandbox_unavailable(
         assert (status.available, status.tier) == (False, "none")
         assert "protection from forking" in status.missing
         with pytest.raises(SandboxUnavailableError, match="protection from forking"):
-            await pool.call(ECHO, "{}", timeout_seconds=10)
+            await pool.call(ECHO, "{}", timeout_seconds=60)
         monkeypatch.undo()
         assert (await pool.check()).available
-        assert await pool.call(ECHO, "{}", timeout_seconds=10) == "{}"
+        assert await pool.call(ECHO, "{}", timeout_seconds=60) == "{}"
 
 
 @pytest.mark.parametrize("attacks_begun", [1, 2])
@@ -336,7 +336,7 @@ async def test_a_launcher_killed_in_its_self_test_says_nothing_about_the_host(
         monkeypatch.setattr(canaries, "_start", begin_and_die)
         assert (await pool.check()).available
         await until(is_whole(pool))
-        assert await pool.call(ECHO, "{}", timeout_seconds=10) == "{}"
+        assert await pool.call(ECHO, "{}", timeout_seconds=60) == "{}"
 
 
 async def test_a_dead_launcher_is_not_waited_for() -> None:
@@ -357,7 +357,7 @@ async def test_a_worker_without_its_restrictions_costs_a_launcher_and_no_descrip
         monkeypatch.setattr(
             WorkerHandle, "attest", lambda worker: faults.pop() if faults else attest(worker)
         )
-        assert await pool.call(ECHO, "{}", timeout_seconds=10) == "{}"
+        assert await pool.call(ECHO, "{}", timeout_seconds=60) == "{}"
         await until(lambda: not faults)
         await until(lambda: pool.launcher_pids not in ((), launchers))
         await until(is_whole(pool))
@@ -376,7 +376,7 @@ async def test_a_pool_whose_first_test_fails_serves_nobody_and_leaves_nothing(
     assert pool.launcher_pids == ()
     await until(lambda: children_of(os.getpid()) == children)
     with pytest.raises(SandboxUnavailableError):
-        await pool.call(ECHO, "{}", timeout_seconds=10)
+        await pool.call(ECHO, "{}", timeout_seconds=60)
     monkeypatch.undo()
     assert (await pool.check()).available
     await pool.close()
@@ -444,25 +444,25 @@ async def test_a_broker_that_fails_fails_the_call_and_ends_the_worker() -> None:
 
     async with running() as pool:
         with pytest.raises(ZeroDivisionError):
-            await pool.call(HANG, "{}", timeout_seconds=10, broker=broken)
+            await pool.call(HANG, "{}", timeout_seconds=60, broker=broken)
         await until(is_whole(pool))
 
 
 def test_the_pool_works_in_another_event_loop() -> None:
     async def scenario() -> None:
         async with running() as pool:
-            assert await pool.call(ECHO, '{"a":1}', timeout_seconds=10) == '{"a":1}'
+            assert await pool.call(ECHO, '{"a":1}', timeout_seconds=60) == '{"a":1}'
             call = await hang(pool)
             call.cancel()
             crash = ToolProgram(TOOL_NAME, tool("import os\nos._exit(1)"), CLASS_NAME)
             with pytest.raises(ToolExecutionError):
-                await pool.call(crash, "{}", timeout_seconds=10)
+                await pool.call(crash, "{}", timeout_seconds=60)
             killed = pool.launcher_pids
             os.kill(killed[0], signal.SIGKILL)
             await until(lambda: pool.launcher_pids not in ((), killed))
             await until(is_whole(pool))
             large = '{"text":"' + "x" * 1_000_000 + '"}'
-            assert await pool.call(ECHO, large, timeout_seconds=10) == large
+            assert await pool.call(ECHO, large, timeout_seconds=60) == large
 
     uvloop.run(scenario())
 
@@ -481,4 +481,4 @@ async def test_a_pool_without_descriptors_left_recovers_when_there_are_some() ->
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         await until(is_whole(pool))
-        assert await pool.call(ECHO, "{}", timeout_seconds=10) == "{}"
+        assert await pool.call(ECHO, "{}", timeout_seconds=60) == "{}"

@@ -196,10 +196,10 @@ def test_a_schema_that_would_take_years_is_refused_at_once() -> None:
         f"a{level}": {"allOf": [{"$ref": f"#/$defs/a{level + 1}"}] * 2} for level in range(60)
     }
     schema = {"$defs": definitions | {"a60": {}}, "allOf": [{"$ref": "#/$defs/a0"}]}
-    started = time.perf_counter()
+    started = time.thread_time()
     with pytest.raises(LimitExceededError, match=r"rules\[0\]\.arguments_schema_json"):
         policy_of(rule("a", schema))
-    assert time.perf_counter() - started < 5
+    assert time.thread_time() - started < 5
 
 
 def test_an_agent_is_none_with_a_policy_that_is_none() -> None:

@@ -30,7 +30,7 @@ LOOKED_FOR_MS = int(BATCH_TIMES.create_timeout * 1000) + 5_000
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5.0):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 -- nothing tells of it
             await asyncio.sleep(0.001)
 
