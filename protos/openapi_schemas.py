@@ -86,7 +86,8 @@ class Schemas:
         if field.GetOptions().debug_redact:
             schema |= {"format": "password"}
             # One that is answered is shown this once, as a new API key.
-            if field.containing_type.full_name in self._sent:
+            owner = field.containing_type
+            if owner is not None and owner.full_name in self._sent:
                 schema |= {"writeOnly": True}
         comment = self._contracts.comment(field.full_name)
         return {"description": comment, **schema} if comment else schema
