@@ -122,7 +122,7 @@ def _default(field: FieldInfo) -> str:
         return field.default.get_secret_value()
     if isinstance(field.default, str | Path):
         return str(field.default)
-    return json.dumps(field.default).removesuffix(".0")
+    return "" if field.default is None else json.dumps(field.default).removesuffix(".0")
 
 
 def _comment(text: str) -> list[str]:

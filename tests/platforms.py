@@ -263,18 +263,21 @@ class RunningPlatform:
 
 
 @contextlib.contextmanager
-def running_platform(*, workers: int = 1, **environment: str) -> Iterator[RunningPlatform]:
+def running_platform(
+    *, workers: int = 1, tls: bool = False, **environment: str
+) -> Iterator[RunningPlatform]:
     """Starts a platform, and stops it with SIGTERM at the end, to which it must answer exit code 0.
 
     A test that has ended `up` itself may leave it so.
 
     Args:
         workers: How many executors it has.
+        tls: Whether its processes talk to each other over mutual TLS.
         environment: Further variables, for example `OTEL_EXPORTER_OTLP_ENDPOINT`.
     """
     with (
         tempfile.TemporaryDirectory(prefix="agent-executor-test-") as folder,
-        _kept(_start(Path(folder), command_environment(**environment), workers)) as platform,
+        _kept(_start(Path(folder), command_environment(**environment), workers, tls)) as platform,
     ):
         yield platform
 
@@ -303,11 +306,13 @@ def _kept(platform: RunningPlatform) -> Iterator[RunningPlatform]:
         platform.process.wait()
 
 
-def _start(folder: Path, environment: Mapping[str, str], workers: int = 1) -> RunningPlatform:
+def _start(
+    folder: Path, environment: Mapping[str, str], workers: int = 1, tls: bool = False
+) -> RunningPlatform:
     log = ""
     for attempt in range(_ATTEMPTS):
         ports = free_ports(executors=workers)
-        platform = _launch(folder / f"data-{attempt}", ports, environment)
+        platform = _launch(folder / f"data-{attempt}", ports, environment, tls=tls)
         _wait_until_ready(platform)
         if platform.process.poll() is None:
             return platform
@@ -318,7 +323,7 @@ def _start(folder: Path, environment: Mapping[str, str], workers: int = 1) -> Ru
 
 
 def _launch(
-    data_dir: Path, ports: PlatformPorts, environment: Mapping[str, str]
+    data_dir: Path, ports: PlatformPorts, environment: Mapping[str, str], *, tls: bool = False
 ) -> RunningPlatform:
     log_file = data_dir.with_suffix(".stderr")
     options = {
@@ -329,6 +334,8 @@ def _launch(
         "--workers": ports.executors,
     }
     arguments = [str(part) for option in options.items() for part in option]
+    if tls:
+        arguments.append("--tls")
     with _stdout_of(log_file).open("wb") as stdout, log_file.open("wb") as stderr:
         process = subprocess.Popen(
             [*COMMAND, "up", *arguments],

@@ -108,6 +108,7 @@ def platform_on(
     """Runs a platform whose model is a mock Claude over HTTP."""
     with running_platform(
         workers=workers,
+        tls=False,
         EXECUTOR_MODEL_PROVIDER="anthropic",
         ANTHROPIC_API_KEY="any",
         ANTHROPIC_BASE_URL=claude.url,

@@ -3,6 +3,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import cache
 
 import grpc
 import pytest
@@ -49,4 +50,5 @@ def connect(platform: RunningPlatform, way: str) -> Iterator[Callable[[str], grp
             gateway = channels.enter_context(channel_to(platform))
             yield lambda process: gateway
         else:
-            yield lambda process: channels.enter_context(channel_to(platform, process))
+            # One channel for all calls of a test to a process.
+            yield cache(lambda process: channels.enter_context(channel_to(platform, process)))

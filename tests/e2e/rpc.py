@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,57 +11,38 @@ from typing import Any, cast
 import grpc
 import pytest
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from agent_executor.api.error.v1 import error_pb2
-from agent_executor.api.executor.v1 import (
-    agent_service_pb2,
-    api_key_service_pb2,
-    conversation_service_pb2,
-    run_service_pb2,
-    token_service_pb2,
-)
-from agent_executor.api.ledger.v1 import (
-    budget_service_pb2,
-    rate_card_service_pb2,
-    suggestion_service_pb2,
-    usage_service_pb2,
-)
-from agent_executor.api.tool_runner.v1 import (
-    audit_service_pb2,
-    credential_service_pb2,
-    mcp_server_service_pb2,
-    policy_service_pb2,
-    tool_call_service_pb2,
-    tool_service_pb2,
-)
+from agent_executor.cli.gateway_files import gateway_files
 from agent_executor.serving.grants import GRANT_METADATA_KEY
 from tests.platforms import RunningPlatform
 
 TIMEOUT_SECONDS = 60
 DOMAIN = "agent-executor"
 
-_FILES_OF = {
-    "executor": (
-        *(agent_service_pb2, run_service_pb2, conversation_service_pb2),
-        *(api_key_service_pb2, token_service_pb2),
-    ),
-    "tool-runner": (
-        *(tool_service_pb2, tool_call_service_pb2, audit_service_pb2),
-        *(policy_service_pb2, credential_service_pb2, mcp_server_service_pb2),
-    ),
-    "ledger": (
-        *(usage_service_pb2, budget_service_pb2),
-        *(rate_card_service_pb2, suggestion_service_pb2),
-    ),
+# Which service serves the contracts of a package.
+_PROCESSES = {
+    "agent_executor.api.executor.v1": "executor",
+    "agent_executor.api.tool_runner.v1": "tool-runner",
+    "agent_executor.api.ledger.v1": "ledger",
+    "envoy.service.auth.v3": "executor",
 }
-SERVICES: dict[str, list[ServiceDescriptor]] = {
-    process: [service for file in files for service in file.DESCRIPTOR.services_by_name.values()]
-    for process, files in _FILES_OF.items()
-}
+
+
+def _services() -> Iterator[tuple[str, ServiceDescriptor]]:
+    """Yields every service of the descriptor set, so that none can be forgotten, and who serves it."""
+    contracts = FileDescriptorSet.FromString(gateway_files().descriptor.read_bytes())
+    for file in contracts.file:
+        if file.service and file.name.startswith("agent_executor/"):
+            name = file.name.removesuffix(".proto").replace("/", ".")
+            descriptor = importlib.import_module(f"{name}_pb2").DESCRIPTOR
+            for service in descriptor.services_by_name.values():
+                yield _PROCESSES[file.package], service
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +74,7 @@ class Method:
 
 METHODS: dict[str, Method] = {
     method.name: method
-    for process, services in SERVICES.items()
-    for service in services
+    for process, service in _services()
     for method in (Method(process, descriptor) for descriptor in service.methods)
 }
 
@@ -142,14 +123,18 @@ def channel_to(platform: RunningPlatform, process: str = "") -> Iterator[grpc.Ch
 
 
 def call(
-    channel: grpc.Channel, method: Method, request: Message, token: str = "", grant: bytes = b""
+    channel: grpc.Channel,
+    method: Method,
+    request: Message,
+    token: str = "",
+    grant: bytes = b"",
+    metadata: tuple[tuple[str, str | bytes], ...] = (),
 ) -> list[Any]:
     """Makes a call, unary or server-streaming, and returns its answers.
 
     Raises:
         grpc.RpcError: It was refused.
     """
-    metadata: tuple[tuple[str, str | bytes], ...] = ()
     if token:
         metadata += (("authorization", f"Bearer {token}"),)
     if grant:
@@ -166,12 +151,37 @@ def call(
     return [unary(request, metadata=metadata, timeout=TIMEOUT_SECONDS)]
 
 
+def frames_of(
+    platform: RunningPlatform, stream: Method, message: Message, count: int
+) -> dict[int, Any]:
+    """Sends one message on a multiplexed stream and returns so many of its answers' frames, by id."""
+    frames: dict[int, Any] = {}
+    with channel_to(platform, stream.process) as channel:
+        rpc = channel.stream_stream(
+            stream.path,
+            request_serializer=type(message).SerializeToString,
+            response_deserializer=GetMessageClass(stream.descriptor.output_type).FromString,
+        )
+        responses: Any = rpc(iter([message]), timeout=TIMEOUT_SECONDS)
+        for response in responses:
+            frames |= {frame.id: frame for frame in response.frames}
+            if len(frames) == count:
+                break
+        responses.cancel()
+    return frames
+
+
 def refusal(
-    channel: grpc.Channel, method: Method, request: Message, token: str = "", grant: bytes = b""
+    channel: grpc.Channel,
+    method: Method,
+    request: Message,
+    token: str = "",
+    grant: bytes = b"",
+    metadata: tuple[tuple[str, str | bytes], ...] = (),
 ) -> Refusal:
     """Makes a call, which must be refused, and says how it was."""
     with pytest.raises(grpc.RpcError) as caught:
-        call(channel, method, request, token, grant)
+        call(channel, method, request, token, grant, metadata)
     # Every error that a stub raises is the call itself too.
     ended = cast("grpc.Call", caught.value)
     return Refusal(ended.code().name, rpc_status.from_call(ended) or status_pb2.Status())

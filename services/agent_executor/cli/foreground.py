@@ -14,14 +14,16 @@ from agent_executor.cli.platform import Platform, PlatformError, PlatformOptions
 from agent_executor.cli.ports import PlatformPorts, PortError
 from agent_executor.cli.progress import Progress
 from agent_executor.cli.supervisor import CrashLoopError
+from agent_executor.serving.startup import StartupError
 
 
-def run_in_foreground(data_dir: Path, ports: PlatformPorts) -> int:
+def run_in_foreground(data_dir: Path, ports: PlatformPorts, *, tls: bool = False) -> int:
     """Runs a platform until a signal ends it.
 
     Args:
         data_dir: Where everything is kept.
         ports: The ports it uses.
+        tls: Whether its processes talk to each other over mutual TLS.
 
     Returns:
         The command's exit code: 0 after a clean stop, 1 if the platform cannot run, and 128 plus
@@ -33,6 +35,7 @@ def run_in_foreground(data_dir: Path, ports: PlatformPorts) -> int:
         ports=ports,
         environment=inherited_environment(for_people=console.is_terminal),
         dotenv_file=DOTENV_FILE,
+        tls=tls,
     )
     return asyncio.run(_run(options, console))
 
@@ -49,7 +52,7 @@ async def _run(options: PlatformOptions, console: Console) -> int:
             sys.stdout.flush()
 
         await platform.run(signals.stop, on_ready)
-    except (CrashLoopError, PlatformError, PortError, ValueError) as error:
+    except (CrashLoopError, PlatformError, PortError, StartupError, ValueError) as error:
         progress.close()
         console.print(
             f"agent-executor: {error}", style="red", markup=False, highlight=False, soft_wrap=True

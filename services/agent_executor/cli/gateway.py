@@ -26,7 +26,12 @@ from agent_executor.cli.gateway_settings import (
     split_address,
     split_endpoint,
 )
-from agent_executor.cli.gateway_tls import transport_socket
+from agent_executor.cli.gateway_tls import (
+    listener_tls,
+    services_tls,
+    transport_socket,
+    write_secrets,
+)
 
 OTLP_GRPC_PORT = 4317
 
@@ -36,6 +41,7 @@ def render(
     settings: GatewaySettings,
     files: GatewayFiles,
     descriptor: FileDescriptorSet,
+    folder: Path,
 ) -> dict[str, Any]:
     """Fills in the template.
 
@@ -44,6 +50,7 @@ def render(
         settings: What the operator set.
         files: The files that Envoy will read.
         descriptor: The contracts.
+        folder: Where the configuration goes, and what it refers to.
 
     Returns:
         Envoy's bootstrap configuration.
@@ -58,6 +65,8 @@ def render(
         **_telemetry(settings),
         **_access_log(settings),
         **token_issuers(settings),
+        **services_tls(settings, folder),
+        "listener_transport_socket": listener_tls(settings, folder),
         **rate_limits(settings),
         **allowed_origins(settings.cors_origins),
         **read_methods(descriptor),
@@ -80,8 +89,12 @@ def render(
     return configuration
 
 
-def rendered_configuration(settings: GatewaySettings) -> dict[str, Any]:
+def rendered_configuration(settings: GatewaySettings, folder: Path) -> dict[str, Any]:
     """Renders the configuration of this installation.
+
+    Args:
+        settings: What the operator set.
+        folder: Where it goes; with TLS, files in there say where the certificates are.
 
     Raises:
         FileNotFoundError: If the installation lacks one of the gateway's files.
@@ -89,18 +102,23 @@ def rendered_configuration(settings: GatewaySettings) -> dict[str, Any]:
     files = gateway_files()
     descriptor = FileDescriptorSet.FromString(files.descriptor.read_bytes())
     template = yaml.safe_load(files.template.read_text(encoding="utf-8"))
-    return render(template, settings, files, descriptor)
+    return render(template, settings, files, descriptor, folder)
 
 
 def write_configuration(path: Path, settings: GatewaySettings) -> None:
     """Renders the configuration of this installation into a file, readable by its owner only.
 
+    With TLS, files beside it say where the certificates are.
+
     Raises:
         FileNotFoundError: If the installation lacks one of the gateway's files.
     """
-    configuration = rendered_configuration(settings)
+    folder = path.parent.absolute()
+    configuration = rendered_configuration(settings, folder)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_secrets(folder, settings)
     path.touch(mode=0o600)
+    path.chmod(0o600)  # also one that was there
     path.write_text(yaml.safe_dump(configuration, sort_keys=False), encoding="utf-8")
 
 

@@ -12,6 +12,8 @@ from pydantic import ValidationError
 
 from agent_executor.cli.gateway import rendered_configuration, write_configuration
 from agent_executor.cli.gateway_settings import GatewaySettings
+from agent_executor.cli.gateway_tls import check_tls_files
+from agent_executor.serving.startup import StartupError
 
 
 def gateway_config(
@@ -38,7 +40,23 @@ def gateway_config(
             name = ".".join(str(part) for part in problem["loc"])
             typer.echo(f"{name}: {problem['msg']}", err=True)
         raise typer.Exit(2) from None
-    if output is None:
-        yaml.safe_dump(rendered_configuration(settings), sys.stdout, sort_keys=False)
-    else:
+    try:
+        check_tls_files(settings)
+        _write(settings, output)
+    except StartupError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+
+
+def _write(settings: GatewaySettings, output: Path | None) -> None:
+    """Writes the configuration.
+
+    Raises:
+        StartupError: It needs files beside it, and goes to standard output.
+    """
+    if output is not None:
         write_configuration(output, settings)
+    elif settings.services_tls_files or settings.tls_certificate_file:
+        raise StartupError("With TLS, files go beside the configuration: name it by --output.")
+    else:
+        yaml.safe_dump(rendered_configuration(settings, Path()), sys.stdout, sort_keys=False)

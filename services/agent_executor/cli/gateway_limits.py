@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from agent_executor.cli.gateway_issuers import TOKEN_METADATA_KEY
+from agent_executor.cli.gateway_issuers import caller_claims
 from agent_executor.cli.gateway_settings import GatewaySettings
 
 _JWT_FILTER = "envoy.filters.http.jwt_authn"
@@ -23,12 +23,18 @@ def rate_limits(settings: GatewaySettings) -> dict[str, Any]:
     buckets = []
     if settings.rate_limit_per_caller:
         # In two entries, since the users of two organizations may have the same name.
-        limits.append({"actions": [_claim("caller_organization", "org"), _claim("caller", "sub")]})
+        limits += [
+            {"actions": [_claim("caller_organization", organization), _claim("caller", user)]}
+            for organization, user in caller_claims(settings)
+        ]
         entries = [{"key": "caller_organization"}, {"key": "caller"}]
         bucket = _bucket(settings.rate_limit_per_caller, settings.rate_limit_per_caller_burst)
         buckets.append({"entries": entries, "token_bucket": bucket})
     if settings.rate_limit_per_organization:
-        limits.append({"actions": [_claim("organization", "org")]})
+        limits += [
+            {"actions": [_claim("organization", organization)]}
+            for organization, _ in caller_claims(settings)
+        ]
         entries = [{"key": "organization"}]
         bucket = _bucket(
             settings.rate_limit_per_organization, settings.rate_limit_per_organization_burst
@@ -37,8 +43,8 @@ def rate_limits(settings: GatewaySettings) -> dict[str, Any]:
     return {"rate_limits": limits, "rate_limit_buckets": buckets}
 
 
-def _claim(descriptor: str, claim: str) -> dict[str, Any]:
-    path = [{"key": TOKEN_METADATA_KEY}, {"key": claim}]
+def _claim(descriptor: str, names: list[str]) -> dict[str, Any]:
+    path = [{"key": name} for name in names]
     return {
         "metadata": {
             "descriptor_key": descriptor,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from agent_executor.serving.settings import MEBIBYTE, IssuerSettings
+from agent_executor.serving.settings import MEBIBYTE, IssuerSettings, tls_files_of
+from agent_executor.serving.tls_files import TlsFiles
 
 
 class GatewaySettings(BaseSettings):
@@ -60,6 +61,44 @@ class GatewaySettings(BaseSettings):
     web_addresses: tuple[str, ...] = Field(
         default=("127.0.0.1:50055",), description="Every web process, as host:port."
     )
+    tls_certificate_file: Path | None = Field(
+        default=None,
+        description=(
+            "The certificate, as PEM, that callers are shown, followed by those between it and its "
+            "authority; with it, REST and native gRPC are served over TLS alone. It is given "
+            "together with its key, and both are read again when they are replaced."
+        ),
+    )
+    tls_key_file: Path | None = Field(
+        default=None, description="Its private key, as PEM without a password, mode 0600."
+    )
+    services_tls_certificate_file: Path | None = Field(
+        default=None,
+        description=(
+            "The gateway's certificate, as PEM, which it shows to the services; with it, they are "
+            "called over TLS alone. The three files are given together, and read again when they "
+            "are replaced."
+        ),
+    )
+    services_tls_key_file: Path | None = Field(
+        default=None,
+        description="The private key of that certificate, as PEM without a password, mode 0600.",
+    )
+    services_tls_ca_file: Path | None = Field(
+        default=None,
+        description="The certificates of the authorities, as PEM, that sign the services' own.",
+    )
+    executor_tls_name: str = Field(
+        default="",
+        description=(
+            "What every executor's certificate must be for, if not the host of one of their "
+            "addresses."
+        ),
+    )
+    tool_runner_tls_name: str = Field(
+        default="", description="The same of the tool-runners' certificates."
+    )
+    ledger_tls_name: str = Field(default="", description="The same of the ledgers' certificates.")
     otlp_endpoint: str = Field(
         default="",
         validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT",
@@ -83,8 +122,8 @@ class GatewaySettings(BaseSettings):
         default=(),
         description=(
             "Further issuers whose tokens are trusted, here and by every service that is not told "
-            'otherwise, as a JSON list of {"issuer": ..., "jwks_file": ...} or '
-            '{"issuer": ..., "jwks_uri": ...}.'
+            'otherwise, as a JSON list of {"issuer": ..., "organizations": [...]}; see '
+            "deploy/docs/security.md."
         ),
     )
     auth_clock_skew_seconds: int = Field(
@@ -108,12 +147,17 @@ class GatewaySettings(BaseSettings):
         ge=1024,
         description="The largest body of a REST answer, in bytes.",
     )
+    # As `grpc-timeout` has eight digits for milliseconds.
     request_timeout_seconds: float = Field(
-        default=30, gt=0, description="The deadline of a call that sets none, in seconds."
+        default=30,
+        gt=0,
+        le=86_400,
+        description="The deadline of a call that sets none, in seconds.",
     )
     execution_timeout_seconds: float = Field(
         default=300,
         gt=0,
+        le=86_400,
         description="The deadline of a call that executes an agent and sets none, in seconds.",
     )
     stream_idle_timeout_seconds: float = Field(
@@ -261,6 +305,26 @@ class GatewaySettings(BaseSettings):
         if endpoint:
             split_endpoint(endpoint)
         return endpoint
+
+    @model_validator(mode="after")
+    def _tls_files_come_together(self) -> Self:
+        _ = self.services_tls_files
+        if (self.tls_certificate_file is None) != (self.tls_key_file is None):
+            raise ValueError("the gateway's TLS certificate and its key go together")
+        return self
+
+    @property
+    def services_tls_files(self) -> TlsFiles | None:
+        """What the gateway proves itself with to the services; None for gRPC without TLS.
+
+        Raises:
+            ValueError: Only some of the files are given.
+        """
+        return tls_files_of(
+            self.services_tls_certificate_file,
+            self.services_tls_key_file,
+            self.services_tls_ca_file,
+        )
 
 
 def split_address(address: str) -> tuple[str, int]:

@@ -75,15 +75,15 @@ def _publish(keys: Keys) -> None:
         return
     key_ids = {key["kid"] for key in newest}
     older = [key for key in published if key["kid"] not in key_ids]
-    _replace(keys.jwks, json.dumps({"keys": [*newest, *older]}, indent=2).encode())
+    replace_private(keys.jwks, json.dumps({"keys": [*newest, *older]}, indent=2).encode())
 
 
 def _create(path: Path, content: Callable[[], bytes]) -> None:
     if not path.exists():
-        _replace(path, content())
+        replace_private(path, content())
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace_private(path: Path, content: bytes) -> None:
     """Writes a file of mode 0600 so that a reader sees all of it or none."""
     unfinished = path.with_name(f".{path.name}.unfinished")
     unfinished.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ from agent_executor.cli.api_keys import app as keys
 from agent_executor.cli.approvals import app as approvals
 from agent_executor.cli.audit import app as audit
 from agent_executor.cli.budgets import app as budgets
+from agent_executor.cli.certificates import certificates
 from agent_executor.cli.demo import demo
 from agent_executor.cli.gateway_config import gateway_config
 from agent_executor.cli.ledger import app as ledger
@@ -36,6 +37,7 @@ app.command()(demo)
 app.command()(run)
 app.add_typer(runs, name="runs")
 app.command()(serve)
+app.command()(certificates)
 app.command()(gateway_config)
 app.command()(mock_claude)
 app.add_typer(usage, name="usage")

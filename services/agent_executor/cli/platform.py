@@ -10,8 +10,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent_executor.cli.certificate_authority import (
+    issue_certificates,
+    own_tls_files,
+    tls_environment,
+)
 from agent_executor.cli.gateway import write_configuration
 from agent_executor.cli.gateway_settings import GatewaySettings
+from agent_executor.cli.gateway_tls import check_tls_files
 from agent_executor.cli.issuer import TokenClaims, issue_token
 from agent_executor.cli.keys import Keys, ensure_keys
 from agent_executor.cli.ports import LEDGER_OFFSET, TOOL_RUNNER_OFFSET, WEB_OFFSET, PlatformPorts
@@ -37,12 +43,14 @@ class PlatformOptions:
         ports: The ports it uses.
         environment: What its processes inherit.
         dotenv_file: A file with the gateway's further settings, which need not exist.
+        tls: Whether its processes talk to each other over mutual TLS.
     """
 
     data_dir: Path
     ports: PlatformPorts
     environment: Mapping[str, str]
     dotenv_file: Path | None = None
+    tls: bool = False
 
 
 class Platform:
@@ -68,13 +76,18 @@ class Platform:
         self._data_dir = options.data_dir.resolve()
         self._on_waiting = on_waiting
         self._settings = gateway_settings(options)
-        groups = process_groups(self._data_dir, self._ports, self._settings, options.environment)
+        self._issues_certificates = options.tls
+        environment = dict(options.environment)
+        if options.tls:
+            environment |= tls_environment(self._data_dir)
+        groups = process_groups(self._data_dir, self._ports, self._settings, environment)
         self._supervisor = Supervisor(groups, on_event=on_event)
 
     @property
     def url(self) -> str:
         """Where callers reach it."""
-        return f"http://{LOOPBACK}:{self._ports.http}"
+        scheme = "https" if self._settings.tls_certificate_file is not None else "http"
+        return f"{scheme}://{LOOPBACK}:{self._ports.http}"
 
     async def run(self, stop: asyncio.Event, on_ready: Callable[[], None]) -> None:
         """Runs the platform until it is told to stop; no process outlives it.
@@ -87,10 +100,14 @@ class Platform:
             CrashLoopError: If a process died too often in a row.
             PlatformError: If the data folder is in use or cannot be written.
             PortError: If a port is taken.
+            StartupError: If a file of TLS cannot be used.
         """
         self._ports.check(self._settings.http_host)
         with _claimed(self._data_dir):
             ensure_keys(self._data_dir)
+            if self._issues_certificates:
+                issue_certificates(self._data_dir)
+            check_tls_files(self._settings)
             write_configuration(gateway_configuration_file(self._data_dir), self._settings)
             announcement = asyncio.create_task(self._announce(on_ready))
             try:
@@ -107,7 +124,14 @@ class Platform:
         """Makes a client of the gateway that bears a token."""
         keys = ensure_keys(self._data_dir)
         token = issue_token(keys.issuer.read_bytes(), claims)
-        return RestClient(host=LOOPBACK, port=self._ports.http, token=token)
+        certificate_file = self._settings.tls_certificate_file
+        return RestClient(
+            host=LOOPBACK,
+            port=self._ports.http,
+            token=token,
+            is_encrypted=certificate_file is not None,
+            certificate_file=certificate_file,
+        )
 
     async def _announce(self, on_ready: Callable[[], None]) -> None:
         """Waits until a real request succeeds, and says so."""
@@ -128,7 +152,7 @@ def gateway_settings(options: PlatformOptions) -> GatewaySettings:
         ValueError: If a setting of the gateway is wrong.
     """
     ports = options.ports
-    return GatewaySettings(
+    settings = GatewaySettings(
         _env_file=options.dotenv_file,
         http_port=ports.http,
         admin_port=ports.gateway_admin,
@@ -141,6 +165,10 @@ def gateway_settings(options: PlatformOptions) -> GatewaySettings:
         jwks_file=Keys(options.data_dir.resolve() / "keys").jwks,
         otlp_endpoint=options.environment.get("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
     )
+    if not options.tls:
+        return settings
+    own = own_tls_files(options.data_dir.resolve(), "gateway")
+    return settings.model_copy(update={f"services_{name}": file for name, file in own.items()})
 
 
 @contextlib.contextmanager

@@ -11,6 +11,9 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from agent_executor.cli.rest import RestClient, RestError
+from agent_executor.serving.startup import StartupError
+from agent_executor.serving.tls import peer_channel
+from agent_executor.serving.tls_files import TlsFiles
 
 PROBE_TIMEOUT_SECONDS = 1.0
 _DRAIN_INTERVAL_SECONDS = 0.05
@@ -25,13 +28,24 @@ _REQUESTS = (
 )
 
 
-async def service_is_healthy(port: int) -> bool:
-    """Whether the gRPC service on a port of 127.0.0.1 says that it is serving."""
+async def service_is_healthy(port: int, tls_files: TlsFiles | None = None) -> bool:
+    """Whether the gRPC service on a port of 127.0.0.1 says that it is serving.
+
+    Args:
+        port: Its port.
+        tls_files: What it is shown over TLS, which its certificate must be signed by; None if it
+            serves without.
+    """
     # A channel waits a second after a refused connection, so connecting is tried without one.
     if not await _accepts_connections(port):
         return False
     options = (("grpc.use_local_subchannel_pool", 1),)
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
+    try:
+        channel = peer_channel(f"127.0.0.1:{port}", tls_files, "", options)
+    except StartupError:
+        # The files are being replaced; the service itself would say if they are no good.
+        return False
+    async with channel:
         try:
             stub = health_pb2_grpc.HealthStub(channel)
             answer = await stub.Check(

@@ -18,6 +18,7 @@ from agent_executor.cli.probes import (
     service_is_healthy,
     web_is_healthy,
 )
+from agent_executor.serving.tls_files import TlsFiles
 
 LOOPBACK = "127.0.0.1"
 
@@ -52,13 +53,14 @@ def process_groups(
     Returns:
         The groups for a supervisor: whoever is called by another comes before it.
     """
+    tls_files = settings.services_tls_files
     executors = [
-        _executor(number, offset, data_dir, ports, environment)
+        _executor(number, offset, data_dir, ports, environment, tls_files)
         for number, offset in enumerate(ports.executor_offsets(), start=1)
     ]
     return [
-        [_service("ledger", LEDGER_OFFSET, data_dir, ports, environment)],
-        [_service("tool_runner", TOOL_RUNNER_OFFSET, data_dir, ports, environment)],
+        [_service("ledger", LEDGER_OFFSET, data_dir, ports, environment, tls_files)],
+        [_service("tool_runner", TOOL_RUNNER_OFFSET, data_dir, ports, environment, tls_files)],
         executors,
         [_web(ports, environment)],
         [_gateway(data_dir, settings, environment)],
@@ -94,6 +96,7 @@ def _executor(
     data_dir: Path,
     ports: PlatformPorts,
     environment: Mapping[str, str],
+    tls_files: TlsFiles | None,
 ) -> ChildSpecification:
     own = {
         # One name would make them take each other's runs.
@@ -102,7 +105,9 @@ def _executor(
         "EXECUTOR_LEDGER_ADDRESS": f"{LOOPBACK}:{ports.grpc_base + LEDGER_OFFSET}",
     }
     name = "executor" if ports.executors == 1 else f"executor-{number}"
-    return _service("executor", offset, data_dir, ports, {**environment, **own}, name=name)
+    return _service(
+        "executor", offset, data_dir, ports, {**environment, **own}, tls_files, name=name
+    )
 
 
 def _service(
@@ -111,6 +116,7 @@ def _service(
     data_dir: Path,
     ports: PlatformPorts,
     environment: Mapping[str, str],
+    tls_files: TlsFiles | None,
     *,
     name: str = "",
 ) -> ChildSpecification:
@@ -130,7 +136,7 @@ def _service(
             f"{prefix}GRPC_PORT": str(grpc_port),
             f"{prefix}METRICS_PORT": str(ports.metrics_base + offset),
         },
-        is_healthy=partial(service_is_healthy, grpc_port),
+        is_healthy=partial(service_is_healthy, grpc_port, tls_files),
         stop_timeout_seconds=_SERVICE_STOP_SECONDS,
     )
 

@@ -27,6 +27,9 @@ def up(
     workers: Annotated[
         int, typer.Option(min=1, max=MAX_WORKERS, help="How many executors there are.")
     ] = 1,
+    tls: Annotated[
+        bool, typer.Option("--tls", help="Have the processes talk to each other over mutual TLS.")
+    ] = False,
 ) -> None:
     """Run the gateway and the three services on this machine, in the foreground.
 
@@ -39,6 +42,8 @@ def up(
         agent-executor up
 
         agent-executor up --data-dir /var/lib/agent-executor --http-port 9000 --workers 4
+
+        agent-executor up --tls
     """
     ports = PlatformPorts(
         http=http_port,
@@ -49,4 +54,4 @@ def up(
     # Imported here so that the other commands start quickly.
     from agent_executor.cli.foreground import run_in_foreground
 
-    raise typer.Exit(run_in_foreground(data_dir, ports))
+    raise typer.Exit(run_in_foreground(data_dir, ports, tls=tls))

@@ -81,6 +81,7 @@ from agent_executor.serving.multiplex_client import MultiplexedStream
 from agent_executor.serving.multiplex_frames import CHANNEL_OPTIONS
 from agent_executor.serving.server import ServiceRuntime, run_service
 from agent_executor.serving.startup import StartupError
+from agent_executor.serving.tls import peer_channel
 from agent_executor.serving.token_signing import TokenSigner
 from agent_executor.storage.encryption import Encryption
 from agent_executor.storage.group_commit import BatchStatistics
@@ -346,7 +347,9 @@ def _look_at_batches(
 
 
 async def _tool_runner(runtime: ServiceRuntime[ExecutorSettings]) -> ToolRunner:
-    channel = _channel(runtime, runtime.settings.tool_runner_address)
+    channel = _channel(
+        runtime, runtime.settings.tool_runner_address, runtime.settings.tool_runner_tls_name
+    )
     stub = tool_call_service_pb2_grpc.ToolCallServiceStub(channel)
     stream = _stream(
         runtime,
@@ -358,14 +361,16 @@ async def _tool_runner(runtime: ServiceRuntime[ExecutorSettings]) -> ToolRunner:
 
 
 async def _ledger(runtime: ServiceRuntime[ExecutorSettings]) -> Ledger:
-    channel = _channel(runtime, runtime.settings.ledger_address)
+    channel = _channel(runtime, runtime.settings.ledger_address, runtime.settings.ledger_tls_name)
     stub = usage_service_pb2_grpc.UsageServiceStub(channel)
     stream = _stream(runtime, stub.StreamUsage, usage_service_pb2.StreamUsageRequest, "ledger")
     return GrpcLedger(stream, runtime.service_key)
 
 
-def _channel(runtime: ServiceRuntime[ExecutorSettings], address: str) -> grpc.aio.Channel:
-    channel = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+def _channel(
+    runtime: ServiceRuntime[ExecutorSettings], address: str, tls_name: str
+) -> grpc.aio.Channel:
+    channel = peer_channel(address, runtime.settings.tls_files, tls_name, CHANNEL_OPTIONS)
     runtime.resources.push_async_callback(channel.close)
     return channel
 

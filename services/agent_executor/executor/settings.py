@@ -46,11 +46,25 @@ class ExecutorSettings(ModelSettings, WebhookSettings, ApiKeySettings, ServiceSe
 
     model_config = SettingsConfigDict(env_prefix="EXECUTOR_")
 
+    # It issues grants, and nobody issues one for it.
+    accepts_grants = False
+
     tool_runner_address: str = Field(
         default="127.0.0.1:50052", description="Where the tool-runner is, as host:port."
     )
     ledger_address: str = Field(
         default="127.0.0.1:50053", description="Where the ledger is, as host:port."
+    )
+    tool_runner_tls_name: str = Field(
+        default="",
+        description=(
+            "What the tool-runner's certificate must be for, if not the host of its address; only "
+            "with `EXECUTOR_TLS_CERTIFICATE_FILE`."
+        ),
+    )
+    ledger_tls_name: str = Field(
+        default="",
+        description="The same of the ledger's certificate.",
     )
     database_url: SecretStr = Field(
         default=SecretStr(""),

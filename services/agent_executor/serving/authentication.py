@@ -6,15 +6,27 @@ A token's content never appears in an error, and so in no log and no answer.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import jwt
 
 from agent_executor.errors import UnauthenticatedError
-from agent_executor.serving.key_sets import ACCEPTED_ALGORITHMS, FileKeySet, KeySet, UriKeySet
+from agent_executor.serving.claims import local_claims
+from agent_executor.serving.key_sets import (
+    ACCEPTED_ALGORITHMS,
+    FileKeySet,
+    KeySet,
+    UriKeySet,
+    fetch_discovered_key_set,
+)
 from agent_executor.serving.security import SecurityContext
-from agent_executor.serving.settings import LOCAL_ISSUER, TOKEN_AUDIENCE, ServiceSettings
+from agent_executor.serving.settings import (
+    LOCAL_ISSUER,
+    TOKEN_AUDIENCE,
+    IssuerSettings,
+    ServiceSettings,
+)
 from agent_executor.serving.token_signing import API_KEY_CLAIM
 from agent_executor.serving.verified_cache import VerifiedCache
 
@@ -32,6 +44,8 @@ MAX_NAME_BYTES: Final = 128
 MAX_PERMISSIONS: Final = 256
 
 _REQUIRED_CLAIMS: Final = ["iss", "aud", "sub", "org", "iat", "exp"]
+# Those that every issuer calls the same.
+_STANDARD_CLAIMS: Final = ["iss", "aud", "iat", "exp"]
 
 
 class TokenVerifier:
@@ -40,7 +54,7 @@ class TokenVerifier:
     Args:
         key_sets: The keys of each issuer that is trusted, by the ``iss`` of its tokens.
         clock_skew_seconds: How far the issuer's clock may be off.
-        audience: What ``aud`` must name.
+        issuers: What is said of those that are not the local one.
         clock: Seconds since 1970-01-01 UTC.
     """
 
@@ -49,12 +63,12 @@ class TokenVerifier:
         key_sets: Mapping[str, KeySet],
         *,
         clock_skew_seconds: float,
-        audience: str = TOKEN_AUDIENCE,
+        issuers: Iterable[IssuerSettings] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._key_sets = dict(key_sets)
+        self._issuers = {issuer.issuer: issuer for issuer in issuers}
         self._clock_skew_seconds = clock_skew_seconds
-        self._audience = audience
         self._clock = clock
         self._verified: VerifiedCache[str, SecurityContext] = VerifiedCache(MAX_CACHED_TOKENS)
 
@@ -63,12 +77,12 @@ class TokenVerifier:
         """Trusts the local issuer and those of the settings."""
         key_sets: dict[str, KeySet] = {LOCAL_ISSUER: FileKeySet(settings.jwks_file)}
         for issuer in settings.auth_issuers:
-            key_sets[issuer.issuer] = (
-                UriKeySet(issuer.jwks_uri)
-                if issuer.jwks_file is None
-                else FileKeySet(issuer.jwks_file)
-            )
-        return cls(key_sets, clock_skew_seconds=settings.auth_clock_skew_seconds)
+            key_sets[issuer.issuer] = _key_set_of(issuer)
+        return cls(
+            key_sets,
+            clock_skew_seconds=settings.auth_clock_skew_seconds,
+            issuers=settings.auth_issuers,
+        )
 
     async def verify(self, authorization: str) -> SecurityContext:
         """Returns the caller that the header ``Bearer <token>`` proves.
@@ -113,18 +127,24 @@ class TokenVerifier:
             raise UnauthenticatedError(
                 "The token does not say which of its issuer's keys it needs."
             )
-        return self._decode(token, fitting[0], str(issuer))
+        further = self._issuers.get(str(issuer))
+        if further is None:
+            return self._decode(token, fitting[0], str(issuer), TOKEN_AUDIENCE, _REQUIRED_CLAIMS)
+        claims = self._decode(token, fitting[0], further.issuer, further.audience, _STANDARD_CLAIMS)
+        return local_claims(claims, further)
 
-    def _decode(self, token: str, key: jwt.PyJWK, issuer: str) -> dict[str, Any]:
+    def _decode(
+        self, token: str, key: jwt.PyJWK, issuer: str, audience: str, required: list[str]
+    ) -> dict[str, Any]:
         try:
             return jwt.decode(
                 token,
                 key,
                 algorithms=[key.algorithm_name],
-                audience=self._audience,
+                audience=audience,
                 issuer=issuer,
                 leeway=self._clock_skew_seconds,
-                options={"require": _REQUIRED_CLAIMS},
+                options={"require": required},
             )
         except jwt.InvalidSignatureError:
             raise UnauthenticatedError("The token's signature does not hold.") from None
@@ -134,13 +154,21 @@ class TokenVerifier:
             raise UnauthenticatedError("The token is not valid yet.") from None
         except jwt.InvalidAudienceError:
             raise UnauthenticatedError(
-                f'The token is not meant for this platform: its audience is not "{self._audience}".'
+                f'The token is not meant for this platform: its audience is not "{audience}".'
             ) from None
         except jwt.MissingRequiredClaimError as error:
             # The claim is one of our own list, not of the token.
             raise UnauthenticatedError(f'The token has no claim "{error.claim}".') from None
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError):
             raise UnauthenticatedError("The token's claims are malformed.") from None
+
+
+def _key_set_of(issuer: IssuerSettings) -> KeySet:
+    if issuer.jwks_file is not None:
+        return FileKeySet(issuer.jwks_file)
+    if issuer.is_discovered:
+        return UriKeySet(issuer.issuer, fetch=fetch_discovered_key_set)
+    return UriKeySet(issuer.jwks_uri)
 
 
 def _bearer_token(authorization: str) -> str:

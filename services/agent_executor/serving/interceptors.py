@@ -170,6 +170,9 @@ def _read_metadata(context: Context) -> tuple[Credentials, str]:
     authorization, traceparent, grant = "", "", None
     for key, value in context.invocation_metadata() or ():
         if key == "authorization":
+            if authorization:
+                # Whoever looked at the first one, on the way here, has not seen the second.
+                raise UnauthenticatedError("The call carries more than one authorization header.")
             authorization = str(value)
         elif key == "traceparent":
             traceparent = str(value)

@@ -137,8 +137,35 @@ class UriKeySet:
             self._fetched_at = self._tried_at
 
 
+def discovered_jwks_uri(issuer: str) -> str:
+    """Asks an issuer where its keys are, by OpenID Connect Discovery, within 5 s.
+
+    Raises:
+        OSError: It cannot be asked.
+        ValueError: Its answer is not that of this issuer.
+    """
+    document = fetch_key_set(f"{issuer.rstrip('/')}/.well-known/openid-configuration")
+    configuration = json.loads(document)
+    if not isinstance(configuration, dict) or configuration.get("issuer") != issuer:
+        raise ValueError("its configuration is that of another issuer")
+    jwks_uri = configuration.get("jwks_uri")
+    if not isinstance(jwks_uri, str):
+        raise ValueError("its configuration has no jwks_uri")
+    return jwks_uri
+
+
+def fetch_discovered_key_set(issuer: str) -> bytes:
+    """Reads the key set that an issuer names.
+
+    Raises:
+        OSError: It cannot be fetched.
+        ValueError: The issuer's answer is not that of this issuer.
+    """
+    return fetch_key_set(discovered_jwks_uri(issuer))
+
+
 def fetch_key_set(uri: str) -> bytes:
-    """Reads a key set of at most 1 MiB, within 5 s.
+    """Reads a key set, or another document of at most 1 MiB, within 5 s.
 
     Raises:
         OSError: It cannot be fetched.

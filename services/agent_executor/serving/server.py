@@ -35,6 +35,7 @@ from agent_executor.serving.process import (
 from agent_executor.serving.settings import ServiceSettings
 from agent_executor.serving.startup import StartupError
 from agent_executor.serving.telemetry import Telemetry, configure_telemetry
+from agent_executor.serving.tls import server_credentials
 
 SettingsT = TypeVar("SettingsT", bound=ServiceSettings)
 
@@ -130,13 +131,14 @@ async def started(
         bootstrap: Builds the service.
 
     Raises:
-        StartupError: A port is taken, the service key cannot be read, or the bootstrap refuses.
+        StartupError: A port is taken, the service key or a file of TLS cannot be used, or the bootstrap
+            refuses.
     """
     async with AsyncExitStack() as plumbing:
         metrics, telemetry = Metrics(), configure_telemetry(service_name, settings)
         plumbing.push_async_callback(flush, telemetry)
         metrics_port = plumbing.enter_context(
-            metrics_served(metrics, settings.host, settings.metrics_port)
+            metrics_served(metrics, settings.metrics_host or settings.host, settings.metrics_port)
         )
         runtime, grpc_port = _build(service_name, settings, metrics, telemetry)
         await plumbing.enter_async_context(runtime.resources)
@@ -154,14 +156,14 @@ def _build(
     pipeline = CallPipeline(
         service_name=service_name,
         token_verifier=TokenVerifier.from_settings(settings),
-        service_key=service_key,
+        service_key=service_key if settings.accepts_grants else None,
         metrics=metrics,
         tracer=telemetry.tracer,
     )
     server = grpc.aio.server(
         interceptors=[PipelineInterceptor(pipeline)], options=_server_options(settings)
     )
-    port = _bind(server, settings.host, settings.grpc_port)
+    port = _bind(server, settings)
     runtime = ServiceRuntime(
         settings=settings,
         server=server,
@@ -211,14 +213,19 @@ def _server_options(settings: ServiceSettings) -> list[tuple[str, int]]:
     return list(options.items())
 
 
-def _bind(server: grpc.aio.Server, host: str, port: int) -> int:
+def _bind(server: grpc.aio.Server, settings: ServiceSettings) -> int:
     """Binds the port and returns it.
 
     Raises:
-        StartupError: It is taken or may not be used.
+        StartupError: It is taken or may not be used, or the files of TLS cannot be used.
     """
+    host, port = settings.host, settings.grpc_port
+    tls_files = settings.tls_files
+    credentials = server_credentials(tls_files) if tls_files is not None else None
     try:
         _try_port(host, port)
+        if credentials is not None:
+            return server.add_secure_port(_address(host, port), credentials)
         return server.add_insecure_port(_address(host, port))
     except OSError as error:
         reason = error.strerror or str(error)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, ClassVar, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from agent_executor.serving.startup import StartupError
+from agent_executor.serving.tls_files import TlsFiles
 
 LOCAL_ISSUER: Final = "agent-executor"
 """The ``iss`` of the tokens that ``agent-executor token`` prints."""
@@ -23,7 +24,11 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 
 
 class IssuerSettings(BaseModel):
-    """A further issuer whose tokens are trusted, with its keys in a file or behind a URI."""
+    """A further issuer whose tokens are trusted, for some organizations.
+
+    Its keys are in a file or behind a URI; without either, the issuer is a URL whose
+    ``/.well-known/openid-configuration`` says where they are.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -36,13 +41,50 @@ class IssuerSettings(BaseModel):
         pattern="^(https?://.+)?$",
         description="Where its public keys are fetched from, `https` or `http`.",
     )
+    audience: str = Field(
+        default=TOKEN_AUDIENCE, min_length=1, description="What the `aud` of its tokens must name."
+    )
+    organizations: tuple[str, ...] = Field(
+        default=(),
+        description='The organizations that it may speak for; `"*"` is any.',
+    )
+    organization: str = Field(
+        default="", description="The organization of all its tokens, in place of a claim."
+    )
+    organization_claim: str = Field(
+        default="org",
+        min_length=1,
+        description="The claim with the organization; dots lead into objects.",
+    )
+    user_claim: str = Field(default="sub", min_length=1, description="The claim with the user.")
+    permissions_claim: str = Field(
+        default="permissions",
+        description="The claim with permissions, a list or words; empty if they do not count.",
+    )
+    roles_claim: str = Field(
+        default="roles", min_length=1, description="The claim with roles, a list or words."
+    )
+    roles: dict[str, tuple[str, ...]] = Field(
+        default={}, description="The permissions of each role; other roles have none."
+    )
+
+    @property
+    def is_discovered(self) -> bool:
+        """Whether the issuer itself is asked where its keys are."""
+        return self.jwks_file is None and not self.jwks_uri
 
     @model_validator(mode="after")
-    def _keys_come_from_one_place(self) -> IssuerSettings:
-        if (self.jwks_file is None) == (not self.jwks_uri):
-            raise ValueError("an issuer needs either jwks_file or jwks_uri")
+    def _can_be_trusted(self) -> IssuerSettings:
+        if self.jwks_file is not None and self.jwks_uri:
+            raise ValueError("an issuer has either jwks_file or jwks_uri")
+        if self.is_discovered and not self.issuer.startswith(("https://", "http://")):
+            raise ValueError("an issuer that is no URL needs jwks_file or jwks_uri")
         if self.issuer == LOCAL_ISSUER:
             raise ValueError(f"the issuer {LOCAL_ISSUER!r} is the local one")
+        if bool(self.organization) == bool(self.organizations):
+            raise ValueError(
+                'an issuer needs either organization, or organizations: ["*"] lets it speak for any'
+            )
         return self
 
 
@@ -62,8 +104,35 @@ class ProcessSettings(BaseSettings):
         min_length=1,
         description="The address that calls and the metrics are served on.",
     )
+    metrics_host: str = Field(
+        default="",
+        description=(
+            "The address that metrics are served on, without TLS, if it is another one than that "
+            "of calls."
+        ),
+    )
     metrics_port: Port = Field(
         default=0, description="The port that metrics are served on; 0 for any that is free."
+    )
+    tls_certificate_file: Path | None = Field(
+        default=None,
+        description=(
+            "The process's certificate, as PEM, which it shows to the services that it calls and to "
+            "callers; with it, gRPC is served over TLS alone, and only to callers with a "
+            "certificate of `*_TLS_CA_FILE`. The three files are given together, and read again "
+            "when they change."
+        ),
+    )
+    tls_key_file: Path | None = Field(
+        default=None,
+        description="The private key of that certificate, as PEM without a password, mode 0600.",
+    )
+    tls_ca_file: Path | None = Field(
+        default=None,
+        description=(
+            "The certificates of the authorities, as PEM, that sign the certificates of the "
+            "platform's own processes and of nobody else."
+        ),
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="The least severe level that is logged."
@@ -131,7 +200,8 @@ class ProcessSettings(BaseSettings):
             return cls()
         except ValidationError as error:
             wrong = [
-                f"{cls._variable(str(each['loc'][0]))}: {each['msg']}"
+                # Only the files of TLS are looked at together, and their rule has no field.
+                f"{cls._variable(str((*each['loc'], 'tls_certificate_file')[0]))}: {each['msg']}"
                 for each in error.errors(include_input=False, include_url=False)
             ]
             raise StartupError(f"The settings are wrong: {'; '.join(wrong)}.") from None
@@ -148,9 +218,26 @@ class ProcessSettings(BaseSettings):
             return name
         return f"{cls.model_config.get('env_prefix', '')}{name}".upper()
 
+    @model_validator(mode="after")
+    def _tls_files_come_together(self) -> Self:
+        _ = self.tls_files
+        return self
+
+    @property
+    def tls_files(self) -> TlsFiles | None:
+        """What the process proves itself with to its peers; None for gRPC without TLS.
+
+        Raises:
+            ValueError: Only some of the files are given.
+        """
+        return tls_files_of(self.tls_certificate_file, self.tls_key_file, self.tls_ca_file)
+
 
 class ServiceSettings(ProcessSettings):
     """What every service can be told, beside what every process can."""
+
+    accepts_grants: ClassVar[bool] = True
+    """Whether other services may act for a caller here, by a grant."""
 
     data_dir: Path = Field(
         default=Path(".agent-executor"),
@@ -163,7 +250,7 @@ class ServiceSettings(ProcessSettings):
         default=(),
         description=(
             "Further issuers whose tokens are trusted, as a JSON list of "
-            '{"issuer": ..., "jwks_file": ...} or {"issuer": ..., "jwks_uri": ...}.'
+            '{"issuer": ..., "organizations": [...]}; see deploy/docs/security.md.'
         ),
     )
     auth_clock_skew_seconds: float = Field(
@@ -188,3 +275,18 @@ class ServiceSettings(ProcessSettings):
     def jwks_file(self) -> Path:
         """The public keys of the local issuer."""
         return self.data_dir / "keys" / "jwks.json"
+
+
+def tls_files_of(
+    certificate: Path | None, key: Path | None, authorities: Path | None
+) -> TlsFiles | None:
+    """Returns the files of TLS, which are all given or none.
+
+    Raises:
+        ValueError: Only some of them are.
+    """
+    if certificate is not None and key is not None and authorities is not None:
+        return TlsFiles(certificate, key, authorities)
+    if certificate is None and key is None and authorities is None:
+        return None
+    raise ValueError("the TLS certificate, its key and the authority's certificate go together")

@@ -162,9 +162,10 @@ def _run_alembic(database_path: Path, migrations_folder: Path) -> None:
 
 def apply_pending(connection: sqlalchemy.Connection, migrations_folder: Path) -> None:
     """Apply every pending migration on a connection; the caller holds ``ALEMBIC_LOCK``."""
+    # Before it is loaded, for it tells of its plugins then.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     from alembic import command, config
 
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     options = config.Config()
     for name, value in (
         ("script_location", str(_ENVIRONMENT_FOLDER)),

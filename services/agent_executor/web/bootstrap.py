@@ -79,7 +79,7 @@ async def started(settings: WebSettings) -> AsyncIterator[RunningWeb]:
         metrics, telemetry = Metrics(), configure_telemetry(PROCESS_NAME, settings)
         plumbing.push_async_callback(flush, telemetry)
         metrics_port = plumbing.enter_context(
-            metrics_served(metrics, settings.host, settings.metrics_port)
+            metrics_served(metrics, settings.metrics_host or settings.host, settings.metrics_port)
         )
         resources = await plumbing.enter_async_context(AsyncExitStack())
         runtime = WebRuntime(

@@ -13,6 +13,7 @@ from typing import Final
 
 import grpc
 
+from agent_executor.serving.tls import peer_channel
 from agent_executor.web.settings import WebSettings
 
 # Who calls, in which trace, under which key and id: what a service must know of a request.
@@ -43,6 +44,9 @@ class Services:
         Args:
             settings: Where the services are.
             resources: What the channels are closed with.
+
+        Raises:
+            StartupError: A file of TLS cannot be used.
         """
         options = [
             ("grpc.service_config", _SERVICE_CONFIG),
@@ -51,14 +55,14 @@ class Services:
             ("grpc.max_send_message_length", settings.max_message_bytes),
         ]
 
-        async def channel(address: str) -> grpc.aio.Channel:
-            opened = grpc.aio.insecure_channel(address, options=options)
+        async def channel(address: str, tls_name: str) -> grpc.aio.Channel:
+            opened = peer_channel(address, settings.tls_files, tls_name, options)
             return await resources.enter_async_context(opened)
 
         return cls(
-            executor=await channel(settings.executor_address),
-            tool_runner=await channel(settings.tool_runner_address),
-            ledger=await channel(settings.ledger_address),
+            executor=await channel(settings.executor_address, settings.executor_tls_name),
+            tool_runner=await channel(settings.tool_runner_address, settings.tool_runner_tls_name),
+            ledger=await channel(settings.ledger_address, settings.ledger_tls_name),
         )
 
 

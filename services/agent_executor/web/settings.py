@@ -29,6 +29,17 @@ class WebSettings(ProcessSettings):
     ledger_address: str = Field(
         default="127.0.0.1:50053", description="Where the ledger is, as host:port."
     )
+    executor_tls_name: str = Field(
+        default="",
+        description=(
+            "What an executor's certificate must be for, if not the host of its address; only with "
+            "`WEB_TLS_CERTIFICATE_FILE`. It is needed where there are several addresses."
+        ),
+    )
+    tool_runner_tls_name: str = Field(
+        default="", description="The same of the tool-runner's certificate."
+    )
+    ledger_tls_name: str = Field(default="", description="The same of the ledger's certificate.")
     request_max_bytes: int = Field(
         default=MEBIBYTE + MEBIBYTE // 16,
         ge=1024,

@@ -88,7 +88,9 @@ async def test_no_instant_of_a_death_loses_or_repeats_anything(
         await checker.check_organization(fleet.executors[0])
         _LOGGER.info("%s with %s executors: %s", database, executors, checker.report)
         seconds = checker.report.resume_seconds
-        assert not seconds or statistics.median(seconds) < RESUMED_SECONDS, seconds
+        # Other tests share the processors of a small run.
+        most = RESUMED_SECONDS if full else 3 * RESUMED_SECONDS
+        assert not seconds or statistics.median(seconds) < most, seconds
 
 
 @pytest.mark.timeout(600)

@@ -88,7 +88,8 @@ def test_a_second_signal_kills_at_once() -> None:
         started = time.monotonic()
         platform.process.terminate()
         assert platform.process.wait(TIMEOUT_SECONDS) == 128 + signal.SIGTERM
-        assert time.monotonic() - started < 5
+        # A service that is left to stop by itself has 30 s.
+        assert time.monotonic() - started < 20
         until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 import subprocess
 import sys
 import time
@@ -48,6 +49,8 @@ class RunningGateway:
     keys: Keys
     upstream_ports: list[int]
     upstreams: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    # What callers trust; None if they are served without TLS.
+    trusted: ssl.SSLContext | None = None
     envoy_pid: int = 0
 
     def token(self, claims: TokenClaims | None = None, **changes: Any) -> str:
@@ -67,9 +70,7 @@ class RunningGateway:
         bearer = self.token() if token is None else token
         authorization = {"authorization": f"Bearer {bearer}"} if bearer else {}
         content = json.dumps(body) if isinstance(body, dict | list) else body
-        connection = http.client.HTTPConnection(
-            "127.0.0.1", port or self.port, timeout=TIMEOUT_SECONDS
-        )
+        connection = self._connection(port)
         try:
             connection.request(
                 method,
@@ -82,6 +83,15 @@ class RunningGateway:
             return Answer(response.status, response.headers, response.read())
         finally:
             connection.close()
+
+    def _connection(self, port: int | None) -> http.client.HTTPConnection:
+        if self.trusted is None or port is not None:
+            return http.client.HTTPConnection(
+                "127.0.0.1", port or self.port, timeout=TIMEOUT_SECONDS
+            )
+        return http.client.HTTPSConnection(
+            "127.0.0.1", self.port, timeout=TIMEOUT_SECONDS, context=self.trusted
+        )
 
     def admin(self, path: str) -> Answer:
         return self.call("GET", path, token="", port=self.admin_port)
@@ -130,19 +140,20 @@ def until(condition: Callable[[], object], *, timeout_seconds: float = TIMEOUT_S
 
 @contextmanager
 def running_gateway(
-    folder: Path, *, executors: int = 1, **settings: Any
+    folder: Path, *, executors: int = 1, trusted: ssl.SSLContext | None = None, **settings: Any
 ) -> Iterator[RunningGateway]:
     """Starts the upstreams and Envoy, and ends them.
 
     Args:
         folder: Where keys and the configuration go.
         executors: How many executors there are; the first one is tool-runner and ledger too.
+        trusted: What callers trust, if it is served over TLS.
         settings: Further settings of the gateway.
     """
     keys = ensure_keys(folder)
     upstream_ports = [free_port() for _ in range(executors)]
     addresses = tuple(f"127.0.0.1:{port}" for port in upstream_ports)
-    gateway = RunningGateway(free_port(), free_port(), keys, upstream_ports)
+    gateway = RunningGateway(free_port(), free_port(), keys, upstream_ports, trusted=trusted)
     configuration = folder / "envoy.yaml"
     chosen = GatewaySettings(
         http_port=gateway.port,

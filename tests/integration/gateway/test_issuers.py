@@ -3,58 +3,86 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import jwt
+import pytest
 
+from agent_executor.cli.gateway import write_configuration
+from agent_executor.cli.gateway_settings import GatewaySettings
 from agent_executor.cli.issuer import new_private_key, public_jwk
-from agent_executor.serving.settings import IssuerSettings
+from agent_executor.serving.settings import TOKEN_AUDIENCE, IssuerSettings
+from agent_executor.serving.startup import StartupError
 from tests.integration.gateway.running_gateway import running_gateway, until
-
-ISSUER = "https://issuer.example"
-
-
-@contextmanager
-def served(content: bytes) -> Iterator[str]:
-    """Serves a document on a free port."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_: object) -> None:
-            """Says nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/keys"
-        finally:
-            server.shutdown()
-            thread.join()
+from tests.issuer_server import issuer_server
 
 
 def test_tokens_of_a_further_issuer_are_believed(tmp_path: Path) -> None:
+    # The issuer itself is asked where its keys are.
     key = new_private_key()
     jwk = public_jwk(key)
     now = int(time.time())
-    claims = {"iss": ISSUER, "aud": "agent-executor", "sub": "ada", "iat": now, "exp": now + 60}
-    token = jwt.encode(claims, key, algorithm="ES256", headers={"kid": jwk["kid"]})
-    with (
-        served(json.dumps({"keys": [jwk]}).encode()) as uri,
-        running_gateway(
-            tmp_path, auth_issuers=(IssuerSettings(issuer=ISSUER, jwks_uri=uri),)
-        ) as gateway,
-    ):
-        until(lambda: gateway.call("GET", "/api/v1/agents/a", token=token).status == 200)
-        assert gateway.call("GET", "/api/v1/agents/a").status == 200
-        forged = jwt.encode(claims, new_private_key(), "ES256", {"kid": jwk["kid"]})
-        assert gateway.call("GET", "/api/v1/agents/a", token=forged).status == 401
+    with issuer_server() as issuer:
+        issuer.keys = [jwk]
+        claims = {
+            "iss": issuer.url,
+            "aud": "their-client",
+            "sub": "ada",
+            "iat": now,
+            "exp": now + 60,
+        }
+        token = jwt.encode(claims, key, algorithm="ES256", headers={"kid": jwk["kid"]})
+        trusted = IssuerSettings(
+            issuer=issuer.url, audience="their-client", organization="acme", user_claim="sub"
+        )
+        with running_gateway(tmp_path, auth_issuers=(trusted,)) as gateway:
+            until(lambda: gateway.call("GET", "/api/v1/agents/a", token=token).status == 200)
+            assert gateway.call("GET", "/api/v1/agents/a").status == 200
+            forged = jwt.encode(claims, new_private_key(), "ES256", {"kid": jwk["kid"]})
+            assert gateway.call("GET", "/api/v1/agents/a", token=forged).status == 401
+
+
+def test_its_callers_have_limits_by_its_own_claims(tmp_path: Path) -> None:
+    key = new_private_key()
+    jwk = public_jwk(key)
+    keys = tmp_path / "their-keys.json"
+    keys.write_text(json.dumps({"keys": [jwk]}), encoding="utf-8")
+    trusted = IssuerSettings(
+        issuer="https://login.example",
+        jwks_file=keys,
+        organizations=("acme",),
+        organization_claim="tenant.id",
+        user_claim="email",
+    )
+    with running_gateway(
+        tmp_path, auth_issuers=(trusted,), rate_limit_per_caller=1, rate_limit_per_caller_burst=3
+    ) as gateway:
+
+        def status(email: str, organization: str) -> int:
+            now = int(time.time())
+            claims = {
+                "iss": trusted.issuer,
+                "aud": TOKEN_AUDIENCE,
+                "exp": now + 60,
+                "tenant": {"id": organization},
+                "email": email,
+                # What another issuer's tokens say is nothing here.
+                "org": "acme",
+                "sub": "the same",
+            }
+            token = jwt.encode(claims, key, algorithm="ES256", headers={"kid": jwk["kid"]})
+            return gateway.call("GET", "/api/v1/agents/a", token=token).status
+
+        until(lambda: status("ada@example.com", "acme") == 429)
+        assert status("bob@example.com", "acme") == 200
+        assert status("ada@example.com", "other") == 200
+
+
+def test_an_issuer_that_does_not_say_where_its_keys_are_is_named(tmp_path: Path) -> None:
+    with issuer_server() as issuer:
+        issuer.says_it_is = "https://another.example"
+        trusted = IssuerSettings(issuer=issuer.url, organization="acme")
+        settings = GatewaySettings(auth_issuers=(trusted,))
+        with pytest.raises(StartupError, match=f"{issuer.url} does not say where its keys are"):
+            write_configuration(tmp_path / "envoy.yaml", settings)

@@ -68,6 +68,17 @@ class TestRunning:
         expected = f'agent_executor_rpc_requests_total{{code="OK",method="{method}"}} 1.0'
         assert expected.encode() in page
 
+    async def test_metrics_can_be_on_an_address_of_their_own(
+        self, settings: ServiceSettings
+    ) -> None:
+        apart = settings.model_copy(update={"metrics_host": "127.0.0.2"})
+        async with started(NAME, apart, bootstrap) as running:
+            url = f"http://127.0.0.2:{running.metrics_port}/metrics"
+            page = await asyncio.to_thread(lambda: urllib.request.urlopen(url, timeout=10).read())
+            assert page
+            with pytest.raises(OSError, match="refused"):
+                socket.create_connection(("127.0.0.1", running.metrics_port), timeout=10)
+
     async def test_a_message_as_large_as_allowed_passes_and_a_larger_one_does_not(
         self, sample: Sample, settings: ServiceSettings
     ) -> None:

@@ -21,7 +21,7 @@ TEMPLATE: dict[str, Any] = yaml.safe_load(FILES.template.read_text(encoding="utf
 
 
 def rendered(**settings: Any) -> dict[str, Any]:
-    return render(TEMPLATE, GatewaySettings(**settings), FILES, DESCRIPTOR)
+    return render(TEMPLATE, GatewaySettings(**settings), FILES, DESCRIPTOR, Path())
 
 
 def connection_manager(configuration: dict[str, Any]) -> dict[str, Any]:
@@ -194,8 +194,12 @@ def test_every_code_of_the_gateway_is_an_error_reason() -> None:
 
 def test_further_issuers_are_believed_too() -> None:
     issuers = (
-        IssuerSettings(issuer="https://a.example", jwks_uri="https://a.example/keys"),
-        IssuerSettings(issuer="https://b.example", jwks_file=Path("/keys/b.json")),
+        IssuerSettings(
+            issuer="https://a.example", jwks_uri="https://a.example/keys", organizations=("*",)
+        ),
+        IssuerSettings(
+            issuer="https://b.example", jwks_file=Path("/keys/b.json"), organizations=("*",)
+        ),
     )
     configuration = rendered(auth_issuers=issuers)
     filters = connection_manager(configuration)["http_filters"]
@@ -220,12 +224,13 @@ def test_the_admin_pages_are_for_this_machine_only() -> None:
 
 def test_a_name_that_does_not_exist_is_an_error() -> None:
     with pytest.raises(KeyError, match="nonsense"):
-        render({"admin": "$nonsense"}, GatewaySettings(), FILES, DESCRIPTOR)
+        render({"admin": "$nonsense"}, GatewaySettings(), FILES, DESCRIPTOR, Path())
 
 
 def test_only_the_owner_can_read_what_is_written(tmp_path: Path) -> None:
     path = tmp_path / "gateway" / "envoy.yaml"
     write_configuration(path, GatewaySettings(http_port=7))
+    path.chmod(0o644)
     write_configuration(path, GatewaySettings(http_port=8))
     assert path.stat().st_mode & 0o777 == 0o600
     (listener,) = yaml.safe_load(path.read_text())["static_resources"]["listeners"]

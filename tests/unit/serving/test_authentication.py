@@ -212,7 +212,7 @@ async def test_the_issuers_of_the_settings_are_trusted_beside_the_local_one(
     issuer = "https://login.example"
     settings = ServiceSettings(
         data_dir=tmp_path,
-        auth_issuers=(IssuerSettings(issuer=issuer, jwks_file=further_file),),
+        auth_issuers=(IssuerSettings(issuer=issuer, jwks_file=further_file, organizations=("*",)),),
     )
     verifier = TokenVerifier.from_settings(settings)
     assert (await verifier.verify(local.bearer(sub="ada"))).user_id == "ada"

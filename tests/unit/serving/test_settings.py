@@ -53,12 +53,16 @@ def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> N
 def test_issuers_are_a_json_list(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(
         "SAMPLE_AUTH_ISSUERS",
-        '[{"issuer": "https://a.example", "jwks_uri": "https://a.example/keys"},'
-        ' {"issuer": "https://b.example", "jwks_file": "/etc/b.json"}]',
+        '[{"issuer": "https://a.example", "jwks_uri": "https://a.example/keys", "organizations": ["*"]},'
+        ' {"issuer": "https://b.example", "jwks_file": "/etc/b.json", "organizations": ["*"]}]',
     )
     assert SampleSettings().auth_issuers == (
-        IssuerSettings(issuer="https://a.example", jwks_uri="https://a.example/keys"),
-        IssuerSettings(issuer="https://b.example", jwks_file=Path("/etc/b.json")),
+        IssuerSettings(
+            issuer="https://a.example", jwks_uri="https://a.example/keys", organizations=("*",)
+        ),
+        IssuerSettings(
+            issuer="https://b.example", jwks_file=Path("/etc/b.json"), organizations=("*",)
+        ),
     )
 
 
