@@ -291,6 +291,10 @@ def post(
 
 GET = rpc("GetTask", {"id": "none"})
 PUSH = rpc("GetTaskPushNotificationConfig", {"taskId": "none", "id": "none"})
+NOTIFIED = {
+    "message": {"messageId": "m", "role": "ROLE_USER", "parts": [{"text": SUM}]},
+    "configuration": {"taskPushNotificationConfig": {"url": "https://example.com/"}},
+}
 BAD: list[tuple[str, dict[str, Any], int]] = [
     ("no-json", {"content": b'{"a'}, -32700),
     ("no-rpc", {"json": {}}, -32600),
@@ -303,6 +307,8 @@ BAD: list[tuple[str, dict[str, Any], int]] = [
     ("no-such-task", {"json": GET}, -32001),
     ("no-metadata", {"json": GET, "headers": {"tracestate": b"\xc3\xa9"}}, -32001),
     ("push", {"json": PUSH}, -32003),
+    ("push-of-a-message", {"json": rpc("SendMessage", NOTIFIED)}, -32003),
+    ("push-of-a-stream", {"json": rpc("SendStreamingMessage", NOTIFIED)}, -32003),
     ("extended-card", {"json": rpc("GetExtendedAgentCard")}, -32007),
 ]
 

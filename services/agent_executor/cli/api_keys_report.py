@@ -23,7 +23,9 @@ def show_api_keys(keys: Sequence[Mapping[str, Any]], console: Console) -> None:
         return
     is_narrow = console.width < NARROW_WIDTH
     table = new_table()
-    for name in ("id", "name", "key", "state"):
+    # In one piece, for it is copied to revoke the key.
+    table.add_column("id", no_wrap=True)
+    for name in ("name", "key", "state"):
         table.add_column(name, overflow="fold")
     if not is_narrow:
         for name in ("user", "may", "ends (UTC)", "used (UTC)"):

@@ -54,6 +54,13 @@ CASES = [
     Case("unknown path", ("GET", "/api/v2/agents"), 404, "NOT_FOUND", "no such route"),
     Case("root", ("GET", "/"), 404, "NOT_FOUND", "no such route"),
     Case("NUL", ("GET", "/api/v1/agents/a%00b"), 400, "INVALID_ARGUMENT", "a NUL character"),
+    Case("fragment", ("GET", "/api/v1/agents#a"), 400, "INVALID_ARGUMENT", "holds a `#`"),
+    Case(
+        "another protocol",
+        ("GET", "/api/v1/agents"),
+        *(400, "INVALID_ARGUMENT", "no WebSocket"),
+        {"connection": "upgrade", "upgrade": "websocket"},
+    ),
     Case("no JSON", ("POST", "/api/v1/agents", '{"name": '), 400, "INVALID_ARGUMENT", "not JSON"),
     Case("wrong type", ("POST", "/api/v1/agents", {"name": 3}), 400, "INVALID_ARGUMENT", "name"),
     Case("array", ("POST", "/api/v1/agents", [1]), 400, "INVALID_ARGUMENT", "message"),

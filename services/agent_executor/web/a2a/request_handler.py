@@ -112,6 +112,7 @@ class RunHandler(RequestHandler):
     async def on_message_send(self, params: SendMessageRequest, context: ServerCallContext) -> Task:
         """Runs the agent."""
         with _errors():
+            _refuse_push_notifications(params)
             validate_history_length(params.configuration)
             return await self._tasks(context).send(params)
 
@@ -121,6 +122,7 @@ class RunHandler(RequestHandler):
     ) -> AsyncGenerator[Event, None]:
         """Runs the agent, and tells what happens."""
         with _errors():
+            _refuse_push_notifications(params)
             async with aclosing(self._tasks(context).send_streaming(params)) as updates:
                 async for update in updates:
                     yield update
@@ -173,6 +175,12 @@ class RunHandler(RequestHandler):
             headers.get("authorization", ""),
             self._runtime.stopping,
         )
+
+
+def _refuse_push_notifications(params: SendMessageRequest) -> None:
+    # Whoever asks for them would wait for what never comes.
+    if params.configuration.HasField("task_push_notification_config"):
+        _no_push_notifications()
 
 
 def _no_push_notifications() -> NoReturn:
