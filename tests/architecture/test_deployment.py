@@ -82,7 +82,9 @@ def process_of(container: Resource) -> str:
 def environment_of(container: Resource) -> dict[str, str]:
     """Returns the variables that a container has, with an example for those from secrets."""
     return {
-        each["name"]: each.get("value", "postgresql://u:p@db:5432/d" if "URL" in each["name"] else "x")
+        each["name"]: each.get(
+            "value", "postgresql://u:p@db:5432/d" if "URL" in each["name"] else "x"
+        )
         for each in container.get("env", [])
     }
 
@@ -149,9 +151,7 @@ def test_kubernetes_would_not_take_another_field() -> None:
 
 
 @pytest.mark.parametrize("name", CONTAINERS)
-def test_variables_are_settings_of_that_process(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_variables_are_settings_of_that_process(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     container = CONTAINERS[name]
     process = process_of(container)
     given = environment_of(container)
@@ -166,9 +166,7 @@ def test_variables_are_settings_of_that_process(
 def test_files_that_variables_name_are_mounted(name: str) -> None:
     container = CONTAINERS[name]
     pod = next(pod for pod in WORKLOADS.values() if container in containers(pod))
-    named = {
-        value for key, value in environment_of(container).items() if key.endswith("_FILE")
-    }
+    named = {value for key, value in environment_of(container).items() if key.endswith("_FILE")}
     if f"{name.upper().replace('-', '_')}_DATA_DIR" in environment_of(container):
         data_dir = "/var/lib/agent-executor"
         named |= {f"{data_dir}/keys/service.key", f"{data_dir}/keys/jwks.json"}
@@ -248,13 +246,17 @@ def test_the_policies_are_about_pods_and_ports_that_there_are() -> None:
         if "podSelector" in peer
     }
     # Who may be called may call, and nobody else.
-    assert reached == allowed == {
-        ("gateway", "executor"),
-        ("gateway", "tool-runner"),
-        ("gateway", "ledger"),
-        ("executor", "tool-runner"),
-        ("executor", "ledger"),
-    }
+    assert (
+        reached
+        == allowed
+        == {
+            ("gateway", "executor"),
+            ("gateway", "tool-runner"),
+            ("gateway", "ledger"),
+            ("executor", "tool-runner"),
+            ("executor", "ledger"),
+        }
+    )
 
 
 @pytest.mark.parametrize("name", WORKLOADS)
