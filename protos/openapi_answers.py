@@ -73,8 +73,8 @@ _ANY_CALL: Final = {
     "413": ("TooLarge", "The request's body is too large.", ["LIMIT_EXCEEDED"]),
     "429": (
         "TooManyRequests",
-        "The caller, or its organization, makes more requests than it may.",
-        ["RATE_LIMIT_EXCEEDED"],
+        "The caller, or its organization, makes more requests than it may, or shows too many wrong keys.",
+        ["RATE_LIMIT_EXCEEDED", "LIMIT_EXCEEDED"],
     ),
     "503": ("Unavailable", "A service that is needed does not answer.", ["UNAVAILABLE"]),
     "504": ("TooLate", "The deadline of the call has passed.", ["DEADLINE_EXCEEDED"]),

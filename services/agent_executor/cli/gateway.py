@@ -118,6 +118,7 @@ def write_configuration(path: Path, settings: GatewaySettings) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_secrets(folder, settings)
     path.touch(mode=0o600)
+    path.chmod(0o600)  # also one that was there
     path.write_text(yaml.safe_dump(configuration, sort_keys=False), encoding="utf-8")
 
 

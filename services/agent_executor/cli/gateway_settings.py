@@ -147,12 +147,17 @@ class GatewaySettings(BaseSettings):
         ge=1024,
         description="The largest body of a REST answer, in bytes.",
     )
+    # As `grpc-timeout` has eight digits for milliseconds.
     request_timeout_seconds: float = Field(
-        default=30, gt=0, description="The deadline of a call that sets none, in seconds."
+        default=30,
+        gt=0,
+        le=86_400,
+        description="The deadline of a call that sets none, in seconds.",
     )
     execution_timeout_seconds: float = Field(
         default=300,
         gt=0,
+        le=86_400,
         description="The deadline of a call that executes an agent and sets none, in seconds.",
     )
     stream_idle_timeout_seconds: float = Field(

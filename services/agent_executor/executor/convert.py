@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from google.protobuf import struct_pb2, timestamp_pb2
+from google.protobuf import struct_pb2
 
 from agent_executor.api.executor.v1 import (
     run_event_pb2,
@@ -41,6 +41,7 @@ from agent_executor.executor.money import usd_of
 from agent_executor.executor.runs.cancel_receipt import CancelReceipt
 from agent_executor.executor.runs.result import is_success
 from agent_executor.executor.runs.run_view import RunView
+from agent_executor.serving.timestamp_convert import timestamp
 
 if TYPE_CHECKING:
     from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
@@ -168,12 +169,6 @@ def event_to_proto(run_id: str, event: RunEvent) -> run_event_pb2.RunEvent:
         created_at=timestamp(event.created_at_ms),
         **{name: payload_to_proto(event.payload)},
     )
-
-
-def timestamp(milliseconds: int) -> timestamp_pb2.Timestamp:
-    """Returns a timestamp from milliseconds since 1970-01-01 UTC."""
-    seconds, rest = divmod(milliseconds, 1000)
-    return timestamp_pb2.Timestamp(seconds=seconds, nanos=rest * 1_000_000)
 
 
 def payload_to_proto(payload: Any) -> Any:

@@ -1,18 +1,21 @@
-"""Page tokens: opaque to callers, the last id of the page before to us."""
+"""Pages of the executor's lists: a token holds the last id of the page before, maybe with a time."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import uuid
 from collections.abc import Iterable
-from typing import Final, Protocol, TypeVar
+from typing import Annotated, Final, Protocol, TypeAlias, TypeVar
 
-from agent_executor.errors import InvalidArgumentError
+import msgspec
+
+from agent_executor.serving.page_tokens import content_of, refused, token_of
 
 DEFAULT_PAGE_SIZE: Final = 100
 # Half of what one message may have: a run shows its input, which alone may have half a MiB.
 PAGE_BYTES_MAX: Final = 4 * 1024 * 1024
+
+_Milliseconds: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+_PLACE: Final = msgspec.json.Decoder(tuple[_Milliseconds, str])
 
 
 class _Shown(Protocol):
@@ -45,7 +48,7 @@ def fitting_page(shown: Iterable[S], size: int) -> list[S]:
 
 def encode_page_token(last_id: str) -> str:
     """Returns the token of the page after the one that ends with a resource's id."""
-    return base64.urlsafe_b64encode(uuid.UUID(last_id).bytes).decode().rstrip("=")
+    return token_of(uuid.UUID(last_id).bytes)
 
 
 def decode_page_token(token: str) -> str:
@@ -57,8 +60,29 @@ def decode_page_token(token: str) -> str:
     if not token:
         return ""
     try:
-        padded = token + "=" * (-len(token) % 4)
-        return str(uuid.UUID(bytes=base64.b64decode(padded, altchars=b"-_", validate=True)))
-    except (ValueError, binascii.Error) as error:
-        message = "page_token is not one that this service gave out."
-        raise InvalidArgumentError(message, field_violations=(("page_token", message),)) from error
+        return str(uuid.UUID(bytes=content_of(token)))
+    except ValueError:
+        raise refused() from None
+
+
+def encode_place(time_ms: int, last_id: str) -> str:
+    """Returns the token of the page after the one that ends with a resource of a time."""
+    return token_of(msgspec.json.encode((time_ms, last_id)))
+
+
+def decode_place(token: str) -> tuple[int, str] | None:
+    """Returns the time and the id in a token; None for the empty token.
+
+    Raises:
+        InvalidArgumentError: The token was not made by ``encode_place``.
+    """
+    if not token:
+        return None
+    try:
+        time_ms, last_id = _PLACE.decode(content_of(token))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise refused() from None
+    # Who makes a token up may have put into it what no database holds.
+    if "\0" in last_id:
+        raise refused()
+    return time_ms, last_id

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from typing import Final
 
 import msgspec
 
 from agent_executor.errors import InvalidArgumentError
+from agent_executor.serving.page_tokens import content_of, refused, token_of
 
 DEFAULT_PAGE_SIZE: Final = 100
 MAX_PAGE_SIZE: Final = 1_000
@@ -40,7 +40,7 @@ def encode(question: object, row_id: str, offset: int = 0) -> str:
         offset: How many rows to leave out.
     """
     encoded = msgspec.msgpack.encode((_digest(question), row_id, offset))
-    return base64.urlsafe_b64encode(encoded).decode().rstrip("=")
+    return token_of(encoded)
 
 
 def decode(question: object, token: str) -> tuple[str, int]:
@@ -52,9 +52,7 @@ def decode(question: object, token: str) -> tuple[str, int]:
     if not token:
         return "", 0
     try:
-        padded = token + "=" * (-len(token) % 4)
-        encoded = base64.b64decode(padded, altchars=b"-_", validate=True)
-        digest, row_id, offset = _DECODER.decode(encoded)
+        digest, row_id, offset = _DECODER.decode(content_of(token))
     except (ValueError, msgspec.DecodeError):
         raise refused() from None
     # Who makes a token up may have put into it what no database holds.
@@ -77,12 +75,6 @@ def numbers(row_id: str, count: int) -> list[int]:
     if len(found) != count or not all(-_MAX_NUMBER <= one <= _MAX_NUMBER for one in found):
         raise refused()
     return found
-
-
-def refused() -> InvalidArgumentError:
-    """Returns the error for a token that was not given out, or for another question."""
-    message = "page_token was not given out for this question."
-    return InvalidArgumentError(message, field_violations=(("page_token", message),))
 
 
 def _digest(question: object) -> str:

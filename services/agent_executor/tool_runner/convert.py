@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import msgspec
-from google.protobuf import json_format, struct_pb2, timestamp_pb2
+from google.protobuf import json_format, struct_pb2
 
 from agent_executor.api.tool_runner.v1 import (
     audit_service_pb2,
     tool_call_service_pb2,
     tool_pb2,
 )
+from agent_executor.serving.timestamp_convert import ceil_to_ms, timestamp
 from agent_executor.tool_runner.calls.audit import AuditFilter, AuditRecord
 from agent_executor.tool_runner.calls.tool_call import ToolCall, ToolResult, unix_ms_of
 from agent_executor.tool_runner.custom.catalog import ToolDefinition
@@ -117,21 +118,10 @@ def audit_filter_from_proto(
         tool_name=request.tool_name,
         user_id=request.user_id,
         decision=request.decision,
-        created_from_ms=_whole_ms(request.created_from)
+        created_from_ms=ceil_to_ms(request.created_from)
         if request.HasField("created_from")
         else None,
         created_before_ms=(
-            _whole_ms(request.created_before) if request.HasField("created_before") else None
+            ceil_to_ms(request.created_before) if request.HasField("created_before") else None
         ),
     )
-
-
-def _whole_ms(moment: timestamp_pb2.Timestamp) -> int:
-    """Returns the first whole millisecond since 1970-01-01 UTC that is not before a moment."""
-    return moment.seconds * 1000 - -moment.nanos // 1_000_000
-
-
-def timestamp(unix_ms: int) -> timestamp_pb2.Timestamp:
-    """Returns a timestamp from milliseconds since 1970-01-01 UTC."""
-    seconds, rest = divmod(unix_ms, 1000)
-    return timestamp_pb2.Timestamp(seconds=seconds, nanos=rest * 1_000_000)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from agent_executor.errors import InvalidArgumentError
+from agent_executor.serving.page_tokens import content_of, refused, token_of
 
 T = TypeVar("T")
 
@@ -45,7 +44,7 @@ def page_of(found: list[T], entries_max: int, key_of: Callable[[T], str]) -> Pag
 
 def encode_page_token(key: str) -> str:
     """Returns the token of the page after the one that ends with the entry of this key."""
-    return base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")
+    return token_of(key.encode())
 
 
 def decode_page_token(token: str, is_key: Callable[[str], bool]) -> str:
@@ -57,11 +56,9 @@ def decode_page_token(token: str, is_key: Callable[[str], bool]) -> str:
     if not token:
         return ""
     try:
-        key = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-        text = key.decode()
-    except (ValueError, binascii.Error):
-        text = ""
+        text = content_of(token).decode()
+    except ValueError:
+        raise refused() from None
     if not is_key(text) or encode_page_token(text) != token:
-        message = "page_token is not one that was given out."
-        raise InvalidArgumentError(message, field_violations=(("page_token", message),))
+        raise refused()
     return text

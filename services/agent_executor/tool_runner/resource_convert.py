@@ -11,7 +11,7 @@ from agent_executor.api.tool_runner.v1 import (
     policy_service_pb2,
     tool_service_pb2,
 )
-from agent_executor.tool_runner.convert import timestamp
+from agent_executor.serving.timestamp_convert import timestamp
 from agent_executor.tool_runner.credentials.store import StoredCredential
 from agent_executor.tool_runner.custom.custom_tools import ToolRegistration
 from agent_executor.tool_runner.policy.organization_policy import AllowedDomain, ToolRateLimit

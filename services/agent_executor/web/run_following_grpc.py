@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from agent_executor.api.executor.v1 import run_pb2, run_service_pb2
-from agent_executor.errors import DeadlineExceededError, UnavailableError
+from agent_executor.errors import AgentExecutorError, DeadlineExceededError, UnavailableError
 from agent_executor.web.deadlines import deadline
 from agent_executor.web.executor_grpc import Executor
 from agent_executor.web.run_wording_convert import happening_to_sentence
@@ -62,9 +62,9 @@ class RunFollower:
     ) -> None:
         self._stopping = stopping
         self._executor = executor.under(executor.idempotency_key or str(uuid.uuid4()))
-        self._request = run_service_pb2.StreamAgentRequest(
-            agent_id=agent_id, input=text, conversation_id=conversation_id
-        )
+        self._agent_id = agent_id
+        self._text = text
+        self._conversation_id = conversation_id
         self._run_id: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._waiting: dict[str, str] = {}
 
@@ -82,6 +82,8 @@ class RunFollower:
                 return await self._follow(tell)
         except TimeoutError:
             if not self._run_id.done():
+                if self._stopping.is_set():
+                    raise UnavailableError("This server stops; call again.") from None
                 raise DeadlineExceededError("The deadline of the call has passed.") from None
             return FollowedRun(self._under_way("running"))
 
@@ -91,11 +93,12 @@ class RunFollower:
         Raises:
             AgentExecutorError: The executor does not do it.
         """
-        if not self._run_id.done():
-            # Under the same key this is the same run.
-            async with aclosing(self._updates()) as updates:
-                self._know((await anext(updates)).run_id)
-        await self._executor.cancel_run(self._run_id.result(), reason)
+        async with _in_time(self._executor):
+            if not self._run_id.done():
+                # Under the same key this is the same run.
+                async with aclosing(self._updates()) as updates:
+                    self._know((await anext(updates)).run_id)
+            await self._executor.cancel_run(self._run_id.result(), reason)
 
     async def cancel_for(self, executor: Executor, reason: str) -> None:
         """Cancels the run for somebody who need not be its caller, once it has begun.
@@ -107,41 +110,33 @@ class RunFollower:
         Raises:
             AgentExecutorError: The executor does not do it.
         """
-        try:
-            async with asyncio.timeout(executor.request_timeout_seconds):
-                run_id = await asyncio.shield(self._run_id)
-        except TimeoutError:
-            raise DeadlineExceededError("Nothing was heard of the run that is to end.") from None
-        await executor.cancel_run(run_id, reason)
+        async with _in_time(executor):
+            await executor.cancel_run(await asyncio.shield(self._run_id), reason)
 
     async def _follow(self, tell: Tell) -> FollowedRun:
         try:
             async with aclosing(self._updates()) as updates:
                 while True:
                     async with asyncio.timeout(_QUIET_SECONDS if self._waiting else None):
-                        update = await anext(updates, None)
-                    if update is None or update.WhichOneof("update") == "error":
-                        return await self._poll()
+                        update = await anext(updates)
                     self._know(update.run_id)
                     self._note(update)
                     await tell(update)
                     if update.WhichOneof("update") == "done":
                         run = run_of(update.done)
-                        run.conversation_id = self._request.conversation_id
+                        run.conversation_id = self._conversation_id
                         return FollowedRun(run)
         except TimeoutError:
             # Of the two deadlines only the quiet one ends here: the outer one is a cancellation.
             state = "paused" if _MONEY in self._waiting else "waiting"
             return FollowedRun(self._under_way(state), self._waits_for())
-        except UnavailableError:
+        except AgentExecutorError:
             if not self._run_id.done():
                 raise
             return await self._poll()
 
     async def _poll(self) -> FollowedRun:
         """Waits for the end of a run whose stream was cut: it goes on, maybe elsewhere."""
-        if not self._run_id.done():
-            raise UnavailableError("Nothing was heard of the run.")
         while True:
             await asyncio.sleep(_POLL_SECONDS)
             try:
@@ -154,7 +149,7 @@ class RunFollower:
                 return FollowedRun(run, self._waits_for())
 
     def _updates(self) -> AsyncGenerator[RunUpdate, None]:
-        return self._executor.stream_agent(self._request)
+        return self._executor.stream_agent(self._agent_id, self._text, self._conversation_id)
 
     def _know(self, run_id: str) -> None:
         if not self._run_id.done():
@@ -178,11 +173,25 @@ class RunFollower:
     def _under_way(self, state: str) -> run_pb2.Run:
         return run_pb2.Run(
             id=self._run_id.result(),
-            agent_id=self._request.agent_id,
-            input=self._request.input,
-            conversation_id=self._request.conversation_id,
+            agent_id=self._agent_id,
+            input=self._text,
+            conversation_id=self._conversation_id,
             state=state,
         )
+
+
+@asynccontextmanager
+async def _in_time(executor: Executor) -> AsyncIterator[None]:
+    """Surrounds what ends a run, which nobody waits for but this process when it stops.
+
+    Raises:
+        DeadlineExceededError: It took longer than a request may.
+    """
+    try:
+        async with asyncio.timeout(executor.request_timeout_seconds):
+            yield
+    except TimeoutError:
+        raise DeadlineExceededError("Nothing was heard of the run that is to end.") from None
 
 
 def run_of(execution: run_service_pb2.ExecuteAgentResponse) -> run_pb2.Run:

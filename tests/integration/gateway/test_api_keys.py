@@ -114,6 +114,14 @@ def test_the_executor_is_told_what_it_needs_and_no_more(gateway: RunningGateway)
     }
 
 
+def test_who_showed_too_many_wrong_keys_is_told_so_and_for_how_long(
+    gateway: RunningGateway,
+) -> None:
+    answer = call(gateway, {"authorization": "Bearer aek_many"})
+    assert (answer.status, answer.body["code"]) == (429, "LIMIT_EXCEEDED"), answer.content
+    assert (answer.body["error"], answer.headers["retry-after"]) == ("Too many.", "7")
+
+
 @pytest.mark.parametrize("kind", ["broken", "slow"])
 def test_nobody_is_let_in_when_the_executor_cannot_be_asked(
     gateway: RunningGateway, kind: str

@@ -35,6 +35,8 @@ from agent_executor.api.gateway.v1 import (
 from agent_executor.api.gateway.v1 import (
     external_authorization_service_pb2_grpc as gateway_grpc,
 )
+from agent_executor.errors import LimitExceededError
+from agent_executor.executor.api_keys.convert import denied_to_proto
 
 HARD_TEXT = 'data: {"run_id":"x","type":"heartbeat","sequence":7}\n\ndata: {}\n\n: é \r\n%1'
 HARD_MESSAGE = 'rate limit of "calculator" } {"@type": \\ é'
@@ -195,6 +197,8 @@ class Authorization(gateway_grpc.AuthorizationServicer):
                 await context.abort(grpc.StatusCode.INTERNAL, "the secret of the stack trace")
             case "slow":
                 await asyncio.sleep(60)
+            case "many":
+                return denied_to_proto(LimitExceededError("Too many.", retry_after_seconds=6.5))
             case "what":
                 told = {"method": http.method, "host": http.host, **http.headers}
                 return gateway_pb2.CheckResponse(

@@ -8,11 +8,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from google.protobuf import timestamp_pb2
 from pydantic import SecretStr
 
-from agent_executor.api.tool_runner.v1 import audit_service_pb2
+from agent_executor.api.tool_runner.v1 import audit_service_pb2, tool_service_pb2
 from agent_executor.errors import UnavailableError
 from agent_executor.tool_runner.calls.audit import AuditRecord
 from agent_executor.tool_runner.calls.audit_chain import verify
@@ -94,6 +95,18 @@ async def test_many_calls_of_both_are_one_chain(replicas: list[Running], postgre
         records += page
     assert [record.sequence for record in records] == list(range(1, 61))
     assert verify(records) is None
+
+
+@pytest.mark.parametrize(("name", "version"), [("weather__\0", ""), ("weather__map", "\0")])
+async def test_a_name_that_no_database_holds_is_that_of_no_tool(
+    replicas: list[Running], name: str, version: str
+) -> None:
+    asked = tool_service_pb2.GetToolRequest(tool_name=name, version=version)
+    with pytest.raises(grpc.aio.AioRpcError) as unknown:
+        await replicas[0].caller.tools.GetTool(
+            asked, metadata=replicas[0].platform.token("tool:read")
+        )
+    assert unknown.value.code() is grpc.StatusCode.NOT_FOUND
 
 
 async def test_events_are_served_with_their_chain_and_found_by_what_is_asked(

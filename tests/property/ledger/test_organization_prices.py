@@ -18,7 +18,7 @@ from agent_executor.ledger.prices.organization_card import (
 from agent_executor.ledger.prices.organization_prices import OrganizationPrices
 from agent_executor.ledger.prices.rate_card import Rates
 from agent_executor.ledger.prices.store_memory import MemoryOrganizationCardStore
-from agent_executor.ledger.timestamp_convert import ceil_to_ms, timestamp
+from agent_executor.serving.timestamp_convert import ceil_to_ms, timestamp
 
 TIMES = st.integers(0, 12)
 FREE = Rates(*map(PicoUsdPerToken, (0, 0, 0, 0, 0)))

@@ -230,6 +230,7 @@ def test_a_name_that_does_not_exist_is_an_error() -> None:
 def test_only_the_owner_can_read_what_is_written(tmp_path: Path) -> None:
     path = tmp_path / "gateway" / "envoy.yaml"
     write_configuration(path, GatewaySettings(http_port=7))
+    path.chmod(0o644)
     write_configuration(path, GatewaySettings(http_port=8))
     assert path.stat().st_mode & 0o777 == 0o600
     (listener,) = yaml.safe_load(path.read_text())["static_resources"]["listeners"]

@@ -21,6 +21,12 @@ def test_an_address_needs_host_and_port(address: str) -> None:
         GatewaySettings(ledger_addresses=(address,))
 
 
+@pytest.mark.parametrize("kind", ["request", "execution"])
+def test_a_deadline_is_one_that_grpc_can_be_told(kind: str) -> None:
+    with pytest.raises(ValueError, match="86400"):
+        GatewaySettings.model_validate({f"{kind}_timeout_seconds": 100_000})
+
+
 @pytest.mark.parametrize("endpoint", ["ftp://host:1", "http://", "unix:///socket"])
 def test_an_endpoint_is_http_or_https(endpoint: str) -> None:
     with pytest.raises(ValueError, match="http://host:port"):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from agent_executor.api.executor.v1 import run_event_pb2, run_pb2, run_service_pb2
-from agent_executor.errors import AgentExecutorError
+from agent_executor.errors import AgentExecutorError, UnavailableError
 from agent_executor.web.executor_grpc import Executor
 from agent_executor.web.run_following_grpc import RunUpdate
 
@@ -92,7 +92,7 @@ class FakeExecutor:
         return cast(Executor, self)
 
     async def stream_agent(
-        self, request: run_service_pb2.StreamAgentRequest
+        self, agent_id: str, text: str, conversation_id: str
     ) -> AsyncGenerator[RunUpdate, None]:
         self.keys.append(self.idempotency_key)
         for item in self.updates:
@@ -102,6 +102,9 @@ class FakeExecutor:
                 await item.wait()
                 continue
             yield item
+            if item.WhichOneof("update") == "done":
+                return
+        raise UnavailableError("The stream was cut.")
 
     async def get_run(self, run_id: str) -> run_pb2.Run:
         assert run_id == RUN_ID

@@ -9,6 +9,7 @@ from agent_executor.errors import (
     AgentExecutorError,
     AgentInactiveError,
     DeadlineExceededError,
+    LimitExceededError,
     RunNotFoundError,
     UnavailableError,
 )
@@ -23,7 +24,6 @@ from tests.unit.web.runs import (
     paused,
     started,
     text,
-    update,
 )
 
 
@@ -89,7 +89,7 @@ async def test_a_wait_of_the_past_is_passed_over() -> None:
 
 
 @pytest.mark.parametrize(
-    "end", [[UnavailableError("Gone.")], [], [update(error={"error": "Gone.", "code": "X"})]]
+    "end", [[UnavailableError("Gone.")], [], [LimitExceededError("It cannot be told on.")]]
 )
 async def test_a_run_whose_stream_is_cut_is_asked_for(
     end: list[RunUpdate | AgentExecutorError],
@@ -124,6 +124,8 @@ async def test_a_process_that_stops_leaves_the_run() -> None:
     stopping.set()
     result = await followed(FakeExecutor([started(), never()]), stopping)
     assert result.run.state == "running"
+    with pytest.raises(UnavailableError, match="stops"):
+        await followed(FakeExecutor([never()]), stopping)
 
 
 async def test_a_run_of_which_nothing_was_heard_is_cancelled_under_its_key() -> None:
@@ -131,6 +133,12 @@ async def test_a_run_of_which_nothing_was_heard_is_cancelled_under_its_key() -> 
     await follower_of(executor).cancel("Enough.")
     assert executor.cancelled == [RUN_ID]
     assert executor.keys[0]
+
+
+async def test_a_run_that_cannot_be_found_to_be_cancelled_is_given_up() -> None:
+    executor = FakeExecutor([never()], request_timeout_seconds=0.01)
+    with pytest.raises(DeadlineExceededError):
+        await follower_of(executor).cancel("Enough.")
 
 
 async def test_somebody_else_cancels_a_run_with_his_own_right() -> None:

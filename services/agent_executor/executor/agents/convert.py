@@ -11,8 +11,8 @@ from agent_executor.api.executor.v1 import agent_pb2, agent_service_pb2
 from agent_executor.executor.agents.agent import AgentVersion, CustomTool
 from agent_executor.executor.approvals.convert import policy_from_proto, policy_to_proto
 from agent_executor.executor.context.policy import ContextPolicy
-from agent_executor.executor.convert import timestamp
 from agent_executor.executor.money import nano_usd_of, usd_of
+from agent_executor.serving.timestamp_convert import timestamp
 
 # Fields that are the same in AgentVersion, in the requests and in what is shown.
 _PLAIN_FIELDS: Final = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 from google.rpc import status_pb2
@@ -12,7 +13,7 @@ from agent_executor.error_status import to_status
 from agent_executor.errors import AgentExecutorError
 from agent_executor.executor.api_keys.api_key import ApiKey
 from agent_executor.executor.api_keys.browser_session import ShownRequest
-from agent_executor.executor.convert import timestamp
+from agent_executor.serving.timestamp_convert import timestamp
 
 if TYPE_CHECKING:
     from agent_executor.serving.interceptors import Context
@@ -63,6 +64,10 @@ def denied_to_proto(error: AgentExecutorError) -> gateway_pb2.CheckResponse:
     """Returns that a request is refused. The gateway gives the text its shape."""
     status = gateway_pb2.HttpStatus(code=_HTTP_STATUSES.get(error.code, _UNAVAILABLE))
     denied = gateway_pb2.DeniedHttpResponse(status=status, body=error.message)
+    if error.retry_after_seconds is not None:
+        seconds = str(max(1, math.ceil(error.retry_after_seconds)))
+        header = gateway_pb2.HeaderValue(key="retry-after", value=seconds)
+        denied.headers.add(header=header, append_action=_OVERWRITE)
     return gateway_pb2.CheckResponse(status=to_status(error), denied_response=denied)
 
 

@@ -8,6 +8,7 @@ twice (``API_KEY_CLOCK_SKEW_SECONDS``, if the service's clock really is off by a
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 from collections.abc import Callable
 from typing import Final, NamedTuple
@@ -127,7 +128,9 @@ class KeyExchange:
         now_ms = self._now_ms()
         since_ms = now_ms - USE_NOTED_EVERY_MS
         if key.last_used_at_ms < since_ms:
-            await self._store.note_use(key.key_id, now_ms, since_ms)
+            # Who shows a key that holds is let in; that it was used is noted when it can be.
+            with contextlib.suppress(UnavailableError):
+                await self._store.note_use(key.key_id, now_ms, since_ms)
 
 
 def _why_not(key: ApiKey | None, digest: bytes, kind: Kind, now_ms: int) -> str:

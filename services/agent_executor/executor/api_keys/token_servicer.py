@@ -10,9 +10,9 @@ from agent_executor.executor.api_keys.api_keys import ApiKeys
 from agent_executor.executor.api_keys.browser_session import session_cookie
 from agent_executor.executor.api_keys.convert import NOT_STORED, client_of, is_https
 from agent_executor.executor.api_keys.exchange import KeyExchange
-from agent_executor.executor.convert import timestamp
 from agent_executor.serving.interceptors import Context
 from agent_executor.serving.security import current_security_context
+from agent_executor.serving.timestamp_convert import timestamp
 
 
 class TokenServicer(token_service_pb2_grpc.TokenServiceServicer):

@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-from typing import Annotated, TypeAlias
-
-import msgspec
-from google.protobuf import timestamp_pb2
-
 from agent_executor.api.executor.v1 import agent_pb2, run_event_pb2, run_service_pb2
-from agent_executor.errors import InvalidArgumentError
 from agent_executor.executor.approvals.approval import Approval
 from agent_executor.executor.approvals.policy import NO_POLICY, ApprovalPolicy, ApprovalRule
-from agent_executor.executor.approvals.store import Position
 from agent_executor.executor.log.run_event import ApprovalRequested
-
-_Milliseconds: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+from agent_executor.serving.timestamp_convert import timestamp
 
 
 def policy_from_proto(policy: agent_pb2.ApprovalPolicy) -> ApprovalPolicy:
@@ -57,8 +47,8 @@ def approval_to_proto(approval: Approval) -> run_service_pb2.Approval:
         arguments_json=approval.arguments_json,
         reason=approval.reason,
         state=approval.state,
-        created_at=_timestamp(approval.created_at_ms),
-        expires_at=_timestamp(approval.expires_at_ms),
+        created_at=timestamp(approval.created_at_ms),
+        expires_at=timestamp(approval.expires_at_ms),
         decided_by=approval.decided_by,
         decision_reason=approval.decision_reason,
         edited_arguments_json=approval.edited_arguments_json,
@@ -72,32 +62,5 @@ def requested_to_proto(asked: ApprovalRequested) -> run_event_pb2.ApprovalReques
         tool_name=asked.tool_name,
         arguments_json=asked.arguments_json,
         reason=asked.reason,
-        expires_at=_timestamp(asked.expires_at_ms),
+        expires_at=timestamp(asked.expires_at_ms),
     )
-
-
-def encode_position(last: Approval) -> str:
-    """Returns the token of the page after the one that ends with an approval."""
-    position: Position = (last.created_at_ms, last.tool_call_id)
-    return base64.urlsafe_b64encode(msgspec.json.encode(position)).decode().rstrip("=")
-
-
-def decode_position(token: str) -> Position | None:
-    """Returns where a page begins; None for the first one.
-
-    Raises:
-        InvalidArgumentError: The token was not made by ``encode_position``.
-    """
-    if not token:
-        return None
-    try:
-        text = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-        return msgspec.json.decode(text, type=tuple[_Milliseconds, str])
-    except (ValueError, binascii.Error) as error:
-        message = "page_token is not one that this service gave out."
-        raise InvalidArgumentError(message, field_violations=(("page_token", message),)) from error
-
-
-def _timestamp(milliseconds: int) -> timestamp_pb2.Timestamp:
-    seconds, rest = divmod(milliseconds, 1000)
-    return timestamp_pb2.Timestamp(seconds=seconds, nanos=rest * 1_000_000)

@@ -7,12 +7,9 @@ from agent_executor.api.executor.v1 import (
     conversation_service_pb2_grpc,
 )
 from agent_executor.executor.conversations.conversations import Conversations
-from agent_executor.executor.conversations.convert import (
-    conversation_to_proto,
-    decode_place,
-    encode_place,
-)
-from agent_executor.executor.paging import page_size_of
+from agent_executor.executor.conversations.convert import conversation_to_proto
+from agent_executor.executor.conversations.store import ConversationPlace
+from agent_executor.executor.paging import decode_place, encode_place, page_size_of
 from agent_executor.serving.interceptors import Context
 from agent_executor.serving.security import current_security_context
 
@@ -39,17 +36,22 @@ class ConversationServicer(conversation_service_pb2_grpc.ConversationServiceServ
         """Lists conversations, without their messages."""
         del context
         size = page_size_of(request.page_size)
+        place = decode_place(request.page_token)
         found = await self._conversations.list_conversations(
             current_security_context.get(),
             size + 1,
-            before=decode_place(request.page_token),
+            before=place and ConversationPlace(*place),
             agent_id=request.agent_id,
             user_id=request.user_id,
         )
         page = found[:size]
         return conversation_service_pb2.ListConversationsResponse(
             conversations=[conversation_to_proto(conversation) for conversation in page],
-            next_page_token=encode_place(page[-1]) if len(found) > size else "",
+            next_page_token=(
+                encode_place(page[-1].updated_at_ms, page[-1].conversation_id)
+                if len(found) > size
+                else ""
+            ),
         )
 
     async def DeleteConversation(  # noqa: N802 -- the contract's name

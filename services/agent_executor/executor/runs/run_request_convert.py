@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from google.protobuf.message import Message
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from agent_executor.api.executor.v1 import run_service_pb2
 from agent_executor.errors import InvalidArgumentError
@@ -17,6 +16,7 @@ from agent_executor.executor.runs.run_options import RunOptions
 from agent_executor.serving.interceptors import Context
 from agent_executor.serving.security import SecurityContext
 from agent_executor.serving.telemetry import current_traceparent
+from agent_executor.serving.timestamp_convert import ceil_to_ms
 
 _METADATA_KEY: Final = HEADER.lower()
 
@@ -108,8 +108,8 @@ def filter_of(request: run_service_pb2.ListRunsRequest) -> RunFilter:
         user_id=request.user_id,
         conversation_id=request.conversation_id,
         parent_run_id=request.parent_run_id,
-        start_ms=_first_ms(request.start_time) if request.HasField("start_time") else None,
-        end_ms=_first_ms(request.end_time) if request.HasField("end_time") else None,
+        start_ms=ceil_to_ms(request.start_time) if request.HasField("start_time") else None,
+        end_ms=ceil_to_ms(request.end_time) if request.HasField("end_time") else None,
     )
 
 
@@ -130,8 +130,3 @@ def _key_text(context: Context) -> str | None:
         message = f"{HEADER} may be given once."
         raise InvalidArgumentError(message, field_violations=((HEADER, message),))
     return values[0] if values else None
-
-
-def _first_ms(time: Timestamp) -> int:
-    """Returns the first whole millisecond since 1970-01-01 UTC that is not before a time."""
-    return time.seconds * 1000 - (-time.nanos // 1_000_000)

@@ -15,11 +15,7 @@ from agent_executor.api.executor.v1 import (
     run_service_pb2_grpc,
 )
 from agent_executor.executor.approvals.approvals import Answer, Approvals
-from agent_executor.executor.approvals.convert import (
-    approval_to_proto,
-    decode_position,
-    encode_position,
-)
+from agent_executor.executor.approvals.convert import approval_to_proto
 from agent_executor.executor.convert import (
     agent_test_to_proto,
     event_to_proto,
@@ -30,7 +26,9 @@ from agent_executor.executor.convert import (
 from agent_executor.executor.driving.cancellations import WAIT_SECONDS_MAX
 from agent_executor.executor.paging import (
     decode_page_token,
+    decode_place,
     encode_page_token,
+    encode_place,
     fitting_page,
     page_size_of,
 )
@@ -205,16 +203,16 @@ class RunServicer(run_service_pb2_grpc.RunServiceServicer):
         found = await self._approvals.list_pending(
             current_security_context.get(),
             size + 1,
-            after=decode_position(request.page_token),
+            after=decode_place(request.page_token),
             run_id=request.run_id,
             agent_id=request.agent_id,
         )
         page = fitting_page(map(approval_to_proto, found), size)
-        is_last = len(found) == len(page)
-        return run_service_pb2.ListApprovalsResponse(
-            approvals=page,
-            next_page_token="" if is_last else encode_position(found[len(page) - 1]),
-        )
+        token = ""
+        if len(found) > len(page):
+            last = found[len(page) - 1]
+            token = encode_place(last.created_at_ms, last.tool_call_id)
+        return run_service_pb2.ListApprovalsResponse(approvals=page, next_page_token=token)
 
     async def ResolveApproval(  # noqa: N802 -- the contract's name
         self, request: run_service_pb2.ResolveApprovalRequest, context: Context

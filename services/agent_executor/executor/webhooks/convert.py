@@ -8,10 +8,11 @@ from typing import Any, Final
 from google.protobuf.json_format import MessageToDict
 
 from agent_executor.api.executor.v1 import run_pb2
-from agent_executor.executor.convert import run_to_proto, timestamp
+from agent_executor.executor.convert import run_to_proto
 from agent_executor.executor.journal.journal import RunRecord
 from agent_executor.executor.log.run import RunState
 from agent_executor.executor.webhooks.delivery import Delivery
+from agent_executor.serving.timestamp_convert import timestamp
 
 BODY_BYTES_MAX: Final = 262_144
 # What is left out of a message that is too large, in this order, until it fits. What remains then

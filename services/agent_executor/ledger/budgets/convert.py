@@ -9,7 +9,7 @@ from agent_executor.ledger.accounting.budget import BudgetEvent, BudgetStatus
 from agent_executor.ledger.accounting.window import Window
 from agent_executor.ledger.budgets.budgets import PutBudget
 from agent_executor.ledger.money import from_usd, to_usd
-from agent_executor.ledger.timestamp_convert import timestamp
+from agent_executor.serving.timestamp_convert import timestamp
 
 
 def put_budget(request: budget_service_pb2.PutBudgetRequest) -> PutBudget:

@@ -18,7 +18,7 @@ from agent_executor.ledger.prices.card_checks import (
 )
 from agent_executor.ledger.prices.organization_card import PROVIDER, ModelPrice, OrganizationCard
 from agent_executor.ledger.prices.rate_card import RateCard, Rates, Tier
-from agent_executor.ledger.timestamp_convert import ceil_to_ms, timestamp
+from agent_executor.serving.timestamp_convert import ceil_to_ms, timestamp
 
 # A dollar for a million tokens is a millionth of a dollar, or a million pico-dollars, for one.
 _PICO_USD_PER_TOKEN_PER_USD_PER_MTOK: Final = 1_000_000

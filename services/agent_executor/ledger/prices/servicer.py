@@ -6,9 +6,9 @@ from agent_executor.api.ledger.v1 import rate_card_service_pb2, rate_card_servic
 from agent_executor.ledger.money import to_usd
 from agent_executor.ledger.prices import convert
 from agent_executor.ledger.prices.card_administration import CardAdministration
-from agent_executor.ledger.timestamp_convert import ceil_to_ms
 from agent_executor.serving.interceptors import Context
 from agent_executor.serving.security import current_security_context
+from agent_executor.serving.timestamp_convert import ceil_to_ms
 
 
 class RateCardServicer(rate_card_service_pb2_grpc.RateCardServiceServicer):

@@ -17,8 +17,8 @@ from agent_executor.ledger.reports.usage_query import (
     SummaryQuery,
     UsageSummary,
 )
-from agent_executor.ledger.timestamp_convert import ceil_to_ms
 from agent_executor.ledger.usage.convert import entry_to_proto, reservation_to_proto
+from agent_executor.serving.timestamp_convert import ceil_to_ms
 
 _TOKEN_CLASSES: Final = TokenCounts.__struct_fields__
 

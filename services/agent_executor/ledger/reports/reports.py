@@ -23,6 +23,7 @@ from agent_executor.ledger.reports.usage_query import (
     SummaryQuery,
     UsageSummary,
 )
+from agent_executor.serving.page_tokens import refused
 from agent_executor.serving.security import SecurityContext
 
 PERMISSION: Final = "ledger:read"
@@ -184,7 +185,7 @@ def _check_query(query: SummaryQuery) -> None:
 def _check_position(up_to: int, newest: int) -> None:
     """Refuses the token of a ledger that had more entries than this one."""
     if not 0 <= up_to <= newest:
-        raise page_tokens.refused()
+        raise refused()
 
 
 def _refused(field: str, message: str) -> InvalidArgumentError:

@@ -10,7 +10,6 @@ from agent_executor.ledger.accounting.entry import UNKNOWN_PURPOSE, Purpose, Usa
 from agent_executor.ledger.accounting.reservation import Reservation
 from agent_executor.ledger.accounting.token_usage import TokenCounts, TokenUsage
 from agent_executor.ledger.money import NanoUsd, to_usd
-from agent_executor.ledger.timestamp_convert import ceil_to_ms, set_timestamp
 from agent_executor.ledger.usage.correcting import CorrectRequest
 from agent_executor.ledger.usage.holding import RenewRequest
 from agent_executor.ledger.usage.recording import RecordedBatch
@@ -18,6 +17,7 @@ from agent_executor.ledger.usage.rerating import Rerated, RerateRequest
 from agent_executor.ledger.usage.reserving import AmountRequest, ReserveRequest
 from agent_executor.ledger.usage.rows import UsageRow
 from agent_executor.ledger.usage.settling import Settled, SettleRequest, ToolUse
+from agent_executor.serving.timestamp_convert import ceil_to_ms, set_timestamp
 
 # What an entry and its message call the same, and most entries do not have.
 _RARE_ENTRY_FIELDS: Final = (

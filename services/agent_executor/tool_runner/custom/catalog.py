@@ -122,14 +122,17 @@ class ToolCatalog:
         tool = None if version else self._tools.registry.find(tool_name)
         if tool is not None:
             return definition_of(tool)
+        # External tools have such names and versions, too.
         if is_custom_tool(tool_name, version):
             custom = await self._tools.store.find(security.organization_id, tool_name, version)
             if custom is not None:
                 return definition_of_own(custom)
-        if self._tools.external is not None:
-            external = await self._tools.external.show(security.organization_id, tool_name, version)
-            if external is not None:
-                return definition_of_external(external)
+            if self._tools.external is not None:
+                external = await self._tools.external.show(
+                    security.organization_id, tool_name, version
+                )
+                if external is not None:
+                    return definition_of_external(external)
         raise ToolNotFoundError(f'There is no tool named "{tool_name}".', tool_name=tool_name)
 
     async def describe_tools(

@@ -199,6 +199,8 @@ class McpClient:
         task = loop.create_task(conversation, context=contextvars.Context())
         self._conversations.add(task)
         task.add_done_callback(self._conversations.discard)
+        # Nothing comes of one that was cancelled, maybe before it began.
+        task.add_done_callback(lambda _: answer.cancel())
         try:
             return await answer
         except asyncio.CancelledError:

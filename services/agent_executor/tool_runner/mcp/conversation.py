@@ -100,7 +100,6 @@ async def converse(
                     if not answer.done():
                         answer.set_result(result)
     except asyncio.CancelledError:
-        answer.cancel()
         raise
     except BaseException as error:  # noqa: BLE001 -- whoever waits sorts it out
         # What fails in the goodbye is of no interest any more.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from agent_executor.api.tool_runner.v1 import mcp_server_service_pb2
-from agent_executor.tool_runner.convert import timestamp
+from agent_executor.serving.timestamp_convert import timestamp
 from agent_executor.tool_runner.mcp.mcp_server import McpServer
 from agent_executor.tool_runner.tool_base import Effect
 

@@ -26,8 +26,11 @@ DESCRIPTION_BYTES_MAX: Final = 4_096
 TOOL_NAME_CHARACTERS_MAX: Final = 128
 FINDINGS_MAX: Final = 100
 _SHOWN_CHARACTERS: Final = 80
+# Tags and their like: nobody sees them, and models read them as letters.
+_HIDDEN_LETTERS: Final = re.compile("[\U000e0000-\U000e0fff]")
 _CONTROL: Final = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u206f]"
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]"
+    rf"|{_HIDDEN_LETTERS.pattern}"
 )
 # How texts speak that are meant to lead a model astray.
 _ORDERS_TO_THE_MODEL: Final = re.compile(
@@ -134,7 +137,7 @@ def _accept_one(
             accepted.refuse(tool.name, error.message)
             return
         description = _description(accepted, server, tool)
-        _screen(accepted, tool.name, (description, *_descriptions_in(tool.input_schema)))
+        _screen(accepted, tool, description)
         accepted.tools[name] = McpTool.of(
             name=name,
             server_tool_name=tool.name,
@@ -160,14 +163,17 @@ def _description(accepted: AcceptedTools, server: McpServer, tool: OfferedTool) 
     return data[:DESCRIPTION_BYTES_MAX].decode(errors="ignore")
 
 
-def _screen(accepted: AcceptedTools, tool_name: str, texts: Sequence[str]) -> None:
-    verdict = ScreeningPolicy().screen("", {"texts": list(texts)})
+def _screen(accepted: AcceptedTools, tool: OfferedTool, description: str) -> None:
+    texts = [description, *_descriptions_in(tool.input_schema)]
+    verdict = ScreeningPolicy().screen("", {"texts": texts})
     rules = {finding.rule for finding in (*verdict.blocked, *verdict.reported)}
     if any(map(_ORDERS_TO_THE_MODEL.search, texts)):
         rules.add("orders_to_the_model")
+    if any(map(_HIDDEN_LETTERS.search, (tool.description, *texts))):
+        rules.add("hidden_letters")
     if rules:
         accepted.find(
-            f'What is said about "{_shown(tool_name)}" looks suspicious: '
+            f'What is said about "{_shown(tool.name)}" looks suspicious: '
             f"{', '.join(sorted(rules))}."
         )
 

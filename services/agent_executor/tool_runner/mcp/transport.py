@@ -31,7 +31,8 @@ class ConversationTransport(httpx2.AsyncBaseTransport):
         attached: Goes with each request; None for nothing.
 
     Attributes:
-        failure: Why the first request or answer failed; None while none has.
+        failure: Why the first request or answer failed; None while none has, or once the rest of
+            an answer that broke has come after all.
         status_code: Of the last answer to a message if it was no success; else 0.
     """
 
@@ -43,15 +44,20 @@ class ConversationTransport(httpx2.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Sends one request; raises as ``KeptEgressTransport``."""
-        if request.method == "GET" and _LAST_EVENT_ID not in request.headers:
+        asks_again = request.method == "GET"
+        if asks_again and _LAST_EVENT_ID not in request.headers:
             return httpx2.Response(_METHOD_NOT_ALLOWED, request=request)
         try:
             if self._attached is not None:
                 request.headers[self._attached.name] = _checked(self._attached)
             response = await self._egress.handle_async_request(request)
         except (AgentExecutorError, httpx2.HTTPError) as error:
-            self.failure = self.failure or error
-            raise
+            # Whatever keeps the rest of an answer away, what is answered was sent.
+            failure = httpx2.ReadError(str(error)) if asks_again else error
+            self.failure = self.failure or failure
+            raise failure from None
+        if asks_again:
+            self.failure = None
         if request.method == "POST":
             self.status_code = response.status_code if response.status_code >= _ERROR else 0
         response.stream = _Watched(cast("httpx2.AsyncByteStream", response.stream), self)

@@ -20,8 +20,8 @@ from a2a.types import (
 from a2a.utils.errors import TaskNotCancelableError, UnsupportedOperationError
 from a2a.utils.task import apply_history_length
 
-from agent_executor.api.executor.v1 import run_pb2, run_service_pb2
-from agent_executor.errors import RunNotFoundError, UnavailableError
+from agent_executor.api.executor.v1 import run_pb2
+from agent_executor.errors import RunNotFoundError
 from agent_executor.web.a2a.context_ids import message_key, new_context_id
 from agent_executor.web.a2a.message_convert import message_to_input
 from agent_executor.web.a2a.task_convert import run_states_of, run_to_task
@@ -61,10 +61,7 @@ class AgentTasks:
         """Runs the agent, and returns the task when it has ended or waits for somebody."""
         text, context, executor = await self._begin(request)
         if request.configuration.return_immediately:
-            start = run_service_pb2.StartRunRequest(
-                agent_id=self._agent_id, input=text, conversation_id=context
-            )
-            followed = FollowedRun(await executor.start_run(start))
+            followed = FollowedRun(await executor.start_run(self._agent_id, text, context))
         else:
             follower = RunFollower(executor, self._stopping, self._agent_id, text, context)
             followed = await follower.follow(_tell_nobody)
@@ -74,15 +71,11 @@ class AgentTasks:
     async def send_streaming(self, request: SendMessageRequest) -> AsyncGenerator[TaskUpdate, None]:
         """Runs the agent, and yields the task and what happens to it until its end."""
         text, context, executor = await self._begin(request)
-        start = run_service_pb2.StreamAgentRequest(
-            agent_id=self._agent_id, input=text, conversation_id=context
-        )
         run = run_pb2.Run(agent_id=self._agent_id, input=text, conversation_id=context)
         updates = TaskUpdates(run)
-        async with aclosing(until_stopping(executor.stream_agent(start), self._stopping)) as stream:
+        happening = executor.stream_agent(self._agent_id, text, context)
+        async with aclosing(until_stopping(happening, self._stopping)) as stream:
             async for update in stream:
-                if update.WhichOneof("update") == "error":
-                    raise UnavailableError(update.error.error)
                 for event in updates.of_update(update):
                     yield event
 
@@ -100,13 +93,11 @@ class AgentTasks:
         page_size = min(request.page_size or _PAGE_SIZE, _PAGE_SIZE_MAX)
         states = run_states_of(request.status)
         page = await self._executor.list_runs(
-            run_service_pb2.ListRunsRequest(
-                page_size=page_size,
-                page_token=request.page_token,
-                agent_id=self._agent_id,
-                conversation_id=request.context_id,
-                state=next(iter(states)) if len(states) == 1 else "",
-            )
+            self._agent_id,
+            request.context_id,
+            state=next(iter(states)) if len(states) == 1 else "",
+            page_token=request.page_token,
+            page_size=page_size,
         )
         tasks = [
             apply_history_length(
@@ -150,7 +141,6 @@ class AgentTasks:
                     return
                 for update in updates.of_event(event):
                     yield update
-        raise UnavailableError("The stream was cut; the task goes on.")
 
     async def _begin(self, request: SendMessageRequest) -> tuple[str, str, Executor]:
         """Returns what is asked, in which context, and the executor under the message's key."""

@@ -10,9 +10,11 @@ from collections.abc import AsyncIterator, Iterator
 from ipaddress import ip_network
 from typing import Any
 
+import httpx2
 import msgspec
 import pytest
 
+from agent_executor.egress.kept_transport import KeptEgressTransport
 from agent_executor.egress.policy import EgressPolicy
 from agent_executor.errors import (
     AgentExecutorError,
@@ -155,6 +157,18 @@ class TestARealServer:
         assert await asyncio.to_thread(real.cancelled.wait, WAIT_SECONDS)
         await client.close()
         assert not client._conversations
+
+    async def test_a_call_ends_when_its_conversation_is_closed_before_it_began(
+        self, client: McpClient, real: RunningMcpServer, era: str
+    ) -> None:
+        server = server_at(real, protocol_version=era)
+        call = asyncio.create_task(client.call_tool(server, tool("slow"), {}, context()))
+        while not client._conversations:  # noqa: ASYNC110 -- nobody tells when it is made
+            await asyncio.sleep(0)
+        await client.close()
+        await asyncio.wait({call}, timeout=WAIT_SECONDS)
+        assert call.cancelled()
+        assert not real.requests
 
     async def test_a_credential_goes_with_every_request_and_comes_back_masked(
         self, client: McpClient, real: RunningMcpServer, era: str
@@ -329,6 +343,39 @@ class TestServersThatMeanIll:
             await ask(client, app)
         assert type(caught.value) is error
         assert "169.254" not in caught.value.message
+
+    async def test_an_answer_that_cannot_be_asked_for_again_leaves_the_outcome_unknown(
+        self, client: McpClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        send = KeptEgressTransport.handle_async_request
+
+        async def gone(self: KeptEgressTransport, request: httpx2.Request) -> httpx2.Response:
+            if request.method == "GET":
+                raise httpx2.ConnectError("The connection was refused.")
+            return await send(self, request)
+
+        monkeypatch.setattr(KeptEgressTransport, "handle_async_request", gone)
+        # It ends in order, as a server may that answers later.
+        app = answering(200, b"id: 1\nretry: 1\ndata:\n\n", "text/event-stream")
+        with pytest.raises(OutcomeUnknownError, match="refused"):
+            await ask(client, app)
+
+    async def test_an_answer_that_was_asked_for_again_counts(self, client: McpClient) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            headers = [(b"content-type", b"text/event-stream")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            if scope["method"] == "POST":
+                asked.append(json.loads((await receive())["body"]))
+                begun = b"id: 1\nretry: 1\ndata:\n\n"
+                await send({"type": "http.response.body", "body": begun, "more_body": True})
+                raise ConnectionError("it breaks")
+            error = {"code": -32000, "message": "no such city"}
+            await send(sse({"jsonrpc": "2.0", "id": asked[0]["id"], "error": error}))
+
+        asked: list[dict[str, Any]] = []
+        with pytest.raises(ToolExecutionError, match="no such city") as caught:
+            await ask(client, app)
+        assert type(caught.value) is ToolExecutionError
 
     async def test_a_redirect_within_its_origin_is_followed_so_often_only(
         self, client: McpClient

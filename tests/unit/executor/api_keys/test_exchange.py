@@ -62,6 +62,17 @@ async def test_a_key_is_looked_up_now_and_then(world: KeyWorld) -> None:
         assert world.store.looked_up == 2
 
 
+async def test_a_key_holds_where_its_use_cannot_be_noted(
+    world: KeyWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def cannot(key_id: str, now_ms: int, unless_since_ms: int) -> None:
+        raise UnavailableError("The database cannot be written at the moment.")
+
+    monkeypatch.setattr(world.store, "note_use", cannot)
+    new = await made(world)
+    assert await holds(world.service, (await world.exchange.exchange(new.secret, KEY, "a")).token)
+
+
 @pytest.mark.parametrize("slow_seconds", [0, API_KEY_CLOCK_SKEW_SECONDS])
 @pytest.mark.parametrize("revoked_after", [0.0, REUSED_SECONDS - 0.01])
 async def test_a_revoked_key_is_dead_in_time_on_every_replica(

@@ -19,5 +19,5 @@ def set_timestamp(shown: timestamp_pb2.Timestamp, time_ms: int) -> None:
 
 
 def ceil_to_ms(moment: timestamp_pb2.Timestamp) -> int:
-    """Returns the first millisecond that is not before a time; entries have whole ones."""
+    """Returns the first whole millisecond since 1970-01-01 UTC that is not before a time."""
     return moment.seconds * 1_000 - (-moment.nanos // 1_000_000)
