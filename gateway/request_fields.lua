@@ -207,7 +207,9 @@ end
 local function complaint(body, message)
   text, path = body, {}
   local is_good, failure = pcall(function()
-    local at = skip_space(scan_value(skip_space(1), message, 1))
+    local start = skip_space(1)
+    if byte(text, start) ~= BRACE then refuse("The body is not a JSON object.") end
+    local at = skip_space(scan_object(start, message, 1))
     if at <= #text then refuse_syntax(at) end
   end)
   text, path = nil, nil

@@ -12,6 +12,7 @@ from agent_executor.errors import (
     AgentExecutorError,
     DeadlineExceededError,
     RateLimitExceededError,
+    UnauthenticatedError,
     UnavailableError,
 )
 
@@ -55,7 +56,15 @@ class Attempts:
         return remaining_seconds
 
     def metadata(self, token: str) -> tuple[tuple[str, str], ...]:
-        """Returns what goes with the next attempt."""
+        """Returns what goes with the next attempt.
+
+        Raises:
+            UnauthenticatedError: The token is none that a header can carry.
+        """
+        if not (token.isascii() and token.isprintable()):
+            raise UnauthenticatedError(
+                "The token holds a line break, or another character that no header can carry."
+            )
         entries = dict(self._options.metadata)
         if self._options.metadata_hook is not None:
             entries |= self._options.metadata_hook()

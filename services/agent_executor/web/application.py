@@ -51,7 +51,7 @@ def application(runtime: WebRuntime, rooms: Sequence[Room]) -> Starlette:
     routes: list[BaseRoute] = [Route(READINESS_PATH, readiness, methods=["GET"])]
     for room in rooms:
         routes.extend(room.routes)
-    return Starlette(
+    application = Starlette(
         routes=routes,
         exception_handlers=EXCEPTION_HANDLERS,
         middleware=[
@@ -59,3 +59,6 @@ def application(runtime: WebRuntime, rooms: Sequence[Room]) -> Starlette:
             Middleware(BodyLimit, max_bytes=runtime.settings.request_max_bytes),
         ],
     )
+    # A redirect would name the scheme and host that the gateway called, which are not the caller's.
+    application.router.redirect_slashes = False
+    return application

@@ -63,7 +63,7 @@ CASES = [
     ),
     Case("no JSON", ("POST", "/api/v1/agents", '{"name": '), 400, "INVALID_ARGUMENT", "not JSON"),
     Case("wrong type", ("POST", "/api/v1/agents", {"name": 3}), 400, "INVALID_ARGUMENT", "name"),
-    Case("array", ("POST", "/api/v1/agents", [1]), 400, "INVALID_ARGUMENT", "message"),
+    Case("array", ("POST", "/api/v1/agents", [1]), 400, "INVALID_ARGUMENT", "not a JSON object"),
     Case("unknown query", ("GET", "/api/v1/agents?size=1"), 400, "INVALID_ARGUMENT", "size"),
     Case("bad query", ("GET", "/api/v1/agents?page_size=x"), 400, "INVALID_ARGUMENT", "page_size"),
     Case(

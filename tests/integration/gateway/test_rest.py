@@ -80,6 +80,13 @@ def test_the_idempotency_key_is_passed_on(gateway: RunningGateway) -> None:
     assert metadata_of(gateway, {"Idempotency-Key": "a-key"})["idempotency-key"] == "a-key"
 
 
+def test_a_header_that_grpc_cannot_carry_is_no_fault_of_the_platform(
+    gateway: RunningGateway,
+) -> None:
+    headers = {"x-bin": "!!", "grpc-trace-bin": "!!", "x!y": "z"}
+    assert gateway.call("GET", "/api/v1/agents/a", headers=headers).status == 200
+
+
 def test_callers_cannot_steer_envoy(gateway: RunningGateway) -> None:
     steering = {"x-envoy-retry-on": "5xx", "x-envoy-upstream-rq-timeout-ms": "1"}
     metadata = metadata_of(gateway, {**steering, "x-envoy-max-retries": "9"})

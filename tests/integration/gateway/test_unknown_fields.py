@@ -185,6 +185,12 @@ def test_what_is_no_json_is_refused(gateway: RunningGateway, body: str) -> None:
     assert_is_error(answer, 400, "INVALID_ARGUMENT", "")
 
 
+@pytest.mark.parametrize("body", ["[]", "null", '"x"', "1"])
+def test_a_body_is_an_object(gateway: RunningGateway, body: str) -> None:
+    answer = gateway.call("POST", AGENTS, body.encode())
+    assert_is_error(answer, 400, "INVALID_ARGUMENT", "The body is not a JSON object.")
+
+
 @pytest.mark.parametrize("body", ["", "{}", " \r\n\t{ }\n", '{"name":null}'])
 def test_little_is_enough(gateway: RunningGateway, body: str) -> None:
     answer = gateway.call("POST", "/api/v1/agents/a/execute", body.replace("name", "input"))

@@ -202,6 +202,12 @@ def test_a_function_gives_a_token_for_each_call(call: Call, platform: FakePlatfo
     assert sent == ["Bearer one", "Bearer two"]
 
 
+def test_a_token_that_no_header_can_carry_is_told(call: Call, platform: FakePlatform) -> None:
+    with pytest.raises(errors.UnauthenticatedError, match="line break") as refused:
+        call(lambda client: client.agents.get(agent_id="a"), credential="s3cret\n")
+    assert "s3cret" not in str(refused.value)
+
+
 def test_an_api_key_is_exchanged_once(call: Call, platform: FakePlatform) -> None:
     platform.will_answer(
         "TokenService/ExchangeApiKey",

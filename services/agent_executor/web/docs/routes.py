@@ -40,6 +40,7 @@ def room() -> Room:
         "docs",
         [
             _file("/docs", pages / "index.html", "text/html"),
+            _file("/docs/", pages / "index.html", "text/html"),
             _file("/docs/page.css", pages / "page.css", "text/css"),
             _file("/docs/page.js", pages / "page.js", "text/javascript"),
             _file("/docs/icon.svg", pages / "icon.svg", "image/svg+xml"),
