@@ -26,6 +26,7 @@ WHAT_THE_TOUR_SHOWS = (
     "15 + 27 = 42",
     "has $0.039512 left of $0.05; the call may cost $0.073626.",
     "step                       input   cached   output        cost",
+    "model call 1",
     'stock returned {\\"article\\":\\"A-17\\",\\"pieces\\":42}',
     '"domain":"stock.example.com"',
     '"allowed_origins":["https://stock.example.com"]',
@@ -82,6 +83,7 @@ def test_the_tour_can_be_made(platform: RunningPlatform, organization: str, tmp_
         'run "Math Assistant" "What is 15 + 27?"',
         "usage --by agent --by model",
         "usage run $RUN",
+        "runs show $RUN",
         "keys list",
     ):
         replacements[f".venv/bin/agent-executor {command}"] = (

@@ -15,8 +15,12 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from agent_executor.cli.gateway_fields import body_messages
 from agent_executor.cli.gateway_rules import rest_rules
 
-# A piece of a path template: `{name}`, `{name=pattern}`, `**`, `*`, or text.
-_TEMPLATE_PIECE = re.compile(r"\{[^={}]+(?:=(?P<pattern>[^{}]+))?\}|(?P<wild>\*\*?)|[^{}*]+")
+# A piece of a path template: `{name}`, `{name=pattern}`, `/**`, `*`, or text.
+_TEMPLATE_PIECE = re.compile(
+    r"\{[^={}]+(?:=(?P<pattern>[^{}]+))?\}|(?P<rest>/\*\*)|(?P<wild>\*)|(?:(?!/\*\*)[^{}*])+"
+)
+# The transcoder takes `**` for nothing, too, as where the slashes of an id are escaped.
+_REST = "(?:/[^?]*)?"
 
 
 def rest_methods(descriptor: FileDescriptorSet) -> dict[str, set[str]]:
@@ -72,7 +76,7 @@ def method_not_allowed_routes(descriptor: FileDescriptorSet) -> list[dict[str, A
 
 def _literalness(pattern: str) -> tuple[int, int]:
     """Ranks a pattern: what matches across slashes comes after what does not."""
-    return pattern.count("[^?]+"), pattern.count("[^/]+")
+    return pattern.count(_REST), pattern.count("[^/]+")
 
 
 def path_pattern(template: str) -> str:
@@ -83,8 +87,8 @@ def path_pattern(template: str) -> str:
 def _piece_pattern(piece: re.Match[str]) -> str:
     if piece["pattern"]:
         return path_pattern(piece["pattern"])
-    if piece["wild"] == "**":
-        return "[^?]+"
+    if piece["rest"]:
+        return _REST
     if piece["wild"] or piece[0].startswith("{"):
         return "[^/]+"
     return re.escape(piece[0])

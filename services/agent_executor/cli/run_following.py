@@ -55,6 +55,24 @@ def follow(
     return as_json(lasting.runs.get(run_id=run_id))
 
 
+def events_until(
+    client: AgentExecutorClient, run_id: str, last_sequence: int
+) -> list[dict[str, Any]]:
+    """Returns a run's events from the first to a sequence that it has.
+
+    Raises:
+        AgentExecutorError: It cannot be followed, and that stays so for some time.
+    """
+    lasting = client.with_options(max_attempts=ATTEMPTS)
+    events = []
+    with contextlib.closing(lasting.runs.follow(run_id=run_id)) as following:
+        for event in following:
+            events.append(as_json(event))
+            if event.sequence >= last_sequence:
+                break
+    return events
+
+
 @contextlib.contextmanager
 def interruptible(
     client: AgentExecutorClient, display: RunDisplay, *, cancels: bool

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -23,8 +24,10 @@ from agent_executor.cli.connection import (
 from agent_executor.cli.data_dir import DEFAULT_DATA_DIR, DataDir
 from agent_executor.cli.figures import output_console
 from agent_executor.cli.pages import rows_of
-from agent_executor.cli.run_following import display_of, follow, interruptible
+from agent_executor.cli.run_following import display_of, events_until, follow, interruptible
 from agent_executor.cli.run_inputs import in_requests
+from agent_executor.cli.run_steps import steps_of
+from agent_executor.cli.run_waterfall import show_run
 from agent_executor.cli.runs_report import show_receipt, show_runs
 
 app = typer.Typer(help="Shows runs, follows and ends them.", no_args_is_help=True)
@@ -123,6 +126,34 @@ def start_runs(
             typer.echo(f"{text}: {result['error']}", err=True)
     if any(result.get("error") for result in started):
         raise typer.Exit(FAILURE_EXIT_CODE)
+
+
+@app.command("show")
+def show_one(
+    run_id: Annotated[str, typer.Argument(help="The run's id.")],
+    as_json: AsJson = False,
+    url: Url = DEFAULT_URL,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    organization: Organization = "default",
+) -> None:
+    """Show what a run did and when: its model calls, tool calls and waits as bars over its time.
+
+    It is drawn from the run's log, and needs nothing that collects traces. What a run that goes on
+    has done so far is shown. With `--json` the log itself is printed, one event a line.
+
+    For example:
+
+        agent-executor runs show 01a22142-4b53-7d2b-a8b3-9131db1471a3
+    """
+    with failures_told():
+        client = connect(Target(url=url, data_dir=data_dir, organization=organization))
+        run = to_json(client.runs.get(run_id=run_id))
+        events = events_until(client, run_id, run["last_sequence"])
+    if as_json:
+        for event in events:
+            typer.echo(json.dumps(event))
+    else:
+        show_run(run, steps_of(events), time.time(), output_console())
 
 
 @app.command("cancel")

@@ -49,7 +49,7 @@ def run(gateway: FakeGateway, *arguments: str) -> Result:
     return CliRunner().invoke(app, ["runs", *arguments, "--url", gateway.url])
 
 
-@pytest.mark.parametrize("command", ["list", "cancel", "start"])
+@pytest.mark.parametrize("command", ["list", "show", "cancel", "start"])
 def test_every_command_shows_an_example(command: str) -> None:
     result = CliRunner().invoke(app, ["runs", command, "--help"])
     assert result.exit_code == 0
@@ -77,6 +77,46 @@ def test_runs_are_listed_as_they_are_filtered(gateway: FakeGateway) -> None:
 def test_no_runs_are_said_to_be_none(gateway: FakeGateway) -> None:
     gateway.will_answer("GET", "/api/v1/runs", {"runs": [], "next_page_token": ""})
     assert "no such runs" in run(gateway, "list").stdout
+
+
+def test_a_run_is_shown_as_its_steps(gateway: FakeGateway) -> None:
+    at = "2026-11-28T10:00:0{}Z"
+    gateway.will_answer(
+        "GET",
+        "/api/v1/runs/r1",
+        {
+            "id": "r1",
+            "model": "claude-x",
+            "state": "running",
+            "input": "What is\n2 + 2?",
+            "tokens_used": 1_200,
+            "cost_nano_usd": "2010000",
+            "last_sequence": 2,
+            "created_at": at.format(0),
+        },
+    )
+    call = {"tool_call_id": "t1", "tool_name": "calculator"}
+    events = [
+        {"sequence": 1, "type": "run_started", "created_at": at.format(0), "run_started": {}},
+        {
+            "sequence": 2,
+            "type": "tool_call_started",
+            "created_at": at.format(1),
+            "tool_call_started": call,
+        },
+        # What has happened since the run was looked at is not waited for.
+        {"sequence": 3, "type": "run_paused", "created_at": at.format(2), "run_paused": {}},
+    ]
+    gateway.will_answer("GET", "/api/v1/runs/r1/events", events)
+    shown = run(gateway, "show", "r1")
+    assert shown.exit_code == 0, shown.output
+    assert "run r1 · claude-x · running" in shown.stdout
+    assert "asked: What is 2 + 2?" in shown.stdout
+    assert "tool calculator" in shown.stdout
+    assert "goes on" in shown.stdout
+    assert "waiting for money" not in shown.stdout
+    lines = run(gateway, "show", "r1", "--json").stdout.splitlines()
+    assert [json.loads(line)["type"] for line in lines] == ["run_started", "tool_call_started"]
 
 
 def test_a_cancellation_says_what_it_did(gateway: FakeGateway) -> None:
