@@ -80,6 +80,7 @@ async def _demonstrate(folder: Path, receiver: OtlpReceiver, progress: Progress)
         "EXECUTOR_LOG_LEVEL": "warning",
         "TOOL_RUNNER_LOG_LEVEL": "warning",
         "LEDGER_LOG_LEVEL": "warning",
+        "WEB_LOG_LEVEL": "warning",
     }
     options = PlatformOptions(data_dir=folder, ports=free_ports(), environment=environment)
     platform = Platform(options, on_event=progress.on_event, on_waiting=progress.on_waiting)

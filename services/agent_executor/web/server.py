@@ -66,6 +66,8 @@ async def served(
         ws="none",
         # Every record goes to the logs of the process; what was asked is in the gateway's.
         log_config=None,
+        # When it starts and stops is said here, in the words of every process.
+        log_level="warning",
         access_log=False,
         server_header=False,
         date_header=False,
