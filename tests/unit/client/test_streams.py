@@ -140,15 +140,12 @@ def test_a_stream_that_is_left_is_cancelled(platform: FakePlatform) -> None:
     left = threading.Event()
     platform.will_answer(FOLLOW, [event(1), left.wait])
 
-    def ends() -> None:
-        left.set()
-
     with AgentExecutorClient(platform.url) as client:
         stream = client.runs.follow(run_id="r1")
         next(stream)
         stream.close()
         _wait_for(lambda: platform.ended == [FOLLOW])
-    ends()
+    left.set()
 
 
 def test_an_aio_stream_that_is_left_is_cancelled(platform: FakePlatform) -> None:
