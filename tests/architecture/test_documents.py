@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_executor.serving import metrics
+from agent_executor.serving import metric_names
 from agent_executor.serving.metrics import CounterDefinition, Definition
 from protos.compiler import ROOT
 from protos.contracts import HTTP_STATUS_OF_CODE, Contracts
@@ -65,7 +65,7 @@ def test_the_metrics_are_those_there_are() -> None:
         f"{member.name}_total" if isinstance(member, CounterDefinition) else member.name: list(
             member.labels
         )
-        for member in vars(metrics).values()
+        for member in vars(metric_names).values()
         if isinstance(member, Definition)
     }
     shown = {quoted(name)[0]: quoted(labels) for name, labels, *_ in table(OPERATIONS, "metric")}

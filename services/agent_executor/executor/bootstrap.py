@@ -70,13 +70,13 @@ from agent_executor.executor.storage import ExecutorStorage, open_storage
 from agent_executor.executor.webhooks.deliveries import WebhookDeliveries
 from agent_executor.executor.webhooks.sender import WebhookSender
 from agent_executor.executor.webhooks.webhooks import Webhooks
-from agent_executor.serving.metrics import (
+from agent_executor.serving.metric_names import (
     DATABASE_COMMITS,
     DATABASE_OPERATIONS,
     STREAM_FRAMES,
     STREAM_MESSAGES,
-    Metrics,
 )
+from agent_executor.serving.metrics import Metrics
 from agent_executor.serving.multiplex_client import MultiplexedStream
 from agent_executor.serving.multiplex_frames import CHANNEL_OPTIONS
 from agent_executor.serving.server import ServiceRuntime, run_service

@@ -37,7 +37,8 @@ from agent_executor.ledger.usage.recording import RecordUsage
 from agent_executor.ledger.usage.rerating import RerateUsage
 from agent_executor.ledger.usage.servicer import UsageServicer
 from agent_executor.ledger.usage.usage import Usage
-from agent_executor.serving.metrics import DATABASE_COMMITS, DATABASE_OPERATIONS, Metrics
+from agent_executor.serving.metric_names import DATABASE_COMMITS, DATABASE_OPERATIONS
+from agent_executor.serving.metrics import Metrics
 from agent_executor.serving.server import ServiceRuntime, run_service
 from agent_executor.serving.startup import StartupError
 from agent_executor.storage.group_commit import BatchStatistics

@@ -25,7 +25,8 @@ from opentelemetry.trace import (
 
 from agent_executor.errors import AgentExecutorError, DeadlineExceededError
 from agent_executor.serving import semantic_conventions as names
-from agent_executor.serving.metrics import RPC_DURATION, RPC_REQUESTS, Metrics
+from agent_executor.serving.metric_names import RPC_DURATION, RPC_REQUESTS
+from agent_executor.serving.metrics import Metrics
 from agent_executor.serving.security import current_security_context
 from agent_executor.serving.telemetry import context_from_traceparent, parse_traceparent
 

@@ -16,7 +16,8 @@ from agent_executor.api.tool_runner.v1 import (
     tool_call_service_pb2_grpc,
 )
 from agent_executor.errors import FailedPreconditionError
-from agent_executor.serving.metrics import DATABASE_COMMITS, DATABASE_OPERATIONS, Metrics
+from agent_executor.serving.metric_names import DATABASE_COMMITS, DATABASE_OPERATIONS
+from agent_executor.serving.metrics import Metrics
 from agent_executor.serving.server import ServiceRuntime, run_service
 from agent_executor.serving.startup import StartupError
 from agent_executor.storage.encryption import Encryption

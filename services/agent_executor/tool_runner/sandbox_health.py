@@ -8,7 +8,8 @@ from typing import Final, Protocol
 
 from grpc_health.v1 import health, health_pb2
 
-from agent_executor.serving.metrics import SANDBOX_AVAILABLE, Metrics
+from agent_executor.serving.metric_names import SANDBOX_AVAILABLE
+from agent_executor.serving.metrics import Metrics
 from agent_executor.tool_runner.isolation.status import SandboxStatus
 
 HEALTH_NAME: Final = "agent_executor.sandbox"

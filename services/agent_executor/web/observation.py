@@ -8,7 +8,8 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from agent_executor.serving.metrics import WEB_REQUEST_DURATION, WEB_REQUESTS, Metrics
+from agent_executor.serving.metric_names import WEB_REQUEST_DURATION, WEB_REQUESTS
+from agent_executor.serving.metrics import Metrics
 
 _ELSEWHERE: Final = "other"
 _BROKEN_OFF: Final = "499"

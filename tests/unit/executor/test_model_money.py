@@ -36,7 +36,7 @@ from agent_executor.executor.models.model import (
 from agent_executor.executor.peers import retries
 from agent_executor.executor.peers.ledger import Hold
 from agent_executor.executor.peers.tools import ToolOutcome
-from agent_executor.serving.metrics import UNHELD_MODEL_CALLS
+from agent_executor.serving.metric_names import UNHELD_MODEL_CALLS
 from tests.unit.executor.platforms import ADA
 from tests.unit.executor.worlds import ScriptedModel, StuckModel, World, use
 

@@ -14,7 +14,7 @@ from agent_executor.ledger.prices import genai_price_list, rate_cards
 from agent_executor.ledger.prices.card_checks import MODEL_BYTES_MAX, NewCard
 from agent_executor.ledger.prices.organization_card import ModelPrice
 from agent_executor.ledger.prices.rate_card import PriceContext, RateCard, price_context
-from agent_executor.serving.metrics import UNPRICED_MODELS
+from agent_executor.serving.metric_names import UNPRICED_MODELS
 from tests.unit.ledger.price_samples import (
     ADA,
     CARD,

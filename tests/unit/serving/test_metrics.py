@@ -11,19 +11,12 @@ from opentelemetry.trace import SpanContext, TraceFlags
 from prometheus_client import generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
 
-from agent_executor.serving import metrics as metrics_module
-from agent_executor.serving.metrics import (
-    RPC_DURATION,
-    RPC_REQUESTS,
-    RUNS_ACTIVE,
-    Definition,
-    DurationDefinition,
-    Metrics,
-    metrics_served,
-)
+from agent_executor.serving import metric_names
+from agent_executor.serving.metric_names import RPC_DURATION, RPC_REQUESTS, RUNS_ACTIVE
+from agent_executor.serving.metrics import Definition, DurationDefinition, Metrics, metrics_served
 from agent_executor.serving.startup import StartupError
 
-DEFINITIONS = [value for value in vars(metrics_module).values() if isinstance(value, Definition)]
+DEFINITIONS = [value for value in vars(metric_names).values() if isinstance(value, Definition)]
 SAMPLED = SpanContext(0xABC, 0xDEF, is_remote=False, trace_flags=TraceFlags(1))
 UNSAMPLED = SpanContext(0xABC, 0xDEF, is_remote=False, trace_flags=TraceFlags(0))
 

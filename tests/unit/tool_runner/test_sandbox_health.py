@@ -8,7 +8,8 @@ import pytest
 from grpc_health.v1 import health, health_pb2
 from prometheus_client import CollectorRegistry
 
-from agent_executor.serving.metrics import SANDBOX_AVAILABLE, Metrics
+from agent_executor.serving.metric_names import SANDBOX_AVAILABLE
+from agent_executor.serving.metrics import Metrics
 from agent_executor.tool_runner.isolation.status import SandboxStatus
 from agent_executor.tool_runner.sandbox_health import HEALTH_NAME, SandboxHealth
 from tests.unit.tool_runner.tools_of_tests import until

@@ -27,7 +27,7 @@ from agent_executor.executor.journal.journal import RunRecord
 from agent_executor.executor.log.run_log import RunLog
 from agent_executor.executor.models.model import ModelRequest, ModelResponse
 from agent_executor.serving import semantic_conventions as names
-from agent_executor.serving.metrics import (
+from agent_executor.serving.metric_names import (
     MODEL_CALL_DURATION,
     MODEL_CALLS,
     MODEL_TOKENS,
@@ -36,8 +36,8 @@ from agent_executor.serving.metrics import (
     RUNS,
     RUNS_ACTIVE,
     UNHELD_MODEL_CALLS,
-    Metrics,
 )
+from agent_executor.serving.metrics import Metrics
 from agent_executor.serving.telemetry import context_from_traceparent, traceparent_of
 
 OK: Final = "OK"

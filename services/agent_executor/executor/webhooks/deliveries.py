@@ -18,7 +18,8 @@ from agent_executor.executor.journal.journal import RunRecord
 from agent_executor.executor.webhooks.delivery import DELIVERED, FAILED, PENDING, Delivery
 from agent_executor.executor.webhooks.retries import Outcome, RetryPolicy
 from agent_executor.executor.webhooks.store import WebhookStore
-from agent_executor.serving.metrics import WEBHOOK_DELIVERIES, WEBHOOK_DELIVERY_DELAY, Metrics
+from agent_executor.serving.metric_names import WEBHOOK_DELIVERIES, WEBHOOK_DELIVERY_DELAY
+from agent_executor.serving.metrics import Metrics
 
 DEFAULT_TIMEOUT_SECONDS: Final = 10.0
 DEFAULT_MAX_CONCURRENT: Final = 64

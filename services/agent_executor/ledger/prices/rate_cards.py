@@ -21,7 +21,8 @@ from agent_executor.ledger.prices.organization_card import (
 from agent_executor.ledger.prices.organization_prices import CardsByKey, OrganizationPrices
 from agent_executor.ledger.prices.rate_card import PriceContext, RateCard, Rates, price_context
 from agent_executor.ledger.prices.store import RateCardStore
-from agent_executor.serving.metrics import UNPRICED_MODELS, Metrics
+from agent_executor.serving.metric_names import UNPRICED_MODELS
+from agent_executor.serving.metrics import Metrics
 
 ResolveRateCard: TypeAlias = Callable[[str, date, PriceContext], RateCard]
 """Finds a price. It may be slow, is called on a thread, and raises UnknownModelError."""

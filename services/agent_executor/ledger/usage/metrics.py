@@ -11,7 +11,7 @@ import msgspec
 from agent_executor.ledger.accounting.budget import BudgetEvent
 from agent_executor.ledger.accounting.entry import UsageEntry
 from agent_executor.ledger.accounting.token_usage import TokenCounts
-from agent_executor.serving.metrics import (
+from agent_executor.serving.metric_names import (
     BUDGET_OVERRUNS,
     BUDGET_THRESHOLDS,
     RESERVATIONS,
@@ -19,8 +19,8 @@ from agent_executor.serving.metrics import (
     USAGE_CREDIT,
     USAGE_ENTRIES,
     USAGE_TOKENS,
-    Metrics,
 )
+from agent_executor.serving.metrics import Metrics
 
 _TOKEN_CLASSES: Final = TokenCounts.__struct_fields__
 _LOGGER = logging.getLogger(__name__)

@@ -14,7 +14,8 @@ from opentelemetry.trace import NoOpTracer, Span, SpanKind, Status, StatusCode, 
 
 from agent_executor.errors import AgentExecutorError, CancelledRunError
 from agent_executor.serving import semantic_conventions as names
-from agent_executor.serving.metrics import TOOL_CALL_DURATION, TOOL_CALLS, Metrics
+from agent_executor.serving.metric_names import TOOL_CALL_DURATION, TOOL_CALLS
+from agent_executor.serving.metrics import Metrics
 from agent_executor.tool_runner.calls.tool_call import ToolCall
 from agent_executor.tool_runner.registry import ToolRegistry
 
