@@ -27,6 +27,7 @@ from agent_executor.tool_runner.builtin import built_in_tools
 from agent_executor.tool_runner.builtin.http_request import HTTPRequestTool
 from agent_executor.tool_runner.calls.audit import AuditReports
 from agent_executor.tool_runner.calls.dispatch import Dispatcher
+from agent_executor.tool_runner.calls.result_cache import ResultCache
 from agent_executor.tool_runner.calls.servicer import AuditServicer, ToolCallServicer
 from agent_executor.tool_runner.calls.telemetry import CallTelemetry
 from agent_executor.tool_runner.calls.tool_calls import ToolCalls
@@ -40,6 +41,7 @@ from agent_executor.tool_runner.resource_servicer import register_resource_servi
 from agent_executor.tool_runner.resources import Resources
 from agent_executor.tool_runner.sandbox_health import SandboxHealth
 from agent_executor.tool_runner.settings import ToolRunnerSettings
+from agent_executor.tool_runner.shared_state import SharedState
 from agent_executor.tool_runner.storage import ToolRunnerStorage, open_storage
 from agent_executor.tool_runner.tool_base import ToolBase
 
@@ -75,15 +77,19 @@ async def bootstrap(
         registry.register(tool)
     mcp_client = McpClient(settings.egress_policy)
     runtime.resources.push_async_callback(mcp_client.close)
+    encryption = _encryption(settings.encryption_key_path)
+    shared = await SharedState.of(settings, runtime.metrics, encryption, runtime.resources)
     resources = Resources.in_database(
         storage.statements,
         registry,
-        _encryption(settings.encryption_key_path),
+        encryption,
         pool,
         mcp_client,
         lambda: time.time_ns() // 1_000_000,
     )
-    calls = _tool_calls(runtime, storage, resources, pool, http_request)
+    if shared is not None:
+        await shared.share_changes(resources)
+    calls = _tool_calls(runtime, storage, resources, pool, http_request, shared)
     await calls.recover()
     runtime.resources.push_async_callback(calls.close)
     await _watch(
@@ -137,6 +143,7 @@ def _tool_calls(
     resources: Resources,
     pool: WorkerPool,
     http_request: HTTPRequestTool,
+    shared: SharedState | None,
 ) -> ToolCalls:
     settings = runtime.settings
     return ToolCalls(
@@ -147,6 +154,7 @@ def _tool_calls(
             screening=ScreeningPolicy(settings.screening),
             arguments_bytes_max=settings.max_arguments_bytes,
             credentials=resources.credentials,
+            shared_limits=None if shared is None else shared.limits,
         ),
         records=storage.calls,
         dispatcher=Dispatcher(
@@ -160,6 +168,7 @@ def _tool_calls(
         ),
         timeout_seconds=settings.call_timeout_seconds,
         concurrent_calls_max=settings.max_concurrent_calls,
+        cache=ResultCache(shared=None if shared is None else shared.results),
     )
 
 

@@ -33,6 +33,7 @@ class Resources:
         credentials: The vault of tools that send something.
         custom_tools: Registers and retires tools.
         mcp_servers: Registers and retires MCP servers.
+        mcp_tools: Finds the tools of MCP servers.
     """
 
     tools: Tools
@@ -40,6 +41,7 @@ class Resources:
     credentials: Credentials
     custom_tools: CustomTools
     mcp_servers: McpServers
+    mcp_tools: McpTools
 
     @classmethod
     def in_database(
@@ -71,6 +73,7 @@ class Resources:
             policies=policies,
             credentials=credentials,
             custom_tools=CustomTools(tools, inspector, now_ms),
+            mcp_tools=mcp_tools,
             mcp_servers=McpServers(
                 mcp_store,
                 mcp_client,

@@ -50,6 +50,7 @@ class ToolCalls:
         telemetry: Tells of calls.
         timeout_seconds: How long a tool may run; a caller may ask for less.
         concurrent_calls_max: How many calls may run at the same time.
+        cache: Results of tools that only read. Default: one of this process alone.
         clock: Seconds since 1970-01-01 UTC.
         monotonic: Seconds of a clock that is never set, for durations.
     """
@@ -63,13 +64,16 @@ class ToolCalls:
         telemetry: CallTelemetry,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
         concurrent_calls_max: int = DEFAULT_CONCURRENT_CALLS_MAX,
+        cache: ResultCache | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._attempts = CallAttempts(
             policy=policy,
             records=records,
-            execution=ToolExecution(dispatcher, ResultCache(), timeout_seconds=timeout_seconds),
+            execution=ToolExecution(
+                dispatcher, cache or ResultCache(), timeout_seconds=timeout_seconds
+            ),
             telemetry=telemetry,
             clock=clock,
             monotonic=monotonic,
