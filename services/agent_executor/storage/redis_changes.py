@@ -184,7 +184,7 @@ class RedisChanges:
         topic = by_channel.get(channel)
         try:
             sender, *names = json.loads(message)
-        except ValueError:
+        except (ValueError, TypeError):
             return
         if topic is None or sender == self._sender:
             return

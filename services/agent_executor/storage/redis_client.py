@@ -34,7 +34,7 @@ DEFAULT_TIMEOUT_SECONDS: Final = 0.25
 BATCH_COMMANDS_MAX: Final = 512
 HEARTBEAT_SECONDS: Final = 1.0
 _FIRST_BACKOFF_SECONDS: Final = 0.02
-_BACKOFF_SECONDS_MAX: Final = 1.0
+_BACKOFF_SECONDS_MAX: Final = 0.25
 _AWAY: Final = "Redis does not answer at present."
 _REFUSED: Final = "Redis refuses a command at present."
 
@@ -302,7 +302,7 @@ def reason_of(error: BaseException) -> str:
     """Returns a word for a failure, out of a few; an error's text may hold anything."""
     if isinstance(error, TimeoutError | RedisTimeoutError):
         return "timeout"
-    if isinstance(error, AuthenticationError):
+    if isinstance(error.__cause__, AuthenticationError):
         return "authentication"
     if isinstance(error, ResponseError):
         return "refused"

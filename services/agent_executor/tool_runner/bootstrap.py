@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from agent_executor.api.gateway.v1 import rate_limit_service_pb2, rate_limit_service_pb2_grpc
 from agent_executor.api.tool_runner.v1 import (
     audit_service_pb2,
     audit_service_pb2_grpc,
@@ -31,9 +32,13 @@ from agent_executor.tool_runner.calls.result_cache import ResultCache
 from agent_executor.tool_runner.calls.servicer import AuditServicer, ToolCallServicer
 from agent_executor.tool_runner.calls.telemetry import CallTelemetry
 from agent_executor.tool_runner.calls.tool_calls import ToolCalls
+from agent_executor.tool_runner.calls.tool_execution import ToolExecution
 from agent_executor.tool_runner.isolation.pool import WorkerPool
 from agent_executor.tool_runner.mcp.client import McpClient
-from agent_executor.tool_runner.policy.call_policy import CallPolicy
+from agent_executor.tool_runner.policy.call_policy import CallPolicy, SharedRateLimits
+from agent_executor.tool_runner.policy.gateway_limits import GatewayLimits, ProcessRateLimits
+from agent_executor.tool_runner.policy.gateway_limits_servicer import GatewayLimitsServicer
+from agent_executor.tool_runner.policy.rate_limit import RateLimiter
 from agent_executor.tool_runner.policy.sandbox import RateLimitScope, ToolSandbox
 from agent_executor.tool_runner.policy.screening import ScreeningPolicy
 from agent_executor.tool_runner.registry import ToolRegistry
@@ -101,6 +106,7 @@ async def bootstrap(
     return (
         *_register_call_services(runtime, calls, storage),
         *register_resource_services(runtime.server, resources, pool),
+        _register_gateway_limits(runtime, shared),
     )
 
 
@@ -157,18 +163,20 @@ def _tool_calls(
             shared_limits=None if shared is None else shared.limits,
         ),
         records=storage.calls,
-        dispatcher=Dispatcher(
-            sandbox=pool,
-            http_request=http_request,
-            result_bytes_max=settings.max_result_bytes,
-            blocking_calls_max=settings.max_blocking_calls,
+        execution=ToolExecution(
+            Dispatcher(
+                sandbox=pool,
+                http_request=http_request,
+                result_bytes_max=settings.max_result_bytes,
+                blocking_calls_max=settings.max_blocking_calls,
+            ),
+            ResultCache(shared=None if shared is None else shared.results),
+            timeout_seconds=settings.call_timeout_seconds,
         ),
         telemetry=CallTelemetry(
             resources.tools.registry, runtime.telemetry.tracer, runtime.metrics
         ),
-        timeout_seconds=settings.call_timeout_seconds,
         concurrent_calls_max=settings.max_concurrent_calls,
-        cache=ResultCache(shared=None if shared is None else shared.results),
     )
 
 
@@ -185,6 +193,20 @@ def _register_call_services(
         tool_call_service_pb2.DESCRIPTOR.services_by_name["ToolCallService"].full_name,
         audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"].full_name,
     )
+
+
+def _register_gateway_limits(
+    runtime: ServiceRuntime[ToolRunnerSettings], shared: SharedState | None
+) -> str:
+    limits: SharedRateLimits = (
+        ProcessRateLimits(RateLimiter(time.monotonic_ns))
+        if shared is None
+        else shared.gateway_limits
+    )
+    rate_limit_service_pb2_grpc.add_RateLimitServiceServicer_to_server(
+        GatewayLimitsServicer(GatewayLimits(limits)), runtime.server
+    )
+    return rate_limit_service_pb2.DESCRIPTOR.services_by_name["RateLimitService"].full_name
 
 
 async def _watch(health: SandboxHealth, runtime: ServiceRuntime[ToolRunnerSettings]) -> None:

@@ -29,12 +29,14 @@ class SharedState:
     """What a tool-runner has in common with others.
 
     Attributes:
-        limits: Counts calls.
+        limits: Counts calls of tools.
+        gateway_limits: Counts the requests of gateways, which know what to do while Redis is away.
         results: Has the results of tools that only read.
         changes: Tells and hears what is written.
     """
 
     limits: RedisRateLimiter
+    gateway_limits: RedisRateLimiter
     results: RedisResults
     changes: RedisChanges
 
@@ -69,14 +71,21 @@ class SharedState:
             observer=RedisMetrics(metrics, "changes"),
         )
         opened.push_async_callback(changes.close)
-        limits = RedisRateLimiter(
+        limiter = partial(
+            RedisRateLimiter,
             clients["limits"],
-            on_unavailable=settings.on_redis_unavailable,
             processes=lambda: _listeners(clients["limits"]),
             clock_ns=time.monotonic_ns,
-            on_counted_alone=partial(metrics.increment, CALLS_LIMITED_ALONE),
         )
-        return cls(limits, RedisResults(clients["results"], encryption), changes)
+        return cls(
+            limiter(
+                on_unavailable=settings.on_redis_unavailable,
+                on_counted_alone=partial(metrics.increment, CALLS_LIMITED_ALONE),
+            ),
+            limiter(on_unavailable="refuse"),
+            RedisResults(clients["results"], encryption),
+            changes,
+        )
 
     async def share_changes(self, resources: Resources) -> None:
         """Begins to tell others of changes, and to hear of theirs."""
