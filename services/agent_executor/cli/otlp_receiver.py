@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
@@ -48,8 +48,8 @@ class ReceivedSpan:
     end_unix_nanos: int
     is_error: bool
     attributes: Mapping[str, AttributeValue]
-    links: tuple[tuple[str, str], ...]
-    resource: Mapping[str, AttributeValue]
+    links: tuple[tuple[str, str], ...] = ()
+    resource: Mapping[str, AttributeValue] = field(default_factory=dict)
 
 
 class OtlpReceiver(trace_service_pb2_grpc.TraceServiceServicer):
