@@ -174,7 +174,10 @@ def _tool_calls(
             timeout_seconds=settings.call_timeout_seconds,
         ),
         telemetry=CallTelemetry(
-            resources.tools.registry, runtime.telemetry.tracer, runtime.metrics
+            resources.tools.registry,
+            runtime.telemetry.tracer,
+            runtime.metrics,
+            shows_content=settings.shows_content,
         ),
         concurrent_calls_max=settings.max_concurrent_calls,
     )
