@@ -146,7 +146,7 @@ WEB_REQUEST_DURATION: Final = DurationDefinition(
 
 REDIS_UP: Final = GaugeDefinition(
     "agent_executor_redis_up",
-    'Whether Redis answers: 1 or 0, by use: "limits", "results" or "changes".',
+    'Whether Redis answers: 1 or 0, by use: "limits", "results", "telling", "changes".',
     ("use",),
 )
 REDIS_ERRORS: Final = CounterDefinition(

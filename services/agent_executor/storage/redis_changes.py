@@ -33,6 +33,16 @@ from agent_executor.storage.redis_client import (
     reason_of,
 )
 
+# What is told of, and by which names.
+POLICY: Final = "policy"
+"""Limits and domains of an organization: its id."""
+TOOL: Final = "tool"
+"""A custom tool: the organization and the tool's name."""
+MCP_SERVER: Final = "mcp_server"
+"""An MCP server and its tools: the organization and the server's name."""
+API_KEY: Final = "api_key"
+"""An API key or a session that was revoked: its digest, in hexadecimal."""
+
 _CHANNEL_PREFIX: Final = "agent_executor:1:changes:"
 _BACKOFF_SECONDS: Final = 0.1
 
@@ -194,7 +204,7 @@ class RedisChanges:
             return
         try:
             watcher.forget(*names)
-        except TypeError:
+        except (TypeError, ValueError):
             # Said by a process of another version: it names things in another way.
             watcher.forget_all()
 

@@ -6,22 +6,18 @@ import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Self
+from typing import Self
 
 from agent_executor.serving.metric_names import CALLS_LIMITED_ALONE
 from agent_executor.serving.metrics import Metrics
 from agent_executor.serving.redis_metrics import RedisMetrics
 from agent_executor.storage.encryption import Encryption
-from agent_executor.storage.redis_changes import RedisChanges, channel_of
+from agent_executor.storage.redis_changes import MCP_SERVER, POLICY, TOOL, RedisChanges, channel_of
 from agent_executor.storage.redis_client import RedisClient
 from agent_executor.tool_runner.calls.result_cache_redis import RedisResults
 from agent_executor.tool_runner.policy.rate_limit_redis import RedisRateLimiter
 from agent_executor.tool_runner.resources import Resources
 from agent_executor.tool_runner.settings import ToolRunnerSettings
-
-POLICY_CHANGED: Final = "policy"
-TOOL_CHANGED: Final = "tool"
-MCP_SERVER_CHANGED: Final = "mcp_server"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +55,7 @@ class SharedState:
                 use=use,
                 timeout_seconds=settings.redis_timeout_seconds,
                 # Every tool-runner, and nobody else, hears of policies.
-                heartbeat=("PUBSUB", "NUMSUB", channel_of(POLICY_CHANGED)),
+                heartbeat=("PUBSUB", "NUMSUB", channel_of(POLICY)),
                 observer=RedisMetrics(metrics, use),
             )
             opened.push_async_callback(client.close)
@@ -90,12 +86,12 @@ class SharedState:
     async def share_changes(self, resources: Resources) -> None:
         """Begins to tell others of changes, and to hear of theirs."""
         policies, tools, mcp_tools = resources.policies, resources.tools, resources.mcp_tools
-        self.changes.watch(POLICY_CHANGED, policies.forget, policies.forget_all)
-        self.changes.watch(TOOL_CHANGED, tools.forget, tools.forget_all)
-        self.changes.watch(MCP_SERVER_CHANGED, mcp_tools.forget, mcp_tools.forget_all)
-        policies.on_change = partial(self.changes.tell, POLICY_CHANGED)
-        tools.on_change = partial(self.changes.tell, TOOL_CHANGED)
-        mcp_tools.on_change = partial(self.changes.tell, MCP_SERVER_CHANGED)
+        self.changes.watch(POLICY, policies.forget, policies.forget_all)
+        self.changes.watch(TOOL, tools.forget, tools.forget_all)
+        self.changes.watch(MCP_SERVER, mcp_tools.forget, mcp_tools.forget_all)
+        policies.on_change = partial(self.changes.tell, POLICY)
+        tools.on_change = partial(self.changes.tell, TOOL)
+        mcp_tools.on_change = partial(self.changes.tell, MCP_SERVER)
         await self.changes.start()
 
 
