@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
@@ -52,6 +53,7 @@ class Resources:
         inspector: SourceInspector,
         mcp_client: McpClient,
         now_ms: Callable[[], int],
+        clock: Callable[[], float] = time.monotonic,
     ) -> Self:
         """Returns those of a database.
 
@@ -62,11 +64,12 @@ class Resources:
             inspector: Loads the sources of custom tools.
             mcp_client: Talks with MCP servers.
             now_ms: The time, in milliseconds since 1970-01-01 UTC.
+            clock: Monotonic, in seconds.
         """
         mcp_store = SqlMcpServerStore(runner)
-        mcp_tools = McpTools(mcp_store, mcp_client)
-        tools = Tools(registry, SqlCustomToolStore(runner), external=mcp_tools)
-        policies = Policies(SqlPolicyStore(runner), now_ms)
+        mcp_tools = McpTools(mcp_store, mcp_client, clock=clock)
+        tools = Tools(registry, SqlCustomToolStore(runner), external=mcp_tools, clock=clock)
+        policies = Policies(SqlPolicyStore(runner), now_ms, clock=clock)
         credentials = Credentials(SqlCredentialStore(runner), encryption, now_ms)
         return cls(
             tools=tools,
