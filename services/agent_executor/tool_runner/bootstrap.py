@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from agent_executor.api.gateway.v1 import rate_limit_service_pb2, rate_limit_service_pb2_grpc
 from agent_executor.api.tool_runner.v1 import (
@@ -46,9 +46,11 @@ from agent_executor.tool_runner.resource_servicer import register_resource_servi
 from agent_executor.tool_runner.resources import Resources
 from agent_executor.tool_runner.sandbox_health import SandboxHealth
 from agent_executor.tool_runner.settings import ToolRunnerSettings
-from agent_executor.tool_runner.shared_state import SharedState
 from agent_executor.tool_runner.storage import ToolRunnerStorage, open_storage
 from agent_executor.tool_runner.tool_base import ToolBase
+
+if TYPE_CHECKING:
+    from agent_executor.tool_runner.shared_state import SharedState
 
 SERVICE_NAME: Final = "tool-runner"
 
@@ -83,7 +85,7 @@ async def bootstrap(
     mcp_client = McpClient(settings.egress_policy)
     runtime.resources.push_async_callback(mcp_client.close)
     encryption = _encryption(settings.encryption_key_path)
-    shared = await SharedState.of(settings, runtime.metrics, encryption, runtime.resources)
+    shared = await _shared_state(runtime, encryption)
     resources = Resources.in_database(
         storage.statements,
         registry,
@@ -130,6 +132,17 @@ def _encryption(path: Path) -> Encryption:
     except (OSError, FailedPreconditionError) as error:
         reason = error.message if isinstance(error, FailedPreconditionError) else f"{error}."
         raise StartupError(f"There is no key for the credentials: {reason}") from error
+
+
+async def _shared_state(
+    runtime: ServiceRuntime[ToolRunnerSettings], encryption: Encryption
+) -> SharedState | None:
+    if not runtime.settings.redis_url.get_secret_value():
+        return None
+    # Imported here, for most have no Redis, whose client takes 13 MB.
+    from agent_executor.tool_runner.shared_state import SharedState
+
+    return await SharedState.of(runtime.settings, runtime.metrics, encryption, runtime.resources)
 
 
 async def _storage(runtime: ServiceRuntime[ToolRunnerSettings]) -> ToolRunnerStorage:
