@@ -1,8 +1,9 @@
 """Whole runs with one tool call, through Envoy and the three services, durable and ledgered.
 
 Prints runs per second, latencies, and CPU-milliseconds per run of each process, at 16 and 64
-connections, without and with tracing; and, as a ratio measured in the same call, what the same run
-costs in the library in one process. Every answer is checked.
+connections, without tracing, with a tenth of the runs traced, and with all; and, as ratios measured
+in the same call, what tracing adds, and what the same run costs in the library in one process. Every
+answer is checked.
 
     python -m tests.bench.bench_execute [--runs N] [--connections N ...] [--no-tracing]
 """
@@ -13,7 +14,7 @@ import argparse
 import os
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,6 +35,7 @@ AGENT = {
 }
 WARM_UP_RUNS = 300
 LIBRARY_RUNS = 300
+TRACED_SHARES = (0.1, 1.0)
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
@@ -93,6 +95,11 @@ def measure(platform: RunningPlatform, connections: int, runs: int) -> dict[str,
     return used
 
 
+def measure_all(platform: RunningPlatform, connections: Sequence[int], runs: int) -> float:
+    """Measures each load and returns the CPU-milliseconds per run of the last one."""
+    return [sum(measure(platform, count, runs).values()) for count in connections][-1]
+
+
 def main() -> int:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -100,24 +107,22 @@ def main() -> int:
     parser.add_argument("--connections", type=int, nargs="+", default=[16, 64])
     parser.add_argument("--no-tracing", action="store_true")
     options = parser.parse_args()
-    totals: list[float] = []
     print("not traced")
     with running_platform() as platform:
-        totals.extend(
-            sum(measure(platform, connections, options.runs).values())
-            for connections in options.connections
-        )
-    if not options.no_tracing:
-        print("traced, every run")
+        untraced = measure_all(platform, options.connections, options.runs)
+    for share in () if options.no_tracing else TRACED_SHARES:
+        print(f"{share:.0%} of the runs traced")
         with (
             OtlpReceiver() as receiver,
-            running_platform(OTEL_EXPORTER_OTLP_ENDPOINT=receiver.endpoint) as platform,
+            running_platform(
+                OTEL_EXPORTER_OTLP_ENDPOINT=receiver.endpoint, OTEL_TRACES_SAMPLER_ARG=str(share)
+            ) as platform,
         ):
-            for connections in options.connections:
-                measure(platform, connections, options.runs)
+            traced = measure_all(platform, options.connections, options.runs)
+        print(f"traced / not traced at the last load: {traced / untraced:.2f}")
     library = library_cpu_ms()
     print(f"the same run in the library, one process, in memory: {library:.2f} CPU-ms")
-    print(f"platform / library at the last load, not traced: {totals[-1] / library:.2f}")
+    print(f"platform / library at the last load, not traced: {untraced / library:.2f}")
     return 0
 
 
