@@ -135,7 +135,8 @@ async def started(
             refuses.
     """
     async with AsyncExitStack() as plumbing:
-        metrics, telemetry = Metrics(), configure_telemetry(service_name, settings)
+        metrics = Metrics(max_names=settings.metrics_max_names)
+        telemetry = configure_telemetry(service_name, settings)
         plumbing.push_async_callback(flush, telemetry)
         metrics_port = plumbing.enter_context(
             metrics_served(metrics, settings.metrics_host or settings.host, settings.metrics_port)

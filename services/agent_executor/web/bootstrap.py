@@ -76,7 +76,8 @@ async def started(settings: WebSettings) -> AsyncIterator[RunningWeb]:
         StartupError: A port is taken.
     """
     async with AsyncExitStack() as plumbing:
-        metrics, telemetry = Metrics(), configure_telemetry(PROCESS_NAME, settings)
+        metrics = Metrics(max_names=settings.metrics_max_names)
+        telemetry = configure_telemetry(PROCESS_NAME, settings)
         plumbing.push_async_callback(flush, telemetry)
         metrics_port = plumbing.enter_context(
             metrics_served(metrics, settings.metrics_host or settings.host, settings.metrics_port)
