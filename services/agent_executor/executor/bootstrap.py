@@ -49,6 +49,7 @@ from agent_executor.executor.driving.engine import Engine, EngineLimits
 from agent_executor.executor.driving.leases import LeaseKeeper
 from agent_executor.executor.driving.run_loader import RunLoader
 from agent_executor.executor.driving.run_metrics import RunMetrics
+from agent_executor.executor.driving.run_telemetry import RunTelemetry
 from agent_executor.executor.model_calls.model_call import ModelLimits
 from agent_executor.executor.model_calls.model_turn import ModelTurn
 from agent_executor.executor.models.model import ModelProvider
