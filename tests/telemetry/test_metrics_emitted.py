@@ -82,7 +82,7 @@ def drive_runs(client: Client, agent: str) -> list[dict[str, Any]]:
     runs = [execute(client, agent_id, text) for text in (SUM, THREE_SUMS)]
     with running_web_server() as server:
         url = f"http://127.0.0.1:{server.port}/told"
-        body = {"input": SUM, "webhook_url": url}
+        body = {"input": SUM, "webhook_url": url, "webhook_secret": "of sixteen bytes at least"}
         started = client.post(f"/api/v1/agents/{agent_id}/runs", body)
         assert started.status == 200, started.content
         runs.append(wait_for_end(client, started.body["id"]))
