@@ -99,7 +99,7 @@ def configure_telemetry(
 
     resource = {
         names.SERVICE_NAME: service_name,
-        names.SERVICE_VERSION: _version(),
+        names.SERVICE_VERSION: platform_version(),
     }
     provider = TracerProvider(
         sampler=ParentBased(TraceIdRatioBased(settings.trace_sample_ratio)),
@@ -192,7 +192,8 @@ def trace_of(context: Context) -> CallTrace:
     )
 
 
-def _version() -> str:
+def platform_version() -> str:
+    """Returns the version of the platform that runs; "source" if it is not installed."""
     try:
         return version(DISTRIBUTION)
     except PackageNotFoundError:
