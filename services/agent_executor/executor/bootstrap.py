@@ -48,6 +48,7 @@ from agent_executor.executor.driving.drivers import RunDrivers
 from agent_executor.executor.driving.engine import Engine, EngineLimits
 from agent_executor.executor.driving.leases import LeaseKeeper
 from agent_executor.executor.driving.run_loader import RunLoader
+from agent_executor.executor.driving.run_metrics import RunMetrics
 from agent_executor.executor.driving.run_telemetry import RunTelemetry
 from agent_executor.executor.journal.journal import Journal
 from agent_executor.executor.model_calls.model_call import ModelLimits
@@ -56,6 +57,7 @@ from agent_executor.executor.models.model import ModelProvider
 from agent_executor.executor.models.model_providers import batches_of, model_providers
 from agent_executor.executor.peers.ledger import Ledger
 from agent_executor.executor.peers.ledger_grpc import GrpcLedger
+from agent_executor.executor.peers.stream_metrics import StreamMetrics
 from agent_executor.executor.peers.tools import ToolRunner
 from agent_executor.executor.peers.tools_grpc import GrpcToolRunner
 from agent_executor.executor.provider_batches.batched_calls import BatchedCalls
@@ -65,26 +67,22 @@ from agent_executor.executor.provider_batches.poller import BatchPoller
 from agent_executor.executor.runs.admission import Admission
 from agent_executor.executor.runs.run_servicer import RunServicer
 from agent_executor.executor.runs.runs import Runs
+from agent_executor.executor.sampling import ExecutorGauges
 from agent_executor.executor.settings import ExecutorSettings
 from agent_executor.executor.storage import ExecutorStorage, open_storage
 from agent_executor.executor.webhooks.deliveries import WebhookDeliveries
 from agent_executor.executor.webhooks.sender import WebhookSender
 from agent_executor.executor.webhooks.webhooks import Webhooks
-from agent_executor.serving.metric_names import (
-    DATABASE_COMMITS,
-    DATABASE_OPERATIONS,
-    STREAM_FRAMES,
-    STREAM_MESSAGES,
-)
-from agent_executor.serving.metrics import Metrics
+from agent_executor.serving.database_metrics import batch_counter
+from agent_executor.serving.metric_names import RUNS_ACTIVE_MAX
 from agent_executor.serving.multiplex_client import MultiplexedStream
 from agent_executor.serving.multiplex_frames import CHANNEL_OPTIONS
+from agent_executor.serving.sampling import sample
 from agent_executor.serving.server import ServiceRuntime, run_service
 from agent_executor.serving.startup import StartupError
 from agent_executor.serving.tls import peer_channel
 from agent_executor.serving.token_signing import TokenSigner
 from agent_executor.storage.encryption import Encryption
-from agent_executor.storage.group_commit import BatchStatistics
 from agent_executor.storage.migrations import MigrationError
 
 SERVICE_NAME: Final = "executor"
@@ -109,7 +107,7 @@ async def bootstrap(runtime: ServiceRuntime[ExecutorSettings]) -> Sequence[str]:
     """Builds the service, takes over what a process before it left, and names what it serves."""
     settings = runtime.settings
     try:
-        storage = await open_storage(settings, lambda batch: _count_batch(runtime.metrics, batch))
+        storage = await open_storage(settings, batch_counter(runtime.metrics))
     except MigrationError as error:
         raise StartupError(str(error)) from error
     runtime.resources.push_async_callback(storage.close)
@@ -128,6 +126,11 @@ async def bootstrap(runtime: ServiceRuntime[ExecutorSettings]) -> Sequence[str]:
     deliveries = _deliveries(runtime, storage, encryption)
     runs = await _runs(runtime, storage, agents, conversations, tools, engine, deliveries)
     _look_at_batches(runtime, storage, ledger, providers, runs)
+    sample(
+        ExecutorGauges(storage, runs, engine, runtime.metrics, now_ms).look,
+        period_seconds=settings.metrics_sample_seconds,
+        resources=runtime.resources,
+    )
     approvals = Approvals(
         store=storage.approvals,
         journal=storage.journal,
@@ -148,11 +151,6 @@ async def bootstrap(runtime: ServiceRuntime[ExecutorSettings]) -> Sequence[str]:
     return SERVED
 
 
-def _count_batch(metrics: Metrics, batch: BatchStatistics) -> None:
-    metrics.increment(DATABASE_COMMITS)
-    metrics.increment(DATABASE_OPERATIONS, by=batch.last_batch_operations)
-
-
 def now_ms() -> int:
     """Returns the time in milliseconds since 1970-01-01 UTC."""
     return time.time_ns() // 1_000_000
@@ -170,6 +168,8 @@ async def _runs(
     settings, journal = runtime.settings, storage.journal
     loader = RunLoader(journal, agents, conversations)
     drivers = _drivers(settings, storage, loader, engine)
+    drivers.metrics = RunMetrics(runtime.metrics)
+    runtime.metrics.set_gauge(RUNS_ACTIVE_MAX, settings.max_active_runs)
     drivers.on_webhook_due = deliveries.wake
     runs = Runs(
         journal=journal,
@@ -189,6 +189,7 @@ async def _runs(
         renewal_seconds=settings.lease_renewal_seconds,
         key_ttl_seconds=settings.idempotency_key_ttl_seconds,
     )
+    keeper.on_renewal = drivers.metrics.lease_renewed
     await keeper.start()
     runtime.resources.push_async_callback(keeper.stop)
     # Streams say that they end before they are cut.
@@ -382,12 +383,14 @@ def _stream(
     peer: str,
 ) -> MultiplexedStream:
     """Returns the stream to a peer, which begins to connect."""
-
-    def count(frames: int) -> None:
-        runtime.metrics.increment(STREAM_MESSAGES, peer)
-        runtime.metrics.increment(STREAM_FRAMES, peer, by=frames)
-
-    stream = MultiplexedStream(open_stream, request_type, name=peer, on_message=count)
+    counted = StreamMetrics(runtime.metrics, peer)
+    stream = MultiplexedStream(
+        open_stream,
+        request_type,
+        name=peer,
+        on_connection=counted.connected,
+        on_message=counted.sent,
+    )
     runtime.resources.push_async_callback(stream.close)
     stream.start()
     return stream

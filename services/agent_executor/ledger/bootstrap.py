@@ -37,11 +37,9 @@ from agent_executor.ledger.usage.recording import RecordUsage
 from agent_executor.ledger.usage.rerating import RerateUsage
 from agent_executor.ledger.usage.servicer import UsageServicer
 from agent_executor.ledger.usage.usage import Usage
-from agent_executor.serving.metric_names import DATABASE_COMMITS, DATABASE_OPERATIONS
-from agent_executor.serving.metrics import Metrics
+from agent_executor.serving.database_metrics import batch_counter
 from agent_executor.serving.server import ServiceRuntime, run_service
 from agent_executor.serving.startup import StartupError
-from agent_executor.storage.group_commit import BatchStatistics
 from agent_executor.storage.migrations import MigrationError
 
 SERVICE_NAME: Final = "ledger"
@@ -128,15 +126,8 @@ def _usage_servicer(
 
 async def _storage(runtime: ServiceRuntime[LedgerSettings]) -> LedgerStorage:
     try:
-        storage = await open_storage(
-            runtime.settings, lambda batch: _count_batch(runtime.metrics, batch)
-        )
+        storage = await open_storage(runtime.settings, batch_counter(runtime.metrics))
     except MigrationError as error:
         raise StartupError(str(error)) from error
     runtime.resources.push_async_callback(storage.close)
     return storage
-
-
-def _count_batch(metrics: Metrics, batch: BatchStatistics) -> None:
-    metrics.increment(DATABASE_COMMITS)
-    metrics.increment(DATABASE_OPERATIONS, by=batch.last_batch_operations)

@@ -42,7 +42,6 @@ BUILD_INFO: Final = GaugeDefinition(
 EVENT_LOOP_LAG: Final = DurationDefinition(
     "agent_executor_event_loop_lag_seconds",
     "How late the event loop came to a timer, sampled twice a second, in seconds.",
-    buckets=_INSTANTS,
 )
 GARBAGE_COLLECTIONS: Final = CounterDefinition(
     "agent_executor_garbage_collections",

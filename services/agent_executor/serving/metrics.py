@@ -153,6 +153,15 @@ class Metrics:
         """Counts one more, or ``by`` more."""
         self._child(definition, labels).add(by)
 
+    def show(self, *definitions: Definition[Any]) -> None:
+        """Shows metrics without labels before they are used, so that their first rise is seen."""
+        for definition in definitions:
+            self._child(definition, ())
+
+    def add_to_gauge(self, definition: GaugeDefinition, change: float, *labels: str) -> None:
+        """Changes the figure."""
+        self._child(definition, labels).inc(change)
+
     def set_gauge(self, definition: GaugeDefinition, value: float, *labels: str) -> None:
         """Sets the figure."""
         self._child(definition, labels).set(value)
@@ -195,7 +204,7 @@ class Metrics:
         # Writer threads count too, and a family may be registered only once.
         with self._making:
             # Only what is shown is kept: of names that are not, there is no end.
-            shown = tuple(
+            shown: tuple[str, ...] = tuple(
                 self._shown(label, value)
                 for label, value in zip(definition.labels, labels, strict=True)
             )

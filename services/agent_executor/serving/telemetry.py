@@ -81,7 +81,7 @@ def configure_telemetry(
 
     resource = {
         names.SERVICE_NAME: service_name,
-        names.SERVICE_VERSION: _version(),
+        names.SERVICE_VERSION: platform_version(),
     }
     provider = TracerProvider(
         sampler=ParentBased(TraceIdRatioBased(settings.trace_sample_ratio)),
@@ -140,7 +140,8 @@ def current_traceparent() -> str:
     return traceparent_of(get_current_span())
 
 
-def _version() -> str:
+def platform_version() -> str:
+    """Returns the version of the platform that runs; "source" if it is not installed."""
     try:
         return version(DISTRIBUTION)
     except PackageNotFoundError:

@@ -16,6 +16,7 @@ from agent_executor.serving.process import (
     spare_the_collector,
     stop_on_signals,
 )
+from agent_executor.serving.process_metrics import process_told
 from agent_executor.serving.telemetry import configure_telemetry
 from agent_executor.web.a2a import room as a2a
 from agent_executor.web.application import Room, application
@@ -82,6 +83,7 @@ async def started(settings: WebSettings) -> AsyncIterator[RunningWeb]:
         metrics_port = plumbing.enter_context(
             metrics_served(metrics, settings.metrics_host or settings.host, settings.metrics_port)
         )
+        plumbing.enter_context(process_told(metrics, PROCESS_NAME))
         resources = await plumbing.enter_async_context(AsyncExitStack())
         runtime = WebRuntime(
             settings=settings,

@@ -32,8 +32,6 @@ from agent_executor.serving.metric_names import (
     MODEL_CALLS,
     MODEL_TOKENS,
     RESPONSE_CACHE_LOOKUPS,
-    RUN_DURATION,
-    RUNS,
     RUNS_ACTIVE,
     UNHELD_MODEL_CALLS,
 )
@@ -86,6 +84,7 @@ class RunTelemetry:
         self._tracer = tracer
         self._metrics = metrics
         self._active = 0
+        metrics.show(RUNS_ACTIVE)
 
     @contextmanager
     def invoke_agent(self, run: RunRecord, agent: AgentVersion, log: RunLog) -> Iterator[str]:
@@ -176,15 +175,7 @@ class RunTelemetry:
         self._metrics.set_gauge(RUNS_ACTIVE, self._active)
 
     def _end_run(self, span: Span, log: RunLog) -> None:
-        state, run = log.state, log.run
-        if state.finished is not None:
-            self._metrics.increment(RUNS, state.state)
-            self._metrics.observe(
-                RUN_DURATION,
-                max(0, run.ended_at_ms - run.created_at_ms) / 1000,
-                state.state,
-                span_context=span.get_span_context(),
-            )
+        state = log.state
         if span.is_recording():
             span.set_attribute(names.AGENT_EXECUTOR_RUN_STATE, state.state)
             span.set_attribute(names.AGENT_EXECUTOR_COST_NANO_USD, state.cost_nano_usd)

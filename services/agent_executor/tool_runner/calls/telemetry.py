@@ -12,11 +12,22 @@ from typing import Final, Self
 from opentelemetry.context import Context
 from opentelemetry.trace import NoOpTracer, Span, SpanKind, Status, StatusCode, Tracer
 
-from agent_executor.errors import AgentExecutorError, CancelledRunError
+from agent_executor.errors import (
+    AgentExecutorError,
+    CancelledRunError,
+    RateLimitExceededError,
+)
 from agent_executor.serving import semantic_conventions as names
-from agent_executor.serving.metric_names import TOOL_CALL_DURATION, TOOL_CALLS
+from agent_executor.serving.metric_names import (
+    RATE_LIMIT_REFUSALS,
+    RESULT_CACHE_LOOKUPS,
+    TOOL_CALL_DURATION,
+    TOOL_CALL_REFUSALS,
+    TOOL_CALLS,
+)
 from agent_executor.serving.metrics import Metrics
 from agent_executor.tool_runner.calls.tool_call import ToolCall
+from agent_executor.tool_runner.policy.sandbox import SCOPE_KEY
 from agent_executor.tool_runner.registry import ToolRegistry
 
 OK: Final = "OK"
@@ -30,7 +41,7 @@ class CallTelemetry:
     """Tells of tool calls.
 
     Args:
-        registry: The tools whose names may be labels.
+        registry: The tools of this process, whose names are known.
         tracer: Makes the spans. Default: none are made.
         metrics: Where calls are counted. Default: nowhere.
     """
@@ -68,19 +79,43 @@ class CallTelemetry:
                     names.AGENT_EXECUTOR_RUN_ID: call.run_id,
                 }
             )
-        is_known = self._registry.find(call.tool_name) is not None
-        return CallObservation(span, self._metrics, call.tool_name if is_known else UNKNOWN_TOOL)
+        observation = CallObservation(span, self._metrics, call.tool_name)
+        if self._registry.find(call.tool_name) is not None:
+            observation.found()
+        return observation
+
+    def refused(self, rule: str, error: AgentExecutorError) -> None:
+        """Counts a call that is not made, by the rule that refused it."""
+        if self._metrics is None:
+            return
+        self._metrics.increment(TOOL_CALL_REFUSALS, rule)
+        if isinstance(error, RateLimitExceededError):
+            self._metrics.increment(RATE_LIMIT_REFUSALS, error.metadata.get(SCOPE_KEY, ""))
+
+    def looked_up(self, *, is_hit: bool) -> None:
+        """Counts a look into the cache of results."""
+        if self._metrics is not None:
+            self._metrics.increment(RESULT_CACHE_LOOKUPS, "hit" if is_hit else "miss")
 
 
 class CallObservation:
     """One attempt, as it is told of. An error that leaves the block is told of by its reason."""
 
-    __slots__ = ("_code", "_duration_seconds", "_metrics", "_replayed", "_span", "_tool_label")
+    __slots__ = (
+        "_code",
+        "_duration_seconds",
+        "_is_found",
+        "_metrics",
+        "_replayed",
+        "_span",
+        "_tool_name",
+    )
 
-    def __init__(self, span: Span, metrics: Metrics | None, tool_label: str) -> None:
+    def __init__(self, span: Span, metrics: Metrics | None, tool_name: str) -> None:
         self._span = span
         self._metrics = metrics
-        self._tool_label = tool_label
+        self._tool_name = tool_name
+        self._is_found = False
         self._code = OK
         self._duration_seconds: float | None = None
         self._replayed = False
@@ -90,6 +125,10 @@ class CallObservation:
         """The trace of the attempt in hexadecimal; empty outside of a trace."""
         span_context = self._span.get_span_context()
         return f"{span_context.trace_id:032x}" if span_context.is_valid else ""
+
+    def found(self) -> None:
+        """Says that there is such a tool, so that its name may be a label."""
+        self._is_found = True
 
     def ended(self, code: str) -> None:
         """Says how the attempt ended: a name of ``ErrorReason``, or empty for a result."""
@@ -128,11 +167,13 @@ class CallObservation:
         span.end()
         if metrics is None or self._replayed:
             return
-        metrics.increment(TOOL_CALLS, self._tool_label, self._code)
+        is_named = self._is_found or metrics.is_known("tool", self._tool_name)
+        tool = self._tool_name if is_named else UNKNOWN_TOOL
+        metrics.increment(TOOL_CALLS, tool, self._code)
         if self._duration_seconds is not None:
             metrics.observe(
                 TOOL_CALL_DURATION,
                 self._duration_seconds,
-                self._tool_label,
+                tool,
                 span_context=span.get_span_context(),
             )

@@ -69,7 +69,9 @@ class ToolCalls:
         self._attempts = CallAttempts(
             policy=policy,
             records=records,
-            execution=ToolExecution(dispatcher, ResultCache(), timeout_seconds=timeout_seconds),
+            execution=ToolExecution(
+                dispatcher, ResultCache(), telemetry=telemetry, timeout_seconds=timeout_seconds
+            ),
             telemetry=telemetry,
             clock=clock,
             monotonic=monotonic,
