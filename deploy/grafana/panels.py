@@ -25,6 +25,15 @@ TAG: Final = "agent-executor"
 # Money is counted in nano-dollars and shown in dollars.
 NANO_PER_DOLLAR: Final = "1e9"
 
+# The histograms whose buckets have a trace beside them: what is timed is a span there.
+_TRACED: Final = {
+    "agent_executor_run_duration_seconds",
+    "agent_executor_agent_run_duration_seconds",
+    "agent_executor_model_call_duration_seconds",
+    "agent_executor_tool_call_duration_seconds",
+    "agent_executor_rpc_duration_seconds",
+}
+
 _SOURCE: Final = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 _COLUMNS: Final = 24
 _GREEN, _YELLOW, _RED = "green", "yellow", "red"
@@ -63,7 +72,7 @@ class Row:
 
 
 def quantiles(histogram: str, selector: str = "", by: str = "") -> list[Query]:
-    """Returns the median, p95 and p99 of a histogram, with its traces beside the median's line.
+    """Returns the median, p95 and p99 of a histogram, with traces as points where it has them.
 
     Args:
         histogram: Its name, without `_bucket`.
@@ -73,10 +82,12 @@ def quantiles(histogram: str, selector: str = "", by: str = "") -> list[Query]:
     matched = f"{histogram}_bucket{{{selector}}}" if selector else f"{histogram}_bucket"
     labels = f"le, {by}" if by else "le"
     rates = f"sum by ({labels}) (rate({matched}[$__rate_interval]))"
+    has_exemplars = histogram in _TRACED
     if by:
-        return [Query(f"histogram_quantile(0.95, {rates})", f"{{{{{by}}}}}", has_exemplars=True)]
+        return [Query(f"histogram_quantile(0.95, {rates})", f"{{{{{by}}}}}", has_exemplars)]
+    # The same points come with each line, so that one is asked for them.
     return [
-        Query(f"histogram_quantile({share}, {rates})", name, has_exemplars=share == "0.5")
+        Query(f"histogram_quantile({share}, {rates})", name, has_exemplars and name == "p50")
         for name, share in (("p50", "0.5"), ("p95", "0.95"), ("p99", "0.99"))
     ]
 

@@ -52,7 +52,7 @@ def _processes() -> Row:
         Query("agent_executor_build_info"),
     )
     lag = lines(
-        "Event-loop lag (p99)",
+        "Event-loop lag (p95)",
         "How late the event loop comes to a timer; above a quarter second callers feel it.",
         SECONDS,
         quantiles("agent_executor_event_loop_lag_seconds", _JOB, "job"),

@@ -52,11 +52,10 @@ class Traffic:
 
     def _tools(self) -> None:
         assert execute(self._client, create_agent(self._client), "What is 1 / 0?")
-        path = "/api/v1/tools/json_parser/rate-limit"
+        limited = self._platform.client(self._platform.token("dashboards-limited"))
         limit = {"max_calls": 0, "window_seconds": 3600}
-        assert self._client.put(path, limit).status == 200
-        limited = create_agent(self._client, name="Limited", rate_limits={"calculator": 0})
-        execute(self._client, limited)
+        assert limited.put("/api/v1/tools/calculator/rate-limit", limit).status == 200
+        execute(limited, create_agent(limited))
         forbidden = self._platform.token("dashboards", permissions=("run:execute",))
         execute(self._platform.client(forbidden), self._adder)
 
@@ -75,8 +74,8 @@ class Traffic:
         execute(client, create_agent(client))
         more = {**RECORDED, "usage": {"input_tokens": 1000, "output_tokens": 1000}}
         assert client.post("/api/v1/usage/entries", {"entries": [more]}).status == 200
-        corrected = client.post("/api/v1/usage/entries/recorded/correct", CORRECTION)
-        assert corrected.status in {200, 404}, corrected.content
+        corrected = client.post("/api/v1/usage/corrections", CORRECTION)
+        assert corrected.status == 200, corrected.content
 
     def _webhook(self) -> None:
         told = {
