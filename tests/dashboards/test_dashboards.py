@@ -111,10 +111,10 @@ def dashboards_by_row(name: str) -> list[list[dict[str, Any]]]:
 
 
 def test_durations_of_what_is_traced_lead_to_traces() -> None:
-    leading = {query.panel for query in panel_queries() if query.has_exemplars}
+    leading = {(query.dashboard, query.panel) for query in panel_queries() if query.has_exemplars}
     said = {
-        panel["title"]
-        for dashboard in dashboards().values()
+        (name, panel["title"])
+        for name, dashboard in dashboards().items()
         for panel in panels(dashboard)
         if "with its trace" in panel["description"]
     }
