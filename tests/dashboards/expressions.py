@@ -17,8 +17,8 @@ from agent_executor.serving.metrics import CounterDefinition, Definition, GaugeD
 ROOT: Final = Path(__file__).parents[2]
 DASHBOARDS: Final = ROOT / "deploy" / "grafana" / "dashboards"
 PROMETHEUS: Final = ROOT / "deploy" / "prometheus"
-ALERTS: Final = PROMETHEUS / "rules" / "alerts.yaml"
 RECORDING: Final = PROMETHEUS / "rules" / "recording.yaml"
+ALERT_FILES: Final = tuple(PROMETHEUS / "rules" / name for name in ("objectives.yaml", "alerts.yaml"))
 
 _KEYWORDS: Final = {"and", "or", "unless", "by", "without", "on", "ignoring", "offset", "bool"}
 _GROUPING: Final = re.compile(r"\b(?:by|without|on|ignoring)\s*\(([^)]*)\)")
@@ -74,7 +74,7 @@ def rule_expressions() -> dict[str, str]:
     """Returns the expression of every rule by its name."""
     return {
         rule.get("alert") or rule["record"]: rule["expr"]
-        for path in (ALERTS, RECORDING)
+        for path in (*ALERT_FILES, RECORDING)
         for rule in rules(path)
     }
 

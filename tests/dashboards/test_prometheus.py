@@ -10,7 +10,7 @@ import pytest
 
 from tests.dashboards.conftest import Observed
 from tests.dashboards.expressions import (
-    ALERTS,
+    ALERT_FILES,
     RECORDING,
     dashboards,
     defined_metrics,
@@ -93,7 +93,8 @@ def test_every_rule_is_evaluated(observed: Observed) -> None:
     for name in (rule["record"] for rule in rules(RECORDING)):
         assert has_data(observed.prometheus.query_range(name, observed.start, observed.end)), name
     # Nobody is woken for what this traffic was.
-    pages = {rule["alert"] for rule in rules(ALERTS) if rule["labels"]["severity"] == "page"}
+    alerts = [rule for path in ALERT_FILES for rule in rules(path)]
+    pages = {rule["alert"] for rule in alerts if rule["labels"]["severity"] == "page"}
     assert [name for name in pages if evaluated[name]["state"] == "firing"] == []
 
 
