@@ -50,7 +50,6 @@ from agent_executor.executor.driving.leases import LeaseKeeper
 from agent_executor.executor.driving.run_loader import RunLoader
 from agent_executor.executor.driving.run_metrics import RunMetrics
 from agent_executor.executor.driving.run_telemetry import RunTelemetry
-from agent_executor.executor.journal.journal import Journal
 from agent_executor.executor.model_calls.model_call import ModelLimits
 from agent_executor.executor.model_calls.model_turn import ModelTurn
 from agent_executor.executor.models.model import ModelProvider
@@ -138,6 +137,9 @@ async def bootstrap(runtime: ServiceRuntime[ExecutorSettings]) -> Sequence[str]:
         wake=runs.wake,
         now_ms=now_ms,
     )
+    webhooks = Webhooks(
+        storage.webhooks, encryption, settings.webhook_policy(settings.egress_denied_cidrs)
+    )
     agent_service_pb2_grpc.add_AgentServiceServicer_to_server(
         AgentServicer(agents, tools), runtime.server
     )
@@ -145,7 +147,7 @@ async def bootstrap(runtime: ServiceRuntime[ExecutorSettings]) -> Sequence[str]:
         ConversationServicer(conversations), runtime.server
     )
     run_service_pb2_grpc.add_RunServiceServicer_to_server(
-        RunServicer(runs, approvals, _webhooks(settings, storage, encryption)), runtime.server
+        RunServicer(runs, approvals, webhooks), runtime.server
     )
     _serve_api_keys(runtime, storage)
     return SERVED
@@ -213,7 +215,11 @@ def _drivers(
         owner=f"{worker}/{uuid.uuid4()}",
         now_ms=now_ms,
         max_active_runs=settings.max_active_runs,
-        admission=_admission(settings, storage.journal),
+        admission=Admission(
+            storage.journal,
+            max_waiting_runs=settings.max_waiting_runs,
+            max_per_organization=settings.max_waiting_runs_per_organization,
+        ),
     )
     drivers.storage_patience_seconds = settings.storage_patience_seconds
     return drivers
@@ -245,13 +251,6 @@ def _deliveries(
     return deliveries
 
 
-def _webhooks(
-    settings: ExecutorSettings, storage: ExecutorStorage, encryption: Encryption
-) -> Webhooks:
-    policy = settings.webhook_policy(settings.egress_denied_cidrs)
-    return Webhooks(storage.webhooks, encryption, policy)
-
-
 def _serve_api_keys(runtime: ServiceRuntime[ExecutorSettings], storage: ExecutorStorage) -> None:
     settings = runtime.settings
     signer = TokenSigner.from_file(settings.token_signing_key_file)
@@ -268,11 +267,13 @@ def _serve_api_keys(runtime: ServiceRuntime[ExecutorSettings], storage: Executor
     )
 
 
-def _admission(settings: ExecutorSettings, journal: Journal) -> Admission:
-    return Admission(
-        journal,
-        max_waiting_runs=settings.max_waiting_runs,
-        max_per_organization=settings.max_waiting_runs_per_organization,
+def _run_telemetry(runtime: ServiceRuntime[ExecutorSettings]) -> RunTelemetry:
+    settings = runtime.settings
+    return RunTelemetry(
+        runtime.telemetry.tracer,
+        runtime.metrics,
+        settings.model_provider,
+        shows_content=settings.shows_content,
     )
 
 
@@ -284,7 +285,7 @@ def _engine(
     providers: Mapping[str, ModelProvider],
 ) -> Engine:
     settings = runtime.settings
-    telemetry = RunTelemetry(runtime.telemetry.tracer, runtime.metrics)
+    telemetry = _run_telemetry(runtime)
     times = settings.batch_times()
     batched = BatchedCalls(
         collector=BatchCollector(storage.batches, batches_of(providers), now_ms, times),

@@ -27,17 +27,20 @@ from agent_executor.ledger.prices.rate_cards import RateCards
 from agent_executor.ledger.prices.servicer import RateCardServicer
 from agent_executor.ledger.reports.exports import UsageExports
 from agent_executor.ledger.reports.reports import UsageReports
+from agent_executor.ledger.sampling import LedgerGauges
 from agent_executor.ledger.settings import LedgerSettings
 from agent_executor.ledger.storage import LedgerStorage, open_storage
 from agent_executor.ledger.suggestions.card_prices import CardPrices
 from agent_executor.ledger.suggestions.servicer import SuggestionServicer
 from agent_executor.ledger.suggestions.store_sql import SqlEvidenceStore
 from agent_executor.ledger.suggestions.suggestions import Suggestions
+from agent_executor.ledger.usage.metrics import tell_first
 from agent_executor.ledger.usage.recording import RecordUsage
 from agent_executor.ledger.usage.rerating import RerateUsage
 from agent_executor.ledger.usage.servicer import UsageServicer
 from agent_executor.ledger.usage.usage import Usage
 from agent_executor.serving.database_metrics import batch_counter
+from agent_executor.serving.sampling import sample
 from agent_executor.serving.server import ServiceRuntime, run_service
 from agent_executor.serving.startup import StartupError
 from agent_executor.storage.migrations import MigrationError
@@ -69,6 +72,12 @@ async def bootstrap(runtime: ServiceRuntime[LedgerSettings]) -> Sequence[str]:
         CardPrices(storage.accounting, prices.rate_cards),
         time.time,
     )
+    sample(
+        LedgerGauges(storage, runtime.metrics).look,
+        period_seconds=runtime.settings.metrics_sample_seconds,
+        resources=runtime.resources,
+    )
+    tell_first(runtime.metrics)
     server = runtime.server
     usage_service_pb2_grpc.add_UsageServiceServicer_to_server(usage, server)
     budget_service_pb2_grpc.add_BudgetServiceServicer_to_server(BudgetServicer(budgets), server)

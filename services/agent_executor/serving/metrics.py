@@ -23,10 +23,14 @@ from prometheus_client import (
     Histogram,
     PlatformCollector,
     ProcessCollector,
+    disable_created_metrics,
     start_http_server,
 )
 
 from agent_executor.serving.startup import StartupError
+
+# When each series began, of which nobody asks; it would be one more beside every counter.
+disable_created_metrics()  # type: ignore[no-untyped-call]  # has no types
 
 # From a millisecond, which a call between services takes, to minutes.
 CALL_BUCKETS_SECONDS: Final = (
