@@ -18,7 +18,9 @@ ROOT: Final = Path(__file__).parents[2]
 DASHBOARDS: Final = ROOT / "deploy" / "grafana" / "dashboards"
 PROMETHEUS: Final = ROOT / "deploy" / "prometheus"
 RECORDING: Final = PROMETHEUS / "rules" / "recording.yaml"
-ALERT_FILES: Final = tuple(PROMETHEUS / "rules" / name for name in ("objectives.yaml", "alerts.yaml"))
+ALERT_FILES: Final = tuple(
+    PROMETHEUS / "rules" / name for name in ("objectives.yaml", "alerts.yaml")
+)
 
 _KEYWORDS: Final = {"and", "or", "unless", "by", "without", "on", "ignoring", "offset", "bool"}
 _GROUPING: Final = re.compile(r"\b(?:by|without|on|ignoring)\s*\(([^)]*)\)")
@@ -86,7 +88,9 @@ def every_expression() -> list[str]:
 
 def metrics_of(expression: str) -> set[str]:
     """Returns the names of the metrics that an expression speaks of."""
-    rest = re.sub(r"\{[^}]*\}", "", _GROUPING.sub("", _DURATION.sub("", _without_texts(expression))))
+    rest = re.sub(
+        r"\{[^}]*\}", "", _GROUPING.sub("", _DURATION.sub("", _without_texts(expression)))
+    )
     return {
         name for name, call in _NAME.findall(rest) if not call and name.lower() not in _KEYWORDS
     }

@@ -92,4 +92,3 @@ def test_runbooks_speak_of_what_there_is() -> None:
     }
     for panel in re.findall(r"panel \*([^*]+)\*", text):
         assert any(title.startswith(panel) for title in titles), panel
-
