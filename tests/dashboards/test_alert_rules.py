@@ -21,7 +21,9 @@ from tests.prometheus import needs_promtool, promtool
 RUNBOOKS = ROOT / "deploy" / "docs" / "runbooks.md"
 UNIT_TESTS = sorted((PROMETHEUS / "tests").glob("*.yaml"))
 ALERTS = [rule for path in ALERT_FILES for rule in rules(path)]
-SECTIONS = dict(re.findall(r"^## (\S+)\n\n(.*?)(?=^## |\Z)", RUNBOOKS.read_text(), re.M | re.S))
+SECTIONS = dict(
+    re.findall(r"^## (\S+)\n\n(.*?)(?=^## |\Z)", RUNBOOKS.read_text(), re.MULTILINE | re.DOTALL)
+)
 QUESTIONS = ["Meaning", "Callers see", "Look first", "Do", "Over when"]
 
 
@@ -72,7 +74,7 @@ class TestAnAlert:
         assert anchor == rule["alert"].lower()
 
     def test_its_runbook_answers_every_question(self, rule: dict[str, Any]) -> None:
-        assert re.findall(r"^- \*\*(.*?)\*\*: ", SECTIONS[rule["alert"]], re.M) == QUESTIONS
+        assert re.findall(r"^- \*\*(.*?)\*\*: ", SECTIONS[rule["alert"]], re.MULTILINE) == QUESTIONS
 
 
 def test_there_is_no_runbook_without_an_alert() -> None:

@@ -63,7 +63,7 @@ class TestADashboard:
     def test_nothing_lies_on_something_else(self, name: str) -> None:
         places = [panel["gridPos"] for panel in dashboards()[name]["panels"]]
         for place in places:
-            assert 0 <= place["x"]
+            assert place["x"] >= 0
             assert place["x"] + place["w"] <= COLUMNS
         for one, other in itertools.combinations(places, 2):
             beside = one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"]

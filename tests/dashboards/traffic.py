@@ -9,7 +9,7 @@ from tests.e2e.agents_and_runs import SUM, create_agent, execute, start_run, wai
 from tests.e2e.approving import waiting_run
 from tests.e2e.custom_tools import create_custom_agent, register, source_of
 from tests.e2e.ledger_resources import CORRECTION, RECORDED
-from tests.platforms import Client, RunningPlatform, until
+from tests.platforms import RunningPlatform, until
 from tests.web_server import WebServer
 
 SLOW = source_of("import time\ntime.sleep(0.2)\nreturn 1", effect="read_only")
