@@ -16,7 +16,8 @@ README = ROOT / "README.md"
 OPERATIONS = ROOT / "deploy" / "docs" / "operations.md"
 METRICS = ROOT / "deploy" / "docs" / "metrics.md"
 SECURITY = ROOT / "deploy" / "docs" / "security.md"
-DOCUMENTS = (README, OPERATIONS, METRICS, SECURITY)
+RUNBOOKS = ROOT / "deploy" / "docs" / "runbooks.md"
+DOCUMENTS = (README, OPERATIONS, METRICS, SECURITY, RUNBOOKS)
 
 
 def table(document: Path, first_heading: str) -> list[list[str]]:
