@@ -37,9 +37,20 @@ _LOGGER = logging.getLogger(__name__)
 class _WebSocket(WebSocketsSansIOProtocol):
     """A WebSocket that hears its caller only as long as that one takes what it is sent.
 
-    Else the answers to its pings would pile up. One that is refused is no error, as it is for its
-    base, which logs it as one.
+    Else the answers to its pings would pile up. A caller that takes nothing is cut off, and not waited
+    for. One that is refused is no error, as it is for its base, which logs it as one.
     """
+
+    async def run_asgi(self) -> None:
+        """Serves it to its end."""
+        await super().run_asgi()
+        if not self.writable.is_set():
+            self.transport.abort()
+
+    def keepalive_timeout(self) -> None:
+        """Is called when a caller was asked whether it is there, and has not answered in time."""
+        super().keepalive_timeout()
+        self.transport.abort()
 
     async def send(self, message: ASGISendEvent) -> None:
         """Sends what the application says."""

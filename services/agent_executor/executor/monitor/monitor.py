@@ -208,6 +208,5 @@ class Monitor:
 
 def _stopping() -> UnavailableError:
     return UnavailableError(
-        "This executor stops; go on at another one, since the last time that was told.",
-        retry_after_seconds=_RETRY_SECONDS,
+        "This executor stops; go on at another one, since the last time that was told."
     )

@@ -33,6 +33,9 @@ class Close(NamedTuple):
     reason: str
 
 
+TOKEN_TOO_OLD: Final = Close(
+    RESTART, "An executor was restarted, and the token has ended; connect again with `since`."
+)
 STOPPING: Final = Close(RESTART, "This server stops; connect again with `since`.")
 TOOK_A_MESSAGE: Final = Close(BAD_REQUEST, "The monitor takes no messages.")
 BUG: Final = Close(BROKEN, "Something broke inside the platform.")

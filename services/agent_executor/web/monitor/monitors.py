@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -23,14 +24,17 @@ from agent_executor.web.monitor.activity_convert import ActivityTexts
 from agent_executor.web.monitor.close_codes import (
     BUG,
     STOPPING,
+    TOKEN_TOO_OLD,
     TOOK_A_MESSAGE,
     Close,
     close_for,
 )
 from agent_executor.web.monitor.query_convert import request_of
+from agent_executor.web.monitor.watching_grpc import Watching
 from agent_executor.web.runtime import WebRuntime
 
 _RETRY_SECONDS: Final = 1.0
+_CLOSE_SECONDS: Final = 5.0
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -68,16 +72,21 @@ class Monitors:
         try:
             request = request_of(socket.query_params.multi_items())
             executor = Executor.of(self._runtime, socket.headers)
-            activities = executor.stream_activity(request)
-            async with aclosing(activities):
+            watching = Watching(executor, request)
+            async with aclosing(watching.activities()) as activities:
                 first = await self._first(activities, executor.request_timeout_seconds)
                 await socket.accept()
-                close = await self._told(socket, first, activities, request.without_content)
+                close = await self._told(
+                    socket, self._messages(first, activities, request), watching
+                )
         except AgentExecutorError as error:
             await socket.send_denial_response(answer_to(error))
             return
         if close is not None:
-            await socket.close(*close)
+            # A caller that takes nothing would never have it.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_CLOSE_SECONDS):
+                    await socket.close(*close)
 
     async def _first(
         self, activities: Activities, timeout_seconds: float
@@ -95,15 +104,23 @@ class Monitors:
                 "The executor has not answered.", retry_after_seconds=_RETRY_SECONDS
             ) from None
 
-    async def _told(
+    async def _messages(
         self,
-        socket: WebSocket,
         first: monitor_service_pb2.Activity,
         activities: Activities,
-        without_content: bool,
+        request: monitor_service_pb2.StreamActivityRequest,
+    ) -> AsyncGenerator[str, None]:
+        """Yields the messages of a WebSocket."""
+        without_content = request.without_content
+        yield self._texts.text_of(first, without_content=without_content)
+        async for activity in activities:
+            yield self._texts.text_of(activity, without_content=without_content)
+
+    async def _told(
+        self, socket: WebSocket, messages: AsyncGenerator[str, None], watching: Watching
     ) -> Close | None:
         """Tells a caller until something ends it, and returns how; None if the caller went away."""
-        telling = asyncio.create_task(self._tell(socket, first, activities, without_content))
+        telling = asyncio.create_task(_tell(socket, messages, watching))
         hearing = asyncio.create_task(_hear(socket))
         stopping = asyncio.create_task(self._runtime.stopping.wait())
         tasks: list[asyncio.Task[Any]] = [telling, hearing, stopping]
@@ -117,29 +134,22 @@ class Monitors:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _tell(
-        self,
-        socket: WebSocket,
-        first: monitor_service_pb2.Activity,
-        activities: Activities,
-        without_content: bool,
-    ) -> Close | None:
-        """Sends activities, each once its caller has taken enough of those before it."""
-        try:
-            activity = first
-            while True:
-                text = self._texts.text_of(activity, without_content=without_content)
-                await socket.send_text(text)
-                activity = await anext(activities)
-        except WebSocketDisconnect:
-            return None
-        except AgentExecutorError as error:
-            return close_for(error)
-        except (
-            Exception
-        ):  # whatever it was, the caller is told that it is over, and not what it was
-            _LOGGER.exception("A monitor broke.")
-            return BUG
+
+async def _tell(
+    socket: WebSocket, messages: AsyncGenerator[str, None], watching: Watching
+) -> Close | None:
+    """Sends messages, each once the caller has taken enough of those before it."""
+    try:
+        async with aclosing(messages):
+            async for message in messages:
+                await socket.send_text(message)
+    except WebSocketDisconnect:
+        return None
+    except AgentExecutorError as error:
+        return TOKEN_TOO_OLD if watching.is_too_old(error) else close_for(error)
+    except Exception:  # whatever it was, the caller is told that it is over, and not what it was
+        _LOGGER.exception("A monitor broke.")
+    return BUG
 
 
 async def _hear(socket: WebSocket) -> Close | None:
