@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import ClassVar, Final, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from agent_executor.executor.api_keys.key_settings import ApiKeySettings
@@ -41,20 +41,31 @@ from agent_executor.executor.runs.idempotency import DEFAULT_TTL_SECONDS
 from agent_executor.executor.webhooks.webhook_settings import WebhookSettings
 from agent_executor.serving.settings import ServiceSettings
 
+_ADDRESSES: Final = r"^\s*[^,\s]+:\d+\s*(,\s*[^,\s]+:\d+\s*)*$"
+
 
 class ExecutorSettings(ModelSettings, WebhookSettings, ApiKeySettings, ServiceSettings):
     """The executor's settings."""
 
     model_config = SettingsConfigDict(env_prefix="EXECUTOR_")
 
+    service: ClassVar[str] = "executor"
+
     # It issues grants, and nobody issues one for it.
     accepts_grants = False
 
     tool_runner_address: str = Field(
-        default="127.0.0.1:50052", description="Where the tool-runner is, as host:port."
+        default="127.0.0.1:50052",
+        pattern=_ADDRESSES,
+        description=(
+            "Where the tool-runner is, as host:port, or its replicas are, with commas between; a "
+            "host's name may stand for several, and is looked up again every 2 seconds."
+        ),
     )
     ledger_address: str = Field(
-        default="127.0.0.1:50053", description="Where the ledger is, as host:port."
+        default="127.0.0.1:50053",
+        pattern=_ADDRESSES,
+        description="Where the ledger is, or its replicas are, in the same form.",
     )
     tool_runner_tls_name: str = Field(
         default="",
@@ -66,14 +77,6 @@ class ExecutorSettings(ModelSettings, WebhookSettings, ApiKeySettings, ServiceSe
     ledger_tls_name: str = Field(
         default="",
         description="The same of the ledger's certificate.",
-    )
-    database_url: SecretStr = Field(
-        default=SecretStr(""),
-        description=(
-            "The PostgreSQL database of the executors, which several may share, as "
-            "postgresql://user:password@host:port/database; it belongs to no other service. "
-            "Empty: a SQLite file in the data folder."
-        ),
     )
     worker: str = Field(
         default="",

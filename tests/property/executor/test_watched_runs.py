@@ -36,7 +36,10 @@ from tests.unit.executor.monitor.watching import (
     model_call,
 )
 
-RUNS = 25
+# How far the clock goes on at a time, at most. Where a commit takes time, it must not take the 10
+# seconds that a commit may take at most.
+STEP_MS = {"memory": 3_000, "sqlite": 8}
+RUNS = 15
 CALLERS = 6
 
 
@@ -57,9 +60,10 @@ async def kept(kind: str, folder: Path) -> AsyncIterator[tuple[Journal, RunNews]
 class World:
     """The executors, the runs that were committed, and what each caller was told of them."""
 
-    def __init__(self, journal: Journal, news: RunNews, seed: int) -> None:
+    def __init__(self, journal: Journal, news: RunNews, seed: int, step_ms: int) -> None:
         self.chance = random.Random(seed)
         self.clock = Clock()
+        self.step_ms = step_ms
         self.executors = [
             WatchedExecutor(journal, news, self.clock, f"w/{number}") for number in (1, 2)
         ]
@@ -91,7 +95,7 @@ class World:
         last: dict[str, int] = {}
         while not self.is_whole(last):
             executor = self.chance.choice(self.executors)
-            stays = self.chance.randint(20, 300)
+            stays = self.chance.randint(50, 500)
             async with executor.watching(ADA, ALL, since_ms) as caller:
                 since_ms = caller.last_told_at_ms
                 self.begun[number].set()
@@ -115,7 +119,7 @@ class World:
 
     async def pass_time(self) -> None:
         """Lets time pass, for the clock and for the others."""
-        self.clock.now_ms += self.chance.randint(0, 3_000)
+        self.clock.now_ms += self.chance.randint(0, self.step_ms)
         await asyncio.sleep(self.chance.random() / 200)
 
     async def run(self) -> None:
@@ -150,7 +154,7 @@ async def test_every_caller_is_told_every_event_in_order(
         folder = tmp_path / str(seed)
         folder.mkdir()
         async with kept(kind, folder) as (journal, news):
-            world = World(journal, news, seed)
+            world = World(journal, news, seed, STEP_MS[kind])
             await world.run()
             whole = {run_id: list(range(1, end + 1)) for run_id, end in world.ends.items()}
             assert len(whole) == RUNS

@@ -132,13 +132,11 @@ class Monitor:
             await validity.check()
             news = watcher.take()
             if news is not None:
-                # Were the journal not to be read for a while, something older might still come.
-                told_at_ms = min(news.noted_at_ms, feed.as_of_ms + OVERLAP_MS // 2)
                 async with aclosing(feed.activities(news)) as activities:
                     async for happened in activities:
                         if watcher.filter.takes_event(happened.event):
                             await validity.check()
-                            yield Activity(told_at_ms, happened)
+                            yield Activity(news.noted_at_ms, happened)
                             silent_at = loop.time() + self.silence_seconds
             elif loop.time() >= silent_at:
                 yield Activity(feed.as_of_ms)

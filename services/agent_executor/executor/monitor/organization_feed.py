@@ -170,7 +170,11 @@ class OrganizationFeed:
         for activity in activities:
             if activity.event.sequence == known + 1:
                 before = activity.sums.before(activity.event)
-        news = News(run, known + 1, before, self._now_ms())
+        noted_at_ms = self._now_ms()
+        if self.as_of_ms:
+            # What others have committed since then is not noted yet, however late it will be.
+            noted_at_ms = min(noted_at_ms, self.as_of_ms + OVERLAP_MS // 2)
+        news = News(run, known + 1, before, noted_at_ms)
         for watcher in self.watchers:
             watcher.note(news)
 

@@ -21,7 +21,8 @@ class News(NamedTuple):
     Attributes:
         first_sequence: The first of them.
         before: What the run had used before it; None if that has to be read.
-        noted_at_ms: When that was known, in milliseconds since 1970-01-01 UTC.
+        noted_at_ms: When that was known, or before, in milliseconds since 1970-01-01 UTC: what comes
+            after it is not older than that, but for the difference of clocks and slow commits.
     """
 
     run: WatchedRun

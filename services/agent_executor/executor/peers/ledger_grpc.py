@@ -16,7 +16,9 @@ from agent_executor.executor.models.model import ModelUsage
 from agent_executor.executor.peers.ledger import AmountHold, Correction, FoundHold, Hold, Settlement
 from agent_executor.serving.grants import ServiceKey
 from agent_executor.serving.multiplex_client import MultiplexedStream
+from agent_executor.serving.replicas import Replicas
 from agent_executor.serving.security import SecurityContext
+from agent_executor.serving.telemetry import current_trace
 
 AUDIENCE: Final = "ledger"
 PERMISSION: Final = "ledger:write"
@@ -30,7 +32,7 @@ GRANTS_MAX: Final = 4096
 class GrpcLedger:
     """A ``Ledger`` in another process."""
 
-    def __init__(self, stream: MultiplexedStream, service_key: ServiceKey) -> None:
+    def __init__(self, stream: MultiplexedStream | Replicas, service_key: ServiceKey) -> None:
         self._stream = stream
         self._service_key = service_key
         self._grants: TTLCache[tuple[str, str], grant_pb2.SignedGrant]
@@ -150,6 +152,7 @@ class GrpcLedger:
             method,
             request,
             timeout_seconds=CALL_TIMEOUT_SECONDS,
+            trace=current_trace(),
             grant=self._grant(security),
         )
 
