@@ -73,7 +73,9 @@ class OrganizationFeed:
 
     def committed(self, run: RunRecord, events: Sequence[RunEvent]) -> None:
         """Takes note of events that this process has made durable."""
-        self._note(activities_of(watched_run(run), events), events[0].sequence - 1)
+        # One that is not known has begun since the journal was last asked, maybe elsewhere.
+        known_if_new = 0 if self.as_of_ms else events[0].sequence - 1
+        self._note(activities_of(watched_run(run), events), known_if_new)
 
     async def refresh(self) -> None:
         """Takes note of all that is durable by now.
