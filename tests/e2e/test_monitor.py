@@ -206,7 +206,7 @@ async def test_a_monitor_outlives_its_executor() -> None:
     with running_platform(EXECUTOR_AUTH_CLOCK_SKEW_SECONDS="0") as own:
         client = own.client()
         agent_id = create_agent(client)
-        short = own.token(ttl_seconds=30)
+        short = own.token(ttl_seconds=15)
         async with watching(own, client.token) as socket, watching(own, short) as dying:
             first = await execute(client, agent_id, "Hi")
             assert (await events_until_end(socket))[-1]["event"]["run_id"] == first
