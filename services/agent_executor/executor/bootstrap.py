@@ -13,6 +13,7 @@ from agent_executor.api.executor.v1 import (
     api_key_service_pb2,
     conversation_service_pb2,
     conversation_service_pb2_grpc,
+    monitor_service_pb2,
     run_service_pb2,
     run_service_pb2_grpc,
     token_service_pb2,
@@ -37,6 +38,7 @@ from agent_executor.executor.model_calls.model_call import ModelLimits
 from agent_executor.executor.model_calls.model_turn import ModelTurn
 from agent_executor.executor.models.model import ModelProvider
 from agent_executor.executor.models.model_providers import batches_of, model_providers
+from agent_executor.executor.monitor.bootstrap import serve_monitor
 from agent_executor.executor.peers.connections_grpc import connect_ledger, connect_tool_runner
 from agent_executor.executor.peers.ledger import Ledger
 from agent_executor.executor.peers.tools import ToolRunner
@@ -70,6 +72,7 @@ SERVED: Final = (
     token_service_pb2.DESCRIPTOR.services_by_name["TokenService"].full_name,
     external_authorization_service_pb2.DESCRIPTOR.services_by_name["Authorization"].full_name,
     conversation_service_pb2.DESCRIPTOR.services_by_name["ConversationService"].full_name,
+    monitor_service_pb2.DESCRIPTOR.services_by_name["MonitorService"].full_name,
     run_service_pb2.DESCRIPTOR.services_by_name["RunService"].full_name,
 )
 
@@ -128,6 +131,7 @@ async def bootstrap(runtime: ServiceRuntime[ExecutorSettings]) -> Sequence[str]:
     )
     exchange = serve_api_keys(runtime, storage.api_keys, now_ms)
     await hear_changes(runtime, tools, exchange)
+    serve_monitor(runtime, storage, runs.feed, now_ms)
     return SERVED
 
 
