@@ -1,0 +1,118 @@
+// The live connection: what happens in the organization's runs, each event once, over one WebSocket
+// that is opened again whenever it breaks, from where it was.
+
+const FIRST_DELAY_MS = 500;
+const LONGEST_DELAY_MS = 15_000;
+// The server gives a sign of life every 15 seconds.
+const SILENCE_MS = 40_000;
+// What was told shortly before is asked for again, and known by its sequence.
+const OVERLAP_MS = 2_000;
+// Beyond an hour the server tells no past; the lists are read again instead.
+const LONGEST_GAP_MS = 55 * 60_000;
+const REMEMBERED_RUNS = 10_000;
+
+/** Tells `event` (an Activity), `state` ("connecting", "live", "lost") and `gap` (what was missed is unknown). */
+export class Live extends EventTarget {
+  state = "connecting";
+  #socket = null;
+  #toldAt = "";
+  #heardAt = 0;
+  #delay = FIRST_DELAY_MS;
+  #timer = 0;
+  #watch = 0;
+  #isStopped = true;
+  #sequences = new Map();
+
+  start() {
+    this.#isStopped = false;
+    this.#watch = setInterval(() => this.#check(), 5_000);
+    addEventListener("online", this.#now);
+    this.#open();
+  }
+
+  stop() {
+    this.#isStopped = true;
+    clearTimeout(this.#timer);
+    clearInterval(this.#watch);
+    removeEventListener("online", this.#now);
+    this.#socket?.close();
+    this.#socket = null;
+  }
+
+  #now = () => {
+    if (this.state === "live" || this.#isStopped) return;
+    clearTimeout(this.#timer);
+    this.#delay = FIRST_DELAY_MS;
+    this.#open();
+  };
+
+  #open() {
+    this.#socket?.close();
+    const url = new URL("/api/v1/monitor", location.href);
+    url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
+    url.searchParams.set("without_content", "true");
+    const missedMs = this.#toldAt ? Date.now() - Date.parse(this.#toldAt) : 0;
+    const hasGap = missedMs > LONGEST_GAP_MS;
+    if (this.#toldAt && !hasGap) {
+      url.searchParams.set("since", new Date(Date.parse(this.#toldAt) - OVERLAP_MS).toISOString());
+    }
+    const socket = new WebSocket(url);
+    this.#socket = socket;
+    this.#heardAt = Date.now();
+    this.#become(this.state === "lost" ? "lost" : "connecting");
+    socket.addEventListener("open", () => {
+      if (socket !== this.#socket) return;
+      this.#heardAt = Date.now();
+      this.#become("live");
+      // Whatever happened before the first connection, or in a gap, is in the lists.
+      if (!this.#toldAt || hasGap) this.dispatchEvent(new Event("gap"));
+    });
+    socket.addEventListener("message", (message) => {
+      if (socket === this.#socket) this.#hear(JSON.parse(message.data));
+    });
+    socket.addEventListener("close", () => socket === this.#socket && this.#lose());
+  }
+
+  #hear(activity) {
+    this.#heardAt = Date.now();
+    this.#delay = FIRST_DELAY_MS;
+    if (activity.told_at) this.#toldAt = activity.told_at;
+    const event = activity.event;
+    if (!event || !this.#isNew(event)) return;
+    this.dispatchEvent(new CustomEvent("event", { detail: activity }));
+  }
+
+  // The events of a run come in their order, so that its last sequence says all.
+  #isNew({ run_id: run, sequence }) {
+    if ((this.#sequences.get(run) ?? 0) >= sequence) return false;
+    this.#sequences.delete(run);
+    this.#sequences.set(run, sequence);
+    if (this.#sequences.size > REMEMBERED_RUNS) {
+      this.#sequences.delete(this.#sequences.keys().next().value);
+    }
+    return true;
+  }
+
+  #check() {
+    if (this.state === "live" && Date.now() - this.#heardAt > SILENCE_MS) {
+      this.#socket?.close();
+      this.#lose();
+    }
+  }
+
+  #lose() {
+    this.#socket = null;
+    if (this.#isStopped) return;
+    this.#become("lost");
+    clearTimeout(this.#timer);
+    // Not all browsers at once when a server comes back.
+    this.#timer = setTimeout(() => this.#open(), this.#delay * (0.5 + Math.random()));
+    this.#delay = Math.min(this.#delay * 2, LONGEST_DELAY_MS);
+  }
+
+  #become(state) {
+    if (this.state === state) return;
+    this.state = state;
+    this.dispatchEvent(new Event("state"));
+  }
+}
