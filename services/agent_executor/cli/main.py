@@ -13,6 +13,7 @@ from agent_executor.cli.demo import demo
 from agent_executor.cli.gateway_config import gateway_config
 from agent_executor.cli.ledger import app as ledger
 from agent_executor.cli.mock_claude import mock_claude
+from agent_executor.cli.monitor import monitor
 from agent_executor.cli.rate_cards import app as rate_cards
 from agent_executor.cli.run import run
 from agent_executor.cli.runs import app as runs
@@ -36,6 +37,7 @@ app.add_typer(keys, name="keys")
 app.command()(demo)
 app.command()(run)
 app.add_typer(runs, name="runs")
+app.command()(monitor)
 app.command()(serve)
 app.command()(certificates)
 app.command()(gateway_config)

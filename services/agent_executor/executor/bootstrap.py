@@ -17,6 +17,7 @@ from agent_executor.api.executor.v1 import (
     api_key_service_pb2_grpc,
     conversation_service_pb2,
     conversation_service_pb2_grpc,
+    monitor_service_pb2,
     run_service_pb2,
     run_service_pb2_grpc,
     token_service_pb2,
@@ -54,6 +55,7 @@ from agent_executor.executor.model_calls.model_call import ModelLimits
 from agent_executor.executor.model_calls.model_turn import ModelTurn
 from agent_executor.executor.models.model import ModelProvider
 from agent_executor.executor.models.model_providers import batches_of, model_providers
+from agent_executor.executor.monitor.bootstrap import serve_monitor
 from agent_executor.executor.peers.ledger import Ledger
 from agent_executor.executor.peers.ledger_grpc import GrpcLedger
 from agent_executor.executor.peers.tools import ToolRunner
@@ -96,6 +98,7 @@ SERVED: Final = (
     token_service_pb2.DESCRIPTOR.services_by_name["TokenService"].full_name,
     external_authorization_service_pb2.DESCRIPTOR.services_by_name["Authorization"].full_name,
     conversation_service_pb2.DESCRIPTOR.services_by_name["ConversationService"].full_name,
+    monitor_service_pb2.DESCRIPTOR.services_by_name["MonitorService"].full_name,
     run_service_pb2.DESCRIPTOR.services_by_name["RunService"].full_name,
 )
 
@@ -145,6 +148,7 @@ async def bootstrap(runtime: ServiceRuntime[ExecutorSettings]) -> Sequence[str]:
         RunServicer(runs, approvals, _webhooks(settings, storage, encryption)), runtime.server
     )
     _serve_api_keys(runtime, storage)
+    serve_monitor(runtime, storage, runs.feed, now_ms)
     return SERVED
 
 

@@ -26,6 +26,7 @@ from agent_executor.executor.model_calls.model_call import (
     MODEL_TIMEOUT_SECONDS_MAX,
 )
 from agent_executor.executor.model_settings import ModelSettings
+from agent_executor.executor.monitor.monitor import DEFAULT_MAX_WATCHERS
 from agent_executor.executor.provider_batches.collector import (
     DEFAULT_CREATE_TIMEOUT_SECONDS,
     DEFAULT_POLL_SECONDS,
@@ -208,6 +209,11 @@ class ExecutorSettings(ModelSettings, WebhookSettings, ApiKeySettings, ServiceSe
         description=(
             "How many of these may be one organization's, so that none keeps the others out; as exact."
         ),
+    )
+    max_watchers_per_organization: int = Field(
+        default=DEFAULT_MAX_WATCHERS,
+        ge=1,
+        description="How many of one organization watch its runs at this executor at once.",
     )
     idempotency_key_ttl_seconds: float = Field(
         default=DEFAULT_TTL_SECONDS,

@@ -15,6 +15,8 @@ from agent_executor.executor.conversations.store import ConversationStore
 from agent_executor.executor.conversations.store_sql import SqlConversationStore
 from agent_executor.executor.journal.journal import Journal
 from agent_executor.executor.journal.journal_sqlite import SqliteJournal
+from agent_executor.executor.monitor.run_news import RunNews
+from agent_executor.executor.monitor.run_news_sql import SqlRunNews
 from agent_executor.executor.provider_batches.store import BatchStore
 from agent_executor.executor.provider_batches.store_sql import SqlBatchStore
 from agent_executor.executor.schema import MIGRATIONS
@@ -40,6 +42,7 @@ class ExecutorStorage:
         approvals: Tool calls that people decide about.
         batches: Model calls that go through batches of their provider.
         webhooks: Ends of runs that are to be told.
+        run_news: Which runs have gone on.
         statements: For stores that are written in SQLAlchemy Core.
         close: Ends what was submitted, and closes the database.
     """
@@ -51,6 +54,7 @@ class ExecutorStorage:
     approvals: ApprovalStore
     batches: BatchStore
     webhooks: WebhookStore
+    run_news: RunNews
     statements: StatementRunner
     close: Callable[[], Awaitable[None]]
 
@@ -82,6 +86,7 @@ async def open_storage(
         approvals=SqlApprovalStore(statements),
         batches=SqlBatchStore(statements),
         webhooks=SqlWebhookStore(statements),
+        run_news=SqlRunNews(statements),
         statements=statements,
         close=database.close,
     )
@@ -109,6 +114,7 @@ async def _open_postgres(
         approvals=SqlApprovalStore(statements),
         batches=SqlBatchStore(statements),
         webhooks=SqlWebhookStore(statements),
+        run_news=SqlRunNews(statements),
         statements=statements,
         close=database.close,
     )

@@ -22,6 +22,7 @@ from agent_executor.web.application import Room, application
 from agent_executor.web.console import routes as console
 from agent_executor.web.docs import routes as docs
 from agent_executor.web.mcp import room as mcp
+from agent_executor.web.monitor import room as monitor
 from agent_executor.web.runtime import WebRuntime
 from agent_executor.web.server import served
 from agent_executor.web.services_grpc import Services
@@ -34,7 +35,7 @@ _LOGGER = logging.getLogger(__name__)
 
 async def rooms(runtime: WebRuntime) -> Sequence[Room]:
     """Opens every room; what a room keeps open goes to the runtime's resources."""
-    return [docs.room(), console.room(), mcp.room(runtime), a2a.room(runtime)]
+    return [docs.room(), console.room(), mcp.room(runtime), a2a.room(runtime), monitor.room(runtime)]
 
 
 def main() -> int:

@@ -13,6 +13,7 @@ from agent_executor.serving.metrics import Metrics
 
 _ELSEWHERE: Final = "other"
 _BROKEN_OFF: Final = "499"
+_UPGRADED: Final = "101"
 
 
 class Observation:
@@ -36,8 +37,10 @@ class Observation:
 
         async def watched_send(message: Message) -> None:
             nonlocal status
-            if message["type"] == "http.response.start":
+            if message["type"] in {"http.response.start", "websocket.http.response.start"}:
                 status = str(message["status"])
+            elif message["type"] == "websocket.accept":
+                status = _UPGRADED
             await send(message)
 
         started = time.perf_counter()

@@ -9,9 +9,13 @@ const SILENCE_MS = 40_000;
 const OVERLAP_MS = 2_000;
 // Beyond an hour the server tells no past; the lists are read again instead.
 const LONGEST_GAP_MS = 55 * 60_000;
+const CREDENTIAL_ENDED = 4401;
 const REMEMBERED_RUNS = 10_000;
 
-/** Tells `event` (an Activity), `state` ("connecting", "live", "lost") and `gap` (what was missed is unknown). */
+/**
+ * Tells `event` (an Activity), `state` (it is "connecting", "live" or "lost" now), `gap` (what was
+ * before, or meanwhile, is not told) and `refused` (the session may be over).
+ */
 export class Live extends EventTarget {
   state = "connecting";
   #socket = null;
@@ -21,6 +25,7 @@ export class Live extends EventTarget {
   #timer = 0;
   #watch = 0;
   #isStopped = true;
+  #hasGap = true;
   #sequences = new Map();
 
   start() {
@@ -52,31 +57,41 @@ export class Live extends EventTarget {
     url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
     url.searchParams.set("without_content", "true");
     const missedMs = this.#toldAt ? Date.now() - Date.parse(this.#toldAt) : 0;
-    const hasGap = missedMs > LONGEST_GAP_MS;
-    if (this.#toldAt && !hasGap) {
+    this.#hasGap ||= missedMs > LONGEST_GAP_MS;
+    if (!this.#hasGap) {
       url.searchParams.set("since", new Date(Date.parse(this.#toldAt) - OVERLAP_MS).toISOString());
     }
     const socket = new WebSocket(url);
     this.#socket = socket;
     this.#heardAt = Date.now();
     this.#become(this.state === "lost" ? "lost" : "connecting");
+    let wasOpen = false;
     socket.addEventListener("open", () => {
+      wasOpen = true;
       if (socket !== this.#socket) return;
       this.#heardAt = Date.now();
       this.#become("live");
-      // Whatever happened before the first connection, or in a gap, is in the lists.
-      if (!this.#toldAt || hasGap) this.dispatchEvent(new Event("gap"));
     });
     socket.addEventListener("message", (message) => {
       if (socket === this.#socket) this.#hear(JSON.parse(message.data));
     });
-    socket.addEventListener("close", () => socket === this.#socket && this.#lose());
+    socket.addEventListener("close", ({ code }) => {
+      if (socket !== this.#socket) return;
+      // Why a connection was refused is told to no script; the listener finds out by a request.
+      if (code === CREDENTIAL_ENDED || !wasOpen) this.dispatchEvent(new Event("refused"));
+      this.#lose();
+    });
   }
 
   #hear(activity) {
     this.#heardAt = Date.now();
     this.#delay = FIRST_DELAY_MS;
     if (activity.told_at) this.#toldAt = activity.told_at;
+    if (this.#hasGap) {
+      // Watching has begun: what happened before is in the lists.
+      this.#hasGap = false;
+      this.dispatchEvent(new Event("gap"));
+    }
     const event = activity.event;
     if (!event || !this.#isNew(event)) return;
     this.dispatchEvent(new CustomEvent("event", { detail: activity }));
