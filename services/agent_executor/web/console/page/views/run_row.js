@@ -1,0 +1,80 @@
+// One run in the list: what the list said of it, and what has been told since.
+
+import { isOver, stateChip } from "../parts/chips.js";
+import { h, replace, setText } from "../parts/dom.js";
+import { ago, compact, count, duration, fullTime, line, usd } from "../parts/format.js";
+import { to } from "../router.js";
+
+const STATES_OF_EVENTS = {
+  run_started: () => "running",
+  run_resumed: () => "running",
+  model_call_started: () => "running",
+  tool_call_started: () => "running",
+  model_call_batched: () => "waiting",
+  approval_requested: () => "waiting",
+  run_paused: () => "paused",
+  run_continued: () => "running",
+  run_finished: (event) => event.run_finished.state,
+};
+
+export class RunRow {
+  constructor(run, directory) {
+    this.run = run;
+    this.created = Date.parse(run.created_at);
+    this.directory = directory;
+    this.state = h("td.state");
+    this.agent = h("td.agent");
+    this.tokens = h("td.number.tokens");
+    this.cost = h("td.number.cost");
+    this.took = h("td.number.took");
+    this.begun = h("td.number.begun");
+    this.link = h("a.row-link", { href: to("runs", run.id) }, line(run.input, 200) || "(no input)");
+    this.error = h("span.row-error");
+    this.element = h("tr", { on: { click: (event) => event.target.closest("a") || this.link.click() } },
+      this.state, h("td.input", {}, this.link, this.error), this.agent, this.tokens, this.cost, this.took, this.begun);
+    this.draw();
+  }
+
+  /** Takes what a list says, unless more has been told already. */
+  update(run) {
+    if (run.last_sequence < this.run.last_sequence) return;
+    this.run = run;
+    this.draw();
+  }
+
+  /** Takes what has been told; returns whether it was news. */
+  hear({ event, tokens_used: tokens, cost_nano_usd: cost }) {
+    if (event.sequence <= this.run.last_sequence) return true;
+    const state = STATES_OF_EVENTS[event.type]?.(event) ?? this.run.state;
+    this.run = { ...this.run, last_sequence: event.sequence, tokens_used: tokens, cost_nano_usd: cost, state };
+    if (event.type === "run_finished") {
+      Object.assign(this.run, { ended_at: event.created_at, error: event.run_finished.error });
+    }
+    this.draw();
+    return true;
+  }
+
+  draw() {
+    const { run } = this;
+    if (this.state.dataset.state !== run.state) {
+      this.state.dataset.state = run.state;
+      replace(this.state, stateChip(run.state));
+    }
+    setText(this.error, run.error ? line(run.error, 140) : "");
+    const name = this.directory.name(run.agent_id);
+    setText(this.agent, name === run.agent_id ? `…${run.agent_id.slice(-8)}` : line(name, 60));
+    setText(this.tokens, Number(run.tokens_used) ? compact(run.tokens_used) : "–");
+    this.tokens.title = count(run.tokens_used);
+    setText(this.cost, Number(run.cost_nano_usd) ? usd(run.cost_nano_usd) : "–");
+    this.begun.title = fullTime(this.created);
+    this.tick();
+  }
+
+  /** Shows the time that has passed. */
+  tick() {
+    const { run } = this;
+    const ended = run.ended_at ? Date.parse(run.ended_at) : isOver(run.state) ? this.created : Date.now();
+    setText(this.took, duration(ended - this.created));
+    setText(this.begun, ago(this.created));
+  }
+}
