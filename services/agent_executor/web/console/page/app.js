@@ -2,6 +2,7 @@
 
 import { onSignedOut } from "./data/api.js";
 import { Directory } from "./data/directory.js";
+import { History } from "./data/history.js";
 import { Live } from "./data/live.js";
 import { caller, forget, signOut } from "./data/session.js";
 import { h, replace } from "./parts/dom.js";
@@ -43,10 +44,11 @@ function askForKey(message) {
 }
 
 function work(who) {
-  const context = { who, live: new Live(), directory: new Directory() };
+  const live = new Live();
+  const context = { who, live, history: new History(live), directory: new Directory() };
   const shell = new Shell(root, context, { signOut: out });
   let close = () => {};
-  let shown = "";
+  let shown = null;
 
   function show() {
     const { segments } = here();

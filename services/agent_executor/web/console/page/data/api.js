@@ -14,6 +14,11 @@ export class ApiError extends Error {
   }
 }
 
+let serverSentAt = 0;
+
+/** The server's time when it answered last, in milliseconds; 0 if it has not. */
+export const serverTime = () => serverSentAt;
+
 let whenSignedOut = () => {};
 
 /** Says what is done when the session has ended. */
@@ -43,7 +48,7 @@ export async function call(method, path, body, { signal, headers, quiet = false 
 /** Sends a request and returns the answer, whatever its status. */
 export async function answered(method, path, body, { signal, headers } = {}) {
   try {
-    return await fetch(path, {
+    const response = await fetch(path, {
       method,
       signal,
       credentials: "same-origin",
@@ -52,6 +57,8 @@ export async function answered(method, path, body, { signal, headers } = {}) {
       headers: { ...(body === undefined ? {} : { "content-type": "application/json" }), ...headers },
       body: body === undefined ? undefined : JSON.stringify(body),
     });
+    serverSentAt = Date.parse(response.headers.get("date")) || serverSentAt;
+    return response;
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ApiError(0, "UNAVAILABLE", "The gateway does not answer.");

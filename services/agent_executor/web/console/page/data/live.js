@@ -1,12 +1,16 @@
 // The live connection: what happens in the organization's runs, each event once, over one WebSocket
 // that is opened again whenever it breaks, from where it was.
 
+import { serverTime } from "./api.js";
+
 const FIRST_DELAY_MS = 500;
 const LONGEST_DELAY_MS = 15_000;
 // The server gives a sign of life every 15 seconds.
 const SILENCE_MS = 40_000;
 // What was told shortly before is asked for again, and known by its sequence.
 const OVERLAP_MS = 2_000;
+// What has just happened fills the list of activities, by the server's clock.
+const FIRST_LOOK_MS = 60_000;
 // Beyond an hour the server tells no past; the lists are read again instead.
 const LONGEST_GAP_MS = 55 * 60_000;
 const CREDENTIAL_ENDED = 4401;
@@ -58,9 +62,8 @@ export class Live extends EventTarget {
     url.searchParams.set("without_content", "true");
     const missedMs = this.#toldAt ? Date.now() - Date.parse(this.#toldAt) : 0;
     this.#hasGap ||= missedMs > LONGEST_GAP_MS;
-    if (!this.#hasGap) {
-      url.searchParams.set("since", new Date(Date.parse(this.#toldAt) - OVERLAP_MS).toISOString());
-    }
+    const since = this.#hasGap ? serverTime() - FIRST_LOOK_MS : Date.parse(this.#toldAt) - OVERLAP_MS;
+    if (since > 0) url.searchParams.set("since", new Date(since).toISOString());
     const socket = new WebSocket(url);
     this.#socket = socket;
     this.#heardAt = Date.now();

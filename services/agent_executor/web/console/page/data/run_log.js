@@ -13,6 +13,7 @@
  * @property {string} outcome How it came out, in a few words.
  * @property {number} costNanoUsd
  * @property {number} tokens
+ * @property {string} [gist] What tells it from others of its name.
  * @property {object} details What the events said of it, by name.
  */
 
@@ -75,6 +76,15 @@ export class RunLog {
 
 const tokensOf = (call) => call.input_tokens + call.output_tokens + call.cache_read_input_tokens + call.cache_creation_input_tokens;
 
+// Arguments in one line, to tell calls of one tool apart.
+function gistOf(json) {
+  try {
+    return Object.values(JSON.parse(json)).map((value) => (typeof value === "object" ? JSON.stringify(value) : String(value))).join(" ").slice(0, 120);
+  } catch {
+    return "";
+  }
+}
+
 const FOLDS = {
   run_started(log, payload) {
     log.state = "running";
@@ -120,7 +130,7 @@ const FOLDS = {
     const span = log.find(`tool ${id}`);
     // Sent again under its id after a recovery: it is the same call.
     if (span && span.ended === null) span.details.sent_again = true;
-    else log.begin(`tool ${id}`, "tool", name, at, { tool_call_id: id, arguments_json: json });
+    else log.begin(`tool ${id}`, "tool", name, at, { tool_call_id: id, arguments_json: json }, { gist: gistOf(json) });
     log.state = "running";
   },
   tool_call_completed(log, { tool_result: result }, at) {

@@ -12,7 +12,7 @@ export function usd(nanoUsd) {
   const places = size >= 1 ? 2 : size >= 0.01 ? 4 : 6;
   if (size < 0.000001) return dollars < 0 ? "−<$0.000001" : "<$0.000001";
   return `${dollars < 0 ? "−" : ""}$${size.toLocaleString("en-US", {
-    minimumFractionDigits: size >= 1 ? 2 : 0, maximumFractionDigits: places })}`;
+    minimumFractionDigits: size >= 0.01 ? 2 : 0, maximumFractionDigits: places })}`;
 }
 
 /** Writes a count in full. */

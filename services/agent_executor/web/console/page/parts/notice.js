@@ -32,7 +32,7 @@ export const showProblem = (element, error, retry) => replace(element, problem(e
 const HINTS = {
   PERMISSION_DENIED: "Your key does not permit it. Sign in with one that does, or ask whoever made it.",
   UNAVAILABLE: "Nothing is lost: runs go on, and the console comes back by itself.",
-  BUDGET_EXCEEDED: "Raise the budget under Costs' limits, or wait until it resets.",
+  BUDGET_EXCEEDED: "Raise the budget, or wait until it resets: Costs shows how it stands.",
   RATE_LIMIT_EXCEEDED: "Wait a moment; the limit is per caller.",
   LIMIT_EXCEEDED: "Wait a moment, or ask for less at once.",
   SANDBOX_UNAVAILABLE: "The page Tools says what this host is missing.",
@@ -40,7 +40,10 @@ const HINTS = {
   TOOL_NOT_FOUND: "The agent names a tool that is not registered. The page Tools lists what is.",
   UNKNOWN_MODEL: "Give the model a rate card, or choose one that has a price.",
   RUN_CANCELLED: "Somebody asked for it to be stopped; the timeline says who.",
-  PROVIDER_UNAVAILABLE: "The model's provider did not answer well. Start the run again.",
+  MODEL_ERROR: "The model's provider did not answer well. Start the run again, or look at the agent's key and model.",
+  TOOL_EXECUTION_ERROR: "The tool itself failed; the model was told so.",
+  OUTCOME_UNKNOWN: "Look where the tool acts whether it did. It is not repeated by itself.",
+  AGENT_INACTIVE: "Somebody has turned the agent off.",
 };
 
 /** What can be done about an error; empty if nothing is known. */

@@ -1,7 +1,7 @@
 // What there is to know of one span of a run.
 
 import { h } from "./dom.js";
-import { clock, count, duration, prettyJson, usd } from "./format.js";
+import { clock, count, duration, fullTime, prettyJson, usd } from "./format.js";
 import { hintOf } from "./notice.js";
 
 const SHOWN_CHARACTERS = 20_000;
@@ -46,7 +46,7 @@ function factsOf(span) {
   for (const [field, name] of Object.entries(numbers)) if (details[field]) facts.push([name, count(details[field])]);
   const texts = { reason: "Why", decision_reason: "Reason given", decided_by: "Decided by", expires_at: "Expires", budget_id: "Budget",
     batch_id: "Batch", model_call_id: "Call", tool_call_id: "Call" };
-  for (const [field, name] of Object.entries(texts)) if (details[field]) facts.push([name, String(details[field])]);
+  for (const [field, name] of Object.entries(texts)) if (details[field]) facts.push([name, field === "expires_at" ? fullTime(Date.parse(details[field])) : String(details[field])]);
   if (details.sent_again) facts.push(["Sent again", "after a recovery, under the same id"]);
   return facts;
 }

@@ -105,14 +105,14 @@ export class Waterfall {
     if (this.axis.dataset.ticks === text) return;
     this.axis.dataset.ticks = text;
     replace(this.axis, h("div.track", {}, axis.ticks.map((tick) =>
-      h("span.tick", { "data-wait": tick.isWait, style: { left: `${tick.at * 100}%` } }, tick.text))));
+      h("span.tick", { "data-wait": tick.isWait, "data-late": tick.isWait && tick.at > 0.9, style: { left: `${tick.at * 100}%` } }, tick.text))));
   }
 
   #row(place) {
     if (this.#rows[place]) return this.#rows[place];
-    const row = { name: h("span.name"), bar: h("span.bar"), took: h("span.took"), mark: h("span.kind", { "aria-hidden": "true" }) };
+    const row = { name: h("span.name"), gist: h("span.gist"), bar: h("span.bar"), took: h("span.took"), mark: h("span.kind", { "aria-hidden": "true" }) };
     row.element = h("div.row", { role: "option" },
-      h("span.label", {}, row.mark, row.name), h("span.track", {}, row.bar), row.took);
+      h("span.label", {}, row.mark, row.name, row.gist), h("span.track", {}, row.bar), row.took);
     this.canvas.append(row.element);
     this.#rows[place] = row;
     return row;
@@ -128,9 +128,10 @@ export class Waterfall {
     element.setAttribute("aria-selected", String(index === this.#selected));
     element.setAttribute("aria-posinset", String(index + 1));
     element.setAttribute("aria-setsize", String(this.#log.spans.length));
-    element.setAttribute("aria-label", [span.name, KIND_NAMES[span.kind], span.outcome || span.status, took,
+    element.setAttribute("aria-label", [span.name, span.gist, KIND_NAMES[span.kind], span.outcome || span.status, took,
       span.costNanoUsd ? usd(span.costNanoUsd) : ""].filter(Boolean).join(", "));
     setText(row.name, span.name);
+    setText(row.gist, span.gist ?? "");
     setText(row.took, took);
     row.bar.style.left = `${start * 100}%`;
     row.bar.style.width = `${Math.max(end - start, 0) * 100}%`;

@@ -1,10 +1,8 @@
 // What happens in the organization right now, the newest first.
 
-import { h, setText } from "../parts/dom.js";
+import { h, replace } from "../parts/dom.js";
 import { clock, line, stateName, usd } from "../parts/format.js";
 import { to } from "../router.js";
-
-const MOST = 60;
 
 const WORDS = {
   run_started: () => ["started", ""],
@@ -27,24 +25,40 @@ const WORDS = {
 };
 
 /** Draws the feed; it ends with the view. */
-export function activityFeed({ live, directory, signal }) {
+export function activityFeed({ history, directory, signal }) {
   const list = h("ol.feed-list");
   const note = h("p.hint", {}, "What happens in your organization's runs appears here, as it happens.");
-  const feed = h("aside.feed", { "aria-label": "Activity" }, h("h2", {}, "Activity"), note, list);
+  const lines = new Map();
 
-  live.addEventListener("event", ({ detail: activity }) => {
-    const { event } = activity;
-    const words = WORDS[event.type]?.(event[event.type] ?? {});
-    if (!words) return;
-    const [text, kind] = words;
-    const cost = event.type === "run_finished" && Number(activity.cost_nano_usd) ? usd(activity.cost_nano_usd) : "";
-    const agent = h("a", { href: to("runs", event.run_id) });
-    setText(agent, line(directory.name(activity.agent_id), 32));
-    list.prepend(h("li", { "data-kind": kind || null },
-      h("time", { datetime: event.created_at }, clock(Date.parse(event.created_at)).slice(0, 8)), agent,
-      h("span.feed-text", {}, line(text, 90)), cost && h("span.feed-cost", {}, cost)));
-    while (list.children.length > MOST) list.lastElementChild.remove();
-    note.hidden = true;
-  }, { signal });
-  return feed;
+  function draw() {
+    const shown = history.activities.filter(({ event }) => WORDS[event.type]);
+    const kept = new Set(shown);
+    for (const [activity, line] of lines) {
+      if (kept.has(activity)) continue;
+      line.remove();
+      lines.delete(activity);
+    }
+    let at = list.firstElementChild;
+    for (const activity of shown) {
+      const line = lines.get(activity);
+      if (line) at = line.nextElementSibling;
+      else lines.set(activity, list.insertBefore(lineOf(activity, directory), at));
+    }
+    note.hidden = shown.length > 0;
+  }
+
+  history.addEventListener("change", draw, { signal });
+  directory.addEventListener("change", () => { replace(list); lines.clear(); draw(); }, { signal });
+  draw();
+  return h("aside.feed", { "aria-label": "Activity", tabindex: "0" }, h("h2", {}, "Activity"), note, list);
+}
+
+function lineOf(activity, directory) {
+  const { event } = activity;
+  const [text, kind] = WORDS[event.type](event[event.type] ?? {});
+  const cost = event.type === "run_finished" && Number(activity.cost_nano_usd) ? usd(activity.cost_nano_usd) : "";
+  return h("li", { "data-kind": kind || null },
+    h("time", { datetime: event.created_at }, clock(Date.parse(event.created_at)).slice(0, 8)),
+    h("a", { href: to("runs", event.run_id) }, line(directory.name(activity.agent_id), 32)), cost && h("span.feed-cost", {}, cost),
+    h("span.feed-text", {}, line(text, 90)));
 }

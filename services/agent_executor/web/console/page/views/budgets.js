@@ -17,15 +17,16 @@ export function budgetsSection(budgets, events, directory) {
 
 function budgetCard(budget, directory) {
   const limit = Number(budget.limit_nano_usd), settled = Number(budget.settled_nano_usd), held = Number(budget.reserved_nano_usd);
+  const left = Number(budget.left_nano_usd);
   const share = limit ? settled / limit : 1;
   const percent = Math.round(share * 100);
   const level = share >= 1 ? "over" : budget.alert_percents.some((alert) => alert < 100 && percent >= alert) ? "warn" : "fine";
   const text = `${usd(settled)} of ${usd(limit)} spent, ${usd(held)} held`;
   return h("li.card.budget", { "data-level": level },
-    h("div.card-head", {}, h("h3", {}, budget.id), h("span.meta", {}, `${usd(limit)} ${WINDOWS[budget.window] ?? budget.window}${scopeOf(budget, directory)}`),
-      h("strong.percent", {}, `${percent} %`)),
+    h("div.card-head", {}, h("h3", {}, budget.id), h("strong.percent", {}, `${percent} %`)),
+    h("p.meta", {}, `${usd(limit)} ${WINDOWS[budget.window] ?? budget.window}${scopeOf(budget, directory)}`),
     meter(share, limit ? held / limit : 0, budget.alert_percents, text),
-    h("p.meta", {}, `${text} · ${usd(budget.left_nano_usd)} left`,
+    h("p.meta", {}, left < 0 ? `${text} · overrun by ${usd(-left)}` : `${text} · ${usd(left)} left`,
       budget.resets_at && h("span", { title: fullTime(Date.parse(budget.resets_at)) }, ` · resets in ${duration(Date.parse(budget.resets_at) - Date.now())}`)));
 }
 

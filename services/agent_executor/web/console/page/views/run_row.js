@@ -23,7 +23,7 @@ export class RunRow {
     this.created = Date.parse(run.created_at);
     this.directory = directory;
     this.state = h("td.state");
-    this.agent = h("td.agent");
+    this.agent = h("span.agent");
     this.tokens = h("td.number.tokens");
     this.cost = h("td.number.cost");
     this.took = h("td.number.took");
@@ -31,7 +31,7 @@ export class RunRow {
     this.link = h("a.row-link", { href: to("runs", run.id) }, line(run.input, 200) || "(no input)");
     this.error = h("span.row-error");
     this.element = h("tr", { on: { click: (event) => event.target.closest("a") || this.link.click() } },
-      this.state, h("td.input", {}, this.link, this.error), this.agent, this.tokens, this.cost, this.took, this.begun);
+      this.state, h("td.input", {}, this.link, this.agent, this.error), this.tokens, this.cost, this.took, this.begun);
     this.draw();
   }
 
@@ -42,16 +42,15 @@ export class RunRow {
     this.draw();
   }
 
-  /** Takes what has been told; returns whether it was news. */
+  /** Takes what has been told. */
   hear({ event, tokens_used: tokens, cost_nano_usd: cost }) {
-    if (event.sequence <= this.run.last_sequence) return true;
+    if (event.sequence <= this.run.last_sequence) return;
     const state = STATES_OF_EVENTS[event.type]?.(event) ?? this.run.state;
     this.run = { ...this.run, last_sequence: event.sequence, tokens_used: tokens, cost_nano_usd: cost, state };
     if (event.type === "run_finished") {
       Object.assign(this.run, { ended_at: event.created_at, error: event.run_finished.error });
     }
     this.draw();
-    return true;
   }
 
   draw() {
@@ -62,7 +61,7 @@ export class RunRow {
     }
     setText(this.error, run.error ? line(run.error, 140) : "");
     const name = this.directory.name(run.agent_id);
-    setText(this.agent, name === run.agent_id ? `…${run.agent_id.slice(-8)}` : line(name, 60));
+    setText(this.agent, name === run.agent_id ? `…${run.agent_id.slice(-8)}` : line(name, 80));
     setText(this.tokens, Number(run.tokens_used) ? compact(run.tokens_used) : "–");
     this.tokens.title = count(run.tokens_used);
     setText(this.cost, Number(run.cost_nano_usd) ? usd(run.cost_nano_usd) : "–");

@@ -27,8 +27,8 @@ export function runsView(main, context) {
   const place = h("div");
   const summary = h("p.summary", { role: "status" });
   const table = h("div.table-wrap", {}, h("table.runs", {}, h("caption.visually-hidden", {}, "Runs, newest first"),
-    h("thead", {}, h("tr", {}, ["State", "Input", "Agent", "Tokens", "Cost", "Duration", "Started"].map((title, index) =>
-      h("th", { scope: "col", class: index >= 3 ? "number" : null }, title)))), body));
+    h("thead", {}, h("tr", {}, ["State", "Input and agent", "Tokens", "Cost", "Duration", "Started"].map((title, index) =>
+      h("th", { scope: "col", class: index >= 2 ? "number" : null }, title)))), body));
   const agents = h("select", { "aria-label": "Agent", on: { change: () => refilter("agent", agents.value) } });
   const states = h("select", { "aria-label": "State", on: { change: () => refilter("state", states.value) } },
     h("option", { value: "" }, "All states"), STATES.map((state) => h("option", { value: state }, stateName(state))));
@@ -162,11 +162,12 @@ export function runsView(main, context) {
 
   function onEvent({ detail: activity }) {
     const row = rows.get(activity.event.run_id);
-    if (row?.hear(activity)) {
-      if (filter.state) showRows();
-    } else if (!row) {
+    if (!row) {
       readSoon();
+      return;
     }
+    row.hear(activity);
+    if (filter.state) showRows();
   }
 
   const rowLinks = () => [...body.querySelectorAll("a.row-link")];
