@@ -15,7 +15,11 @@ from agent_executor.executor.journal.journal import Journal, RunRecord
 from agent_executor.executor.log.run_event import RunEvent
 from agent_executor.executor.monitor.activity import EVENT_TYPES, Activity, ActivityFilter
 from agent_executor.executor.monitor.caller_validity import CallerValidity
-from agent_executor.executor.monitor.organization_feed import OVERLAP_MS, OrganizationFeed
+from agent_executor.executor.monitor.organization_feed import (
+    OVERLAP_MS,
+    POLL_INTERVAL_SECONDS,
+    OrganizationFeed,
+)
 from agent_executor.executor.monitor.run_news import RunNews
 from agent_executor.executor.monitor.watcher import MAX_RUNS_WITH_NEWS, News, Watcher
 from agent_executor.executor.streams.feed import RunFeed
@@ -36,6 +40,7 @@ class Monitor:
 
     Attributes:
         silence_seconds: After which time without anything to tell a sign of life is given.
+        poll_interval_seconds: How soon what other executors commit is told.
         clock_skew_seconds: How far the clock of a token's issuer may be off.
 
     Args:
@@ -58,6 +63,7 @@ class Monitor:
         max_watchers_per_organization: int = DEFAULT_MAX_WATCHERS,
     ) -> None:
         self.silence_seconds = SILENCE_SECONDS
+        self.poll_interval_seconds = POLL_INTERVAL_SECONDS
         self.clock_skew_seconds = 0.0
         self._journal = journal
         self._news = news
@@ -167,7 +173,13 @@ class Monitor:
             raise _stopping()
         feed = self._feeds.get(organization_id)
         if feed is None:
-            feed = OrganizationFeed(organization_id, self._journal, self._news, self._now_ms)
+            feed = OrganizationFeed(
+                organization_id,
+                self._journal,
+                self._news,
+                self._now_ms,
+                self.poll_interval_seconds,
+            )
             self._feeds[organization_id] = feed
             self._run_feed.on_commit = self._committed
         if len(feed.watchers) >= self._max_watchers:

@@ -52,7 +52,7 @@ class OrganizationFeed:
         journal: Journal,
         news: RunNews,
         now_ms: Callable[[], int],
-        poll_interval_seconds: float = POLL_INTERVAL_SECONDS,
+        poll_interval_seconds: float,
     ) -> None:
         self.watchers: set[Watcher] = set()
         self.as_of_ms = 0
