@@ -14,12 +14,38 @@ from agent_executor.web import console as console_room
 from tests.browser import needs_chromium, opened_page, running_browser
 from tests.e2e.agents_and_runs import THREE_SUMS, create_agent, execute, start_run, wait_for_end
 from tests.e2e.approving import approvals, waiting_run
-from tests.e2e.console import NARROW, WIDE, console, is_live, sign_in
+from tests.e2e.console import NARROW, WIDE, Connections, console, is_live, sign_in
 from tests.platforms import Client, RunningPlatform, until
 
 PAGE = Path(console_room.__file__).parent / "page"
 AXE = Path(__file__).parents[2] / ".tools" / "node_modules" / "axe-core" / "axe.min.js"
 HOSTILE = "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>"
+# What is told of a run of one sum: model calls that begin and what they cost are left out.
+TOLD_OF_A_SUM = ("started", "tool use", "calls", "done", "end turn", "completed")
+# A run of 1,000 model calls with a tool call each, as its log tells it: 5,000 events.
+LONG_RUN = """async () => {
+  const { RunLog } = await import("/console/data/run_log.js");
+  const { Waterfall } = await import("/console/parts/waterfall.js");
+  const log = new RunLog();
+  let sequence = 0;
+  const tell = (type, payload) => log.add({ sequence: ++sequence, type, [type]: payload,
+    created_at: new Date(1_800_000_000_000 + sequence * 20).toISOString() });
+  const usage = { input_tokens: 9, output_tokens: 9, cache_read_input_tokens: 0,
+    cache_creation_input_tokens: 0 };
+  tell("run_started", { input: "Count." });
+  for (let turn = 1; turn <= 1000; turn++) {
+    const call = { model_call_id: `m${turn}`, tool_call_id: `t${turn}` };
+    tell("model_call_started", { ...call, turn });
+    tell("model_call_completed", { ...call, ...usage, stop_reason: "tool_use", content: [] });
+    tell("model_call_settled", { ...call, cost_nano_usd: "1000" });
+    tell("tool_call_started", { ...call, tool_name: "calculator", arguments_json: "{}" });
+    tell("tool_call_completed", { tool_result: { ...call, tool_name: "calculator", success: true } });
+  }
+  tell("run_finished", { state: "completed", response: "" });
+  const waterfall = new Waterfall(log, () => {});
+  document.querySelector("main").replaceChildren(waterfall.element);
+  waterfall.draw();
+}"""
 PAGES = ("runs", "approvals", "costs", "agents", "tools")
 
 
@@ -35,7 +61,7 @@ def test_a_run_appears_as_it_begins_and_is_seen_to_end(client: Client, browser: 
     with console(browser, client) as (page, _):
         is_live(page)
         expect(page.get_by_role("heading", name="No runs yet")).to_be_visible()
-        expect(page.get_by_label("Command")).to_contain_text(f"/api/v1/agents/{agent_id}/runs")
+        expect(page.get_by_label("Command", exact=True)).to_contain_text(f"/api/v1/agents/{agent_id}/runs")
         start_run(client, agent_id, THREE_SUMS)
         row = page.get_by_role("row").filter(has_text="What is 15 + 27?")
         expect(row).to_contain_text("completed")
@@ -130,9 +156,9 @@ def test_costs_and_budgets_agree_with_the_ledger(client: Client, browser: Browse
         budget = page.locator(".budget")
         expect(budget).to_contain_text("80 %")
         expect(budget).to_have_attribute("data-level", "warn")
-        page.get_by_text("Model", exact=True).click()
+        page.get_by_role("radio", name="Model").check()
         expect(page.get_by_role("figure", name="Cost by model")).to_contain_text("claude")
-        page.get_by_text("Day", exact=True).click()
+        page.get_by_role("radio", name="day", exact=True).check()
         expect(page.get_by_role("img", name=re.compile("^Cost by day: 20"))).to_be_visible()
         assert "by=day" in page.url
 
@@ -158,8 +184,7 @@ def test_what_people_write_stays_text(client: Client, browser: Browser) -> None:
         page.get_by_label("Why (optional)").fill(HOSTILE)
         page.get_by_role("dialog").get_by_role("button", name="Cancel run").click()
         expect(page.locator(".rows")).to_contain_text("Asked to stop")
-        page.keyboard.press("j")
-        page.keyboard.press("End")
+        page.get_by_role("option", name=re.compile("^Asked to stop")).click()
         expect(page.get_by_label("Details")).to_contain_text("<img src=x")
         assert page.title() != "taken"
 
@@ -167,19 +192,22 @@ def test_what_people_write_stays_text(client: Client, browser: Browser) -> None:
 @needs_chromium
 def test_a_lost_connection_is_told_and_nothing_is_missed(client: Client, browser: Browser) -> None:
     agent_id = create_agent(client, name="Clerk")
-    execute(client, agent_id, "What is 1 + 1?")
-    opened: list[str] = []
-    with console(browser, client) as (page, complaints):
+    connections = Connections()
+    with console(browser, client, prepare=connections.watch) as (page, _):
         is_live(page)
-        expect(page.get_by_role("row").filter(has_text="1 + 1")).to_be_visible()
-        page.on("websocket", lambda socket: opened.append(socket.url))
-        page.context.set_offline(True)
-        # Being offline does not break a WebSocket that is open; its end does.
-        page.evaluate("window.dispatchEvent(new Event('console-test'))")
-        page.context.set_offline(False)
-        start_run(client, agent_id, "What is 2 + 2?")
+        execute(client, agent_id, "What is 1 + 1?")
+        ends = page.locator(".feed-list li").filter(has_text="completed")
+        expect(ends).to_have_count(1)
+        connections.break_all()
+        expect(page.locator(".live")).to_have_text("Reconnecting…")
+        execute(client, agent_id, "What is 2 + 2?")
+        connections.mend()
+        is_live(page)
+        # It is told what happened meanwhile, and nothing of before a second time.
+        expect(ends).to_have_count(2)
+        expect(page.locator(".feed-list li")).to_have_count(2 * len(TOLD_OF_A_SUM))
         expect(page.get_by_role("row").filter(has_text="2 + 2")).to_contain_text("completed")
-        complaints.errors.clear()
+    assert "since=" in connections.addresses[-1]
 
 
 @needs_chromium
@@ -204,6 +232,21 @@ def test_every_page_is_accessible_and_fits(
                 page.keyboard.press("j")
             assert page.evaluate("document.documentElement.scrollWidth") <= size["width"], path
             assert accessibility_problems(page) == []
+
+
+@needs_chromium
+def test_a_run_of_thousands_of_events_has_few_elements(client: Client, browser: Browser) -> None:
+    with console(browser, client, "/tools") as (page, _):
+        page.evaluate(LONG_RUN)
+        timeline = page.get_by_role("listbox", name="Timeline")
+        expect(timeline.get_by_role("option", name=re.compile("^Model call 1,"))).to_be_visible()
+        timeline.focus()
+        page.keyboard.press("End")
+        last = timeline.get_by_role("option", selected=True)
+        expect(last).to_have_attribute("aria-posinset", "2000")
+        expect(last).to_have_attribute("aria-setsize", "2000")
+        expect(last).to_be_in_viewport()
+        assert timeline.get_by_role("option").count() < 60
 
 
 @needs_chromium
