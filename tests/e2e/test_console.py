@@ -61,7 +61,9 @@ def test_a_run_appears_as_it_begins_and_is_seen_to_end(client: Client, browser: 
     with console(browser, client) as (page, _):
         is_live(page)
         expect(page.get_by_role("heading", name="No runs yet")).to_be_visible()
-        expect(page.get_by_label("Command", exact=True)).to_contain_text(f"/api/v1/agents/{agent_id}/runs")
+        expect(page.get_by_label("Command", exact=True)).to_contain_text(
+            f"/api/v1/agents/{agent_id}/runs"
+        )
         start_run(client, agent_id, THREE_SUMS)
         row = page.get_by_role("row").filter(has_text="What is 15 + 27?")
         expect(row).to_contain_text("completed")

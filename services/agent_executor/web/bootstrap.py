@@ -35,7 +35,13 @@ _LOGGER = logging.getLogger(__name__)
 
 async def rooms(runtime: WebRuntime) -> Sequence[Room]:
     """Opens every room; what a room keeps open goes to the runtime's resources."""
-    return [docs.room(), console.room(), mcp.room(runtime), a2a.room(runtime), monitor.room(runtime)]
+    return [
+        docs.room(),
+        console.room(),
+        mcp.room(runtime),
+        a2a.room(runtime),
+        monitor.room(runtime),
+    ]
 
 
 def main() -> int:

@@ -30,6 +30,7 @@ export class RunLog {
   error = null;
   input = null;
   #open = new Map();
+  #unended = new Set();
 
   /** Takes the next event; one that was taken before is left alone. Returns whether it was new. */
   add(event) {
@@ -37,7 +38,8 @@ export class RunLog {
     this.lastSequence = event.sequence;
     const at = Date.parse(event.created_at);
     this.begun ??= at;
-    FOLDS[event.type]?.(this, event[event.type] ?? {}, at, event);
+    FOLDS[event.type]?.(this, event[event.type] ?? {}, at);
+    if (this.ended === null) this.state = this.#stateNow();
     return true;
   }
 
@@ -47,6 +49,7 @@ export class RunLog {
       outcome: "", costNanoUsd: 0, tokens: 0, details, ...fields };
     this.spans.push(span);
     this.#open.set(key, span);
+    if (span.ended === null) this.#unended.add(span);
     return span;
   }
 
@@ -55,6 +58,7 @@ export class RunLog {
     if (!span) return null;
     Object.assign(span, { ended: span.ended ?? at, status, outcome });
     Object.assign(span.details, details);
+    this.#unended.delete(span);
     return span;
   }
 
@@ -66,10 +70,20 @@ export class RunLog {
     this.begin(`mark${this.spans.length}`, "mark", name, at, details, { ended: at, status, outcome });
   }
 
+  // While anything works the run does; waiting is what is left when nothing does.
+  #stateNow() {
+    const open = [...this.#unended];
+    if (open.some((span) => span.status === "running")) return "running";
+    if (open.some((span) => span.kind === "wait")) return "paused";
+    return open.length ? "waiting" : "running";
+  }
+
   /** Ends what is still open. */
   closeAll(at, status, outcome, kinds = null) {
-    for (const span of this.spans) {
-      if (span.ended === null && (!kinds || kinds.includes(span.kind))) Object.assign(span, { ended: at, status, outcome });
+    for (const span of this.#unended) {
+      if (kinds && !kinds.includes(span.kind)) continue;
+      Object.assign(span, { ended: at, status, outcome });
+      this.#unended.delete(span);
     }
   }
 }
@@ -87,27 +101,23 @@ function gistOf(json) {
 
 const FOLDS = {
   run_started(log, payload) {
-    log.state = "running";
     log.input = payload.input;
     log.started = payload;
   },
   run_resumed(log, { attempt }, at) {
     log.closeAll(at, "lost", "lost with the executor that made it", ["model"]);
-    log.mark(`Taken over, attempt ${attempt}`, at, "another executor went on from the log", { attempt }, "lost");
+    log.mark(`Taken over, attempt ${attempt}`, at, "an executor went on from the log", { attempt }, "lost");
   },
   model_selected: (log, { model, reason }, at) => log.mark(`Model chosen: ${model}`, at, reason, { model, reason }),
   history_trimmed: (log, payload, at) => log.mark("History trimmed", at, `${payload.message_count} messages left out`, payload),
   model_call_started(log, { model_call_id: id, turn }, at) {
     const again = log.spans.some((span) => span.kind === "model" && span.turn === turn);
     log.begin(`model ${id}`, "model", `Model call ${turn}${again ? ", again" : ""}`, at, { model_call_id: id, turn }, { turn });
-    log.state = "running";
   },
-  model_call_batched(log, { model_call_id: id, batch_id }, at) {
+  model_call_batched(log, { model_call_id: id, batch_id }) {
     const span = log.find(`model ${id}`);
     if (span) Object.assign(span, { status: "waiting", outcome: "waits for its batch" });
     if (span) span.details.batch_id = batch_id;
-    log.state = "waiting";
-    void at;
   },
   model_call_completed(log, payload, at) {
     const { model_call_id: id, stop_reason: why, from_cache: cached, ...rest } = payload;
@@ -131,7 +141,6 @@ const FOLDS = {
     // Sent again under its id after a recovery: it is the same call.
     if (span && span.ended === null) span.details.sent_again = true;
     else log.begin(`tool ${id}`, "tool", name, at, { tool_call_id: id, arguments_json: json }, { gist: gistOf(json) });
-    log.state = "running";
   },
   tool_call_completed(log, { tool_result: result }, at) {
     const key = `tool ${result.tool_call_id}`;
@@ -141,20 +150,16 @@ const FOLDS = {
   },
   approval_requested(log, payload, at) {
     log.begin(`approval ${payload.tool_call_id}`, "approval", `Approval of ${payload.tool_name}`, at, { ...payload });
-    log.state = "waiting";
   },
   approval_resolved(log, { tool_call_id: id, decision, user_id: by, reason, edited_arguments_json: edited }, at) {
     log.end(`approval ${id}`, at, decision === "approved" ? "done" : "failed", by ? `${decision} by ${by}` : decision,
       { decision, decided_by: by, decision_reason: reason, edited_arguments_json: edited });
-    log.state = log.spans.some((span) => span.kind === "approval" && span.ended === null) ? "waiting" : "running";
   },
   run_paused(log, { error, code, budget_id: budget }, at) {
     log.begin("paused", "wait", "Waiting for money", at, { error, code, budget_id: budget });
-    log.state = "paused";
   },
   run_continued(log, _payload, at) {
     log.end("paused", at, "done", "there is some again");
-    log.state = "running";
   },
   cancel_requested(log, { user_id: by, reason }, at) {
     log.mark("Asked to stop", at, [by && `by ${by}`, reason].filter(Boolean).join(": ") || "the caller went away", { by, reason }, "failed");

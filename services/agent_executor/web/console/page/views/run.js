@@ -69,7 +69,7 @@ export function runView(main, { id, directory, signal }) {
   function draw() {
     const state = log.lastSequence ? log.state : run?.state ?? "pending";
     const input = log.input ?? run?.input ?? "";
-    setText(parts.title, line(input, 120) || "Run");
+    setText(parts.title, line(input, 90) || "Run");
     if (parts.state.dataset.state !== state) {
       parts.state.dataset.state = state;
       replace(parts.state, stateChip(state));
@@ -81,7 +81,7 @@ export function runView(main, { id, directory, signal }) {
     if (error && !parts.trouble.hasChildNodes()) replace(parts.trouble, problem(error));
     const answer = log.response || run?.output?.response;
     if (answer && !parts.answer.hasChildNodes()) replace(parts.answer, h("section.card.answer", {}, textBlock("Answer", answer)));
-    if (input.length > 120 && !parts.input.hasChildNodes()) replace(parts.input, h("section.card", {}, textBlock("Input", input)));
+    if (input.length > 90 && !parts.input.hasChildNodes()) replace(parts.input, h("section.card", {}, textBlock("Input", input)));
     // An open step goes on, and so does what is known of it.
     if (chosen && log.ended === null) replaceDetailIfChanged();
   }

@@ -5,23 +5,12 @@ import { h, replace, setText } from "../parts/dom.js";
 import { ago, compact, count, duration, fullTime, line, usd } from "../parts/format.js";
 import { to } from "../router.js";
 
-const STATES_OF_EVENTS = {
-  run_started: () => "running",
-  run_resumed: () => "running",
-  model_call_started: () => "running",
-  tool_call_started: () => "running",
-  model_call_batched: () => "waiting",
-  approval_requested: () => "waiting",
-  run_paused: () => "paused",
-  run_continued: () => "running",
-  run_finished: (event) => event.run_finished.state,
-};
-
 export class RunRow {
   constructor(run, directory) {
     this.run = run;
     this.created = Date.parse(run.created_at);
     this.directory = directory;
+    this.waits = new WaitsAndWork();
     this.state = h("td.state");
     this.agent = h("span.agent");
     this.tokens = h("td.number.tokens");
@@ -45,7 +34,7 @@ export class RunRow {
   /** Takes what has been told. */
   hear({ event, tokens_used: tokens, cost_nano_usd: cost }) {
     if (event.sequence <= this.run.last_sequence) return;
-    const state = STATES_OF_EVENTS[event.type]?.(event) ?? this.run.state;
+    const state = this.waits.stateAfter(event) ?? this.run.state;
     this.run = { ...this.run, last_sequence: event.sequence, tokens_used: tokens, cost_nano_usd: cost, state };
     if (event.type === "run_finished") {
       Object.assign(this.run, { ended_at: event.created_at, error: event.run_finished.error });
@@ -75,5 +64,27 @@ export class RunRow {
     const ended = run.ended_at ? Date.parse(run.ended_at) : isOver(run.state) ? this.created : Date.now();
     setText(this.took, duration(ended - this.created));
     setText(this.begun, ago(this.created));
+  }
+}
+
+/** What is open in a run, as far as it was told: while anything works the run does, else it waits. */
+class WaitsAndWork {
+  #work = new Set();
+  #asked = new Set();
+
+  /** Returns the state after an event; undefined if the event does not say. */
+  stateAfter({ type, [type]: payload }) {
+    switch (type) {
+      case "run_finished": return payload.state;
+      case "run_paused": return "paused";
+      case "model_call_batched": return "waiting";
+      case "approval_requested": this.#asked.add(payload.tool_call_id); break;
+      case "approval_resolved": this.#asked.delete(payload.tool_call_id); break;
+      case "tool_call_started": this.#work.add(payload.tool_call_id); break;
+      case "tool_call_completed": this.#work.delete(payload.tool_result.tool_call_id); break;
+      case "run_started": case "run_resumed": case "run_continued": case "model_call_started": return "running";
+      default: return undefined;
+    }
+    return this.#asked.size && !this.#work.size ? "waiting" : "running";
   }
 }

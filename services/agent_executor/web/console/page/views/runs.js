@@ -15,6 +15,8 @@ import { askToStartRun } from "./start_run.js";
 const PAGE_SIZE = 50;
 const AGAIN_MS = 300;
 const POLL_MS = 5_000;
+// What was begun before the page was opened is not all told.
+const REFRESH_MS = 30_000;
 const TICK_MS = 1_000;
 
 export function runsView(main, context) {
@@ -176,6 +178,7 @@ export function runsView(main, context) {
   for (const [target, type, listener] of listeners) target.addEventListener(type, listener);
   const ticking = setInterval(() => { for (const row of rows.values()) row.tick(); }, TICK_MS);
   const polling = setInterval(() => live.state !== "live" && read(), POLL_MS);
+  const refreshing = setInterval(() => document.hidden || read(), REFRESH_MS);
   showAgents();
   replace(place, h("p.loading", {}, "Reading the runs…"));
   read();
@@ -184,6 +187,7 @@ export function runsView(main, context) {
     for (const [target, type, listener] of listeners) target.removeEventListener(type, listener);
     clearInterval(ticking);
     clearInterval(polling);
+    clearInterval(refreshing);
     clearTimeout(soon);
   };
 }
