@@ -84,6 +84,7 @@ RPCS = [
     Rpc("RunService/GetRun", "run:read", RUN, "RUN_NOT_FOUND"),
     Rpc("RunService/ListRuns", "run:read"),
     Rpc("RunService/StreamRunEvents", "run:read", RUN, "RUN_NOT_FOUND"),
+    Rpc("MonitorService/StreamActivity", "run:read"),
     Rpc("RunService/ListApprovals", "run:read"),
     Rpc(
         "RunService/ResolveApproval",

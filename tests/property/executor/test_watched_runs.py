@@ -58,7 +58,7 @@ class World:
     """The executors, the runs that were committed, and what each caller was told of them."""
 
     def __init__(self, journal: Journal, news: RunNews, seed: int) -> None:
-        self.chance = random.Random(seed)  # noqa: S311 -- so that a failure can be had again
+        self.chance = random.Random(seed)
         self.clock = Clock()
         self.executors = [
             WatchedExecutor(journal, news, self.clock, f"w/{number}") for number in (1, 2)
@@ -66,6 +66,8 @@ class World:
         self.journal = journal
         self.run_ids: list[str] = []
         self.told: list[dict[str, list[int]]] = [defaultdict(list) for _ in range(CALLERS)]
+        self.begun = [asyncio.Event() for _ in range(CALLERS)]
+        self.ends: dict[str, int] = {}
         self.is_over = False
 
     async def drive(self) -> None:
@@ -89,9 +91,10 @@ class World:
         last: dict[str, int] = {}
         while not self.is_whole(last):
             executor = self.chance.choice(self.executors)
-            stays = self.chance.randint(5, 60)
+            stays = self.chance.randint(20, 300)
             async with executor.watching(ADA, ALL, since_ms) as caller:
                 since_ms = caller.last_told_at_ms
+                self.begun[number].set()
                 while stays and not self.is_whole(last):
                     stays -= 1
                     activity = await caller.hear()
@@ -112,7 +115,7 @@ class World:
 
     async def pass_time(self) -> None:
         """Lets time pass, for the clock and for the others."""
-        self.clock.now_ms += self.chance.randint(0, 300)
+        self.clock.now_ms += self.chance.randint(0, 3_000)
         await asyncio.sleep(self.chance.random() / 200)
 
     async def run(self) -> None:
@@ -121,27 +124,13 @@ class World:
             executor.monitor.silence_seconds = 0.02
             executor.monitor.poll_interval_seconds = 0.01
         watching = [asyncio.create_task(self.watch(number)) for number in range(CALLERS)]
-        # Every caller has begun, so that nothing is before its time.
-        await asyncio.sleep(0)
-        while sum(len(feed.watchers) for feed in self.feeds()) < CALLERS:
-            await asyncio.sleep(0.001)
-        await self.let_all_begin()
+        # Nothing is before the time of any of them.
+        await asyncio.gather(*(begun.wait() for begun in self.begun))
         await asyncio.gather(*(self.drive() for _ in range(RUNS)))
         self.ends = {run_id: len(await self.journal.events(run_id)) for run_id in self.run_ids}
         self.is_over = True
         async with asyncio.timeout(60.0):
             await asyncio.gather(*watching)
-
-    async def let_all_begin(self) -> None:
-        """Waits until what happens is noted for everybody."""
-        for feed in self.feeds():
-            await feed.refresh()
-
-    def feeds(self) -> list[organization_feed.OrganizationFeed]:
-        """Returns the feeds of both executors."""
-        return [feed for executor in self.executors for feed in executor.monitor._feeds.values()]
-
-    ends: dict[str, int]
 
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])

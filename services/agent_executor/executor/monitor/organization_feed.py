@@ -83,9 +83,9 @@ class OrganizationFeed:
         """
         async with self._refreshing:
             before, started_ms = dict(self._known), self._now_ms()
-            current = await self._news.last_sequences(
-                self._organization_id, started_ms - OVERLAP_MS
-            )
+            # However long ago it was last asked, no run has begun and ended unnoticed.
+            since_ms = min(self.as_of_ms or started_ms, started_ms) - OVERLAP_MS
+            current = await self._news.last_sequences(self._organization_id, since_ms)
             if not self.as_of_ms:
                 # What was there before anybody watched is no news.
                 self._known = current | self._known

@@ -297,9 +297,11 @@ async def test_an_executor_that_stops_ends_the_watching_and_takes_no_more() -> N
 
 async def test_who_watches_no_more_costs_nothing() -> None:
     executor = WatchedExecutor()
+    unwatched = executor.feed.on_commit
+    assert unwatched is None
     async with executor.watching(), executor.watching(EVE):
-        assert executor.feed.on_commit is not None
-    assert executor.feed.on_commit is None
+        assert executor.feed.on_commit != unwatched
+    assert executor.feed.on_commit == unwatched
     assert executor.monitor._feeds == {}
 
 

@@ -135,6 +135,8 @@ class Caller:
         """Returns the next activity."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             activity = await anext(self.activities)
+        # Others get their turn, as when it is sent.
+        await asyncio.sleep(0)
         self.last_told_at_ms = activity.told_at_ms
         if activity.happened is not None:
             run_id = activity.happened.run.run_id
