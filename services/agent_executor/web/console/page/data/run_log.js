@@ -106,7 +106,7 @@ const FOLDS = {
   },
   run_resumed(log, { attempt }, at) {
     log.closeAll(at, "lost", "lost with the executor that made it", ["model"]);
-    log.mark(`Taken over, attempt ${attempt}`, at, "an executor went on from the log", { attempt }, "lost");
+    log.mark(`Resumed, attempt ${attempt}`, at, "an executor went on from the log", { attempt }, "lost");
   },
   model_selected: (log, { model, reason }, at) => log.mark(`Model chosen: ${model}`, at, reason, { model, reason }),
   history_trimmed: (log, payload, at) => log.mark("History trimmed", at, `${payload.message_count} messages left out`, payload),

@@ -37,8 +37,8 @@ function contentBlock(block) {
 
 function factsOf(span) {
   const { details } = span;
-  const facts = [["Status", span.outcome && span.outcome !== span.status ? `${span.status}: ${span.outcome}` : span.status],
-    ["Began", clock(span.begun)]];
+  const outcome = span.kind === "mark" ? span.outcome : [...new Set([span.status, span.outcome])].filter(Boolean).join(": ");
+  const facts = [["Status", outcome], ["Began", clock(span.begun)]];
   if (span.kind !== "mark") facts.push(["Took", span.ended === null ? "goes on" : duration(span.ended - span.begun)]);
   if (span.costNanoUsd) facts.push(["Cost", usd(span.costNanoUsd) + (details.estimated ? " (estimated)" : "")]);
   const numbers = { input_tokens: "Input tokens", output_tokens: "Output tokens", cache_read_input_tokens: "Read from cache",

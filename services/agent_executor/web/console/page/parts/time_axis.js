@@ -12,12 +12,10 @@ const LONG_MS = 1_000;
 /**
  * @param {number} from Where the axis begins, in milliseconds.
  * @param {number} until Where it ends.
- * @param {import("../data/run_log.js").Span[]} spans What is on it.
- * @param {boolean} squeezes Whether waits are squeezed.
+ * @param {[number, number][]} waits What is squeezed of it, from when to when, in order; see `longWaits`.
  */
-export function timeAxis(from, until, spans, squeezes) {
+export function timeAxis(from, until, waits) {
   const total = Math.max(until - from, 1);
-  const waits = squeezes ? longWaits(from, until, spans) : [];
   const share = waits.length ? Math.min(SQUEEZED_SHARE, SQUEEZED_MOST / waits.length) : 0;
   const waited = waits.reduce((sum, [begun, ended]) => sum + ended - begun, 0);
   const scale = (1 - share * waits.length) / Math.max(total - waited, 1);
@@ -31,14 +29,11 @@ export function timeAxis(from, until, spans, squeezes) {
     }
     return worked * scale + squeezed;
   };
-  return { place, ticks: waits.length ? waitTicks(waits, place) : evenTicks(from, total, place), waits: waits.map((each) => each.map(place)) };
+  return { place, ticks: waits.length ? waitTicks(waits, place) : evenTicks(from, total, place) };
 }
 
-/** Whether squeezing would show more. */
-export const hasLongWaits = (from, until, spans) => longWaits(from, until, spans).length > 0;
-
-// The times in which nothing worked, if they are long beside the work.
-function longWaits(from, until, spans) {
+/** Returns the times in which nothing worked, if they are long beside the work. */
+export function longWaits(from, until, spans) {
   const working = spans.filter((span) => span.kind === "model" || span.kind === "tool")
     .map((span) => [span.begun, span.ended ?? until]).sort((one, other) => one[0] - other[0]);
   const pauses = [];

@@ -3,7 +3,7 @@
 
 import { h, replace, setText } from "./dom.js";
 import { duration, usd } from "./format.js";
-import { hasLongWaits, timeAxis } from "./time_axis.js";
+import { longWaits, timeAxis } from "./time_axis.js";
 
 const ROW_PX = 30;
 const SPARE_ROWS = 6;
@@ -18,6 +18,7 @@ export class Waterfall {
   #frame = 0;
   #timer = 0;
   #squeezes = null;
+  #axis = null;
 
   /**
    * @param {import("../data/run_log.js").RunLog} log
@@ -81,13 +82,7 @@ export class Waterfall {
     const { spans, begun, ended } = this.#log;
     if (begun === null) return;
     const until = ended ?? Math.max(Date.now(), spans.at(-1)?.begun ?? begun);
-    const canSqueeze = hasLongWaits(begun, until, spans);
-    this.squeezeLabel.hidden = !canSqueeze;
-    // Until somebody has chosen, waits are squeezed where there are any.
-    const squeezes = this.#squeezes ?? canSqueeze;
-    this.squeeze.checked = squeezes;
-    const axis = timeAxis(begun, until, spans, squeezes && canSqueeze);
-    this.#drawAxis(axis);
+    const axis = this.#axisUntil(until);
     const wasAtEnd = this.scroller.scrollTop + this.scroller.clientHeight >= this.scroller.scrollHeight - ROW_PX;
     const height = `${spans.length * ROW_PX}px`;
     const hasGrown = this.canvas.style.height !== height;
@@ -98,6 +93,20 @@ export class Waterfall {
     for (let index = first; index < last; index++) this.#fill(this.#row(index - first), index, axis, until);
     for (const spare of this.#rows.splice(Math.max(last - first, 0))) spare.element.remove();
     if (this.#selected >= 0) this.list.setAttribute("aria-activedescendant", `span-${this.#selected}`);
+  }
+
+  // Scrolling alone changes nothing of it.
+  #axisUntil(until) {
+    const { spans, begun } = this.#log;
+    const key = `${until} ${spans.length} ${this.#squeezes}`;
+    if (this.#axis?.key === key) return this.#axis;
+    const waits = longWaits(begun, until, spans);
+    this.squeezeLabel.hidden = !waits.length;
+    // Until somebody has chosen, waits are squeezed where there are any.
+    this.squeeze.checked = this.#squeezes ?? waits.length > 0;
+    this.#axis = { key, ...timeAxis(begun, until, this.squeeze.checked ? waits : []) };
+    this.#drawAxis(this.#axis);
+    return this.#axis;
   }
 
   #drawAxis(axis) {

@@ -6,7 +6,7 @@ import { to } from "../router.js";
 
 const WORDS = {
   run_started: () => ["started", ""],
-  run_resumed: (event) => [`taken over, attempt ${event.attempt}`, "warn"],
+  run_resumed: (event) => [`resumed, attempt ${event.attempt}`, "warn"],
   model_call_started: null,
   model_call_settled: null,
   model_call_completed: (event) => [`model answered: ${event.stop_reason.replaceAll("_", " ")}`, ""],
