@@ -19,6 +19,9 @@ from tests.platforms import Client, RunningPlatform, until
 
 PAGE = Path(console_room.__file__).parent / "page"
 AXE = Path(__file__).parents[2] / ".tools" / "node_modules" / "axe-core" / "axe.min.js"
+needs_axe = pytest.mark.skipif(
+    not AXE.exists(), reason="axe-core is not installed; .ci/run does it by npm"
+)
 HOSTILE = "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>"
 # What is told of a run of one sum: model calls that begin and what they cost are left out.
 TOLD_OF_A_SUM = ("started", "tool use", "calls", "done", "end turn", "completed")
@@ -213,6 +216,7 @@ def test_a_lost_connection_is_told_and_nothing_is_missed(client: Client, browser
 
 
 @needs_chromium
+@needs_axe
 @pytest.mark.parametrize(("scheme", "size"), [("dark", WIDE), ("light", NARROW)])
 def test_every_page_is_accessible_and_fits(
     client: Client, browser: Browser, scheme: str, size: dict[str, int]
@@ -313,9 +317,7 @@ def test_the_shortcuts_are_listed_and_can_be_turned_off(client: Client, browser:
 
 
 def accessibility_problems(page: Page) -> list[str]:
-    """Returns what axe finds against WCAG 2.2 AA; nothing where it is not installed."""
-    if not AXE.exists():
-        return []
+    """Returns what axe finds against WCAG 2.2 AA."""
     page.evaluate(AXE.read_text(encoding="utf-8"))
     found: list[dict[str, Any]] = page.evaluate(
         "axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa', 'best-practice']})"
