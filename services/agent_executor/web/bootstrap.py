@@ -20,6 +20,7 @@ from agent_executor.serving.process_metrics import process_told
 from agent_executor.serving.telemetry import configure_telemetry
 from agent_executor.web.a2a import room as a2a
 from agent_executor.web.application import Room, application
+from agent_executor.web.console import routes as console
 from agent_executor.web.docs import routes as docs
 from agent_executor.web.mcp import room as mcp
 from agent_executor.web.monitor import room as monitor
@@ -35,7 +36,13 @@ _LOGGER = logging.getLogger(__name__)
 
 async def rooms(runtime: WebRuntime) -> Sequence[Room]:
     """Opens every room; what a room keeps open goes to the runtime's resources."""
-    return [docs.room(), mcp.room(runtime), a2a.room(runtime), monitor.room(runtime)]
+    return [
+        docs.room(),
+        console.room(),
+        mcp.room(runtime),
+        a2a.room(runtime),
+        monitor.room(runtime),
+    ]
 
 
 def main() -> int:
