@@ -24,6 +24,7 @@ from agent_executor.serving.multiplex_client import MultiplexedStream
 from agent_executor.serving.multiplex_frames import CHANNEL_OPTIONS, SERVER_OPTIONS
 from agent_executor.serving.multiplex_server import MultiplexedServer
 from agent_executor.serving.pipeline import CallPipeline
+from agent_executor.serving.telemetry import CallTrace
 
 Request = tool_call_service_pb2.ExecuteToolCallRequest
 Response = tool_call_service_pb2.ExecuteToolCallResponse
@@ -128,7 +129,7 @@ async def main(callers: int, calls: int) -> None:
             callers,
             calls,
             lambda: stream.call(
-                "execute", REQUEST, timeout_seconds=30, traceparent=TRACEPARENT, grant=GRANT
+                "execute", REQUEST, timeout_seconds=30, trace=CallTrace(TRACEPARENT), grant=GRANT
             ),
         )
         await stream.close()

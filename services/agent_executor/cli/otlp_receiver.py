@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
@@ -14,7 +14,7 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_serv
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1 import trace_pb2
 
-AttributeValue = str | bool | int | float | None
+AttributeValue = str | bool | int | float | tuple["AttributeValue", ...] | None
 MESSAGE_MAX_BYTES = 64 * 1024 * 1024
 _THREADS = 2
 
@@ -33,7 +33,9 @@ class ReceivedSpan:
         start_unix_nanos: When it began.
         end_unix_nanos: When it ended.
         is_error: Whether its status is an error.
-        attributes: What it says of itself; an array or a map is None.
+        attributes: What it says of itself; a map is None.
+        links: The trace id and the span id of each span that it links to.
+        resource: What its process says of itself.
     """
 
     service: str
@@ -46,6 +48,8 @@ class ReceivedSpan:
     end_unix_nanos: int
     is_error: bool
     attributes: Mapping[str, AttributeValue]
+    links: tuple[tuple[str, str], ...] = ()
+    resource: Mapping[str, AttributeValue] = field(default_factory=dict)
 
 
 class OtlpReceiver(trace_service_pb2_grpc.TraceServiceServicer):
@@ -115,15 +119,15 @@ class OtlpReceiver(trace_service_pb2_grpc.TraceServiceServicer):
 
 def _spans_of(request: trace_service_pb2.ExportTraceServiceRequest) -> Iterator[ReceivedSpan]:
     for resource_spans in request.resource_spans:
-        service = str(_attributes(resource_spans.resource.attributes).get("service.name", ""))
+        resource = _attributes(resource_spans.resource.attributes)
         for scope_spans in resource_spans.scope_spans:
             for span in scope_spans.spans:
-                yield _received_span(service, span)
+                yield _received_span(resource, span)
 
 
-def _received_span(service: str, span: trace_pb2.Span) -> ReceivedSpan:
+def _received_span(resource: Mapping[str, AttributeValue], span: trace_pb2.Span) -> ReceivedSpan:
     return ReceivedSpan(
-        service=service,
+        service=str(resource.get("service.name", "")),
         name=span.name,
         kind=trace_pb2.Span.SpanKind.Name(span.kind).removeprefix("SPAN_KIND_"),
         trace_id=span.trace_id.hex(),
@@ -133,6 +137,8 @@ def _received_span(service: str, span: trace_pb2.Span) -> ReceivedSpan:
         end_unix_nanos=span.end_time_unix_nano,
         is_error=span.status.code == trace_pb2.Status.STATUS_CODE_ERROR,
         attributes=_attributes(span.attributes),
+        links=tuple((link.trace_id.hex(), link.span_id.hex()) for link in span.links),
+        resource=resource,
     )
 
 
@@ -150,5 +156,7 @@ def _value(value: AnyValue) -> AttributeValue:
             return value.int_value
         case "double_value":
             return value.double_value
+        case "array_value":
+            return tuple(_value(each) for each in value.array_value.values)
         case _:
             return None

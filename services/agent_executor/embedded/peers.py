@@ -34,7 +34,6 @@ from agent_executor.serving.cancellation import (
     is_stop,
 )
 from agent_executor.serving.security import SecurityContext
-from agent_executor.serving.telemetry import context_from_traceparent
 from agent_executor.tool_runner.calls.tool_call import ToolCall, ToolResult, unix_ms_of
 from agent_executor.tool_runner.calls.tool_calls import ToolCalls
 from agent_executor.tool_runner.custom.catalog import ToolCatalog
@@ -80,7 +79,6 @@ class InProcessToolRunner:
         security: SecurityContext,
         *,
         timeout_seconds: float,
-        traceparent: str = "",
         stop: StopSignal | None = None,
     ) -> ToolOutcome:
         """See ``ToolRunner``."""
@@ -95,9 +93,7 @@ class InProcessToolRunner:
             is_test=request.is_test,
             tool_version=request.tool_version,
         )
-        result = await _stoppable(
-            self._calls.execute(call, security, parent=context_from_traceparent(traceparent)), stop
-        )
+        result = await _stoppable(self._calls.execute(call, security), stop)
         return _outcome_of(result)
 
     async def stop(self, request: ToolRequest, security: SecurityContext) -> ToolOutcome | None:

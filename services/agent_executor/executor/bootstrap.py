@@ -275,6 +275,16 @@ def _admission(settings: ExecutorSettings, journal: Journal) -> Admission:
     )
 
 
+def _run_telemetry(runtime: ServiceRuntime[ExecutorSettings]) -> RunTelemetry:
+    settings = runtime.settings
+    return RunTelemetry(
+        runtime.telemetry.tracer,
+        runtime.metrics,
+        settings.model_provider,
+        shows_content=settings.shows_content,
+    )
+
+
 def _engine(
     runtime: ServiceRuntime[ExecutorSettings],
     tools: ToolRunner,
@@ -283,7 +293,7 @@ def _engine(
     providers: Mapping[str, ModelProvider],
 ) -> Engine:
     settings = runtime.settings
-    telemetry = RunTelemetry(runtime.telemetry.tracer, runtime.metrics)
+    telemetry = _run_telemetry(runtime)
     times = settings.batch_times()
     batched = BatchedCalls(
         collector=BatchCollector(storage.batches, batches_of(providers), now_ms, times),

@@ -21,6 +21,7 @@ from agent_executor.error_status import to_status
 from agent_executor.errors import AgentExecutorError, InvalidArgumentError, UnauthenticatedError
 from agent_executor.serving.grants import GRANT_METADATA_KEY
 from agent_executor.serving.pipeline import CallPipeline, Credentials
+from agent_executor.serving.telemetry import CallTrace
 
 # Probes have no credentials, and the contracts are no secret.
 EXEMPT_SERVICES: Final = ("/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerReflection/")
@@ -146,13 +147,13 @@ class PipelineInterceptor(grpc.aio.ServerInterceptor):
     ) -> ResultT:
         try:
             request = _read_request(found, serialized)
-            shown, traceparent = _read_metadata(context)
+            shown, trace = _read_metadata(context)
         except AgentExecutorError as error:
             return await self._pipeline.observe(method, partial(_refuse, error))
         credentials = None if method in OPEN_METHODS else shown
         remaining = context.time_remaining()
         return await self._pipeline.run(
-            method, request, credentials, remaining, traceparent, serve, span=span
+            method, request, credentials, remaining, trace, serve, span=span
         )
 
 
@@ -165,8 +166,8 @@ def _read_request(found: Handler, serialized: bytes) -> Message:
     return request
 
 
-def _read_metadata(context: Context) -> tuple[Credentials, str]:
-    """Returns what the caller shows, and its trace context."""
+def _read_metadata(context: Context) -> tuple[Credentials, CallTrace]:
+    """Returns what the caller shows, and the trace that it is in; its baggage is not read."""
     authorization, traceparent, grant = "", "", None
     for key, value in context.invocation_metadata() or ():
         if key == "authorization":
@@ -178,7 +179,7 @@ def _read_metadata(context: Context) -> tuple[Credentials, str]:
             traceparent = str(value)
         elif key == GRANT_METADATA_KEY:
             grant = _read_grant(value)
-    return Credentials(authorization, grant), traceparent
+    return Credentials(authorization, grant), CallTrace(traceparent)
 
 
 def _read_grant(value: str | bytes) -> grant_pb2.SignedGrant:

@@ -1,43 +1,73 @@
 """Logs: one line per event on stderr, as JSON or for people, joined to traces and never secret.
 
-Modules log through the standard library's ``logging``; structlog renders. Each line of a call
-carries its trace id and organization; ``structlog.contextvars.bound_contextvars(run_id=...)`` adds
-what else the lines of a task are about.
+Modules log through the standard library's ``logging``. Each line of a call carries its trace id and
+organization; what else it is about is in ``extra``. A line of JSON takes about 20 microseconds, since
+each run and each tool call has one; for people structlog renders, which takes three times as long.
 """
 
 from __future__ import annotations
 
+import json
 import logging
-import re
 import sys
-from collections.abc import MutableMapping
-from typing import Any, Final
+import traceback
+from datetime import UTC, datetime
+from typing import Any, Final, TypeAlias
 
+import msgspec
 import structlog
 from opentelemetry.trace import get_current_span
-from structlog.typing import EventDict, Processor, WrappedLogger
 
+from agent_executor.serving.redaction import (
+    REDACTED,
+    is_secret_name,
+    redacted_names,
+    redacted_text,
+)
 from agent_executor.serving.security import current_security_context
 from agent_executor.serving.settings import ProcessSettings
 
-REDACTED: Final = "[redacted]"
+Event: TypeAlias = dict[str, Any]
 
-_SECRET_NAMES: Final = re.compile(
-    r"authorization|api_?key|password|passwd|secret|credential|private_key|^token$|_token$",
-    re.IGNORECASE,
-)
-# Bearer headers, JSON Web Tokens, our own API keys and sessions, and provider keys as sk-...: the
-# last line of defence, for secrets inside of texts and tracebacks.
-_SECRET_TEXTS: Final = re.compile(
-    r"(?i:bearer)\s+[\w.~+/=-]{8,}|eyJ[\w-]{8,}\.[\w-]+\.[\w-]*|\bsk-[\w-]{16,}|\bae[ks]_\w{16,}"
+# What every record has; all else came with ``extra``.
+_RECORD_FIELDS: Final = frozenset(
+    (*vars(logging.makeLogRecord({})), "message", "asctime", "taskName")
 )
 
 
-class _RedactingFormatter(structlog.stdlib.ProcessorFormatter):
-    """Hides what looks like a credential anywhere in a rendered event."""
+class JsonFormatter(logging.Formatter):
+    """Renders each record as one line of JSON."""
+
+    def __init__(self, service_name: str) -> None:
+        super().__init__()
+        self._service_name = service_name
+        self._encoder = msgspec.json.Encoder(enc_hook=str)
 
     def format(self, record: logging.LogRecord) -> str:
-        return _SECRET_TEXTS.sub(REDACTED, super().format(record))
+        """See ``logging.Formatter``."""
+        event = event_of(record, self._service_name)
+        try:
+            line = self._encoder.encode(event).decode()
+        except (UnicodeError, OverflowError, TypeError, ValueError):
+            # Half a character, or an integer of more than 64 bits.
+            line = json.dumps(event, default=str)
+        return redacted_text(line)
+
+
+class ConsoleFormatter(logging.Formatter):
+    """Renders each record for people, with its traceback but without the values of variables."""
+
+    def __init__(self, service_name: str) -> None:
+        super().__init__()
+        self._service_name = service_name
+        self._render = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See ``logging.Formatter``."""
+        event = event_of(record, self._service_name)
+        return redacted_text(self._render(None, record.levelname.lower(), event))
 
 
 def configure_logs(service_name: str, settings: ProcessSettings) -> None:
@@ -50,52 +80,24 @@ def configure_logs(service_name: str, settings: ProcessSettings) -> None:
     handler.setFormatter(formatter(service_name, is_console=is_console))
     level = logging.DEBUG if settings.debug else settings.log_level.upper()
     logging.basicConfig(handlers=[handler], level=level, force=True)
-    structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
-    )
+    # No line shows them, and to find them out takes as long as to render it.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
 
 def formatter(service_name: str, *, is_console: bool) -> logging.Formatter:
-    """Returns what renders a record, of the standard library or of structlog, as one event."""
-
-    def name_service(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-        event["service"] = service_name
-        return event
-
-    rendering: list[Processor] = (
-        [
-            # Without the values of variables, which the default of structlog would show.
-            structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-            )
-        ]
-        if is_console
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
-    )
-    return _RedactingFormatter(
-        foreign_pre_chain=[structlog.stdlib.ExtraAdder()],
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.stdlib.add_log_level,
-            structlog.stdlib.add_logger_name,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            name_service,
-            name_call,
-            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            redact_names,
-            *rendering,
-        ],
-    )
+    """Returns what renders a record as one event."""
+    return ConsoleFormatter(service_name) if is_console else JsonFormatter(service_name)
 
 
-def name_call(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Adds the trace and the organization of the running call."""
+def event_of(record: logging.LogRecord, service_name: str) -> Event:
+    """Returns what a record says, without what its names say to be secret."""
+    event: Event = {
+        "timestamp": _timestamp(record.created),
+        "level": record.levelname.lower(),
+        "event": record.getMessage(),
+        "logger": record.name,
+        "service": service_name,
+    }
     span_context = get_current_span().get_span_context()
     if span_context.is_valid:
         event["trace_id"] = f"{span_context.trace_id:032x}"
@@ -103,18 +105,16 @@ def name_call(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDi
     security = current_security_context.get(None)
     if security is not None:
         event["organization_id"] = security.organization_id
+    for name, value in vars(record).items():
+        if name not in _RECORD_FIELDS:
+            event[name] = REDACTED if is_secret_name(name) else redacted_names(value)
+    if record.exc_info and record.exc_info[0] is not None:
+        event["exception"] = "".join(traceback.format_exception(*record.exc_info)).rstrip()
+    if record.stack_info:
+        event["stack"] = record.stack_info
     return event
 
 
-def redact_names(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Hides every value, at any depth, whose name says that it is a secret."""
-    return _redacted(event)
-
-
-def _redacted(values: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    for name, value in values.items():
-        if _SECRET_NAMES.search(str(name)):
-            values[name] = REDACTED
-        elif isinstance(value, dict):
-            values[name] = _redacted(dict(value))
-    return values
+def _timestamp(created: float) -> str:
+    # Three times as fast as strftime.
+    return f"{datetime.fromtimestamp(created, UTC).isoformat(timespec='microseconds')[:-6]}Z"

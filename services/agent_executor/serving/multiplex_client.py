@@ -39,6 +39,7 @@ from agent_executor.serving.multiplex_frames import (
     methods_of,
     take_message,
 )
+from agent_executor.serving.telemetry import NO_TRACE, CallTrace
 
 StreamCall: TypeAlias = grpc.aio.StreamStreamCall[Any, Any]
 
@@ -53,7 +54,7 @@ class _Call:
     method: str
     request: Message
     deadline: float
-    traceparent: str
+    trace: CallTrace
     grant: grant_pb2.SignedGrant | None
     future: asyncio.Future[Any]
     size_bytes: int
@@ -69,8 +70,9 @@ class _Call:
         header.id = self.id
         remaining_seconds = self.deadline - self.future.get_loop().time()
         header.timeout_ms = max(1, math.ceil(remaining_seconds * 1000))
-        if self.traceparent:
-            header.traceparent = self.traceparent
+        if self.trace.traceparent:
+            header.traceparent = self.trace.traceparent
+            header.baggage = self.trace.baggage
         if self.grant is not None:
             header.grant.CopyFrom(self.grant)
         getattr(frame, self.method).CopyFrom(self.request)
@@ -151,7 +153,7 @@ class MultiplexedStream:
         request: Message,
         *,
         timeout_seconds: float,
-        traceparent: str = "",
+        trace: CallTrace = NO_TRACE,
         grant: grant_pb2.SignedGrant | None = None,
         stop: StopSignal | None = None,
     ) -> Any:
@@ -161,7 +163,7 @@ class MultiplexedStream:
             method: The name of the method's field in the request frame.
             request: Its request; not to be changed before the call has ended.
             timeout_seconds: How long to wait at most, lost streams included.
-            traceparent: W3C trace context of the calling span, or the empty string.
+            trace: The trace that the call is made in.
             grant: Who is calling.
             stop: When it is given, the peer is told to stop, and its answer is what came of it; it
                 is waited for ``STOP_SECONDS`` at most.
@@ -181,11 +183,12 @@ class MultiplexedStream:
             method=method,
             request=request,
             deadline=loop.time() + timeout_seconds,
-            traceparent=traceparent,
+            trace=trace,
             grant=grant,
             future=loop.create_future(),
             size_bytes=FRAME_OVERHEAD_BYTES
             + request.ByteSize()
+            + len(trace.baggage)
             + (len(grant.grant) if grant is not None else 0),
         )
         self._admit(call, timeout_seconds)

@@ -46,6 +46,7 @@ from agent_executor.serving.pipeline import (
     Credentials,
     ShownCall,
 )
+from agent_executor.serving.telemetry import NO_TRACE, CallTrace
 
 FrameHandler: TypeAlias = Callable[[Any], Awaitable[Message]]
 
@@ -294,9 +295,8 @@ def _shown(frame: Any, rpc: str, method: str) -> ShownCall:
     """Return the call of a frame as the pipeline takes it."""
     header = frame.header
     credentials = Credentials(grant=header.grant if header.HasField("grant") else None)
-    return ShownCall(
-        rpc, getattr(frame, method), credentials, header.timeout_ms / 1000, header.traceparent
-    )
+    trace = CallTrace(header.traceparent, header.baggage) if header.traceparent else NO_TRACE
+    return ShownCall(rpc, getattr(frame, method), credentials, header.timeout_ms / 1000, trace)
 
 
 def _broken_off(task: asyncio.Task[None]) -> AgentExecutorError:

@@ -18,6 +18,7 @@ from opentelemetry.trace import (
     SpanKind,
     Status,
     StatusCode,
+    TraceFlags,
     Tracer,
     get_current_span,
     set_span_in_context,
@@ -25,10 +26,11 @@ from opentelemetry.trace import (
 
 from agent_executor.errors import AgentExecutorError, DeadlineExceededError
 from agent_executor.serving import semantic_conventions as names
+from agent_executor.serving.baggage import baggage_value
 from agent_executor.serving.metric_names import RPC_DURATION, RPC_REQUESTS
 from agent_executor.serving.metrics import Metrics
 from agent_executor.serving.security import current_security_context
-from agent_executor.serving.telemetry import context_from_traceparent, parse_traceparent
+from agent_executor.serving.telemetry import CallTrace, context_from_trace, parse_traceparent
 
 ResultT = TypeVar("ResultT")
 
@@ -60,8 +62,8 @@ class BatchedCall(Protocol):
         ...
 
     @property
-    def traceparent(self) -> str:
-        """Its trace context."""
+    def trace(self) -> CallTrace:
+        """The trace that its caller is in."""
         ...
 
 
@@ -75,7 +77,7 @@ class ObservedCall:
         "_metrics",
         "_span",
         "_started",
-        "_traceparent",
+        "_trace",
         "_tracer",
     )
 
@@ -84,13 +86,13 @@ class ObservedCall:
         method: str,
         metrics: Metrics,
         tracer: Tracer | None,
-        traceparent: str,
+        trace: CallTrace,
         deadline_seconds: float | None,
     ) -> None:
         self._method = method
         self._metrics = metrics
         self._tracer = tracer
-        self._traceparent = traceparent
+        self._trace = trace
         self._started = time.perf_counter()
         self._deadline = None if deadline_seconds is None else _loop_time() + deadline_seconds
         self._span: Span | None = None
@@ -98,18 +100,15 @@ class ObservedCall:
 
     def __enter__(self) -> None:
         current_deadline.set(self._deadline)
-        if self._tracer is None and not self._traceparent:
+        if self._tracer is None and not self._trace.traceparent:
             return
-        context = context_from_traceparent(self._traceparent)
+        context = context_from_trace(self._trace)
         if self._tracer is not None:
             self._span = self._tracer.start_span(
                 self._method.removeprefix("/"),
                 context=context,
                 kind=SpanKind.SERVER,
-                attributes={
-                    names.RPC_SYSTEM_NAME: names.RPC_SYSTEM_GRPC,
-                    names.RPC_METHOD: self._method.removeprefix("/"),
-                },
+                attributes=_rpc_attributes(self._method),
             )
             context = set_span_in_context(self._span, context)
         self._attached = otel_context.attach(context)
@@ -142,12 +141,15 @@ class ObservedBatch:
 
     Args:
         metrics: Where they are counted.
+        tracer: Makes the spans of those whose trace is recorded; None: there are none.
     """
 
-    __slots__ = ("_metrics", "_started", "_started_in_loop")
+    __slots__ = ("_metrics", "_started", "_started_in_loop", "_started_unix_nanos", "_tracer")
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, tracer: Tracer | None = None) -> None:
         self._metrics = metrics
+        self._tracer = tracer
+        self._started_unix_nanos = time.time_ns() if tracer is not None else 0
         self._started = time.perf_counter()
         self._started_in_loop = _loop_time()
 
@@ -167,10 +169,30 @@ class ObservedBatch:
                 told[place] = late = DeadlineExceededError(DEADLINE_MESSAGE)
                 code = late.code
             counts[call.method, code] += 1
-            if call.traceparent:
-                traceparents[call.method] = call.traceparent
+            if call.trace.traceparent:
+                traceparents[call.method] = call.trace.traceparent
+                if self._tracer is not None:
+                    self._trace(self._tracer, call, code, told[place])
         self._count(counts, traceparents)
         return told
+
+    def _trace(self, tracer: Tracer, call: BatchedCall, code: str, told: object) -> None:
+        """Makes the span of a call, unless its trace is not recorded: a batch begins no trace."""
+        context = context_from_trace(call.trace)
+        if not get_current_span(context).get_span_context().trace_flags & TraceFlags.SAMPLED:
+            return
+        attributes = _rpc_attributes(call.method)
+        for name in (names.AGENT_EXECUTOR_RUN_ID, names.AGENT_EXECUTOR_ORGANIZATION_ID):
+            if value := baggage_value(name, context):
+                attributes[name] = value
+        span = tracer.start_span(
+            call.method.removeprefix("/"),
+            context=context,
+            kind=SpanKind.SERVER,
+            attributes=attributes,
+            start_time=self._started_unix_nanos,
+        )
+        _end_span(span, code, told if isinstance(told, BaseException) else None)
 
     def _count(self, counts: Counter[tuple[str, str]], traceparents: dict[str, str]) -> None:
         """Counts so many calls of each method and code, with one trace of a method as an example."""
@@ -195,6 +217,13 @@ def mapped_error(method: str, error: BaseException) -> BaseException:
         _LOGGER.error("unexpected error in %s", method, exc_info=error)
         return AgentExecutorError(INTERNAL_ERROR_MESSAGE)
     return error
+
+
+def _rpc_attributes(method: str) -> dict[str, str]:
+    return {
+        names.RPC_SYSTEM_NAME: names.RPC_SYSTEM_GRPC,
+        names.RPC_METHOD: method.removeprefix("/"),
+    }
 
 
 def _code(error: BaseException | None, deadline: float | None) -> str:

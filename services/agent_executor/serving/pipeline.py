@@ -27,6 +27,7 @@ from agent_executor.serving.observation import (
     current_deadline,
 )
 from agent_executor.serving.security import SecurityContext, current_security_context
+from agent_executor.serving.telemetry import NO_TRACE, CallTrace
 from agent_executor.serving.validation import RequestValidator
 
 RequestT = TypeVar("RequestT", bound=Message)
@@ -47,7 +48,7 @@ class ShownCall(NamedTuple):
     request: Message
     credentials: Credentials
     deadline_seconds: float
-    traceparent: str
+    trace: CallTrace
 
 
 class AdmittedCall(NamedTuple):
@@ -108,7 +109,7 @@ class CallPipeline:
         request: RequestT,
         credentials: Credentials | None,
         deadline_seconds: float | None,
-        traceparent: str,
+        trace: CallTrace,
         handler: Callable[[RequestT], Awaitable[ResultT]],
         *,
         span: bool,
@@ -123,7 +124,7 @@ class CallPipeline:
             request: What is asked.
             credentials: Who asks; None for a method that is open to all.
             deadline_seconds: How long the caller still waits; None for no end.
-            traceparent: The W3C trace context of the caller, or the empty string.
+            trace: The trace that the caller is in.
             handler: Serves the request.
             span: Whether the call gets a span of its own; its trace is joined either way.
 
@@ -131,7 +132,7 @@ class CallPipeline:
             AgentExecutorError: The call is refused or has failed.
         """
         with ObservedCall(
-            method, self._metrics, self._tracer if span else None, traceparent, deadline_seconds
+            method, self._metrics, self._tracer if span else None, trace, deadline_seconds
         ):
             if deadline_seconds is None:
                 return await self._serve(request, credentials, handler)
@@ -151,14 +152,14 @@ class CallPipeline:
     ) -> list[Message | AgentExecutorError]:
         """Admits calls one after the other, and serves together those that are admitted.
 
-        Each is checked, bounded, counted and refused as by ``run``, but for these: it has no span
-        and no context of its own, since its handler gets the caller beside the request; and one
-        whose deadline passes while it is served is told so when the others are answered.
+        Each is checked, bounded, counted and refused as by ``run``, but for these: it has no context
+        of its own, since its handler gets the caller beside the request; it has a span only if its
+        caller's trace is recorded, as long as the batch takes; and one whose deadline passes while it is served is told so when the others are answered.
 
         Returns:
             The response of each call, or why there is none.
         """
-        observed = ObservedBatch(self._metrics)
+        observed = ObservedBatch(self._metrics, self._tracer)
         outcomes: list[Any] = [None] * len(calls)
         admitted: dict[int, AdmittedCall] = {}
         for place, call in enumerate(calls):
@@ -181,7 +182,7 @@ class CallPipeline:
         Raises:
             AgentExecutorError: The work has failed.
         """
-        with ObservedCall(method, self._metrics, None, "", None):
+        with ObservedCall(method, self._metrics, None, NO_TRACE, None):
             return await work()
 
     async def _admit(self, call: ShownCall) -> AdmittedCall:

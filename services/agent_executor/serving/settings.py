@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, ClassVar, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from agent_executor.serving.startup import StartupError
@@ -187,6 +194,25 @@ class ProcessSettings(BaseSettings):
         validation_alias="OTEL_BSP_MAX_QUEUE_SIZE",
         description="How many spans may wait; those beyond it are dropped.",
     )
+
+    message_content: Literal["no_content", "false", "span_only", "true"] = Field(
+        default="no_content",
+        validation_alias="OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT",
+        description=(
+            "Whether spans show prompts, answers, arguments and results, cut and without what "
+            "looks like a credential: `no_content` or `span_only`; `false` and `true` mean the same."
+        ),
+    )
+
+    @field_validator("message_content", mode="before")
+    @classmethod
+    def _in_lower_case(cls, value: Any) -> Any:
+        return value.lower() if isinstance(value, str) else value
+
+    @property
+    def shows_content(self) -> bool:
+        """Whether spans show prompts, answers, arguments and results."""
+        return self.message_content in {"span_only", "true"}
 
     @classmethod
     def load(cls) -> Self:

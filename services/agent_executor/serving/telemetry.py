@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from opentelemetry.context import Context
 from opentelemetry.trace import (
@@ -27,6 +27,8 @@ from opentelemetry.trace import (
 )
 
 from agent_executor.serving import semantic_conventions as names
+from agent_executor.serving.baggage import format_baggage, parse_baggage, with_baggage
+from agent_executor.serving.span_ids import id_generator
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
@@ -46,6 +48,21 @@ _TRACEPARENT: Final = re.compile(
     r"(?!ff)([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.ASCII
 )
 _FLAGS: Final = {sampled: TraceFlags(sampled) for sampled in (0, 1)}
+
+
+class CallTrace(NamedTuple):
+    """What a call carries of the trace that it belongs to.
+
+    Attributes:
+        traceparent: The W3C trace context of the calling span; empty outside of a trace.
+        baggage: The W3C baggage of its run; empty unless the trace is recorded.
+    """
+
+    traceparent: str = ""
+    baggage: str = ""
+
+
+NO_TRACE: Final = CallTrace()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +103,7 @@ def configure_telemetry(
     provider = TracerProvider(
         sampler=ParentBased(TraceIdRatioBased(settings.trace_sample_ratio)),
         resource=Resource.create(resource),
+        id_generator=id_generator(),
         shutdown_on_exit=False,
     )
     provider.add_span_processor(
@@ -130,6 +148,14 @@ def context_from_traceparent(traceparent: str) -> Context:
     return set_span_in_context(NonRecordingSpan(span_context), Context())
 
 
+def context_from_trace(trace: CallTrace) -> Context:
+    """Returns a context whose spans join the caller's trace and know its run."""
+    context = context_from_traceparent(trace.traceparent)
+    if not trace.baggage or not context:
+        return context
+    return with_baggage(parse_baggage(trace.baggage), context)
+
+
 def traceparent_of(span: Span) -> str:
     """Returns the ``traceparent`` by which calls join the span's trace; empty outside a trace."""
     return format_traceparent(span.get_span_context())
@@ -138,6 +164,15 @@ def traceparent_of(span: Span) -> str:
 def current_traceparent() -> str:
     """Returns the ``traceparent`` of the span that the running task works under."""
     return traceparent_of(get_current_span())
+
+
+def current_trace() -> CallTrace:
+    """Returns what the calls to other services carry of the trace that the running task works in."""
+    span_context = get_current_span().get_span_context()
+    if not span_context.is_valid:
+        return NO_TRACE
+    is_recorded = span_context.trace_flags & TraceFlags.SAMPLED
+    return CallTrace(format_traceparent(span_context), format_baggage() if is_recorded else "")
 
 
 def _version() -> str:

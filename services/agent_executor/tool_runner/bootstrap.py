@@ -156,7 +156,10 @@ def _tool_calls(
             blocking_calls_max=settings.max_blocking_calls,
         ),
         telemetry=CallTelemetry(
-            resources.tools.registry, runtime.telemetry.tracer, runtime.metrics
+            resources.tools.registry,
+            runtime.telemetry.tracer,
+            runtime.metrics,
+            shows_content=settings.shows_content,
         ),
         timeout_seconds=settings.call_timeout_seconds,
         concurrent_calls_max=settings.max_concurrent_calls,

@@ -55,7 +55,12 @@ def application(runtime: WebRuntime, rooms: Sequence[Room]) -> Starlette:
         routes=routes,
         exception_handlers=EXCEPTION_HANDLERS,
         middleware=[
-            Middleware(Observation, metrics=runtime.metrics, rooms=[room.name for room in rooms]),
+            Middleware(
+                Observation,
+                metrics=runtime.metrics,
+                tracer=runtime.telemetry.tracer,
+                rooms=[room.name for room in rooms],
+            ),
             Middleware(BodyLimit, max_bytes=runtime.settings.request_max_bytes),
         ],
     )

@@ -29,6 +29,7 @@ from agent_executor.serving.grants import GRANT_METADATA_KEY, ServiceKey
 from agent_executor.serving.multiplex_client import MultiplexedStream
 from agent_executor.serving.multiplex_frames import CHANNEL_OPTIONS
 from agent_executor.serving.server import started
+from agent_executor.serving.telemetry import CallTrace
 from agent_executor.tool_runner.bootstrap import SERVICE_NAME, bootstrap
 from agent_executor.tool_runner.schema import MIGRATIONS
 from agent_executor.tool_runner.settings import ToolRunnerSettings
@@ -118,7 +119,7 @@ class Caller:
                 request,
                 timeout_seconds=timeout_seconds,
                 grant=grant,
-                traceparent=traceparent,
+                trace=CallTrace(traceparent),
             )
         metadata: list[tuple[str, str | bytes]] = [("traceparent", traceparent)]
         if grant is not None:

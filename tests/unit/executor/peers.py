@@ -89,11 +89,10 @@ class RecordingToolRunner:
         security: SecurityContext,
         *,
         timeout_seconds: float,
-        traceparent: str = "",
         stop: StopSignal | None = None,
     ) -> ToolOutcome:
         """See ``ToolRunner``."""
-        del security, timeout_seconds, traceparent
+        del security, timeout_seconds
         async with self.asked:
             self.requests.append(request)
             self.asked.notify_all()

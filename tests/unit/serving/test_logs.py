@@ -3,15 +3,14 @@ from __future__ import annotations
 import io
 import json
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import structlog
 from opentelemetry.trace import get_current_span, use_span
 from pydantic import SecretStr
 
-from agent_executor.serving.logs import REDACTED, formatter
+from agent_executor.serving.logs import formatter
+from agent_executor.serving.redaction import REDACTED
 from agent_executor.serving.security import SecurityContext, current_security_context
 from agent_executor.serving.telemetry import context_from_traceparent
 from tests.unit.serving.tokens import Issuer
@@ -51,13 +50,6 @@ def console() -> Log:
     return Log(is_console=True)
 
 
-@pytest.fixture(autouse=True)
-def _no_context() -> Iterator[None]:
-    structlog.contextvars.clear_contextvars()
-    yield
-    structlog.contextvars.clear_contextvars()
-
-
 def fail_with_a_secret_in_reach() -> None:
     password = "correct horse"
     raise ValueError(f"cannot log in, {len(password)} characters")
@@ -83,8 +75,8 @@ def test_an_event_of_a_call_names_its_trace_organization_and_run(log: Log) -> No
     span = get_current_span(context_from_traceparent(TRACEPARENT))
     token = current_security_context.set(SecurityContext("organization-1", "user-1", frozenset()))
     try:
-        with use_span(span), structlog.contextvars.bound_contextvars(run_id="run-1"):
-            log.logger.info("running")
+        with use_span(span):
+            log.logger.info("running", extra={"run_id": "run-1"})
     finally:
         current_security_context.reset(token)
     event = log.event
@@ -105,6 +97,13 @@ def test_a_value_whose_name_tells_a_secret_is_hidden(log: Log, name: str) -> Non
     log.logger.info("called", extra={name: "opensesame", "nested": {name: "opensesame"}})
     assert log.event[name] == REDACTED
     assert "opensesame" not in log.text
+
+
+def test_what_json_cannot_hold_is_logged_all_the_same(log: Log) -> None:
+    log.logger.info("half a character: \ud800", extra={"count": 2**70, "by": {1: object}})
+    event = log.event
+    assert event["event"] == "half a character: \ud800"
+    assert event["count"] == 2**70
 
 
 def test_token_counts_are_no_secrets(log: Log) -> None:

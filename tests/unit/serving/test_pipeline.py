@@ -32,6 +32,7 @@ from agent_executor.serving.pipeline import (
 from agent_executor.serving.security import current_security_context
 from agent_executor.serving.settings import LOCAL_ISSUER, ServiceSettings
 from agent_executor.serving.telemetry import (
+    CallTrace,
     Telemetry,
     configure_telemetry,
     current_traceparent,
@@ -103,7 +104,13 @@ class Harness:
         span: bool = False,
     ) -> ExecuteToolCallResponse:
         return await self.pipeline.run(
-            METHOD, request, credentials, deadline_seconds, traceparent, handler, span=span
+            METHOD,
+            request,
+            credentials,
+            deadline_seconds,
+            CallTrace(traceparent),
+            handler,
+            span=span,
         )
 
     def counted(self, code: str) -> float:

@@ -67,7 +67,9 @@ async def test_a_call_is_one_span_of_its_callers_trace(recorder: Recorder) -> No
         "gen_ai.tool.name": "function",
         "gen_ai.tool.call.id": "call-1",
         "gen_ai.tool.type": "function",
+        "gen_ai.tool.description": FunctionTool().description,
         "gen_ai.agent.id": "agent-1",
+        "agent_executor.organization.id": "acme",
         "agent_executor.run.id": "run-1",
     }
     assert span.status.status_code is StatusCode.UNSET

@@ -24,7 +24,6 @@ class DrivenRun:
         settlements: Of its model calls.
         money: What is held for it.
         context: Its conversation, as its model is given it.
-        traceparent: The trace context for its tool calls.
         announced: The tool calls about which people are known to be asked.
     """
 
@@ -34,7 +33,6 @@ class DrivenRun:
     settlements: Settlements
     money: RunMoney
     context: RunContext
-    traceparent: str = ""
     announced: set[str] = field(default_factory=set)
 
     def stop(self) -> None:

@@ -19,6 +19,7 @@ from agent_executor.executor.driving.cancellations import Cancellations
 from agent_executor.executor.driving.engine import Engine
 from agent_executor.executor.driving.lost_runs import LostRuns
 from agent_executor.executor.driving.run_ends import RunEnds
+from agent_executor.executor.driving.run_lines import log_end
 from agent_executor.executor.driving.run_loader import RunLoader
 from agent_executor.executor.driving.scheduler import DEFAULT_MAX_ACTIVE_RUNS, Scheduler
 from agent_executor.executor.journal.journal import IdempotencyKey, Journal, RunRecord
@@ -285,6 +286,7 @@ class RunDrivers:
         await self._commit(log)
 
     def _tell_end(self, run: RunRecord) -> None:
+        log_end(run)
         self.ends.ended(run.run_id)
         if run.has_webhook and self.on_webhook_due is not None:
             self.on_webhook_due()

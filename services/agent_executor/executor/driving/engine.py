@@ -142,7 +142,7 @@ class Engine:
                 if isinstance(answer, float):
                     return answer
                 start = answer
-            with self._telemetry.invoke_agent(log.run, agent, log) as driven.traceparent:
+            with self._telemetry.invoke_agent(log.run, agent, log):
                 return await self._go_on(driven, start)
         finally:
             driven.stop()
@@ -315,10 +315,14 @@ class Engine:
 
     async def _run_tools(self, driven: DrivenRun, action: RunTools) -> None:
         """Runs the pending tool calls in parallel and logs each result as it comes."""
+        with self._telemetry.tools_of(driven.log.state.answered_call_id):
+            if len(action.tool_calls) == 1:
+                add_result(driven.log, await self._run_tool(driven, action.tool_calls[0]))
+            else:
+                await self._run_in_parallel(driven, action)
+
+    async def _run_in_parallel(self, driven: DrivenRun, action: RunTools) -> None:
         log = driven.log
-        if len(action.tool_calls) == 1:
-            add_result(log, await self._run_tool(driven, action.tool_calls[0]))
-            return
         places = asyncio.Semaphore(self._limits.max_parallel_tool_calls)
         committing = asyncio.Lock()
 
@@ -350,7 +354,6 @@ class Engine:
                 timeout_seconds=max(
                     0.0, min(self._limits.tool_timeout_seconds, self._remaining_seconds(driven.log))
                 ),
-                traceparent=driven.traceparent,
                 stop=driven.log.stop,
             )
         except CancelledRunError as error:

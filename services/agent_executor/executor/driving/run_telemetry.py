@@ -1,32 +1,22 @@
-"""What is told of runs and model calls: their spans and their metrics.
+"""What is told of runs and model calls: their spans, their metrics, and a line of the log for a run.
 
-The tool-runner makes the ``execute_tool`` span of each tool call, so none is made here. Content of
-prompts, answers and arguments goes into neither.
+The tool-runner makes the ``execute_tool`` span of each tool call, so none is made here.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextlib import AbstractContextManager, contextmanager
 from typing import Final
 
-from opentelemetry.trace import (
-    INVALID_SPAN,
-    Span,
-    SpanKind,
-    Status,
-    StatusCode,
-    Tracer,
-    set_span_in_context,
-)
+from opentelemetry.trace import SpanContext, Tracer
 
 from agent_executor.executor.agents.agent import AgentVersion
+from agent_executor.executor.driving.run_spans import ChatSpan, RunSpans
 from agent_executor.executor.journal.journal import RunRecord
 from agent_executor.executor.log.run_log import RunLog
 from agent_executor.executor.models.model import ModelRequest, ModelResponse
-from agent_executor.serving import semantic_conventions as names
 from agent_executor.serving.metric_names import (
     MODEL_CALL_DURATION,
     MODEL_CALLS,
@@ -38,18 +28,14 @@ from agent_executor.serving.metric_names import (
     UNHELD_MODEL_CALLS,
 )
 from agent_executor.serving.metrics import Metrics
-from agent_executor.serving.telemetry import context_from_traceparent, traceparent_of
 
 OK: Final = "OK"
-
-# The run's span, seen by the model calls that its driver makes.
-_PARENT: Final[ContextVar[Span]] = ContextVar("invoke_agent_span", default=INVALID_SPAN)
 
 
 class ChatRecord:
     """One model call, as it is told of."""
 
-    def __init__(self, span: Span, metrics: Metrics, model: str) -> None:
+    def __init__(self, span: ChatSpan, metrics: Metrics, model: str) -> None:
         self._span = span
         self._metrics = metrics
         self._model = model
@@ -66,59 +52,53 @@ class ChatRecord:
         ):
             if count:
                 self._metrics.increment(MODEL_TOKENS, self._model, kind, by=count)
-        if self._span.is_recording():
-            input_tokens = usage.input_tokens + usage.cache_read_input_tokens + written
-            self._span.set_attributes(
-                {
-                    names.GEN_AI_RESPONSE_ID: response.id,
-                    names.GEN_AI_RESPONSE_MODEL: response.model,
-                    names.GEN_AI_RESPONSE_FINISH_REASONS: (response.stop_reason,),
-                    names.GEN_AI_USAGE_INPUT_TOKENS: input_tokens,
-                    names.GEN_AI_USAGE_OUTPUT_TOKENS: usage.output_tokens,
-                }
-            )
+        self._span.answered(response)
 
 
 class RunTelemetry:
-    """Tells of runs and model calls."""
+    """Tells of runs and model calls.
 
-    def __init__(self, tracer: Tracer, metrics: Metrics) -> None:
-        self._tracer = tracer
+    Args:
+        tracer: Makes the spans.
+        metrics: Where they are counted.
+        provider_name: Who serves the models of agents that do not say.
+        shows_content: Whether the spans show what is said, too.
+    """
+
+    def __init__(
+        self,
+        tracer: Tracer,
+        metrics: Metrics,
+        provider_name: str = "",
+        *,
+        shows_content: bool = False,
+    ) -> None:
+        self._spans = RunSpans(tracer, provider_name, shows_content=shows_content)
         self._metrics = metrics
         self._active = 0
 
     @contextmanager
-    def invoke_agent(self, run: RunRecord, agent: AgentVersion, log: RunLog) -> Iterator[str]:
-        """Covers the driving of a run and yields the trace context for its tool calls.
+    def invoke_agent(self, run: RunRecord, agent: AgentVersion, log: RunLog) -> Iterator[None]:
+        """Covers the driving of a run, all of which is in the run's trace."""
+        with self._spans.run(run, agent) as span:
+            self._count_active(1)
+            try:
+                yield
+            finally:
+                self._count_active(-1)
+                self._count_end(log, span.span.get_span_context())
+                span.end(log.state)
 
-        The span's parent is the call that started the run, however long ago and wherever.
-        """
-        span = self._tracer.start_span(
-            f"{names.OPERATION_INVOKE_AGENT} {agent.name}",
-            context=context_from_traceparent(run.traceparent),
-            kind=SpanKind.INTERNAL,
-            attributes={
-                names.GEN_AI_OPERATION_NAME: names.OPERATION_INVOKE_AGENT,
-                names.GEN_AI_AGENT_ID: run.agent_id,
-                names.GEN_AI_AGENT_NAME: agent.name,
-                names.GEN_AI_REQUEST_MODEL: run.model,
-                names.AGENT_EXECUTOR_RUN_ID: run.run_id,
-            },
-        )
-        token = _PARENT.set(span)
-        self._count_active(1)
-        try:
-            yield traceparent_of(span)
-        finally:
-            _PARENT.reset(token)
-            self._count_active(-1)
-            self._end_run(span, log)
+    def tools_of(self, model_call_id: str) -> AbstractContextManager[None]:
+        """Covers the tool calls that a model call has asked for."""
+        return self._spans.tools_of(model_call_id)
 
     @contextmanager
     def chat(
         self,
         run: RunRecord,
         request: ModelRequest,
+        model_call_id: str,
         provider_name: str,
         *,
         seconds: float | None = None,
@@ -128,29 +108,18 @@ class RunTelemetry:
         Args:
             run: The run.
             request: What the model is asked.
+            model_call_id: The call.
             provider_name: Whom.
             seconds: How long the call took, if it was not made within the block.
         """
-        span = self._tracer.start_span(
-            f"{names.OPERATION_CHAT} {request.model}",
-            context=set_span_in_context(_PARENT.get()),
-            kind=SpanKind.CLIENT,
-            attributes={
-                names.GEN_AI_OPERATION_NAME: names.OPERATION_CHAT,
-                names.GEN_AI_PROVIDER_NAME: provider_name,
-                names.GEN_AI_REQUEST_MODEL: request.model,
-                names.GEN_AI_REQUEST_MAX_TOKENS: request.max_tokens,
-                names.AGENT_EXECUTOR_RUN_ID: run.run_id,
-            },
-        )
+        span = self._spans.chat(run, request, model_call_id, provider_name, seconds)
         code = OK
         started = time.perf_counter()
         try:
             yield ChatRecord(span, self._metrics, request.model)
         except BaseException as error:
             code = str(getattr(error, "reason", type(error).__name__))
-            span.set_attribute(names.ERROR_TYPE, code)
-            span.set_status(Status(StatusCode.ERROR))
+            span.failed(code)
             raise
         finally:
             self._metrics.increment(MODEL_CALLS, provider_name, request.model, code)
@@ -159,7 +128,7 @@ class RunTelemetry:
                 time.perf_counter() - started if seconds is None else seconds,
                 provider_name,
                 request.model,
-                span_context=span.get_span_context(),
+                span_context=span.span.get_span_context(),
             )
             span.end()
 
@@ -175,7 +144,7 @@ class RunTelemetry:
         self._active += change
         self._metrics.set_gauge(RUNS_ACTIVE, self._active)
 
-    def _end_run(self, span: Span, log: RunLog) -> None:
+    def _count_end(self, log: RunLog, span_context: SpanContext) -> None:
         state, run = log.state, log.run
         if state.finished is not None:
             self._metrics.increment(RUNS, state.state)
@@ -183,12 +152,5 @@ class RunTelemetry:
                 RUN_DURATION,
                 max(0, run.ended_at_ms - run.created_at_ms) / 1000,
                 state.state,
-                span_context=span.get_span_context(),
+                span_context=span_context,
             )
-        if span.is_recording():
-            span.set_attribute(names.AGENT_EXECUTOR_RUN_STATE, state.state)
-            span.set_attribute(names.AGENT_EXECUTOR_COST_NANO_USD, state.cost_nano_usd)
-            if state.finished is not None and state.finished.code:
-                span.set_attribute(names.ERROR_TYPE, state.finished.code)
-                span.set_status(Status(StatusCode.ERROR))
-        span.end()

@@ -68,6 +68,7 @@ class RunState(msgspec.Struct, frozen=True):
         refusals: How many of these were not made, since no money was held.
         open_call: The model call that was begun and has no outcome.
         batch_id: The provider's batch that it is in; empty if it is in none, as far as is known.
+        answered_call_id: The model call that was answered last; empty if no model was asked.
         given_calls: The tool calls whose results the next model call is given, of those whose tool
             was run.
         pause: Why the run waits for money; None unless it does.
@@ -115,6 +116,7 @@ class RunState(msgspec.Struct, frozen=True):
     trimmed: HistoryTrimmed | None = None
     summaries: int = 0
     turn: int = 0
+    answered_call_id: str = ""
     tries: int = 0
     refusals: int = 0
     open_call: ModelCallStarted | None = None
@@ -345,6 +347,7 @@ def _model_answered(state: RunState, answer: ModelCallCompleted) -> RunState:
     return msgspec.structs.replace(
         state,
         turn=state.turn + 1,
+        answered_call_id="" if answer.from_cache else answer.model_call_id,
         tries=0,
         refusals=0,
         last_stop_reason=answer.stop_reason,

@@ -176,7 +176,7 @@ class ModelTurn:
         lost_usage = input_usage(call.prepared.size_bytes)
         answering = asyncio.ensure_future(answer_or_error(generating, lost_usage))
         try:
-            with self._telemetry.chat(driven.log.run, request, provider.name) as record:
+            with self._telemetry.chat(driven.log.run, request, call.id, provider.name) as record:
                 response = await answer_or_stop(answering, timeout, stop)
                 record.answered(response)
         except CancelledRunError as stopped:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from agent_executor.executor.driving.run_spans import note_cost
 from agent_executor.executor.log.run_event import ModelCallSettled
 from agent_executor.executor.log.run_log import RunLog
 from agent_executor.executor.log.unsettled_call import UnsettledCall
@@ -65,11 +66,13 @@ class Settlements:
                 (tool.tool_call_id, tool.tool_name, tool.arguments_json) for tool in call.tool_calls
             ),
         )
+        cost_nano_usd = await self._settle_until_heard(settlement)
+        note_cost(call.model_call_id, cost_nano_usd)
         self._log.add(
             ModelCallSettled(
                 model_call_id=call.model_call_id,
                 usage_entry_id=call.model_call_id,
-                cost_nano_usd=await self._settle_until_heard(settlement),
+                cost_nano_usd=cost_nano_usd,
                 estimated=call.estimated,
             )
         )

@@ -17,6 +17,7 @@ from agent_executor.executor.peers.ledger import AmountHold, Correction, FoundHo
 from agent_executor.serving.grants import ServiceKey
 from agent_executor.serving.multiplex_client import MultiplexedStream
 from agent_executor.serving.security import SecurityContext
+from agent_executor.serving.telemetry import current_trace
 
 AUDIENCE: Final = "ledger"
 PERMISSION: Final = "ledger:write"
@@ -150,6 +151,7 @@ class GrpcLedger:
             method,
             request,
             timeout_seconds=CALL_TIMEOUT_SECONDS,
+            trace=current_trace(),
             grant=self._grant(security),
         )
 

@@ -68,10 +68,9 @@ class ToolRunner(Protocol):
         security: SecurityContext,
         *,
         timeout_seconds: float,
-        traceparent: str = "",
         stop: StopSignal | None = None,
     ) -> ToolOutcome:
-        """Runs a tool call; a repeat of its id is answered from the record.
+        """Runs a tool call in the running task's trace; a repeat is answered from its record.
 
         A failure of the tool is an outcome. While the tool-runner is away the call is repeated
         under its id until ``timeout_seconds`` have passed. When ``stop`` is given the tool ends, and

@@ -28,6 +28,7 @@ from agent_executor.serving.cancellation import StopSignal
 from agent_executor.serving.grants import GRANT_METADATA_KEY, ServiceKey
 from agent_executor.serving.multiplex_client import MultiplexedStream
 from agent_executor.serving.security import SecurityContext
+from agent_executor.serving.telemetry import current_trace
 
 AUDIENCE: Final = "tool-runner"
 # How long a grant outlives its call's deadline, for a repeat after a lost stream.
@@ -131,7 +132,6 @@ class GrpcToolRunner:
         security: SecurityContext,
         *,
         timeout_seconds: float,
-        traceparent: str = "",
         stop: StopSignal | None = None,
     ) -> ToolOutcome:
         """See ``ToolRunner``."""
@@ -147,7 +147,6 @@ class GrpcToolRunner:
                 tool_version=request.tool_version,
             ),
             timeout_seconds,
-            traceparent,
             grant,
             stop or StopSignal(),
         )
@@ -193,7 +192,6 @@ class GrpcToolRunner:
         self,
         request: tool_call_service_pb2.ExecuteToolCallRequest,
         timeout_seconds: float,
-        traceparent: str,
         grant: grant_pb2.SignedGrant,
         stop: StopSignal,
     ) -> tool_call_service_pb2.ExecuteToolCallResponse:
@@ -203,14 +201,14 @@ class GrpcToolRunner:
         calls off; the next one answers from the record, or runs what can be run again.
         """
         now = asyncio.get_running_loop().time
-        ends_at, tries = now() + timeout_seconds, 0
+        ends_at, tries, trace = now() + timeout_seconds, 0, current_trace()
         while True:
             try:
                 answer: tool_call_service_pb2.ExecuteToolCallResponse = await self._stream.call(
                     "execute",
                     request,
                     timeout_seconds=ends_at - now() if tries else timeout_seconds,
-                    traceparent=traceparent,
+                    trace=trace,
                     grant=grant,
                     stop=stop,
                 )

@@ -189,7 +189,7 @@ class BatchedCalls:
         provider: str,
     ) -> None:
         details = call.details
-        with self._chat(driven, details, provider) as record:
+        with self._chat(driven, call, provider) as record:
             record.answered(response)
         driven.context.scale.learn(details.size_bytes, response.usage)
         answer = ModelCallCompleted(
@@ -210,7 +210,7 @@ class BatchedCalls:
         """Logs a call that ended without an answer, and whether it is tried again."""
         log, details = driven.log, call.details
         error = _error(outcome)
-        with contextlib.suppress(AgentExecutorError), self._chat(driven, details, provider):
+        with contextlib.suppress(AgentExecutorError), self._chat(driven, call, provider):
             raise error
         can_retry = outcome.can_retry or outcome.kind == "expired"
         if not can_retry:
@@ -244,12 +244,14 @@ class BatchedCalls:
         await self._free(driven, call_id)
 
     def _chat(
-        self, driven: DrivenRun, details: CallDetails, provider: str
+        self, driven: DrivenRun, call: BatchedCall, provider: str
     ) -> AbstractContextManager[ChatRecord]:
         """Tells of a call, and of all the time since it was begun."""
         log = driven.log
         seconds = max(0, log.now_ms() - log.state.waiting_since_ms) / 1000
-        return self._telemetry.chat(log.run, _request(driven, details), provider, seconds=seconds)
+        return self._telemetry.chat(
+            log.run, _request(driven, call.details), call.model_call_id, provider, seconds=seconds
+        )
 
     async def _free(self, driven: DrivenRun, model_call_id: str) -> None:
         """Frees a hold. One that cannot be freed now ends by itself at its expiry."""

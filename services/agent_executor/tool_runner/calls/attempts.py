@@ -76,7 +76,7 @@ class CallAttempts:
             ToolCallConflictError: A call of this id exists with another tool or other arguments.
             UnavailableError: The storage failed, or another tool-runner may be running this call.
         """
-        with self._telemetry.observe(attempt.call, parent) as observed:
+        with self._telemetry.observe(attempt, parent) as observed:
             attempt.trace_id = observed.trace_id
             # A quick tool is run first: the write of its result finds out if there is one already.
             is_new = self._policy.is_quick(attempt.call) and attempt.key not in self._recent
@@ -250,6 +250,7 @@ class CallAttempts:
         if failure is not None:
             observed.ended(failure.reason)
             return failure_of(call, failure, self._now_ms(), duration_ms)
+        observed.resulted(result_json)
         return attempt.success(result_json, self._now_ms(), duration_ms)
 
     def _remember(self, attempt: Attempt) -> None:

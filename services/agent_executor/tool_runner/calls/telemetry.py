@@ -1,29 +1,41 @@
-"""What is told of tool calls: their ``execute_tool`` spans and their metrics.
-
-Content of arguments and results goes into neither.
-"""
+"""What is told of tool calls: their ``execute_tool`` spans, their metrics, and a line of the log."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from types import TracebackType
 from typing import Final, Self
 
 from opentelemetry.context import Context
-from opentelemetry.trace import NoOpTracer, Span, SpanKind, Status, StatusCode, Tracer
+from opentelemetry.trace import (
+    NoOpTracer,
+    Span,
+    SpanKind,
+    Status,
+    StatusCode,
+    Tracer,
+    get_current_span,
+)
 
 from agent_executor.errors import AgentExecutorError, CancelledRunError
 from agent_executor.serving import semantic_conventions as names
+from agent_executor.serving.baggage import baggage_value
 from agent_executor.serving.metric_names import TOOL_CALL_DURATION, TOOL_CALLS
 from agent_executor.serving.metrics import Metrics
-from agent_executor.tool_runner.calls.tool_call import ToolCall
-from agent_executor.tool_runner.registry import ToolRegistry
+from agent_executor.serving.redaction import cut, redacted_json
+from agent_executor.serving.span_ids import link_to
+from agent_executor.tool_runner.calls.attempt import Attempt
+from agent_executor.tool_runner.registry import RegisteredTool, ToolRegistry
 
 OK: Final = "OK"
 # The first word of the span of an attempt that runs nothing: its call has been made before.
 OPERATION_REPLAY: Final = "replay_tool_call"
 # Stands for the names that no tool has, of which there is no end.
 UNKNOWN_TOOL: Final = "unknown"
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class CallTelemetry:
@@ -33,6 +45,7 @@ class CallTelemetry:
         registry: The tools whose names may be labels.
         tracer: Makes the spans. Default: none are made.
         metrics: Where calls are counted. Default: nowhere.
+        shows_content: Whether the spans show arguments and results, too.
     """
 
     def __init__(
@@ -40,50 +53,76 @@ class CallTelemetry:
         registry: ToolRegistry,
         tracer: Tracer | None = None,
         metrics: Metrics | None = None,
+        *,
+        shows_content: bool = False,
     ) -> None:
         self._registry = registry
         self._tracer = tracer or NoOpTracer()
         self._metrics = metrics
+        self._shows_content = shows_content
 
-    def observe(self, call: ToolCall, parent: Context | None = None) -> CallObservation:
+    def observe(self, attempt: Attempt, parent: Context | None = None) -> CallObservation:
         """Returns a context manager that covers one attempt.
 
         Args:
-            call: The call.
-            parent: The trace context of the caller. Default: that of the running task.
+            attempt: The attempt.
+            parent: The trace context of the caller, whose baggage names the model call that asked
+                for it. Default: that of the running task.
         """
+        call = attempt.call
+        asked_by = baggage_value(names.AGENT_EXECUTOR_MODEL_CALL_ID, parent)
+        trace = get_current_span(parent).get_span_context()
         span = self._tracer.start_span(
             f"{names.OPERATION_EXECUTE_TOOL} {call.tool_name}",
             context=parent,
             kind=SpanKind.INTERNAL,
+            links=[link_to(asked_by, trace)] if asked_by else None,
         )
+        tool = self._registry.find(call.tool_name)
         if span.is_recording():
-            span.set_attributes(
-                {
-                    names.GEN_AI_OPERATION_NAME: names.OPERATION_EXECUTE_TOOL,
-                    names.GEN_AI_TOOL_NAME: call.tool_name,
-                    names.GEN_AI_TOOL_CALL_ID: call.tool_call_id,
-                    names.GEN_AI_TOOL_TYPE: names.TOOL_TYPE_FUNCTION,
-                    names.GEN_AI_AGENT_ID: call.agent_id,
-                    names.AGENT_EXECUTOR_RUN_ID: call.run_id,
-                }
-            )
-        is_known = self._registry.find(call.tool_name) is not None
-        return CallObservation(span, self._metrics, call.tool_name if is_known else UNKNOWN_TOOL)
+            span.set_attributes(_attributes(attempt, tool, asked_by))
+            if self._shows_content:
+                arguments = cut(redacted_json(call.arguments_json))
+                span.set_attribute(names.GEN_AI_TOOL_CALL_ARGUMENTS, arguments)
+        tool_label = call.tool_name if tool is not None else UNKNOWN_TOOL
+        return CallObservation(
+            attempt, span, self._metrics, tool_label, shows_content=self._shows_content
+        )
 
 
 class CallObservation:
     """One attempt, as it is told of. An error that leaves the block is told of by its reason."""
 
-    __slots__ = ("_code", "_duration_seconds", "_metrics", "_replayed", "_span", "_tool_label")
+    __slots__ = (
+        "_attempt",
+        "_code",
+        "_duration_seconds",
+        "_metrics",
+        "_replayed",
+        "_shows_content",
+        "_span",
+        "_started",
+        "_tool_label",
+    )
 
-    def __init__(self, span: Span, metrics: Metrics | None, tool_label: str) -> None:
+    def __init__(
+        self,
+        attempt: Attempt,
+        span: Span,
+        metrics: Metrics | None,
+        tool_label: str,
+        *,
+        shows_content: bool,
+    ) -> None:
+        self._attempt = attempt
         self._span = span
         self._metrics = metrics
         self._tool_label = tool_label
+        self._shows_content = shows_content
         self._code = OK
         self._duration_seconds: float | None = None
         self._replayed = False
+        self._started = time.perf_counter()
 
     @property
     def trace_id(self) -> str:
@@ -98,6 +137,12 @@ class CallObservation:
     def dispatched(self, duration_seconds: float) -> None:
         """Says that the tool was run, and how long it took."""
         self._duration_seconds = duration_seconds
+
+    def resulted(self, result_json: str) -> None:
+        """Says what the tool has given."""
+        if self._shows_content and self._span.is_recording():
+            shown = cut(redacted_json(result_json))
+            self._span.set_attribute(names.GEN_AI_TOOL_CALL_RESULT, shown)
 
     def replayed(self, tool_name: str) -> None:
         """Says that nothing is run: the call has its result, or is getting it, elsewhere."""
@@ -126,7 +171,10 @@ class CallObservation:
             span.set_attribute(names.ERROR_TYPE, self._code)
             span.set_status(Status(StatusCode.ERROR))
         span.end()
-        if metrics is None or self._replayed:
+        if self._replayed:
+            return
+        self._log()
+        if metrics is None:
             return
         metrics.increment(TOOL_CALLS, self._tool_label, self._code)
         if self._duration_seconds is not None:
@@ -136,3 +184,42 @@ class CallObservation:
                 self._tool_label,
                 span_context=span.get_span_context(),
             )
+
+    def _log(self) -> None:
+        """Writes the line of the log that each call has; one that is answered again has no other."""
+        if not _LOGGER.isEnabledFor(logging.INFO):
+            return
+        call = self._attempt.call
+        extra = {
+            "organization_id": self._attempt.security.organization_id,
+            "run_id": call.run_id,
+            "agent_id": call.agent_id,
+            "tool": call.tool_name,
+            "tool_call_id": call.tool_call_id,
+            "code": self._code,
+            "duration_seconds": round(time.perf_counter() - self._started, 6),
+        }
+        span_context = self._span.get_span_context()
+        if span_context.is_valid:
+            extra["trace_id"] = f"{span_context.trace_id:032x}"
+            extra["span_id"] = f"{span_context.span_id:016x}"
+        _LOGGER.info("tool call ended", extra=extra)
+
+
+def _attributes(attempt: Attempt, tool: RegisteredTool | None, asked_by: str) -> dict[str, str]:
+    call = attempt.call
+    attributes = {
+        names.GEN_AI_OPERATION_NAME: names.OPERATION_EXECUTE_TOOL,
+        names.GEN_AI_TOOL_NAME: call.tool_name,
+        names.GEN_AI_TOOL_CALL_ID: call.tool_call_id,
+        names.GEN_AI_TOOL_TYPE: names.TOOL_TYPE_FUNCTION,
+        names.AGENT_EXECUTOR_ORGANIZATION_ID: attempt.security.organization_id,
+    }
+    if tool is not None:
+        attributes[names.GEN_AI_TOOL_DESCRIPTION] = tool.description
+    if call.run_id:
+        attributes[names.GEN_AI_AGENT_ID] = call.agent_id
+        attributes[names.AGENT_EXECUTOR_RUN_ID] = call.run_id
+    if asked_by:
+        attributes[names.AGENT_EXECUTOR_MODEL_CALL_ID] = asked_by
+    return attributes

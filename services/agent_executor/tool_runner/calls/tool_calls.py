@@ -108,14 +108,14 @@ class ToolCalls:
         attempt = Attempt(call, security)
         refusal = self._policy.check_permission(call, security)
         if refusal is not None:
-            with self._telemetry.observe(call, parent) as observed:
+            with self._telemetry.observe(attempt, parent) as observed:
                 return await self._attempts.refuse(attempt, refusal, observed)
         running = self._running.get(attempt.key)
         if running is None and self._closed:
             raise self._unavailable(call.tool_name)
         if running is None and len(self._running) < self._concurrent_calls_max:
             return await self._wait_for(self._start(attempt, parent))
-        with self._telemetry.observe(call, parent) as observed:
+        with self._telemetry.observe(attempt, parent) as observed:
             if running is not None:
                 return await self._join(running, attempt, observed)
             refusal = self._too_many(call.tool_name)

@@ -26,7 +26,7 @@ from agent_executor.api.call.v1 import grant_pb2 as agent__executor_dot_api_dot_
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%agent_executor/api/call/v1/call.proto\x12\x1a\x61gent_executor.api.call.v1\x1a&agent_executor/api/call/v1/grant.proto\x1a\x1b\x62uf/validate/validate.proto\"\x94\x01\n\nCallHeader\x12\x13\n\x02id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x1b\n\ntimeout_ms\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02 \x00\x12\x1c\n\x0btraceparent\x18\x03 \x01(\tB\x07\xbaH\x04r\x02(@\x12\x36\n\x05grant\x18\x04 \x01(\x0b\x32\'.agent_executor.api.call.v1.SignedGrant\"\x08\n\x06\x43\x61ncelb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%agent_executor/api/call/v1/call.proto\x12\x1a\x61gent_executor.api.call.v1\x1a&agent_executor/api/call/v1/grant.proto\x1a\x1b\x62uf/validate/validate.proto\"\xaf\x01\n\nCallHeader\x12\x13\n\x02id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x1b\n\ntimeout_ms\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02 \x00\x12\x1c\n\x0btraceparent\x18\x03 \x01(\tB\x07\xbaH\x04r\x02(@\x12\x36\n\x05grant\x18\x04 \x01(\x0b\x32\'.agent_executor.api.call.v1.SignedGrant\x12\x19\n\x07\x62\x61ggage\x18\x05 \x01(\tB\x08\xbaH\x05r\x03(\x80\x08\"\x08\n\x06\x43\x61ncelb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,8 +39,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CALLHEADER'].fields_by_name['timeout_ms']._serialized_options = b'\272H\004\032\002 \000'
   _globals['_CALLHEADER'].fields_by_name['traceparent']._loaded_options = None
   _globals['_CALLHEADER'].fields_by_name['traceparent']._serialized_options = b'\272H\004r\002(@'
+  _globals['_CALLHEADER'].fields_by_name['baggage']._loaded_options = None
+  _globals['_CALLHEADER'].fields_by_name['baggage']._serialized_options = b'\272H\005r\003(\200\010'
   _globals['_CALLHEADER']._serialized_start=139
-  _globals['_CALLHEADER']._serialized_end=287
-  _globals['_CANCEL']._serialized_start=289
-  _globals['_CANCEL']._serialized_end=297
+  _globals['_CALLHEADER']._serialized_end=314
+  _globals['_CANCEL']._serialized_start=316
+  _globals['_CANCEL']._serialized_end=324
 # @@protoc_insertion_point(module_scope)

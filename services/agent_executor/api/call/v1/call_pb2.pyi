@@ -8,16 +8,18 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class CallHeader(_message.Message):
-    __slots__ = ("id", "timeout_ms", "traceparent", "grant")
+    __slots__ = ("id", "timeout_ms", "traceparent", "grant", "baggage")
     ID_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
     TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
     GRANT_FIELD_NUMBER: _ClassVar[int]
+    BAGGAGE_FIELD_NUMBER: _ClassVar[int]
     id: int
     timeout_ms: int
     traceparent: str
     grant: _grant_pb2.SignedGrant
-    def __init__(self, id: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., traceparent: _Optional[str] = ..., grant: _Optional[_Union[_grant_pb2.SignedGrant, _Mapping]] = ...) -> None: ...
+    baggage: str
+    def __init__(self, id: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., traceparent: _Optional[str] = ..., grant: _Optional[_Union[_grant_pb2.SignedGrant, _Mapping]] = ..., baggage: _Optional[str] = ...) -> None: ...
 
 class Cancel(_message.Message):
     __slots__ = ()

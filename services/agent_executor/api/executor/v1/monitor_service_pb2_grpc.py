@@ -52,12 +52,13 @@ class MonitorServiceServicer:
         and refusals, each as an event of its run's log. The events of one run come in their order and
         without a gap. What was told shortly before `since` may be told again after a reconnection: a run's
         id and an event's sequence say so. A caller that reads slowly is told later, and of everything, as
-        long as no more than 10,000 runs have news for it. After 15 seconds of silence an activity without
-        an event is sent. For browsers it is the WebSocket `GET /api/v1/monitor`, whose messages are
-        activities as JSON.
-        Errors: UNAUTHENTICATED; PERMISSION_DENIED without run:read; INVALID_ARGUMENT for an unknown event
-        type or a `since` of more than an hour ago; RESOURCE_EXHAUSTED for too slow a caller or too many of
-        the organization; UNAVAILABLE if this executor stops, to be taken up at another one.
+        long as no more than 10,000 runs have news for it. The stream begins with an activity without an
+        event, as soon as nothing that happens is missed, and another is sent after 15 seconds of silence.
+        For browsers it is the WebSocket `GET /api/v1/monitor`, whose messages are activities as JSON.
+        Errors: UNAUTHENTICATED, also when the caller's token, key or session ends during the stream;
+        PERMISSION_DENIED without run:read; INVALID_ARGUMENT for an unknown event type or a `since` of more
+        than an hour ago; RESOURCE_EXHAUSTED for too slow a caller or too many of the organization;
+        UNAVAILABLE if this executor stops, to be taken up at another one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
