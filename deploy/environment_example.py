@@ -68,9 +68,10 @@ def example() -> str:
 
 
 def _lines() -> Iterator[str]:
-    shared = [variable for variable in variables_of(ProcessSettings) if _is_shared(variable)]
+    shared = [variable for variable in variables_of(ServiceSettings) if _is_shared(variable)]
     yield from _comment(_INTRODUCTION)
-    yield from _section("Every process", shared)
+    yield from _section("Every process", (each for each in shared if _is_of_processes(each)))
+    yield from _section("The services", (each for each in shared if not _is_of_processes(each)))
     yield from _section("The gateway", _gateway_variables())
     given = _given_to_services()
     for title, settings in SERVICES.items():
@@ -102,6 +103,10 @@ def _given_to_services() -> set[str]:
 
 def _is_shared(variable: Variable) -> bool:
     return variable.field.validation_alias is not None
+
+
+def _is_of_processes(variable: Variable) -> bool:
+    return variable.field_name in ProcessSettings.model_fields
 
 
 def _section(title: str, variables: Iterable[Variable]) -> Iterator[str]:

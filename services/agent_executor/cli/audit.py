@@ -13,14 +13,13 @@ import typer
 from rich.console import Console
 
 from agent_executor.cli.data_dir import DEFAULT_DATA_DIR, DataDir
-from agent_executor.cli.environment import inherited_environment
+from agent_executor.cli.environment import database_url_in_environment
 from agent_executor.cli.reading import ReadingProgress
 
 if TYPE_CHECKING:
     from agent_executor.tool_runner.calls.audit import AuditRecord
     from agent_executor.tool_runner.calls.audit_chain import ChainReport
 
-DATABASE_URL_VARIABLE: Final = "TOOL_RUNNER_DATABASE_URL"
 FAULT_EXIT_CODE: Final = 1
 UNREADABLE_EXIT_CODE: Final = 2
 OLDER_VERSION: Final = "it is of an older version; start the tool-runner once."
@@ -50,8 +49,9 @@ def verify(
         str,
         typer.Option(
             metavar="URL",
-            help="The tool-runner's PostgreSQL database. Default: TOOL_RUNNER_DATABASE_URL, which "
-            "other users of this machine cannot see; without it, the file in the data folder.",
+            help="The tool-runner's PostgreSQL database. Default: TOOL_RUNNER_DATABASE_URL or "
+            "DATABASE_URL, which other users of this machine cannot see; without them, the file in the "
+            "data folder.",
         ),
     ] = "",
 ) -> None:
@@ -75,7 +75,7 @@ def verify(
     if expect_head and not organization:
         raise typer.BadParameter("It needs --organization.", param_hint="--expect-head")
     console = Console(stderr=True)
-    database_url = database_url or inherited_environment().get(DATABASE_URL_VARIABLE, "")
+    database_url = database_url or database_url_in_environment("tool-runner")
     try:
         pages = _pages(data_dir, database_url, organization)
         reports, found_at = asyncio.run(_check(pages, organization, expect_head, console))

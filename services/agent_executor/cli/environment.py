@@ -8,6 +8,8 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
+from agent_executor.serving.database_url import database_url_of
+
 DOTENV_FILE = Path(".env")
 _SERVICE_PREFIXES = ("EXECUTOR_", "TOOL_RUNNER_", "LEDGER_", "WEB_")
 
@@ -26,6 +28,13 @@ def inherited_environment(
         values = dotenv_values(dotenv_file)
         environment |= {name: value for name, value in values.items() if value is not None}
     return environment | dict(os.environ)  # noqa: TID251 -- the children inherit it, as from a shell
+
+
+def database_url_in_environment(service: str) -> str:
+    """Returns the PostgreSQL database of a service, as its process would use it; empty for none."""
+    environment = inherited_environment()
+    own = f"{service.replace('-', '_').upper()}_DATABASE_URL"
+    return database_url_of(service, environment.get(own, ""), environment.get("DATABASE_URL", ""))
 
 
 def _log_formats() -> Mapping[str, str]:

@@ -8,13 +8,12 @@ import typer
 from rich.console import Console
 
 from agent_executor.cli.data_dir import DEFAULT_DATA_DIR, DataDir
-from agent_executor.cli.environment import inherited_environment
+from agent_executor.cli.environment import database_url_in_environment
 from agent_executor.cli.reading import ReadingProgress
 
 if TYPE_CHECKING:
     from agent_executor.ledger.verification.difference import Difference
 
-DATABASE_URL_VARIABLE: Final = "LEDGER_DATABASE_URL"
 FAULT_EXIT_CODE: Final = 1
 UNREADABLE_EXIT_CODE: Final = 2
 MAX_DIFFERENCES_SHOWN: Final = 100
@@ -37,8 +36,8 @@ def verify(
         str,
         typer.Option(
             metavar="URL",
-            help=f"The ledger's PostgreSQL database. Default: {DATABASE_URL_VARIABLE}, which other "
-            "users of this machine cannot see; without it, the file in the data folder.",
+            help="The ledger's PostgreSQL database. Default: LEDGER_DATABASE_URL or DATABASE_URL, which "
+            "other users of this machine cannot see; without them, the file in the data folder.",
         ),
     ] = "",
 ) -> None:
@@ -60,7 +59,7 @@ def verify(
     from agent_executor.ledger.verification.verify import verify as differences_of
 
     console = Console(stderr=True)
-    database_url = database_url or inherited_environment().get(DATABASE_URL_VARIABLE, "")
+    database_url = database_url or database_url_in_environment("ledger")
     path = data_dir / "ledger" / "ledger.sqlite3"
     if not database_url and not path.is_file():
         _tell_unreadable(console, f"{path} does not exist.")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from agent_executor.executor.api_keys.key_settings import ApiKeySettings
@@ -47,6 +47,8 @@ class ExecutorSettings(ModelSettings, WebhookSettings, ApiKeySettings, ServiceSe
 
     model_config = SettingsConfigDict(env_prefix="EXECUTOR_")
 
+    service: ClassVar[str] = "executor"
+
     # It issues grants, and nobody issues one for it.
     accepts_grants = False
 
@@ -66,14 +68,6 @@ class ExecutorSettings(ModelSettings, WebhookSettings, ApiKeySettings, ServiceSe
     ledger_tls_name: str = Field(
         default="",
         description="The same of the ledger's certificate.",
-    )
-    database_url: SecretStr = Field(
-        default=SecretStr(""),
-        description=(
-            "The PostgreSQL database of the executors, which several may share, as "
-            "postgresql://user:password@host:port/database; it belongs to no other service. "
-            "Empty: a SQLite file in the data folder."
-        ),
     )
     worker: str = Field(
         default="",

@@ -69,7 +69,7 @@ async def open_storage(
         OSError: The file cannot be made.
         sqlite3.Error: The file is not a database.
     """
-    if settings.database_url.get_secret_value():
+    if settings.postgres_url:
         return await _open_postgres(settings, on_batch)
     upgrade(settings.journal_file, MIGRATIONS)
     database = SqliteDatabase(settings.journal_file, on_batch=on_batch)
@@ -97,7 +97,7 @@ async def _open_postgres(
     from agent_executor.storage.postgres import PostgresDatabase
     from agent_executor.storage.statements_postgres import PostgresStatementRunner
 
-    database_url = settings.database_url.get_secret_value()
+    database_url = settings.postgres_url
     await upgrade_postgres(database_url, MIGRATIONS)
     database = PostgresDatabase(database_url, on_batch=on_batch)
     statements = PostgresStatementRunner(database)

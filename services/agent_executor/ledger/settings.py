@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
-from pydantic import Field, SecretStr
+from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from agent_executor.ledger.prices.rate_cards import UnknownModelPolicy
@@ -22,6 +22,8 @@ class LedgerSettings(ServiceSettings):
 
     model_config = SettingsConfigDict(env_prefix="LEDGER_")
 
+    service: ClassVar[str] = "ledger"
+
     max_message_bytes: int = Field(
         default=DEFAULT_MAX_MESSAGE_BYTES,
         ge=4 * MEBIBYTE,
@@ -29,14 +31,6 @@ class LedgerSettings(ServiceSettings):
         description=(
             "The largest gRPC message that is received or sent, in bytes: as large as a batch of "
             "100,000 usage records."
-        ),
-    )
-    database_url: SecretStr = Field(
-        default=SecretStr(""),
-        description=(
-            "The PostgreSQL database of the ledger, which several may share, as "
-            "postgresql://user:password@host:port/database; it belongs to no other service. "
-            "Empty: a SQLite file in the data folder."
         ),
     )
     unknown_model: UnknownModelPolicy = Field(

@@ -54,8 +54,8 @@ async def open_storage(
         OSError: The file cannot be made.
         sqlite3.Error: The file is not a database.
     """
-    if settings.database_url.get_secret_value():
-        return await _open_postgres(settings.database_url.get_secret_value(), on_batch)
+    if settings.postgres_url:
+        return await _open_postgres(settings.postgres_url, on_batch)
     await asyncio.to_thread(upgrade, settings.database_file, MIGRATIONS)
     database = SqliteDatabase(settings.database_file, on_batch=on_batch)
     return _storage(

@@ -10,12 +10,14 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    SecretStr,
     ValidationError,
     field_validator,
     model_validator,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
+from agent_executor.serving.database_url import SCHEME, database_url_of
 from agent_executor.serving.startup import StartupError
 from agent_executor.serving.tls_files import TlsFiles
 
@@ -262,6 +264,9 @@ class ProcessSettings(BaseSettings):
 class ServiceSettings(ProcessSettings):
     """What every service can be told, beside what every process can."""
 
+    service: ClassVar[str]
+    """The service's name: "executor", "tool-runner" or "ledger"."""
+
     accepts_grants: ClassVar[bool] = True
     """Whether other services may act for a caller here, by a grant."""
 
@@ -288,9 +293,42 @@ class ServiceSettings(ProcessSettings):
         le=256 * MEBIBYTE,
         description="The largest gRPC message that is received or sent, in bytes.",
     )
+    database_url: SecretStr = Field(
+        default=SecretStr(""),
+        description=(
+            "The PostgreSQL database of this service alone, as "
+            "postgresql://user:password@host:port/database; its replicas share it. Default (empty): "
+            "what `DATABASE_URL` says."
+        ),
+    )
+    shared_database_url: SecretStr = Field(
+        default=SecretStr(""),
+        validation_alias="DATABASE_URL",
+        description=(
+            "The PostgreSQL database of all three services and their replicas, each of which has a "
+            "schema in it: executor, tool_runner and ledger. Default (empty): SQLite files in the "
+            "data folder."
+        ),
+    )
     reflection: bool = Field(
         default=True, description="Whether gRPC reflection tells clients the contracts."
     )
+
+    @field_validator("database_url", "shared_database_url")
+    @classmethod
+    def _names_a_postgresql_database(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value() and not value.get_secret_value().startswith(SCHEME):
+            raise ValueError(f"it must begin with {SCHEME}")
+        return value
+
+    @property
+    def postgres_url(self) -> str:
+        """The service's PostgreSQL database, with its password; empty for a SQLite file."""
+        return database_url_of(
+            self.service,
+            self.database_url.get_secret_value(),
+            self.shared_database_url.get_secret_value(),
+        )
 
     @property
     def service_key_file(self) -> Path:

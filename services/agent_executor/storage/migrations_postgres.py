@@ -34,7 +34,7 @@ async def upgrade_postgres(
     *,
     lock_timeout_seconds: float = LOCK_TIMEOUT_SECONDS,
 ) -> None:
-    """Applies the migrations that the database lacks. It must exist, and belong to one service.
+    """Applies the migrations that the database lacks. It must exist, and its schema be of one service.
 
     Each migration is one transaction, so a process that is killed leaves whole revisions. Of
     several processes that start together one migrates and the others wait for it.
@@ -69,6 +69,7 @@ async def upgrade_postgres(
         await _lock(connection, lock_timeout_seconds)
         if await _is_current(connection, revisions):
             return
+        await _make_schema(connection)
         await asyncio.to_thread(_run_alembic, database_url, migrations_folder)
         if not await _is_current(connection, revisions):
             raise MigrationError(
@@ -90,6 +91,13 @@ async def _is_current(connection: PostgresConnection, revisions: list[str]) -> b
     rows = await connection.fetch("SELECT version_num FROM alembic_version")
     name = await connection.fetchval("SELECT current_database()")
     return is_newest([row[0] for row in rows], revisions, str(name))
+
+
+async def _make_schema(connection: PostgresConnection) -> None:
+    """Makes the schema that the connection works in, if that is one of the service's own."""
+    if await connection.fetchval("SELECT current_schema()") is None:
+        search_path = await connection.fetchval("SHOW search_path")
+        await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {search_path}")
 
 
 async def _lock(connection: PostgresConnection, timeout_seconds: float) -> None:

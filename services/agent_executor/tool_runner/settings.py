@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from agent_executor.errors import InvalidArgumentError
@@ -31,14 +31,8 @@ class ToolRunnerSettings(MessagingSettings, EgressSettings, SandboxSettings, Ser
 
     model_config = SettingsConfigDict(env_prefix="TOOL_RUNNER_")
 
-    database_url: SecretStr = Field(
-        default=SecretStr(""),
-        description=(
-            "The PostgreSQL database of the tool-runner, which several may share, as "
-            "postgresql://user:password@host:port/database; it belongs to no other service. "
-            "Empty: a SQLite file in the data folder."
-        ),
-    )
+    service: ClassVar[str] = "tool-runner"
+
     call_timeout_seconds: float = Field(
         default=DEFAULT_TIMEOUT_SECONDS,
         gt=0,
@@ -114,13 +108,6 @@ class ToolRunnerSettings(MessagingSettings, EgressSettings, SandboxSettings, Ser
         ),
     )
 
-    @field_validator("database_url")
-    @classmethod
-    def _names_a_postgresql_database(cls, value: SecretStr) -> SecretStr:
-        if value.get_secret_value() and not value.get_secret_value().startswith("postgresql://"):
-            raise ValueError("it must begin with postgresql://")
-        return value
-
     @property
     def encryption_key_path(self) -> Path:
         """The key by which the secrets of credentials are encrypted."""
@@ -130,5 +117,5 @@ class ToolRunnerSettings(MessagingSettings, EgressSettings, SandboxSettings, Ser
 
     @property
     def database_file(self) -> Path:
-        """The SQLite file, used if there is no ``database_url``."""
+        """The SQLite file, used if there is no PostgreSQL database."""
         return self.data_dir / DATABASE_FILE

@@ -51,7 +51,7 @@ async def open_storage(
         OSError: The file cannot be made.
         sqlite3.Error: The file is not a database.
     """
-    if settings.database_url.get_secret_value():
+    if settings.postgres_url:
         return await _open_postgres(settings, on_batch)
     upgrade(settings.database_file, MIGRATIONS)
     database = SqliteDatabase(settings.database_file, on_batch=on_batch)
@@ -71,7 +71,7 @@ async def _open_postgres(
     from agent_executor.storage.statements_postgres import PostgresStatementRunner
     from agent_executor.tool_runner.calls.store_postgres import PostgresCallStore
 
-    database_url = settings.database_url.get_secret_value()
+    database_url = settings.postgres_url
     await upgrade_postgres(database_url, MIGRATIONS)
     database = PostgresDatabase(database_url, on_batch=on_batch)
     others_run_seconds = settings.call_timeout_seconds + OTHERS_RUN_MARGIN_SECONDS

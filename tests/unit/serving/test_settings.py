@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from pydantic import ValidationError
@@ -14,6 +15,8 @@ class SampleSettings(ServiceSettings):
     """The settings of a service for tests."""
 
     model_config = SettingsConfigDict(env_prefix="SAMPLE_")
+
+    service: ClassVar[str] = "tool-runner"
 
 
 def test_a_laptop_needs_no_setting() -> None:
@@ -130,3 +133,31 @@ def test_every_field_says_what_it_is_and_in_which_unit() -> None:
         assert field.description.endswith("."), name
         for suffix, unit in (("_seconds", "seconds"), ("_ms", "milliseconds"), ("_bytes", "bytes")):
             assert not name.endswith(suffix) or unit in field.description, name
+
+
+def test_a_shared_database_has_a_schema_for_each_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://ada:s3cret@db:5432/all?sslmode=require")
+    settings = SampleSettings()
+    assert settings.postgres_url == (
+        "postgresql://ada:s3cret@db:5432/all?sslmode=require&search_path=tool_runner"
+    )
+    assert "s3cret" not in repr(settings)
+
+
+def test_a_database_of_its_own_wins_and_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://db/all")
+    monkeypatch.setenv("SAMPLE_DATABASE_URL", "postgresql://db/tools")
+    assert SampleSettings().postgres_url == "postgresql://db/tools"
+    monkeypatch.delenv("DATABASE_URL")
+    monkeypatch.delenv("SAMPLE_DATABASE_URL")
+    assert SampleSettings().postgres_url == ""
+
+
+@pytest.mark.parametrize("variable", ["DATABASE_URL", "SAMPLE_DATABASE_URL"])
+def test_another_database_than_postgresql_is_refused_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, "mysql://ada:s3cret@db/tools")
+    with pytest.raises(StartupError, match=variable) as refused:
+        SampleSettings.load()
+    assert "s3cret" not in str(refused.value)
