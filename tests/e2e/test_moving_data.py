@@ -15,9 +15,8 @@ import asyncpg
 import pytest
 from typer.testing import CliRunner, Result
 
-from agent_executor.cli.database_urls import database_urls
 from agent_executor.cli.main import app
-from agent_executor.cli.service_databases import SERVICE_DATABASES
+from agent_executor.serving.database_url import SCHEMAS, database_url_of
 from tests.e2e.agents_and_runs import (
     FINAL_STATES,
     assert_costs_agree,
@@ -138,14 +137,14 @@ def test_a_platform_goes_on_in_postgresql_where_it_was_in_sqlite(
     ended: Ended, postgres_server: PostgresServer, tmp_path: Path
 ) -> None:
     url = postgres_server.url(asyncio.run(postgres_server.new_database()))
-    urls = database_urls(url, {})
+    urls = {name: database_url_of(name, "", url) for name in SCHEMAS}
     copy = ("copy-data", "--from", str(ended.platform.data_dir), "--to", url)
     done = run(*copy)
     assert (done.exit_code, done.stderr) == (0, "")
     events = rows_of(ended.platform.data_dir / "executor" / "journal.sqlite3", "run_events")
     assert re.search(rf"\brun_events +{events:,} rows  sha256 [0-9a-f]+\n", done.stdout)
     # What was copied is compared when it is asked for again, and what was changed is noticed.
-    assert run(*copy).stdout.count("was copied before, and is the same") == len(SERVICE_DATABASES)
+    assert run(*copy).stdout.count("was copied before, and is the same") == len(SCHEMAS)
     asyncio.run(change(urls["ledger"], "UPDATE budgets SET limit_nano_usd = limit_nano_usd + 1"))
     done = run(*copy)
     assert done.exit_code == 1
@@ -160,8 +159,7 @@ def test_a_platform_goes_on_in_postgresql_where_it_was_in_sqlite(
     ]
     assert said == before
 
-    variables = {each.url_variable: urls[each.name] for each in SERVICE_DATABASES}
-    with restarted_platform(ended.platform, **variables) as platform:
+    with restarted_platform(ended.platform, DATABASE_URL=url) as platform:
         client = ended.client(platform)
         assert get_run(client, ended.parked)["state"] == "waiting"
         [approval] = approvals(client, ended.parked)

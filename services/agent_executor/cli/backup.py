@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -10,17 +9,12 @@ import typer
 from rich.console import Console
 
 from agent_executor.cli.data_dir import DEFAULT_DATA_DIR, DataDir
-from agent_executor.cli.environment import inherited_environment
+from agent_executor.cli.environment import database_url_in_environment
 from agent_executor.cli.reading import ReadingProgress
+from agent_executor.serving.database_url import SCHEMAS
 
 FAILED_EXIT_CODE: Final = 1
 POSTGRES_EXIT_CODE: Final = 2
-_URL_VARIABLES: Final = (
-    "DATABASE_URL",
-    "EXECUTOR_DATABASE_URL",
-    "TOOL_RUNNER_DATABASE_URL",
-    "LEDGER_DATABASE_URL",
-)
 
 
 def backup(
@@ -57,9 +51,9 @@ def backup(
     from agent_executor.cli.data_backup import BackupError, make_backup
 
     console = Console(stderr=True)
-    if named := _in_postgres(inherited_environment()):
+    if any(database_url_in_environment(service) for service in SCHEMAS):
         console.print(
-            f"{named} is set: the databases are in PostgreSQL, and are backed up by its own tools "
+            "The databases are in PostgreSQL, and are backed up by its own tools "
             "(pg_dump, or base backups and the log), all at one instant. Beside them, keep a copy of "
             "the keys: `keys`, and `encryption.key` of the executor and of the tool-runner. See "
             "deploy/docs/backups.md.",
@@ -80,8 +74,3 @@ def backup(
         console.print(
             "The platform's keys are in it: keep it as safe as them.", soft_wrap=True, markup=False
         )
-
-
-def _in_postgres(environment: Mapping[str, str]) -> str:
-    """Returns the variable that names a PostgreSQL database; empty if none does."""
-    return next((name for name in _URL_VARIABLES if environment.get(name)), "")

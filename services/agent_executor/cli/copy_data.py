@@ -9,7 +9,6 @@ import typer
 from rich.console import Console
 
 from agent_executor.cli.data_dir import DEFAULT_DATA_DIR
-from agent_executor.cli.environment import inherited_environment
 from agent_executor.cli.reading import ReadingProgress
 
 if TYPE_CHECKING:
@@ -54,11 +53,10 @@ def copy_data(
     """
     # Imported here so that the other commands start quickly.
     from agent_executor.cli import data_copy
-    from agent_executor.cli.database_urls import database_urls
 
     console = Console(stderr=True)
     try:
-        urls = database_urls(target, inherited_environment())
+        urls = data_copy.target_urls(target)
         with ReadingProgress(console) as progress:
             data_copy.copy_data(
                 source,
@@ -70,7 +68,7 @@ def copy_data(
             entries, events = data_copy.check_copy(urls)
     except data_copy.CopyDifferenceError as error:
         _end(console, str(error), DIFFERENCE_EXIT_CODE)
-    except (data_copy.CopyError, ValueError) as error:
+    except data_copy.CopyError as error:
         _end(console, str(error), IMPOSSIBLE_EXIT_CODE)
     typer.echo(
         f"All rows are the same. {entries:,} usage entries and {events:,} audit events are verified. "

@@ -12,10 +12,12 @@ from typing import cast
 
 import asyncpg
 
+from agent_executor.cli.environment import database_url_in_environment
 from agent_executor.cli.platform import PlatformError, claimed
 from agent_executor.cli.service_databases import SERVICE_DATABASES, ServiceDatabase, missing_files
 from agent_executor.errors import AgentExecutorError
 from agent_executor.ledger.verification.verify import verify as verify_ledger
+from agent_executor.serving.database_url import database_url_of
 from agent_executor.storage.database_copy import (
     ComparedTable,
     CopyConnection,
@@ -58,6 +60,28 @@ class CopiedService:
     name: str
     tables: list[ComparedTable]
     was_there: bool
+
+
+def target_urls(given: str) -> dict[str, str]:
+    """Returns the PostgreSQL databases by the names of the services.
+
+    Args:
+        given: One database for all of them; empty for what the environment says.
+
+    Raises:
+        CopyError: A service has none.
+    """
+    urls = {
+        each.name: database_url_of(each.name, "", given) or database_url_in_environment(each.name)
+        for each in SERVICE_DATABASES
+    }
+    for name, url in urls.items():
+        if not url:
+            raise CopyError(
+                f"No PostgreSQL database is named for the {name}: give --to, DATABASE_URL or a "
+                "variable of the service."
+            )
+    return urls
 
 
 def copy_data(
@@ -156,9 +180,6 @@ async def _copy(
 ) -> CopiedService:
     try:
         async with _connected(url) as target:
-            if await target.fetchval("SELECT current_schema() IS NULL"):
-                # The schema of a database that services share, which the URL names.
-                await target.execute(f"CREATE SCHEMA {await target.fetchval('SHOW search_path')}")
             if await target.fetchval(_TABLES):
                 raise CopyError(
                     f"The PostgreSQL database for the {database.name} holds tables of something else."

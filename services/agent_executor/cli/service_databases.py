@@ -29,11 +29,6 @@ class ServiceDatabase:
     file: Path
     migrations: Path
 
-    @property
-    def url_variable(self) -> str:
-        """The variable that names its PostgreSQL database."""
-        return f"{self.name.upper().replace('-', '_')}_DATABASE_URL"
-
 
 SERVICE_DATABASES: Final = (
     ServiceDatabase("executor", EXECUTOR_FILE, EXECUTOR_MIGRATIONS),

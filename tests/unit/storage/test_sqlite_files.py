@@ -103,9 +103,10 @@ def test_a_file_that_another_process_has_open_is_not_held_alone(files: list[Path
             pytest.fail("it was held")
     with held_alone(files[0]) as alone:
         assert numbers(alone) == []
-        with closing(sqlite3.connect(files[0], timeout=0)) as other:
-            with pytest.raises(sqlite3.OperationalError, match="locked"):
-                numbers(other)
+        other = sqlite3.connect(files[0], timeout=0)
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            numbers(other)
+        other.close()
 
 
 def test_a_file_of_another_revision_is_told(files: list[Path], tmp_path: Path) -> None:
