@@ -10,9 +10,12 @@ import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from agent_executor.errors import InvalidArgumentError
+
+OnUnavailable: TypeAlias = Literal["share", "refuse"]
+"""What becomes of calls while what counts them for all processes is away."""
 
 WINDOW_SECONDS_MAX: Final = 30 * 24 * 3600.0
 CALLS_MAX: Final = 2**31 - 1
@@ -56,7 +59,8 @@ class RateLimit:
             )
         # Rounded up, so that the rate is never exceeded.
         interval_ns = math.ceil(window_seconds * _NANOSECONDS / max_calls) if max_calls else 0
-        return cls(max_calls, window_seconds, interval_ns, (max_calls - 1) * interval_ns)
+        # As a float always, since it is a part of keys that processes have in common.
+        return cls(max_calls, float(window_seconds), interval_ns, (max_calls - 1) * interval_ns)
 
 
 @dataclass(frozen=True, slots=True)
