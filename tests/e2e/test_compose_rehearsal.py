@@ -23,6 +23,7 @@ from agent_executor.cli.ports import free_ports
 from tests.architecture.test_compose import DATA_DIR, PROCESSES, environment_of, first_start
 from tests.platforms import COMMAND, STOP_TIMEOUT_SECONDS, command_environment, until
 from tests.postgres import PostgresServer
+from tests.redis_server import RedisServer
 
 GATEWAY_CONFIGURATION = "envoy.yaml"
 
@@ -34,9 +35,10 @@ class Rehearsal:
         folder: Where they are, with the volume of secrets in it.
     """
 
-    def __init__(self, folder: Path, database_url: str) -> None:
+    def __init__(self, folder: Path, database_url: str, redis_url: str) -> None:
         self.folder = folder
         self._database_url = database_url
+        self._redis_url = redis_url
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         ports = free_ports(executors=len(PROCESSES))
         free = iter(range(ports.http, ports.metrics_base + 2 * len(PROCESSES)))
@@ -55,8 +57,9 @@ class Rehearsal:
         if "DATABASE_URL" in moved:
             options = moved["DATABASE_URL"].partition("?")[2]
             moved["DATABASE_URL"] = f"{self._database_url}&{options}"
-        # Neither is here; each is a matter of its own tests.
-        moved.pop("REDIS_URL", None)
+        if "REDIS_URL" in moved:
+            moved["REDIS_URL"] = self._redis_url
+        # There is no collector here; what is sent to one is a matter of tests of its own.
         moved.pop("OTEL_EXPORTER_OTLP_ENDPOINT", None)
         return command_environment(**moved)
 
@@ -136,9 +139,11 @@ class Rehearsal:
 
 
 @pytest.fixture
-def rehearsal(tmp_path: Path, postgres_server: PostgresServer) -> Iterator[Rehearsal]:
+def rehearsal(
+    tmp_path: Path, postgres_server: PostgresServer, redis_server: RedisServer
+) -> Iterator[Rehearsal]:
     url = postgres_server.url(asyncio.run(postgres_server.new_database()))
-    rehearsal = Rehearsal(tmp_path, url)
+    rehearsal = Rehearsal(tmp_path, url, redis_server.url)
     try:
         rehearsal.start()
         yield rehearsal
@@ -160,5 +165,6 @@ def test_the_processes_of_the_compose_file_are_a_platform(rehearsal: Rehearsal) 
     assert run["state"] == "completed"
     for name in PROCESSES:
         assert "# TYPE " in rehearsal.metrics_of(name)
+    assert 'agent_executor_redis_up{use="limits"} 1.0' in rehearsal.metrics_of("tool-runner")
     codes = rehearsal.stop()
     assert set(codes.values()) == {0}, (codes, rehearsal.logs)
