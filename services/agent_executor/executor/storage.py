@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from agent_executor.executor.agents.store import AgentStore
@@ -42,6 +42,7 @@ class ExecutorStorage:
         webhooks: Ends of runs that are to be told.
         statements: For stores that are written in SQLAlchemy Core.
         close: Ends what was submitted, and closes the database.
+        connections: Returns how many connections to a server are open, by use; none without one.
     """
 
     journal: Journal
@@ -53,6 +54,7 @@ class ExecutorStorage:
     webhooks: WebhookStore
     statements: StatementRunner
     close: Callable[[], Awaitable[None]]
+    connections: Callable[[], Mapping[str, int]] = dict
 
 
 async def open_storage(
@@ -111,4 +113,5 @@ async def _open_postgres(
         webhooks=SqlWebhookStore(statements),
         statements=statements,
         close=database.close,
+        connections=lambda: database.connections,
     )

@@ -181,6 +181,12 @@ class PostgresWriter:
         """What the writer has done so far."""
         return self._statistics
 
+    @property
+    def connections(self) -> tuple[int, int]:
+        """How many connections are open: those of batches under way, and idle ones."""
+        is_busy = [lane.is_busy for lane in self._lanes if lane.is_connected]
+        return sum(is_busy), len(is_busy) - sum(is_busy)
+
     async def submit(self, operation: PostgresWrite[T], *, key: str = "") -> T:
         """Runs a write operation and returns its value once that is durable.
 
@@ -225,7 +231,11 @@ class PostgresWriter:
 
 
 class _Lane:
-    """One connection, its queue and its task."""
+    """One connection, its queue and its task.
+
+    Attributes:
+        is_busy: Whether a batch is under way.
+    """
 
     def __init__(
         self,
@@ -239,7 +249,13 @@ class _Lane:
         self._queue: asyncio.Queue[_Submitted | None] = asyncio.Queue()
         self._connection: PostgresConnection | None = None
         self._closing = False
+        self.is_busy = False
         self._task = asyncio.create_task(self._run())
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether its connection is open."""
+        return self._connection is not None and not self._connection.is_closed()
 
     def put(self, submitted: _Submitted) -> None:
         """Queues an operation."""
@@ -261,7 +277,9 @@ class _Lane:
                 batch, ended = await self._next_batch()
                 if batch:
                     started = time.perf_counter()
+                    self.is_busy = True
                     outcomes = await self._execute(batch)
+                    self.is_busy = False
                     _deliver(batch, outcomes)
                     self._on_batch(len(batch), time.perf_counter() - started)
                     batch = []

@@ -17,12 +17,11 @@ from agent_executor.api.tool_runner.v1 import (
     tool_call_service_pb2_grpc,
 )
 from agent_executor.errors import FailedPreconditionError
-from agent_executor.serving.metric_names import DATABASE_COMMITS, DATABASE_OPERATIONS
-from agent_executor.serving.metrics import Metrics
+from agent_executor.serving.database_metrics import batch_counter
+from agent_executor.serving.sampling import sample
 from agent_executor.serving.server import ServiceRuntime, run_service
 from agent_executor.serving.startup import StartupError
 from agent_executor.storage.encryption import Encryption
-from agent_executor.storage.group_commit import BatchStatistics
 from agent_executor.storage.migrations import MigrationError
 from agent_executor.tool_runner.builtin import built_in_tools
 from agent_executor.tool_runner.builtin.http_request import HTTPRequestTool
@@ -34,6 +33,7 @@ from agent_executor.tool_runner.calls.telemetry import CallTelemetry
 from agent_executor.tool_runner.calls.tool_calls import ToolCalls
 from agent_executor.tool_runner.calls.tool_execution import ToolExecution
 from agent_executor.tool_runner.isolation.pool import WorkerPool
+from agent_executor.tool_runner.isolation.pool_metrics import PoolMetrics
 from agent_executor.tool_runner.mcp.client import McpClient
 from agent_executor.tool_runner.policy.call_policy import CallPolicy, SharedRateLimits
 from agent_executor.tool_runner.policy.gateway_limits import GatewayLimits, ProcessRateLimits
@@ -44,6 +44,7 @@ from agent_executor.tool_runner.policy.screening import ScreeningPolicy
 from agent_executor.tool_runner.registry import ToolRegistry
 from agent_executor.tool_runner.resource_servicer import register_resource_services
 from agent_executor.tool_runner.resources import Resources
+from agent_executor.tool_runner.sampling import ToolRunnerGauges
 from agent_executor.tool_runner.sandbox_health import SandboxHealth
 from agent_executor.tool_runner.settings import ToolRunnerSettings
 from agent_executor.tool_runner.storage import ToolRunnerStorage, open_storage
@@ -73,7 +74,9 @@ async def bootstrap(
     """
     settings = runtime.settings
     storage = await _storage(runtime)
-    pool = WorkerPool(settings.sandbox_limits(settings.max_result_bytes))
+    pool = WorkerPool(
+        settings.sandbox_limits(settings.max_result_bytes), metrics=PoolMetrics(runtime.metrics)
+    )
     runtime.resources.push_async_callback(pool.close)
     await pool.start()
     http_request = settings.http_request_tool()
@@ -104,6 +107,11 @@ async def bootstrap(
             pool, runtime.health, runtime.metrics, interval_seconds=settings.sandbox_check_seconds
         ),
         runtime,
+    )
+    sample(
+        ToolRunnerGauges(pool, storage, runtime.metrics).look,
+        period_seconds=settings.metrics_sample_seconds,
+        resources=runtime.resources,
     )
     return (
         *_register_call_services(runtime, calls, storage),
@@ -147,9 +155,7 @@ async def _shared_state(
 
 async def _storage(runtime: ServiceRuntime[ToolRunnerSettings]) -> ToolRunnerStorage:
     try:
-        storage = await open_storage(
-            runtime.settings, lambda batch: _count_batch(runtime.metrics, batch)
-        )
+        storage = await open_storage(runtime.settings, batch_counter(runtime.metrics))
     except MigrationError as error:
         raise StartupError(str(error)) from error
     runtime.resources.push_async_callback(storage.close)
@@ -165,6 +171,12 @@ def _tool_calls(
     shared: SharedState | None,
 ) -> ToolCalls:
     settings = runtime.settings
+    telemetry = CallTelemetry(
+        resources.tools.registry,
+        runtime.telemetry.tracer,
+        runtime.metrics,
+        shows_content=settings.shows_content,
+    )
     return ToolCalls(
         policy=CallPolicy(
             resources.tools,
@@ -184,14 +196,10 @@ def _tool_calls(
                 blocking_calls_max=settings.max_blocking_calls,
             ),
             ResultCache(shared=None if shared is None else shared.results),
+            telemetry=telemetry,
             timeout_seconds=settings.call_timeout_seconds,
         ),
-        telemetry=CallTelemetry(
-            resources.tools.registry,
-            runtime.telemetry.tracer,
-            runtime.metrics,
-            shows_content=settings.shows_content,
-        ),
+        telemetry=telemetry,
         concurrent_calls_max=settings.max_concurrent_calls,
     )
 
@@ -235,8 +243,3 @@ async def _watch(health: SandboxHealth, runtime: ServiceRuntime[ToolRunnerSettin
             await watching
 
     runtime.resources.push_async_callback(stop)
-
-
-def _count_batch(metrics: Metrics, batch: BatchStatistics) -> None:
-    metrics.increment(DATABASE_COMMITS)
-    metrics.increment(DATABASE_OPERATIONS, by=batch.last_batch_operations)

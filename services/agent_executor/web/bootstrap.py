@@ -16,6 +16,7 @@ from agent_executor.serving.process import (
     spare_the_collector,
     stop_on_signals,
 )
+from agent_executor.serving.process_metrics import process_told
 from agent_executor.serving.telemetry import configure_telemetry
 from agent_executor.web.a2a import room as a2a
 from agent_executor.web.application import Room, application
@@ -76,11 +77,13 @@ async def started(settings: WebSettings) -> AsyncIterator[RunningWeb]:
         StartupError: A port is taken.
     """
     async with AsyncExitStack() as plumbing:
-        metrics, telemetry = Metrics(), configure_telemetry(PROCESS_NAME, settings)
+        metrics = Metrics(max_names=settings.metrics_max_names)
+        telemetry = configure_telemetry(PROCESS_NAME, settings)
         plumbing.push_async_callback(flush, telemetry)
         metrics_port = plumbing.enter_context(
             metrics_served(metrics, settings.metrics_host or settings.host, settings.metrics_port)
         )
+        plumbing.enter_context(process_told(metrics, PROCESS_NAME))
         resources = await plumbing.enter_async_context(AsyncExitStack())
         runtime = WebRuntime(
             settings=settings,

@@ -26,6 +26,9 @@ class LeaseKeeper:
     With these defaults a run of a dead executor is claimed at most 4 seconds after its death; one
     of the same name that is started again claims its own at once. Nothing else keeps a renewal
     waiting. Once an hour it forgets the idempotency keys that are too old.
+
+    Attributes:
+        on_renewal: Told of each renewal whether it succeeded; None: nobody is told.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class LeaseKeeper:
         self._renewal_seconds = renewal_seconds
         self._key_ttl_ms = int(key_ttl_seconds * 1000)
         self._tasks: list[asyncio.Task[None]] = []
+        self.on_renewal: Callable[[bool], None] | None = None
 
     async def start(self) -> None:
         """Claims what a dead process of this worker has left, then keeps the lease.
@@ -75,7 +79,13 @@ class LeaseKeeper:
         await self._journal.release_leases(self._worker)
 
     async def _renew(self) -> None:
-        await self._journal.renew_lease(self._owner, self._now_ms() + self._lease_ms)
+        succeeded = False
+        try:
+            await self._journal.renew_lease(self._owner, self._now_ms() + self._lease_ms)
+            succeeded = True
+        finally:
+            if self.on_renewal is not None:
+                self.on_renewal(succeeded)
 
     async def _take_over(self) -> None:
         await self._runs.take_over()

@@ -47,6 +47,11 @@ class RunFeed:
         self._polling: asyncio.Task[None] | None = None
         self.is_closed = False
 
+    @property
+    def reader_count(self) -> int:
+        """How many readers there are."""
+        return sum(len(channel.readers) for channel in self._channels.values())
+
     def committed(self, run_id: str, events: Sequence[RunEvent]) -> None:
         """Tells the readers of a run of events that are durable now; each commit here calls it."""
         channel = self._channels.get(run_id)
