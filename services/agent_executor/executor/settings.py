@@ -38,6 +38,7 @@ from agent_executor.executor.runs.admission import (
     DEFAULT_MAX_WAITING_RUNS_PER_ORGANIZATION,
 )
 from agent_executor.executor.runs.idempotency import DEFAULT_TTL_SECONDS
+from agent_executor.executor.schema import DATABASE_FILE
 from agent_executor.executor.webhooks.webhook_settings import WebhookSettings
 from agent_executor.serving.redis_settings import RedisSettings
 from agent_executor.serving.settings import ServiceSettings
@@ -263,7 +264,7 @@ class ExecutorSettings(
     @property
     def journal_file(self) -> Path:
         """The database of agents, runs and events."""
-        return self.data_dir / "executor" / "journal.sqlite3"
+        return self.data_dir / DATABASE_FILE
 
     @property
     def encryption_key_file(self) -> Path:
