@@ -106,7 +106,10 @@ def _wait_until_seen(prometheus: RunningPrometheus, platform: RunningPlatform, t
     jobs = [*SERVICES, "gateway"]
     until(
         lambda: all(
-            prometheus.value(f'min(timestamp(up{{job="{job}"}} == 1))') > now for job in jobs
+            # Of anything but a bare metric, `timestamp` is the time of the question.
+            prometheus.value(f'timestamp(up{{job="{job}"}})') > now
+            and prometheus.value(f'up{{job="{job}"}}') == 1
+            for job in jobs
         ),
         what="a look at every process",
     )

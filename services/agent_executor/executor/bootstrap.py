@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
-
-import grpc
-from google.protobuf.message import Message
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 from agent_executor.api.executor.v1 import (
     agent_service_pb2,
@@ -25,11 +22,6 @@ from agent_executor.api.executor.v1 import (
 from agent_executor.api.gateway.v1 import (
     external_authorization_service_pb2,
     external_authorization_service_pb2_grpc,
-)
-from agent_executor.api.ledger.v1 import usage_service_pb2, usage_service_pb2_grpc
-from agent_executor.api.tool_runner.v1 import (
-    tool_call_service_pb2,
-    tool_call_service_pb2_grpc,
 )
 from agent_executor.egress.client import EgressClient
 from agent_executor.executor.agents.agents import Agents
@@ -54,11 +46,9 @@ from agent_executor.executor.model_calls.model_call import ModelLimits
 from agent_executor.executor.model_calls.model_turn import ModelTurn
 from agent_executor.executor.models.model import ModelProvider
 from agent_executor.executor.models.model_providers import batches_of, model_providers
+from agent_executor.executor.peers.connections_grpc import connect_ledger, connect_tool_runner
 from agent_executor.executor.peers.ledger import Ledger
-from agent_executor.executor.peers.ledger_grpc import GrpcLedger
-from agent_executor.executor.peers.stream_metrics import StreamMetrics
 from agent_executor.executor.peers.tools import ToolRunner
-from agent_executor.executor.peers.tools_grpc import GrpcToolRunner
 from agent_executor.executor.provider_batches.batched_calls import BatchedCalls
 from agent_executor.executor.provider_batches.collector import BatchCollector
 from agent_executor.executor.provider_batches.late_costs import LateCosts
@@ -74,12 +64,9 @@ from agent_executor.executor.webhooks.sender import WebhookSender
 from agent_executor.executor.webhooks.webhooks import Webhooks
 from agent_executor.serving.database_metrics import batch_counter
 from agent_executor.serving.metric_names import RUNS_ACTIVE_MAX
-from agent_executor.serving.multiplex_client import MultiplexedStream
-from agent_executor.serving.multiplex_frames import CHANNEL_OPTIONS
 from agent_executor.serving.sampling import sample
 from agent_executor.serving.server import ServiceRuntime, run_service
 from agent_executor.serving.startup import StartupError
-from agent_executor.serving.tls import peer_channel
 from agent_executor.serving.token_signing import TokenSigner
 from agent_executor.storage.encryption import Encryption
 from agent_executor.storage.migrations import MigrationError
@@ -110,8 +97,8 @@ async def bootstrap(runtime: ServiceRuntime[ExecutorSettings]) -> Sequence[str]:
     except MigrationError as error:
         raise StartupError(str(error)) from error
     runtime.resources.push_async_callback(storage.close)
-    tools = await _tool_runner(runtime)
-    ledger = await _ledger(runtime)
+    tools = await connect_tool_runner(runtime)
+    ledger = await connect_ledger(runtime)
     encryption = Encryption.from_file(settings.encryption_key_file)
     agents = Agents(storage.agents, encryption, now_ms, settings.agent_models())
     conversations = Conversations(storage.conversations, storage.journal)
@@ -346,52 +333,3 @@ def _look_at_batches(
     )
     poller.start()
     runtime.resources.push_async_callback(poller.stop)
-
-
-async def _tool_runner(runtime: ServiceRuntime[ExecutorSettings]) -> ToolRunner:
-    channel = _channel(
-        runtime, runtime.settings.tool_runner_address, runtime.settings.tool_runner_tls_name
-    )
-    stub = tool_call_service_pb2_grpc.ToolCallServiceStub(channel)
-    stream = _stream(
-        runtime,
-        stub.StreamToolCalls,
-        tool_call_service_pb2.StreamToolCallsRequest,
-        "tool-runner",
-    )
-    return GrpcToolRunner(channel, stream, runtime.service_key)
-
-
-async def _ledger(runtime: ServiceRuntime[ExecutorSettings]) -> Ledger:
-    channel = _channel(runtime, runtime.settings.ledger_address, runtime.settings.ledger_tls_name)
-    stub = usage_service_pb2_grpc.UsageServiceStub(channel)
-    stream = _stream(runtime, stub.StreamUsage, usage_service_pb2.StreamUsageRequest, "ledger")
-    return GrpcLedger(stream, runtime.service_key)
-
-
-def _channel(
-    runtime: ServiceRuntime[ExecutorSettings], address: str, tls_name: str
-) -> grpc.aio.Channel:
-    channel = peer_channel(address, runtime.settings.tls_files, tls_name, CHANNEL_OPTIONS)
-    runtime.resources.push_async_callback(channel.close)
-    return channel
-
-
-def _stream(
-    runtime: ServiceRuntime[ExecutorSettings],
-    open_stream: Callable[[], grpc.aio.StreamStreamCall[Any, Any]],
-    request_type: type[Message],
-    peer: str,
-) -> MultiplexedStream:
-    """Returns the stream to a peer, which begins to connect."""
-    counted = StreamMetrics(runtime.metrics, peer)
-    stream = MultiplexedStream(
-        open_stream,
-        request_type,
-        name=peer,
-        on_connection=counted.connected,
-        on_message=counted.sent,
-    )
-    runtime.resources.push_async_callback(stream.close)
-    stream.start()
-    return stream

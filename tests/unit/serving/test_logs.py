@@ -152,3 +152,12 @@ def test_the_console_is_for_people(console: Log) -> None:
     console.logger.info("serving gRPC on 127.0.0.1:50051")
     assert "serving gRPC on 127.0.0.1:50051" in console.text
     assert "{" not in console.text
+
+
+def test_the_line_of_a_run_can_be_read_in_the_console(console: Log) -> None:
+    told = {"run_id": "run-1", "state": "completed", "duration_seconds": 0.5, "cost_nano_usd": 9}
+    console.logger.info("run ended", extra=told)
+    (line,) = console.text.splitlines()
+    for name, value in told.items():
+        assert f"{name}={value}" in line
+    assert "[info     ] run ended" in line
