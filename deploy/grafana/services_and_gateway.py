@@ -216,7 +216,19 @@ def _storage() -> Row:
             )
         ],
     )
-    return Row("Databases", [[commits, shared], [took, connections]])
+    redis = lines(
+        "How long Redis took (p95)",
+        "A round trip, by what it is for; nothing without `REDIS_URL`.",
+        SECONDS,
+        quantiles("agent_executor_redis_duration_seconds", by="use"),
+    )
+    redis_errors = stacked(
+        "Errors of Redis",
+        "Per second, by what it is for and reason; processes go on without it.",
+        PER_SECOND,
+        [Query(rate("agent_executor_redis_errors_total", "use, reason"), "{{use}} {{reason}}")],
+    )
+    return Row("Databases", [[commits, shared], [took, connections], [redis, redis_errors]])
 
 
 def _streams() -> Row:
