@@ -18,7 +18,7 @@ import asyncpg
 import msgspec
 
 from agent_executor.errors import FailedPreconditionError
-from agent_executor.storage.postgres_writer import PostgresConnection
+from agent_executor.storage.postgres_connection import PostgresConnection
 from agent_executor.storage.table_shapes import TableShape, check_postgres_has, sqlite_shapes
 
 BATCH_ROWS: Final = 1_000

@@ -15,11 +15,11 @@ import asyncpg
 
 from agent_executor.errors import UnavailableError
 from agent_executor.storage.group_commit import MAX_QUEUED_OPERATIONS, BatchStatistics
+from agent_executor.storage.postgres_connection import PostgresConnection
 from agent_executor.storage.postgres_writer import (
     CLOSE_TIMEOUT_SECONDS,
     MAX_BATCH_OPERATIONS,
     WRITER_CONNECTIONS,
-    PostgresConnection,
     PostgresRead,
     PostgresWriter,
     is_closed,

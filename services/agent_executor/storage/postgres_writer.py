@@ -14,50 +14,15 @@ import time
 import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import asyncpg
 
 from agent_executor.errors import UnavailableError
 from agent_executor.storage.group_commit import MAX_QUEUED_OPERATIONS, BatchStatistics
+from agent_executor.storage.postgres_connection import PostgresConnection
 
 T = TypeVar("T")
-
-
-class PostgresConnection(Protocol):
-    """What is used of an asyncpg connection, whose package has no types."""
-
-    async def execute(self, query: str, *values: object) -> str:
-        """Runs a statement and returns its status, for example ``DELETE 1``."""
-        ...
-
-    async def fetch(self, query: str, *values: object) -> list[Any]:
-        """Returns every row."""
-        ...
-
-    async def fetchrow(self, query: str, *values: object) -> Any:
-        """Returns the first row; None if there is none."""
-        ...
-
-    async def fetchval(self, query: str, *values: object) -> Any:
-        """Returns the first column of the first row; None if there is none."""
-        ...
-
-    def is_closed(self) -> bool:
-        """Tells whether the connection is lost or closed."""
-        ...
-
-    def is_in_transaction(self) -> bool:
-        """Tells whether a transaction is open, be it a failed one."""
-        ...
-
-    async def close(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 -- asyncpg's signature
-        """Closes the connection as the server expects it."""
-        ...
-
-    def terminate(self) -> None:
-        """Drops the connection at once."""
-        ...
 
 
 class PostgresTransaction:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from agent_executor.errors import FailedPreconditionError
-from agent_executor.storage.postgres_writer import PostgresConnection
+from agent_executor.storage.postgres_connection import PostgresConnection
 
 REVISION_TABLE: Final = "alembic_version"
 
