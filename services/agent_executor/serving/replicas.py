@@ -28,7 +28,8 @@ class Address(NamedTuple):
 
     Attributes:
         host: The host's name, which its certificate is for; empty if it was named by its IP address.
-        target: Its IP address and port, as gRPC takes them.
+        target: Its IP address and port, as gRPC takes them; the name and port of a host with one
+            address of each family.
     """
 
     host: str
@@ -192,10 +193,15 @@ async def _looked_up(address: str) -> list[Address]:
         return [Address("", address)]
     loop = asyncio.get_running_loop()
     infos = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    # A host with addresses of both families is one replica, not two.
-    family = infos[0][0]
-    addresses = sorted({str(info[4][0]) for info in infos if info[0] == family})
-    return [Address(host, _target(ip, port, family)) for ip in addresses]
+    found: dict[int, set[str]] = {}
+    for family, *_, socket_address in infos:
+        found.setdefault(family, set()).add(str(socket_address[0]))
+    if len(found) > 1 and all(len(addresses) == 1 for addresses in found.values()):
+        # One replica, not two, which may listen on one of them alone, as on localhost: gRPC tries both.
+        return [Address(host, address)]
+    # Several that have addresses of both families are not counted twice.
+    family = min(found)
+    return [Address(host, _target(ip, port, family)) for ip in sorted(found[family])]
 
 
 def _target(ip: str, port: str, family: int) -> str:
