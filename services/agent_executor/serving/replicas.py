@@ -193,15 +193,15 @@ async def _looked_up(address: str) -> list[Address]:
         return [Address("", address)]
     loop = asyncio.get_running_loop()
     infos = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    found: dict[int, set[str]] = {}
+    found: dict[socket.AddressFamily, set[str]] = {}
     for family, *_, socket_address in infos:
         found.setdefault(family, set()).add(str(socket_address[0]))
     if len(found) > 1 and all(len(addresses) == 1 for addresses in found.values()):
         # One replica, not two, which may listen on one of them alone, as on localhost: gRPC tries both.
         return [Address(host, address)]
     # Several that have addresses of both families are not counted twice.
-    family = min(found)
-    return [Address(host, _target(ip, port, family)) for ip in sorted(found[family])]
+    preferred = min(found)
+    return [Address(host, _target(ip, port, preferred)) for ip in sorted(found[preferred])]
 
 
 def _target(ip: str, port: str, family: int) -> str:

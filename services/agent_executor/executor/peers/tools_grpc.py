@@ -183,7 +183,7 @@ class GrpcToolRunner:
         for answer in answers:
             if isinstance(answer, ToolOutcome):
                 return answer
-        errors = [answer for answer in answers if answer is not None]
+        errors = [answer for answer in answers if isinstance(answer, AgentExecutorError)]
         if errors:
             raise min(errors, key=lambda error: isinstance(error, _UNHEARD))
         return None
