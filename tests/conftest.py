@@ -6,8 +6,9 @@ import pytest
 from hypothesis import settings
 
 from tests.postgres import postgres_server, postgres_url
+from tests.redis_server import redis_process, redis_server
 
-__all__ = ["postgres_server", "postgres_url"]
+__all__ = ["postgres_server", "postgres_url", "redis_process", "redis_server"]
 
 # How long an example takes says more of the machine than of the code.
 settings.register_profile("untimed", deadline=None)

@@ -240,6 +240,23 @@ class GatewaySettings(BaseSettings):
         le=10_000_000,
         description="How many requests an organization may make at once after a pause.",
     )
+    rate_limit_scope: Literal["local", "shared"] = Field(
+        default="local",
+        description=(
+            "Who counts these limits: with `local` each gateway for itself, at no cost; with `shared` "
+            "the tool-runners, for all gateways together, exactly if the tool-runners share a Redis "
+            "(REDIS_URL)."
+        ),
+    )
+    rate_limit_timeout_seconds: float = Field(
+        default=0.1,
+        gt=0,
+        le=10,
+        description=(
+            "How long a request waits to be counted where limits are shared, in seconds; then it "
+            "passes with the gateway's own count alone."
+        ),
+    )
     rate_limit_max_callers: int = Field(
         default=10_000,
         ge=1,

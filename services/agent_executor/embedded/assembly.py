@@ -56,10 +56,12 @@ from agent_executor.storage.statements_sqlite import SqliteStatementRunner
 from agent_executor.tool_runner.builtin.http_request import HTTPRequestTool
 from agent_executor.tool_runner.calls.dispatch import Dispatcher
 from agent_executor.tool_runner.calls.record import CallRecords
+from agent_executor.tool_runner.calls.result_cache import ResultCache
 from agent_executor.tool_runner.calls.store_memory import MemoryCallStore
 from agent_executor.tool_runner.calls.store_sqlite import SqliteCallStore
 from agent_executor.tool_runner.calls.telemetry import CallTelemetry
 from agent_executor.tool_runner.calls.tool_calls import ToolCalls
+from agent_executor.tool_runner.calls.tool_execution import ToolExecution
 from agent_executor.tool_runner.custom.catalog import ToolCatalog
 from agent_executor.tool_runner.custom.store_memory import MemoryCustomToolStore
 from agent_executor.tool_runner.custom.tools import Tools
@@ -122,7 +124,7 @@ class Assembly:
         self._calls = ToolCalls(
             policy=CallPolicy(tools, sandbox),
             records=stores.calls,
-            dispatcher=Dispatcher(http_request=http_request),
+            execution=ToolExecution(Dispatcher(http_request=http_request), ResultCache()),
             telemetry=CallTelemetry(registry),
         )
         tool_runner = InProcessToolRunner(self._calls, ToolCatalog(tools), rate_limits)

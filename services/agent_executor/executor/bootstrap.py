@@ -14,18 +14,13 @@ from agent_executor.api.executor.v1 import (
     agent_service_pb2,
     agent_service_pb2_grpc,
     api_key_service_pb2,
-    api_key_service_pb2_grpc,
     conversation_service_pb2,
     conversation_service_pb2_grpc,
     run_service_pb2,
     run_service_pb2_grpc,
     token_service_pb2,
-    token_service_pb2_grpc,
 )
-from agent_executor.api.gateway.v1 import (
-    external_authorization_service_pb2,
-    external_authorization_service_pb2_grpc,
-)
+from agent_executor.api.gateway.v1 import external_authorization_service_pb2
 from agent_executor.api.ledger.v1 import usage_service_pb2, usage_service_pb2_grpc
 from agent_executor.api.tool_runner.v1 import (
     tool_call_service_pb2,
@@ -34,14 +29,10 @@ from agent_executor.api.tool_runner.v1 import (
 from agent_executor.egress.client import EgressClient
 from agent_executor.executor.agents.agents import Agents
 from agent_executor.executor.agents.servicer import AgentServicer
-from agent_executor.executor.api_keys.api_key_servicer import ApiKeyServicer
-from agent_executor.executor.api_keys.api_keys import ApiKeys
-from agent_executor.executor.api_keys.authorization_servicer import AuthorizationServicer
-from agent_executor.executor.api_keys.exchange import KeyExchange
-from agent_executor.executor.api_keys.gateway_requests import GatewayRequests
-from agent_executor.executor.api_keys.token_servicer import TokenServicer
+from agent_executor.executor.api_keys.bootstrap import serve_api_keys
 from agent_executor.executor.approvals.approvals import Approvals
 from agent_executor.executor.approvals.parked_runs import ParkedRuns
+from agent_executor.executor.changes import hear_changes
 from agent_executor.executor.conversations.conversations import Conversations
 from agent_executor.executor.conversations.servicer import ConversationServicer
 from agent_executor.executor.driving.drivers import RunDrivers
@@ -82,7 +73,6 @@ from agent_executor.serving.multiplex_frames import CHANNEL_OPTIONS
 from agent_executor.serving.server import ServiceRuntime, run_service
 from agent_executor.serving.startup import StartupError
 from agent_executor.serving.tls import peer_channel
-from agent_executor.serving.token_signing import TokenSigner
 from agent_executor.storage.encryption import Encryption
 from agent_executor.storage.group_commit import BatchStatistics
 from agent_executor.storage.migrations import MigrationError
@@ -144,7 +134,8 @@ async def bootstrap(runtime: ServiceRuntime[ExecutorSettings]) -> Sequence[str]:
     run_service_pb2_grpc.add_RunServiceServicer_to_server(
         RunServicer(runs, approvals, _webhooks(settings, storage, encryption)), runtime.server
     )
-    _serve_api_keys(runtime, storage)
+    exchange = serve_api_keys(runtime, storage.api_keys, now_ms)
+    await hear_changes(runtime, tools, exchange)
     return SERVED
 
 
@@ -251,22 +242,6 @@ def _webhooks(
     return Webhooks(storage.webhooks, encryption, policy)
 
 
-def _serve_api_keys(runtime: ServiceRuntime[ExecutorSettings], storage: ExecutorStorage) -> None:
-    settings = runtime.settings
-    signer = TokenSigner.from_file(settings.token_signing_key_file)
-    exchange = KeyExchange(storage.api_keys, signer, now_ms)
-    api_keys = ApiKeys(storage.api_keys, exchange, now_ms, settings.session_seconds)
-    api_key_service_pb2_grpc.add_ApiKeyServiceServicer_to_server(
-        ApiKeyServicer(api_keys), runtime.server
-    )
-    token_service_pb2_grpc.add_TokenServiceServicer_to_server(
-        TokenServicer(api_keys, exchange, is_secure=settings.session_secure), runtime.server
-    )
-    external_authorization_service_pb2_grpc.add_AuthorizationServicer_to_server(
-        AuthorizationServicer(GatewayRequests(exchange, settings.session_origins)), runtime.server
-    )
-
-
 def _admission(settings: ExecutorSettings, journal: Journal) -> Admission:
     return Admission(
         journal,
@@ -356,7 +331,7 @@ def _look_at_batches(
     runtime.resources.push_async_callback(poller.stop)
 
 
-async def _tool_runner(runtime: ServiceRuntime[ExecutorSettings]) -> ToolRunner:
+async def _tool_runner(runtime: ServiceRuntime[ExecutorSettings]) -> GrpcToolRunner:
     channel = _channel(
         runtime, runtime.settings.tool_runner_address, runtime.settings.tool_runner_tls_name
     )

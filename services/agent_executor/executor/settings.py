@@ -38,10 +38,13 @@ from agent_executor.executor.runs.admission import (
 )
 from agent_executor.executor.runs.idempotency import DEFAULT_TTL_SECONDS
 from agent_executor.executor.webhooks.webhook_settings import WebhookSettings
+from agent_executor.serving.redis_settings import RedisSettings
 from agent_executor.serving.settings import ServiceSettings
 
 
-class ExecutorSettings(ModelSettings, WebhookSettings, ApiKeySettings, ServiceSettings):
+class ExecutorSettings(
+    ModelSettings, WebhookSettings, ApiKeySettings, RedisSettings, ServiceSettings
+):
     """The executor's settings."""
 
     model_config = SettingsConfigDict(env_prefix="EXECUTOR_")

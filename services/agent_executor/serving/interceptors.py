@@ -26,12 +26,14 @@ from agent_executor.serving.telemetry import CallTrace
 # Probes have no credentials, and the contracts are no secret.
 EXEMPT_SERVICES: Final = ("/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerReflection/")
 
-# What turns another credential into a token cannot ask for one. All else about them is as ever:
-# they are counted, bounded, validated, and their errors are mapped.
+# What turns another credential into a token cannot ask for one, and what the gateway asks on its own
+# account has none. All else about them is as ever: they are counted, bounded, validated, and their
+# errors are mapped.
 OPEN_METHODS: Final = frozenset(
     {
         "/agent_executor.api.executor.v1.TokenService/ExchangeApiKey",
         "/envoy.service.auth.v3.Authorization/Check",
+        "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit",
     }
 )
 

@@ -143,3 +143,25 @@ WEB_REQUEST_DURATION: Final = DurationDefinition(
     "How long requests of the web process took until their last byte, in seconds, by room.",
     ("room",),
 )
+
+REDIS_UP: Final = GaugeDefinition(
+    "agent_executor_redis_up",
+    'Whether Redis answers: 1 or 0, by use: "limits", "results", "telling", "changes".',
+    ("use",),
+)
+REDIS_ERRORS: Final = CounterDefinition(
+    "agent_executor_redis_errors",
+    'Failures of Redis, by use and reason: "connection", "timeout", "authentication", "refused".',
+    ("use", "reason"),
+)
+REDIS_DURATION: Final = DurationDefinition(
+    "agent_executor_redis_duration_seconds",
+    "How long round trips to Redis took, each with many commands, in seconds, by use.",
+    ("use",),
+)
+CALLS_LIMITED_ALONE: Final = CounterDefinition(
+    "agent_executor_rate_limits_without_redis",
+    "Calls counted by one process alone while Redis was away, by outcome: "
+    '"admitted", "refused", or "unavailable" if they were not let through uncounted.',
+    ("outcome",),
+)

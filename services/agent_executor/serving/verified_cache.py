@@ -47,3 +47,7 @@ class VerifiedCache(Generic[KeyT, ValueT]):
     def discard(self, key: KeyT) -> None:
         """Forgets an entry, if there is one."""
         self._entries.pop(key, None)
+
+    def clear(self) -> None:
+        """Forgets all entries."""
+        self._entries.clear()

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from agent_executor.api.gateway.v1 import rate_limit_service_pb2, rate_limit_service_pb2_grpc
 from agent_executor.api.tool_runner.v1 import (
     audit_service_pb2,
     audit_service_pb2_grpc,
@@ -27,12 +28,17 @@ from agent_executor.tool_runner.builtin import built_in_tools
 from agent_executor.tool_runner.builtin.http_request import HTTPRequestTool
 from agent_executor.tool_runner.calls.audit import AuditReports
 from agent_executor.tool_runner.calls.dispatch import Dispatcher
+from agent_executor.tool_runner.calls.result_cache import ResultCache
 from agent_executor.tool_runner.calls.servicer import AuditServicer, ToolCallServicer
 from agent_executor.tool_runner.calls.telemetry import CallTelemetry
 from agent_executor.tool_runner.calls.tool_calls import ToolCalls
+from agent_executor.tool_runner.calls.tool_execution import ToolExecution
 from agent_executor.tool_runner.isolation.pool import WorkerPool
 from agent_executor.tool_runner.mcp.client import McpClient
-from agent_executor.tool_runner.policy.call_policy import CallPolicy
+from agent_executor.tool_runner.policy.call_policy import CallPolicy, SharedRateLimits
+from agent_executor.tool_runner.policy.gateway_limits import GatewayLimits, ProcessRateLimits
+from agent_executor.tool_runner.policy.gateway_limits_servicer import GatewayLimitsServicer
+from agent_executor.tool_runner.policy.rate_limit import RateLimiter
 from agent_executor.tool_runner.policy.sandbox import RateLimitScope, ToolSandbox
 from agent_executor.tool_runner.policy.screening import ScreeningPolicy
 from agent_executor.tool_runner.registry import ToolRegistry
@@ -40,6 +46,7 @@ from agent_executor.tool_runner.resource_servicer import register_resource_servi
 from agent_executor.tool_runner.resources import Resources
 from agent_executor.tool_runner.sandbox_health import SandboxHealth
 from agent_executor.tool_runner.settings import ToolRunnerSettings
+from agent_executor.tool_runner.shared_state import SharedState
 from agent_executor.tool_runner.storage import ToolRunnerStorage, open_storage
 from agent_executor.tool_runner.tool_base import ToolBase
 
@@ -75,15 +82,19 @@ async def bootstrap(
         registry.register(tool)
     mcp_client = McpClient(settings.egress_policy)
     runtime.resources.push_async_callback(mcp_client.close)
+    encryption = _encryption(settings.encryption_key_path)
+    shared = await SharedState.of(settings, runtime.metrics, encryption, runtime.resources)
     resources = Resources.in_database(
         storage.statements,
         registry,
-        _encryption(settings.encryption_key_path),
+        encryption,
         pool,
         mcp_client,
         lambda: time.time_ns() // 1_000_000,
     )
-    calls = _tool_calls(runtime, storage, resources, pool, http_request)
+    if shared is not None:
+        await shared.share_changes(resources)
+    calls = _tool_calls(runtime, storage, resources, pool, http_request, shared)
     await calls.recover()
     runtime.resources.push_async_callback(calls.close)
     await _watch(
@@ -95,6 +106,7 @@ async def bootstrap(
     return (
         *_register_call_services(runtime, calls, storage),
         *register_resource_services(runtime.server, resources, pool),
+        _register_gateway_limits(runtime, shared),
     )
 
 
@@ -137,6 +149,7 @@ def _tool_calls(
     resources: Resources,
     pool: WorkerPool,
     http_request: HTTPRequestTool,
+    shared: SharedState | None,
 ) -> ToolCalls:
     settings = runtime.settings
     return ToolCalls(
@@ -147,13 +160,18 @@ def _tool_calls(
             screening=ScreeningPolicy(settings.screening),
             arguments_bytes_max=settings.max_arguments_bytes,
             credentials=resources.credentials,
+            shared_limits=None if shared is None else shared.limits,
         ),
         records=storage.calls,
-        dispatcher=Dispatcher(
-            sandbox=pool,
-            http_request=http_request,
-            result_bytes_max=settings.max_result_bytes,
-            blocking_calls_max=settings.max_blocking_calls,
+        execution=ToolExecution(
+            Dispatcher(
+                sandbox=pool,
+                http_request=http_request,
+                result_bytes_max=settings.max_result_bytes,
+                blocking_calls_max=settings.max_blocking_calls,
+            ),
+            ResultCache(shared=None if shared is None else shared.results),
+            timeout_seconds=settings.call_timeout_seconds,
         ),
         telemetry=CallTelemetry(
             resources.tools.registry,
@@ -161,7 +179,6 @@ def _tool_calls(
             runtime.metrics,
             shows_content=settings.shows_content,
         ),
-        timeout_seconds=settings.call_timeout_seconds,
         concurrent_calls_max=settings.max_concurrent_calls,
     )
 
@@ -179,6 +196,20 @@ def _register_call_services(
         tool_call_service_pb2.DESCRIPTOR.services_by_name["ToolCallService"].full_name,
         audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"].full_name,
     )
+
+
+def _register_gateway_limits(
+    runtime: ServiceRuntime[ToolRunnerSettings], shared: SharedState | None
+) -> str:
+    limits: SharedRateLimits = (
+        ProcessRateLimits(RateLimiter(time.monotonic_ns))
+        if shared is None
+        else shared.gateway_limits
+    )
+    rate_limit_service_pb2_grpc.add_RateLimitServiceServicer_to_server(
+        GatewayLimitsServicer(GatewayLimits(limits)), runtime.server
+    )
+    return rate_limit_service_pb2.DESCRIPTOR.services_by_name["RateLimitService"].full_name
 
 
 async def _watch(health: SandboxHealth, runtime: ServiceRuntime[ToolRunnerSettings]) -> None:

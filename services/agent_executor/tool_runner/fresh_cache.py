@@ -67,6 +67,10 @@ class FreshCache(Generic[K, V]):
             for key in [key for key in entries if is_meant(key)]:
                 entries.pop(key, None)
 
+    def forget_all(self) -> None:
+        """Makes the next ``get`` of every key read again."""
+        self.forget(lambda _: True)
+
     async def _read(self, key: K) -> V:
         task = asyncio.current_task()
         try:

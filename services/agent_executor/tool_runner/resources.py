@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
@@ -33,6 +34,7 @@ class Resources:
         credentials: The vault of tools that send something.
         custom_tools: Registers and retires tools.
         mcp_servers: Registers and retires MCP servers.
+        mcp_tools: Finds the tools of MCP servers.
     """
 
     tools: Tools
@@ -40,6 +42,7 @@ class Resources:
     credentials: Credentials
     custom_tools: CustomTools
     mcp_servers: McpServers
+    mcp_tools: McpTools
 
     @classmethod
     def in_database(
@@ -50,6 +53,7 @@ class Resources:
         inspector: SourceInspector,
         mcp_client: McpClient,
         now_ms: Callable[[], int],
+        clock: Callable[[], float] = time.monotonic,
     ) -> Self:
         """Returns those of a database.
 
@@ -60,17 +64,19 @@ class Resources:
             inspector: Loads the sources of custom tools.
             mcp_client: Talks with MCP servers.
             now_ms: The time, in milliseconds since 1970-01-01 UTC.
+            clock: Monotonic, in seconds.
         """
         mcp_store = SqlMcpServerStore(runner)
-        mcp_tools = McpTools(mcp_store, mcp_client)
-        tools = Tools(registry, SqlCustomToolStore(runner), external=mcp_tools)
-        policies = Policies(SqlPolicyStore(runner), now_ms)
+        mcp_tools = McpTools(mcp_store, mcp_client, clock=clock)
+        tools = Tools(registry, SqlCustomToolStore(runner), external=mcp_tools, clock=clock)
+        policies = Policies(SqlPolicyStore(runner), now_ms, clock=clock)
         credentials = Credentials(SqlCredentialStore(runner), encryption, now_ms)
         return cls(
             tools=tools,
             policies=policies,
             credentials=credentials,
             custom_tools=CustomTools(tools, inspector, now_ms),
+            mcp_tools=mcp_tools,
             mcp_servers=McpServers(
                 mcp_store,
                 mcp_client,

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from agent_executor.errors import InvalidArgumentError
+from agent_executor.serving.redis_settings import RedisSettings
 from agent_executor.serving.settings import ServiceSettings
 from agent_executor.tool_runner.arguments import DEFAULT_ARGUMENTS_BYTES_MAX
 from agent_executor.tool_runner.calls.dispatch import (
@@ -20,13 +21,16 @@ from agent_executor.tool_runner.calls.tool_execution import DEFAULT_TIMEOUT_SECO
 from agent_executor.tool_runner.egress_settings import EgressSettings
 from agent_executor.tool_runner.messaging_settings import MessagingSettings
 from agent_executor.tool_runner.policy.rate_limit import CALLS_MAX
+from agent_executor.tool_runner.policy.rate_limit_redis import OnUnavailable
 from agent_executor.tool_runner.policy.screening import ScreeningPolicy
 from agent_executor.tool_runner.policy.screening_rules import RULES
 from agent_executor.tool_runner.sandbox_settings import SandboxSettings
 from agent_executor.tool_runner.schema import DATABASE_FILE
 
 
-class ToolRunnerSettings(MessagingSettings, EgressSettings, SandboxSettings, ServiceSettings):
+class ToolRunnerSettings(
+    MessagingSettings, EgressSettings, SandboxSettings, RedisSettings, ServiceSettings
+):
     """The tool-runner's settings."""
 
     model_config = SettingsConfigDict(env_prefix="TOOL_RUNNER_")
@@ -79,6 +83,14 @@ class ToolRunnerSettings(MessagingSettings, EgressSettings, SandboxSettings, Ser
         ge=0,
         le=CALLS_MAX,
         description="How many calls of one tool may be made per minute; 0 for no limit.",
+    )
+    on_redis_unavailable: OnUnavailable = Field(
+        default="share",
+        description=(
+            "What becomes of calls that have a rate limit while Redis is away: with `share` each "
+            "tool-runner counts for itself, against the limit divided by how many there are; with "
+            "`refuse` none is made."
+        ),
     )
     screening: dict[str, Any] = Field(
         default={},

@@ -73,21 +73,21 @@ def test_another_organization_tool_version_argument_or_policy_has_another_key(
 async def test_a_result_is_kept_for_its_time_and_no_longer() -> None:
     now = 0.0
     cache = ResultCache(monotonic=lambda: now)
-    assert cache.get("k") is None
-    assert await cache.run("k", 10, at_once) == "now"
+    assert cache.get(("k",)) is None
+    assert await cache.run(("k",), 10, at_once) == "now"
     now = 9.9
-    assert cache.get("k") == "now"
+    assert cache.get(("k",)) == "now"
     now = 10.1
-    assert cache.get("k") is None
+    assert cache.get(("k",)) is None
 
 
 async def test_the_results_used_least_recently_make_room() -> None:
     cache = ResultCache(characters_max=2 * 1_024 + 6)
     for key in ("a", "b"):
-        await cache.run(key, 10, at_once)
-    cache.get("a")
-    await cache.run("c", 10, at_once)
-    assert (cache.get("a"), cache.get("b"), cache.get("c")) == ("now", None, "now")
+        await cache.run((key,), 10, at_once)
+    cache.get(("a",))
+    await cache.run(("c",), 10, at_once)
+    assert (cache.get(("a",)), cache.get(("b",)), cache.get(("c",))) == ("now", None, "now")
 
 
 async def test_what_the_results_take_is_bounded() -> None:
@@ -96,14 +96,14 @@ async def test_what_the_results_take_is_bounded() -> None:
 
     cache = ResultCache(characters_max=1_000_000)
     for number in range(20):
-        await cache.run(number, 10, large)
-    kept = [number for number in range(20) if cache.get(number) is not None]
+        await cache.run((str(number),), 10, large)
+    kept = [number for number in range(20) if cache.get((str(number),)) is not None]
     assert kept == list(range(11, 20))
 
 
 async def test_equal_calls_in_flight_share_one_run() -> None:
     cache, gate = ResultCache(), Gate()
-    calls = [asyncio.ensure_future(cache.run("k", 10, gate.run)) for _ in range(20)]
+    calls = [asyncio.ensure_future(cache.run(("k",), 10, gate.run)) for _ in range(20)]
     await gate.reached.wait()
     gate.open.set()
     assert await asyncio.gather(*calls) == ["1"] * 20
@@ -117,19 +117,19 @@ async def test_a_failure_reaches_everyone_and_is_not_kept() -> None:
         await gate.run()
         raise ToolExecutionError("No.")
 
-    calls = [asyncio.ensure_future(cache.run("k", 10, fail)) for _ in range(3)]
+    calls = [asyncio.ensure_future(cache.run(("k",), 10, fail)) for _ in range(3)]
     await gate.reached.wait()
     gate.open.set()
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [ToolExecutionError] * 3
-    assert cache.get("k") is None
-    assert await cache.run("k", 10, at_once) == "now"
+    assert cache.get(("k",)) is None
+    assert await cache.run(("k",), 10, at_once) == "now"
 
 
 async def test_a_caller_that_goes_away_stops_nobody_else() -> None:
     cache, gate = ResultCache(), Gate()
-    first = asyncio.ensure_future(cache.run("k", 10, gate.run))
-    second = asyncio.ensure_future(cache.run("k", 10, gate.run))
+    first = asyncio.ensure_future(cache.run(("k",), 10, gate.run))
+    second = asyncio.ensure_future(cache.run(("k",), 10, gate.run))
     await gate.reached.wait()
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -140,11 +140,11 @@ async def test_a_caller_that_goes_away_stops_nobody_else() -> None:
 
 async def test_the_last_caller_that_goes_away_stops_the_run_and_the_next_begins_anew() -> None:
     cache, gate = ResultCache(), Gate()
-    first = asyncio.ensure_future(cache.run("k", 10, gate.run))
+    first = asyncio.ensure_future(cache.run(("k",), 10, gate.run))
     await gate.reached.wait()
     first.cancel()
     # Before the run has noticed that it was cancelled.
-    second = asyncio.ensure_future(cache.run("k", 10, at_once))
+    second = asyncio.ensure_future(cache.run(("k",), 10, at_once))
     assert await second == "now"
     with pytest.raises(asyncio.CancelledError):
         await first

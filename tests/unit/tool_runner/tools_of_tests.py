@@ -14,10 +14,12 @@ from agent_executor.serving.security import SecurityContext
 from agent_executor.tool_runner.builtin import built_in_tools
 from agent_executor.tool_runner.calls.dispatch import Dispatcher
 from agent_executor.tool_runner.calls.record import CallRecords
+from agent_executor.tool_runner.calls.result_cache import ResultCache
 from agent_executor.tool_runner.calls.store_memory import MemoryCallStore
 from agent_executor.tool_runner.calls.telemetry import CallTelemetry
 from agent_executor.tool_runner.calls.tool_call import ToolCall
 from agent_executor.tool_runner.calls.tool_calls import ToolCalls
+from agent_executor.tool_runner.calls.tool_execution import DEFAULT_TIMEOUT_SECONDS, ToolExecution
 from agent_executor.tool_runner.custom.store_memory import MemoryCustomToolStore
 from agent_executor.tool_runner.custom.tools import Tools
 from agent_executor.tool_runner.policy.call_policy import CallPolicy
@@ -105,6 +107,7 @@ class Runner:
         tracer: Tracer | None = None,
         metrics: Metrics | None = None,
         arguments_bytes_max: int = 1_000,
+        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
         **limits: Any,
     ) -> None:
         self.registry = ToolRegistry(built_in_tools())
@@ -120,7 +123,11 @@ class Runner:
                 arguments_bytes_max=arguments_bytes_max,
             ),
             records=self.store,
-            dispatcher=Dispatcher(result_bytes_max=1_000, blocking_calls_max=2),
+            execution=ToolExecution(
+                Dispatcher(result_bytes_max=1_000, blocking_calls_max=2),
+                ResultCache(),
+                timeout_seconds=timeout_seconds,
+            ),
             telemetry=CallTelemetry(self.registry, tracer, metrics),
             clock=lambda: self.now,
             monotonic=lambda: self.uptime,

@@ -48,6 +48,10 @@ class ShortToken(NamedTuple):
 class KeyExchange:
     """Knows for some seconds which keys hold.
 
+    Attributes:
+        on_revoked: Called with the digest of a key that was revoked here, in hexadecimal, to tell
+            other executors.
+
     Args:
         store: Where keys are kept.
         signer: Signs tokens; None if there is no key to sign with, so that nothing is exchanged.
@@ -63,6 +67,7 @@ class KeyExchange:
         self._tokens: VerifiedCache[bytes, ShortToken] = VerifiedCache(MAX_TOKENS)
         self._wrong_keys = WrongKeys()
         self._revocations = 0
+        self.on_revoked: Callable[[str], None] = lambda _: None
 
     async def exchange(self, secret: SecretStr, kind: Kind, client: str) -> ShortToken:
         """Returns a token for a secret.
@@ -107,6 +112,21 @@ class KeyExchange:
         """Takes a key that was revoked for what it is, at once."""
         self._revocations += 1
         self._tokens.discard(key.digest)
+        self.on_revoked(key.digest.hex())
+
+    def forget_digest(self, digest: str) -> None:
+        """Looks a key up again that another executor has revoked.
+
+        Raises:
+            ValueError: The digest is not hexadecimal.
+        """
+        self._revocations += 1
+        self._tokens.discard(bytes.fromhex(digest))
+
+    def forget_all(self) -> None:
+        """Looks every key up again, for others may have revoked some."""
+        self._revocations += 1
+        self._tokens.clear()
 
     @staticmethod
     def _mint(signer: TokenSigner, key: ApiKey, now: float) -> ShortToken:

@@ -56,6 +56,7 @@ class GrpcToolRunner:
         self._retries = Retries()
         self._descriptions: TTLCache[_DescriptionKey, tuple[ToolSpecification, ...]]
         self._descriptions = TTLCache(DESCRIPTIONS_MAX, DESCRIPTION_TTL_SECONDS)
+        self._changes = 0
 
     async def describe(
         self, tool_names: Sequence[str], security: SecurityContext, versions: Mapping[str, str]
@@ -70,11 +71,25 @@ class GrpcToolRunner:
         known = self._descriptions.get((security.organization_id, names, frozenset(wanted.items())))
         if known is not None:
             return known
+        changes = self._changes
         specifications = await self._ask(names, security, wanted)
-        if len(specifications) == len(names):
+        # What was asked for while something changed may be from before.
+        if len(specifications) == len(names) and changes == self._changes:
             found = frozenset((tool.name, tool.version) for tool in specifications if tool.version)
             self._descriptions[security.organization_id, names, found] = specifications
         return specifications
+
+    def forget(self, organization_id: str, name: str = "") -> None:
+        """Asks again for the tools of an organization, of which one was changed."""
+        del name
+        self._changes += 1
+        for key in [key for key in self._descriptions if key[0] == organization_id]:
+            self._descriptions.pop(key, None)
+
+    def forget_all(self) -> None:
+        """Asks again for the tools of all organizations."""
+        self._changes += 1
+        self._descriptions.clear()
 
     async def _ask(
         self, names: Sequence[str], security: SecurityContext, versions: Mapping[str, str]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from functools import lru_cache
+from typing import Any, Final, Protocol, TypeAlias
 
 from cachetools import TLRUCache
 
@@ -18,7 +19,8 @@ DEFAULT_CHARACTERS_MAX: Final = 67_108_864
 # What a key and its entry take, in characters, so that small results are not without end.
 _ENTRY_CHARACTERS: Final = 1_024
 
-CacheKey: TypeAlias = Hashable
+CacheKey: TypeAlias = tuple[str, ...]
+"""Organization, tool, its version, and digests of the allowed domains and the arguments."""
 
 
 def cache_key(context: CallContext, tool_version: str, arguments: Mapping[str, Any]) -> CacheKey:
@@ -30,9 +32,34 @@ def cache_key(context: CallContext, tool_version: str, arguments: Mapping[str, A
     text = json.dumps(arguments, sort_keys=True, ensure_ascii=False, default=str)
     return (
         *(context.organization_id, context.tool_name, tool_version),
-        hash(context.allowed_domains),
-        sha256_hex(text.encode()),
+        _digest_of(context.allowed_domains),
+        sha256_hex(text.encode("utf-8", "surrogatepass")),
     )
+
+
+@lru_cache(maxsize=1_024)
+def _digest_of(domains: frozenset[str]) -> str:
+    return sha256_hex(" ".join(sorted(domains)).encode())
+
+
+@dataclass(frozen=True, slots=True)
+class SharedResult:
+    """A result that another tool-runner has had, and how long it may still be given again."""
+
+    result_json: str
+    ttl_seconds: float
+
+
+class SharedResults(Protocol):
+    """Results that several tool-runners have in common. What fails there is as if it was not there."""
+
+    async def get(self, key: CacheKey) -> SharedResult | None:
+        """Returns a result, or None."""
+        ...
+
+    def put(self, key: CacheKey, result_json: str, ttl_seconds: float) -> None:
+        """Begins to share a result."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +85,8 @@ class ResultCache:
         characters_max: Length of all results that are kept; the ones used least recently make
             room.
         monotonic: Seconds of a clock that is never set.
+        shared: Where results of other tool-runners are; None where there are none. An equal call that
+            runs in another one at the same time is not waited for.
     """
 
     def __init__(
@@ -65,7 +94,9 @@ class ResultCache:
         *,
         characters_max: int = DEFAULT_CHARACTERS_MAX,
         monotonic: Callable[[], float] = time.monotonic,
+        shared: SharedResults | None = None,
     ) -> None:
+        self._shared = shared
         self._results: TLRUCache[CacheKey, _Cached] = TLRUCache(
             characters_max,
             lambda _, cached, now: now + cached.ttl_seconds,
@@ -80,18 +111,23 @@ class ResultCache:
         return None if cached is None else cached.result_json
 
     async def run(
-        self, key: CacheKey, ttl_seconds: float, execute: Callable[[], Awaitable[str]]
+        self,
+        key: CacheKey,
+        ttl_seconds: float,
+        execute: Callable[[], Awaitable[str]],
+        on_shared: Callable[[], None] = lambda: None,
     ) -> str:
         """Runs a tool, or waits for an equal call's run of it, and keeps the result.
 
-        The run goes on while any call waits for it, whoever began it.
+        The run goes on while any call waits for it, whoever began it. If another tool-runner has had
+        the result, ``on_shared`` is called and nothing runs.
 
         Raises:
             Exception: What the run raised.
         """
         execution = self._executions.get(key)
         if execution is None:
-            task = asyncio.ensure_future(self._execute(key, ttl_seconds, execute))
+            task = asyncio.ensure_future(self._execute(key, ttl_seconds, execute, on_shared))
             execution = self._executions[key] = _Execution(task)
             task.add_done_callback(_take_exception)
         execution.waiting += 1
@@ -105,10 +141,21 @@ class ResultCache:
                 execution.task.cancel()
 
     async def _execute(
-        self, key: CacheKey, ttl_seconds: float, execute: Callable[[], Awaitable[str]]
+        self,
+        key: CacheKey,
+        ttl_seconds: float,
+        execute: Callable[[], Awaitable[str]],
+        on_shared: Callable[[], None],
     ) -> str:
+        found = None if self._shared is None else await self._shared.get(key)
+        if found is not None:
+            on_shared()
+            self._results[key] = _Cached(found.result_json, found.ttl_seconds)
+            return found.result_json
         result_json = await execute()
         self._results[key] = _Cached(result_json, ttl_seconds)
+        if self._shared is not None:
+            self._shared.put(key, result_json, ttl_seconds)
         return result_json
 
 

@@ -20,12 +20,10 @@ from agent_executor.serving.cancellation import is_connection_lost, is_stop
 from agent_executor.serving.security import SecurityContext
 from agent_executor.tool_runner.calls.attempt import Attempt
 from agent_executor.tool_runner.calls.attempts import CallAttempts
-from agent_executor.tool_runner.calls.dispatch import Dispatcher
 from agent_executor.tool_runner.calls.record import CallRecords
-from agent_executor.tool_runner.calls.result_cache import ResultCache
 from agent_executor.tool_runner.calls.telemetry import CallObservation, CallTelemetry
 from agent_executor.tool_runner.calls.tool_call import ToolCall, ToolResult
-from agent_executor.tool_runner.calls.tool_execution import DEFAULT_TIMEOUT_SECONDS, ToolExecution
+from agent_executor.tool_runner.calls.tool_execution import ToolExecution
 from agent_executor.tool_runner.policy.call_policy import CallPolicy, Refusal
 
 DEFAULT_CONCURRENT_CALLS_MAX: Final = 1_000
@@ -46,9 +44,8 @@ class ToolCalls:
     Args:
         policy: What a call must pass.
         records: Remembers calls and takes the audit log.
-        dispatcher: Runs the tools.
+        execution: Runs the tools.
         telemetry: Tells of calls.
-        timeout_seconds: How long a tool may run; a caller may ask for less.
         concurrent_calls_max: How many calls may run at the same time.
         clock: Seconds since 1970-01-01 UTC.
         monotonic: Seconds of a clock that is never set, for durations.
@@ -59,9 +56,8 @@ class ToolCalls:
         *,
         policy: CallPolicy,
         records: CallRecords,
-        dispatcher: Dispatcher,
+        execution: ToolExecution,
         telemetry: CallTelemetry,
-        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
         concurrent_calls_max: int = DEFAULT_CONCURRENT_CALLS_MAX,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.perf_counter,
@@ -69,7 +65,7 @@ class ToolCalls:
         self._attempts = CallAttempts(
             policy=policy,
             records=records,
-            execution=ToolExecution(dispatcher, ResultCache(), timeout_seconds=timeout_seconds),
+            execution=execution,
             telemetry=telemetry,
             clock=clock,
             monotonic=monotonic,

@@ -63,6 +63,7 @@ class ToolExecution:
                     key,
                     tool.cache_ttl_seconds,
                     lambda: self._dispatcher.run(admitted, tool_seconds),
+                    on_shared=lambda: attempt.facts.append(_FROM_CACHE),
                 )
         except TimeoutError:
             if not timeout.expired():

@@ -123,7 +123,7 @@ class CustomTools:
         stored = await self._tools.store.put(tool, tools_max=TOOLS_MAX, versions_max=VERSIONS_MAX)
         if not isinstance(stored, CustomTool):
             raise _limit_reached(stored, asked.name)
-        self._tools.forget(security.organization_id, asked.name)
+        self._tools.changed(security.organization_id, asked.name)
         _LOGGER.info(
             "User %s of %s registered the tool %s at version %s.",
             security.user_id,
@@ -147,7 +147,7 @@ class CustomTools:
             organization_id, tool_name
         )
         if deleted:
-            self._tools.forget(organization_id, tool_name)
+            self._tools.changed(organization_id, tool_name)
             _LOGGER.info(
                 "User %s of %s retired the tool %s.", security.user_id, organization_id, tool_name
             )

@@ -51,9 +51,11 @@ class Tools:
 
     A tool of this process goes before a custom one of its name, and that before an external one.
 
-    What another process registers or deletes is seen after a second at most.
+    What another process registers or deletes is seen after a second at most, or at once if that one
+    tells it.
 
     Attributes:
+        on_change: Called after each write with the organization and the name, to tell others.
         registry: The tools of this process.
         store: The custom tools.
         external: The tools that MCP servers run; None where there are none.
@@ -71,6 +73,7 @@ class Tools:
         self.registry: Final = registry
         self.store: Final = store
         self.external: Final = external
+        self.on_change: Callable[[str, str], None] = lambda *_: None
         self._versions: FreshCache[_Key, str | None] = FreshCache(
             lambda key: store.find_version(*key), clock=clock
         )
@@ -121,8 +124,17 @@ class Tools:
         return await self.store.find_version(organization_id, name) is not None
 
     def forget(self, organization_id: str, name: str) -> None:
-        """Makes the next ``find`` of a custom tool see what has just been written."""
+        """Makes the next ``find`` of a custom tool see what another process has just written."""
         self._versions.forget(lambda key: key[:2] == (organization_id, name))
+
+    def forget_all(self) -> None:
+        """Makes the next ``find`` of every custom tool see what others have written."""
+        self._versions.forget_all()
+
+    def changed(self, organization_id: str, name: str) -> None:
+        """Makes the next ``find`` of a custom tool see what this process has just written."""
+        self.forget(organization_id, name)
+        self.on_change(organization_id, name)
 
 
 def is_custom_tool(name: str, version: str = "") -> bool:

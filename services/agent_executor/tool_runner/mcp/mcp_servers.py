@@ -142,7 +142,7 @@ class McpServers:
         organization_id = security.organization_id
         if not is_server_name(name) or not await self._store.delete(organization_id, name):
             raise _not_found(name)
-        self._tools.forget(organization_id, name)
+        self._tools.changed(organization_id, name)
         _LOGGER.info(
             "User %s of %s deleted the MCP server %s.", security.user_id, organization_id, name
         )
@@ -219,7 +219,7 @@ class McpServers:
         return frozenset([name for name in names if await self._is_taken(organization_id, name)])
 
     async def _written(self, what: str, name: str, security: SecurityContext) -> McpServer:
-        self._tools.forget(security.organization_id, name)
+        self._tools.changed(security.organization_id, name)
         _LOGGER.info(
             "User %s of %s %s the MCP server %s.",
             security.user_id,

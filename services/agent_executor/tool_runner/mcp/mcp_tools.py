@@ -25,7 +25,12 @@ _Key: TypeAlias = tuple[str, str, str]
 
 
 class McpTools:
-    """Finds the tools of MCP servers. What another process writes is seen after a second at most.
+    """Finds the tools of MCP servers.
+
+    What another process writes is seen after a second at most, or at once if that one tells it.
+
+    Attributes:
+        on_change: Called after each write with the organization and the server, to tell others.
 
     Args:
         store: Where they are kept.
@@ -42,6 +47,7 @@ class McpTools:
     ) -> None:
         self._store = store
         self._client = client
+        self.on_change: Callable[[str, str], None] = lambda *_: None
         self._tools: FreshCache[_Key, RegisteredTool | None] = FreshCache(
             self._load, entries_max=_TOOLS_CACHED_MAX, clock=clock
         )
@@ -76,10 +82,19 @@ class McpTools:
         return None if found is None else found[1]
 
     def forget(self, organization_id: str, server_name: str) -> None:
-        """Makes the next ``find`` of a server's tools see what has just been written."""
+        """Makes the next ``find`` of a server's tools see what another process has just written."""
         self._tools.forget(
             lambda key: key[0] == organization_id and server_name_of(key[1]) == server_name
         )
+
+    def forget_all(self) -> None:
+        """Makes the next ``find`` of every tool see what others have written."""
+        self._tools.forget_all()
+
+    def changed(self, organization_id: str, server_name: str) -> None:
+        """Makes the next ``find`` of a server's tools see what this process has just written."""
+        self.forget(organization_id, server_name)
+        self.on_change(organization_id, server_name)
 
     async def _load(self, key: _Key) -> RegisteredTool | None:
         found = await self._store.find_tool(*key)

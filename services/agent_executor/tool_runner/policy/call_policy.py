@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, Protocol, get_args
@@ -22,7 +23,8 @@ from agent_executor.tool_runner.calls.tool_call import ToolCall
 from agent_executor.tool_runner.credentials.credential import CredentialVault
 from agent_executor.tool_runner.custom.tools import Tools
 from agent_executor.tool_runner.policy.organization_policy import OrganizationPolicy
-from agent_executor.tool_runner.policy.sandbox import ToolSandbox
+from agent_executor.tool_runner.policy.rate_limit import RateLimit, RateRefusal
+from agent_executor.tool_runner.policy.sandbox import ToolSandbox, rate_limit_error
 from agent_executor.tool_runner.policy.screening import ScreeningPolicy
 from agent_executor.tool_runner.registry import RegisteredTool
 from agent_executor.tool_runner.tool_base import Effect, as_tool_failure
@@ -76,6 +78,24 @@ class OrganizationPolicies(Protocol):
         ...
 
 
+class SharedRateLimits(Protocol):
+    """Counts calls together with other tool-runners."""
+
+    async def admit(
+        self, limits: Sequence[tuple[Hashable, RateLimit]], group: str
+    ) -> RateRefusal | None:
+        """Counts one call against all limits, or against none and returns the refusal.
+
+        Args:
+            limits: Pairs of the key that is counted under and its limit.
+            group: What all keys have in common, such as the tool.
+
+        Raises:
+            UnavailableError: It cannot be counted at present, and is not to be made uncounted.
+        """
+        ...
+
+
 class CallPolicy:
     """Decides on calls. Between its two steps a repeated call is answered from its record.
 
@@ -86,6 +106,7 @@ class CallPolicy:
         screening: Which patterns in arguments are refused or noted. Default: the usual ones.
         arguments_bytes_max: Length of a call's arguments as JSON text in UTF-8.
         credentials: The credentials that tools may name; None where there are none.
+        shared_limits: Counts calls together with other tool-runners; None to count them here.
     """
 
     def __init__(
@@ -97,6 +118,7 @@ class CallPolicy:
         screening: ScreeningPolicy | None = None,
         arguments_bytes_max: int = DEFAULT_ARGUMENTS_BYTES_MAX,
         credentials: CredentialVault | None = None,
+        shared_limits: SharedRateLimits | None = None,
     ) -> None:
         self._tools = tools
         self._sandbox = sandbox
@@ -104,6 +126,7 @@ class CallPolicy:
         self._screening = screening or ScreeningPolicy()
         self._arguments_bytes_max = arguments_bytes_max
         self._credentials = credentials
+        self._shared_limits = shared_limits
 
     def check_permission(self, call: ToolCall, security: SecurityContext) -> Refusal | None:
         """Returns the refusal of a caller that lacks the permission ``tool:<name>``, or None."""
@@ -129,23 +152,20 @@ class CallPolicy:
         attempt. The caller's permission has been checked.
 
         Raises:
-            UnavailableError: The storage failed.
+            UnavailableError: The storage failed, or calls cannot be counted at present.
         """
         call, organization_id = attempt.call, attempt.security.organization_id
         organization = await self._organization(organization_id)
         tool = await self._tools.find(organization_id, call.tool_name, call.tool_version)
+        too_early = await self._count(attempt, organization)
         rule = "rate_limit"
         if tool is not None:
             attempt.tool_version = tool.version
             if tool.findings:
                 attempt.facts.append(f"source_findings:{len(tool.findings)}")
         try:
-            self._sandbox.count_call(
-                call.tool_name,
-                attempt.security,
-                call.rate_limits.get(call.tool_name),
-                further_limits=organization.limits_of(call.tool_name, attempt.security),
-            )
+            if too_early is not None:
+                raise too_early
             rule = "tool"
             if tool is None:
                 raise ToolNotFoundError(
@@ -171,6 +191,25 @@ class CallPolicy:
                 attempt.facts.append(f"rate_limit:{limit['maxCalls']}/{limit['windowSeconds']}s")
             return Refusal(rule, error)
         return Admitted(tool, arguments, effect, self._context(attempt, tool, organization))
+
+    async def _count(
+        self, attempt: Attempt, organization: OrganizationPolicy
+    ) -> AgentExecutorError | None:
+        """Counts the call against its rate limits, and returns why it is refused if it is."""
+        tool_name, security = attempt.call.tool_name, attempt.security
+        caller_max_calls = attempt.call.rate_limits.get(tool_name)
+        further = organization.limits_of(tool_name, security)
+        try:
+            if self._shared_limits is None:
+                self._sandbox.count_call(
+                    tool_name, security, caller_max_calls, further_limits=further
+                )
+                return None
+            limits = self._sandbox.limits_of(tool_name, security, caller_max_calls, further)
+        except AgentExecutorError as error:
+            return error
+        refusal = await self._shared_limits.admit(limits, tool_name) if limits else None
+        return None if refusal is None else rate_limit_error(refusal, tool_name)
 
     async def _organization(self, organization_id: str) -> OrganizationPolicy:
         if self._organizations is None:

@@ -32,7 +32,11 @@ _SEPARATOR: Final = ":"
 class Policies:
     """Sets and shows policies, for those with ``policy:admin`` in the caller's organization.
 
-    What this process writes holds for its next call; what another writes, after a second at most.
+    What this process writes holds for its next call; what another writes, after a second at most, or
+    at once if that one tells it.
+
+    Attributes:
+        on_change: Called after each write with the organization, to tell other processes.
 
     Args:
         store: Where they are kept.
@@ -49,6 +53,7 @@ class Policies:
     ) -> None:
         self._store = store
         self._now_ms = now_ms
+        self.on_change: Callable[[str], None] = lambda _: None
         self._policies: FreshCache[str, OrganizationPolicy] = FreshCache(store.load, clock=clock)
 
     def known(self, organization_id: str) -> OrganizationPolicy | None:
@@ -102,7 +107,7 @@ class Policies:
             raise LimitExceededError(
                 f"The organization has {RATE_LIMITS_MAX} rate limits, which is the limit."
             )
-        self._forget(organization_id)
+        self._changed(organization_id)
         return rule
 
     async def list_rate_limits(
@@ -137,7 +142,7 @@ class Policies:
             organization_id, tool_name
         ):
             raise NotFoundError(f'The tool "{tool_name}" has no rate limit.')
-        self._forget(organization_id)
+        self._changed(organization_id)
 
     async def add_allowed_domain(self, domain: str, security: SecurityContext) -> AllowedDomain:
         """Lets tools reach a host; one that is allowed already stays as it is.
@@ -158,7 +163,7 @@ class Policies:
             raise LimitExceededError(
                 f"The organization has {ALLOWED_DOMAINS_MAX} allowed domains, which is the limit."
             )
-        self._forget(organization_id)
+        self._changed(organization_id)
         return stored
 
     async def list_allowed_domains(
@@ -190,10 +195,19 @@ class Policies:
         name = _normal_or_none(domain)
         if name is None or not await self._store.remove_domain(organization_id, name):
             raise NotFoundError(f'The domain "{domain}" is not on the list.')
-        self._forget(organization_id)
+        self._changed(organization_id)
 
-    def _forget(self, organization_id: str) -> None:
+    def forget(self, organization_id: str) -> None:
+        """Makes the next call see what another process has just written."""
         self._policies.forget(lambda key: key == organization_id)
+
+    def forget_all(self) -> None:
+        """Makes the next calls of all organizations see what others have written."""
+        self._policies.forget_all()
+
+    def _changed(self, organization_id: str) -> None:
+        self.forget(organization_id)
+        self.on_change(organization_id)
 
 
 def _normal_or_none(domain: str) -> str | None:

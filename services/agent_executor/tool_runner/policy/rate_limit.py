@@ -56,7 +56,8 @@ class RateLimit:
             )
         # Rounded up, so that the rate is never exceeded.
         interval_ns = math.ceil(window_seconds * _NANOSECONDS / max_calls) if max_calls else 0
-        return cls(max_calls, window_seconds, interval_ns, (max_calls - 1) * interval_ns)
+        # As a float always, since it is a part of keys that processes have in common.
+        return cls(max_calls, float(window_seconds), interval_ns, (max_calls - 1) * interval_ns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Final, Literal, TypeAlias, get_args
 from agent_executor.egress.domains import is_within, normalise_domain
 from agent_executor.errors import InvalidArgumentError, RateLimitExceededError
 from agent_executor.serving.security import SecurityContext
-from agent_executor.tool_runner.policy.rate_limit import RateLimit, RateLimiter
+from agent_executor.tool_runner.policy.rate_limit import RateLimit, RateLimiter, RateRefusal
 
 RateLimitScope: TypeAlias = Literal["user", "organization", "tool"]
 
@@ -117,29 +117,19 @@ class ToolSandbox:
         Raises:
             RateLimitExceededError: A limit is exhausted; ``retry_after_seconds`` is exact.
         """
-        limits = [*self._limits_of(tool_name, security, caller_max_calls), *further_limits]
+        limits = self.limits_of(tool_name, security, caller_max_calls, further_limits)
         refusal = self._limiter.admit(limits) if limits else None
-        if refusal is None:
-            return
-        limit, wait_seconds = refusal.limit, refusal.retry_after_seconds
-        advice = ""
-        if wait_seconds is not None:
-            # Rounded up, for whoever comes a fraction of a millisecond early is refused again.
-            advice = f" Retry after {math.ceil(wait_seconds * 1000) / 1000:.3f} s."
-        raise RateLimitExceededError(
-            f"The rate limit of {limit.max_calls} calls in {limit.window_seconds:g} s is "
-            f"exceeded.{advice}",
-            metadata={
-                "maxCalls": str(limit.max_calls),
-                "windowSeconds": f"{limit.window_seconds:g}",
-            },
-            tool_name=tool_name,
-            retry_after_seconds=wait_seconds,
-        )
+        if refusal is not None:
+            raise rate_limit_error(refusal, tool_name)
 
-    def _limits_of(
-        self, tool_name: str, security: SecurityContext, caller_max_calls: int | None
+    def limits_of(
+        self,
+        tool_name: str,
+        security: SecurityContext,
+        caller_max_calls: int | None = None,
+        further_limits: Sequence[tuple[Hashable, RateLimit]] = (),
     ) -> list[tuple[Hashable, RateLimit]]:
+        """Returns the limits of a call with their keys, for a limiter; see ``count_call``."""
         limits: list[tuple[Hashable, RateLimit]] = []
         own_limits = self._limits.get(tool_name, {})
         if own_limits or self._default_limits:
@@ -150,7 +140,27 @@ class ToolSandbox:
         if caller_max_calls is not None:
             key = (_CALLER, tool_name, security.organization_id, security.user_id)
             limits.append((key, RateLimit.of(caller_max_calls, CALLER_WINDOW_SECONDS)))
+        limits.extend(further_limits)
         return limits
+
+
+def rate_limit_error(refusal: RateRefusal, tool_name: str) -> RateLimitExceededError:
+    """Returns what the caller is told whose call came too early."""
+    limit, wait_seconds = refusal.limit, refusal.retry_after_seconds
+    advice = ""
+    if wait_seconds is not None:
+        # Rounded up, for whoever comes a fraction of a millisecond early is refused again.
+        advice = f" Retry after {math.ceil(wait_seconds * 1000) / 1000:.3f} s."
+    return RateLimitExceededError(
+        f"The rate limit of {limit.max_calls} calls in {limit.window_seconds:g} s is "
+        f"exceeded.{advice}",
+        metadata={
+            "maxCalls": str(limit.max_calls),
+            "windowSeconds": f"{limit.window_seconds:g}",
+        },
+        tool_name=tool_name,
+        retry_after_seconds=wait_seconds,
+    )
 
 
 def _check_scope(scope: str) -> None:
