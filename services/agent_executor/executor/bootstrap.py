@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
-
-import grpc
-from google.protobuf.message import Message
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 from agent_executor.api.executor.v1 import (
     agent_service_pb2,
@@ -21,11 +18,6 @@ from agent_executor.api.executor.v1 import (
     token_service_pb2,
 )
 from agent_executor.api.gateway.v1 import external_authorization_service_pb2
-from agent_executor.api.ledger.v1 import usage_service_pb2, usage_service_pb2_grpc
-from agent_executor.api.tool_runner.v1 import (
-    tool_call_service_pb2,
-    tool_call_service_pb2_grpc,
-)
 from agent_executor.egress.client import EgressClient
 from agent_executor.executor.agents.agents import Agents
 from agent_executor.executor.agents.servicer import AgentServicer
@@ -45,10 +37,9 @@ from agent_executor.executor.model_calls.model_call import ModelLimits
 from agent_executor.executor.model_calls.model_turn import ModelTurn
 from agent_executor.executor.models.model import ModelProvider
 from agent_executor.executor.models.model_providers import batches_of, model_providers
+from agent_executor.executor.peers.connections_grpc import connect_ledger, connect_tool_runner
 from agent_executor.executor.peers.ledger import Ledger
-from agent_executor.executor.peers.ledger_grpc import GrpcLedger
 from agent_executor.executor.peers.tools import ToolRunner
-from agent_executor.executor.peers.tools_grpc import GrpcToolRunner
 from agent_executor.executor.provider_batches.batched_calls import BatchedCalls
 from agent_executor.executor.provider_batches.collector import BatchCollector
 from agent_executor.executor.provider_batches.late_costs import LateCosts
@@ -64,15 +55,10 @@ from agent_executor.executor.webhooks.webhooks import Webhooks
 from agent_executor.serving.metric_names import (
     DATABASE_COMMITS,
     DATABASE_OPERATIONS,
-    STREAM_FRAMES,
-    STREAM_MESSAGES,
 )
 from agent_executor.serving.metrics import Metrics
-from agent_executor.serving.multiplex_client import MultiplexedStream
-from agent_executor.serving.multiplex_frames import CHANNEL_OPTIONS
 from agent_executor.serving.server import ServiceRuntime, run_service
 from agent_executor.serving.startup import StartupError
-from agent_executor.serving.tls import peer_channel
 from agent_executor.storage.encryption import Encryption
 from agent_executor.storage.group_commit import BatchStatistics
 from agent_executor.storage.migrations import MigrationError
@@ -103,8 +89,8 @@ async def bootstrap(runtime: ServiceRuntime[ExecutorSettings]) -> Sequence[str]:
     except MigrationError as error:
         raise StartupError(str(error)) from error
     runtime.resources.push_async_callback(storage.close)
-    tools = await _tool_runner(runtime)
-    ledger = await _ledger(runtime)
+    tools = await connect_tool_runner(runtime)
+    ledger = await connect_ledger(runtime)
     encryption = Encryption.from_file(settings.encryption_key_file)
     agents = Agents(storage.agents, encryption, now_ms, settings.agent_models())
     conversations = Conversations(storage.conversations, storage.journal)
@@ -329,50 +315,3 @@ def _look_at_batches(
     )
     poller.start()
     runtime.resources.push_async_callback(poller.stop)
-
-
-async def _tool_runner(runtime: ServiceRuntime[ExecutorSettings]) -> GrpcToolRunner:
-    channel = _channel(
-        runtime, runtime.settings.tool_runner_address, runtime.settings.tool_runner_tls_name
-    )
-    stub = tool_call_service_pb2_grpc.ToolCallServiceStub(channel)
-    stream = _stream(
-        runtime,
-        stub.StreamToolCalls,
-        tool_call_service_pb2.StreamToolCallsRequest,
-        "tool-runner",
-    )
-    return GrpcToolRunner(channel, stream, runtime.service_key)
-
-
-async def _ledger(runtime: ServiceRuntime[ExecutorSettings]) -> Ledger:
-    channel = _channel(runtime, runtime.settings.ledger_address, runtime.settings.ledger_tls_name)
-    stub = usage_service_pb2_grpc.UsageServiceStub(channel)
-    stream = _stream(runtime, stub.StreamUsage, usage_service_pb2.StreamUsageRequest, "ledger")
-    return GrpcLedger(stream, runtime.service_key)
-
-
-def _channel(
-    runtime: ServiceRuntime[ExecutorSettings], address: str, tls_name: str
-) -> grpc.aio.Channel:
-    channel = peer_channel(address, runtime.settings.tls_files, tls_name, CHANNEL_OPTIONS)
-    runtime.resources.push_async_callback(channel.close)
-    return channel
-
-
-def _stream(
-    runtime: ServiceRuntime[ExecutorSettings],
-    open_stream: Callable[[], grpc.aio.StreamStreamCall[Any, Any]],
-    request_type: type[Message],
-    peer: str,
-) -> MultiplexedStream:
-    """Returns the stream to a peer, which begins to connect."""
-
-    def count(frames: int) -> None:
-        runtime.metrics.increment(STREAM_MESSAGES, peer)
-        runtime.metrics.increment(STREAM_FRAMES, peer, by=frames)
-
-    stream = MultiplexedStream(open_stream, request_type, name=peer, on_message=count)
-    runtime.resources.push_async_callback(stream.close)
-    stream.start()
-    return stream

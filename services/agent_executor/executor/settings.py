@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Final, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
@@ -41,6 +41,8 @@ from agent_executor.executor.webhooks.webhook_settings import WebhookSettings
 from agent_executor.serving.redis_settings import RedisSettings
 from agent_executor.serving.settings import ServiceSettings
 
+_ADDRESSES: Final = r"^\s*[^,\s]+:\d+\s*(,\s*[^,\s]+:\d+\s*)*$"
+
 
 class ExecutorSettings(
     ModelSettings, WebhookSettings, ApiKeySettings, RedisSettings, ServiceSettings
@@ -55,10 +57,17 @@ class ExecutorSettings(
     accepts_grants = False
 
     tool_runner_address: str = Field(
-        default="127.0.0.1:50052", description="Where the tool-runner is, as host:port."
+        default="127.0.0.1:50052",
+        pattern=_ADDRESSES,
+        description=(
+            "Where the tool-runner is, as host:port, or its replicas are, with commas between; a "
+            "host's name may stand for several, and is looked up again every 2 seconds."
+        ),
     )
     ledger_address: str = Field(
-        default="127.0.0.1:50053", description="Where the ledger is, as host:port."
+        default="127.0.0.1:50053",
+        pattern=_ADDRESSES,
+        description="Where the ledger is, or its replicas are, in the same form.",
     )
     tool_runner_tls_name: str = Field(
         default="",

@@ -6,11 +6,9 @@ import asyncio
 import contextlib
 import itertools
 import logging
-import math
 import random
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 import grpc
@@ -27,6 +25,7 @@ from agent_executor.errors import (
     UnavailableError,
 )
 from agent_executor.serving.cancellation import WAS_BEGUN_KEY, StopSignal
+from agent_executor.serving.multiplex_calls import Cancellation, PendingCall
 from agent_executor.serving.multiplex_frames import (
     CONNECT_TIMEOUT_SECONDS,
     ERROR_FIELD,
@@ -46,53 +45,6 @@ StreamCall: TypeAlias = grpc.aio.StreamStreamCall[Any, Any]
 _LOGGER = logging.getLogger(__name__)
 
 
-@dataclass(slots=True, eq=False)
-class _Call:
-    """A call that waits for its answer; ``deadline`` is in the event loop's time."""
-
-    id: int
-    method: str
-    request: Message
-    deadline: float
-    trace: CallTrace
-    grant: grant_pb2.SignedGrant | None
-    future: asyncio.Future[Any]
-    size_bytes: int
-    sent: bool = False
-    stopped: bool = False
-
-    def is_wanted(self) -> bool:
-        return not self.future.done()
-
-    def write_to(self, frame: Any) -> None:
-        self.sent = True
-        header = frame.header
-        header.id = self.id
-        remaining_seconds = self.deadline - self.future.get_loop().time()
-        header.timeout_ms = max(1, math.ceil(remaining_seconds * 1000))
-        if self.trace.traceparent:
-            header.traceparent = self.trace.traceparent
-            header.baggage = self.trace.baggage
-        if self.grant is not None:
-            header.grant.CopyFrom(self.grant)
-        getattr(frame, self.method).CopyFrom(self.request)
-
-
-@dataclass(slots=True, eq=False)
-class _Cancellation:
-    """Tells the server that nobody waits for a call any more."""
-
-    id: int
-    size_bytes: int = FRAME_OVERHEAD_BYTES
-
-    def is_wanted(self) -> bool:
-        return True
-
-    def write_to(self, frame: Any) -> None:
-        frame.header.id = self.id
-        frame.cancel.SetInParent()
-
-
 class MultiplexedStream:
     """Calls a peer over one stream, which is opened again whenever it is lost.
 
@@ -108,6 +60,7 @@ class MultiplexedStream:
         *,
         name: str,
         max_pending: int = PENDING_CALLS_MAX,
+        ids: Iterator[int] | None = None,
         on_connection: Callable[[bool], None] | None = None,
         on_message: Callable[[int], None] | None = None,
     ) -> None:
@@ -118,6 +71,7 @@ class MultiplexedStream:
             request_type: The RPC's request message; see ``multiplex_frames`` for its form.
             name: The peer's name, for errors and logs.
             max_pending: Calls that wait for an answer at most; more are refused.
+            ids: Where the calls' ids come from, if calls are handed over between streams.
             on_connection: Called with True when the stream is connected, and False when lost.
             on_message: Called with the number of frames of each message that is sent.
         """
@@ -128,9 +82,9 @@ class MultiplexedStream:
         self._max_pending = max_pending
         self._on_connection = on_connection
         self._on_message = on_message
-        self._ids = itertools.count(1)
-        self._pending: dict[int, _Call] = {}
-        self._outbox: deque[_Call | _Cancellation] = deque()
+        self._ids = ids or itertools.count(1)
+        self._pending: dict[int, PendingCall] = {}
+        self._outbox: deque[PendingCall | Cancellation] = deque()
         self._something_waits = asyncio.Event()
         self._connected = False
         self._answered = False
@@ -141,6 +95,11 @@ class MultiplexedStream:
     def connected(self) -> bool:
         """Whether the stream is open at the moment."""
         return self._connected
+
+    @property
+    def pending(self) -> int:
+        """How many calls wait for an answer."""
+        return len(self._pending)
 
     def start(self) -> None:
         """Begin to connect, so that the first call need not wait for it."""
@@ -178,7 +137,7 @@ class MultiplexedStream:
             AgentExecutorError: Whatever the peer answered.
         """
         loop = asyncio.get_running_loop()
-        call = _Call(
+        call = PendingCall(
             id=next(self._ids),
             method=method,
             request=request,
@@ -190,18 +149,37 @@ class MultiplexedStream:
             + request.ByteSize()
             + len(trace.baggage)
             + (len(grant.grant) if grant is not None else 0),
+            stream=self,
         )
         self._admit(call, timeout_seconds)
-        timer = loop.call_later(timeout_seconds, self._expire, call)
-        listening = stop.calling(lambda: self._stop(call)) if stop else contextlib.nullcontext()
+        timer = loop.call_later(timeout_seconds, call.expire)
+        listening = stop.calling(call.stop) if stop else contextlib.nullcontext()
         try:
             with listening:
                 return await call.future
         finally:
             timer.cancel()
             # Still pending here means that the caller was cancelled.
-            if self._pending.pop(call.id, None) is not None and call.sent and self._connected:
-                self._send(_Cancellation(call.id))
+            call.stream.abandon(call)
+
+    def hand_over(self, other: MultiplexedStream) -> None:
+        """Let another stream to the same kind of peer send what waits for an answer here."""
+        for call in list(self._pending.values()):
+            if not call.stopped:
+                del self._pending[call.id]
+                other.adopt(call)
+
+    def adopt(self, call: PendingCall) -> None:
+        """Send a call that waited elsewhere."""
+        call.stream = self
+        self._pending[call.id] = call
+        if self._connected:
+            self._send(call)
+
+    def abandon(self, call: PendingCall) -> None:
+        """Forget a call, and tell the peer, if it may still be at it."""
+        if self._pending.pop(call.id, None) is not None and call.sent and self._connected:
+            self._send(Cancellation(call.id))
 
     async def close(self) -> None:
         """End the stream, and every pending call with ``UnavailableError``."""
@@ -213,7 +191,7 @@ class MultiplexedStream:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
 
-    def _admit(self, call: _Call, timeout_seconds: float) -> None:
+    def _admit(self, call: PendingCall, timeout_seconds: float) -> None:
         """Make a call pending, or refuse it."""
         expected = self._methods.get(call.method)
         if expected is None or call.request.DESCRIPTOR is not expected.request:
@@ -237,23 +215,23 @@ class MultiplexedStream:
         if self._connected:
             self._send(call)
 
-    def _send(self, waiting: _Call | _Cancellation) -> None:
+    def _send(self, waiting: PendingCall | Cancellation) -> None:
         """Let something go out with the next message."""
         self._outbox.append(waiting)
         self._something_waits.set()
 
-    def _stop(self, call: _Call) -> None:
+    def stop(self, call: PendingCall) -> None:
         """Tell the peer to stop a call, and wait a moment for what it says of it."""
         if call.stopped or call.future.done():
             return
         call.stopped = True
         if call.sent and self._connected:
-            self._send(_Cancellation(call.id))
+            self._send(Cancellation(call.id))
             asyncio.get_running_loop().call_later(STOP_SECONDS, self._lose, call)
         else:
             self._lose(call)
 
-    def _lose(self, call: _Call) -> None:
+    def _lose(self, call: PendingCall) -> None:
         """Fail a call that was stopped and whose peer says nothing."""
         self._pending.pop(call.id, None)
         if call.sent:
@@ -263,7 +241,7 @@ class MultiplexedStream:
             msg = "The call was stopped before it was sent."
             _fail(call, CancelledRunError(msg, metadata={WAS_BEGUN_KEY: "false"}))
 
-    def _expire(self, call: _Call) -> None:
+    def expire(self, call: PendingCall) -> None:
         """Fail a call whose deadline has passed; the peer knows it and stops by itself."""
         self._pending.pop(call.id, None)
         if call.sent:
@@ -365,6 +343,6 @@ class MultiplexedStream:
                 _LOGGER.error("The stream to the %s broke.", self._name, exc_info=ending)
 
 
-def _fail(call: _Call, error: AgentExecutorError) -> None:
+def _fail(call: PendingCall, error: AgentExecutorError) -> None:
     if not call.future.done():
         call.future.set_exception(error)

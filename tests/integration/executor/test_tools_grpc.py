@@ -58,12 +58,21 @@ class Tools(tool_service_pb2_grpc.ToolServiceServicer):
 
 
 class Stream:
-    """Takes calls as the multiplexed stream does."""
+    """Takes calls as the replicas of a tool-runner do.
+
+    Attributes:
+        channels: To all of them.
+    """
 
     def __init__(self) -> None:
+        self.channels: list[grpc.aio.Channel] = []
         self.requests: list[Any] = []
         self.refusals: list[AgentExecutorError] = []
         self.asked = asyncio.Event()
+
+    @property
+    def channel(self) -> grpc.aio.Channel:
+        return self.channels[0]
 
     async def call(self, name: str, request: Any, **_: object) -> Any:
         self.requests.append((name, request))
@@ -90,7 +99,8 @@ async def runner(tools: Tools, stream: Stream) -> AsyncIterator[GrpcToolRunner]:
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        yield GrpcToolRunner(channel, stream, ServiceKey(b"k" * 32))  # type: ignore[arg-type]  # a test's own
+        stream.channels.append(channel)
+        yield GrpcToolRunner(stream, ServiceKey(b"k" * 32))  # type: ignore[arg-type]  # a test's own
     await server.stop(None)
 
 

@@ -16,6 +16,7 @@ from agent_executor.executor.models.model import ModelUsage
 from agent_executor.executor.peers.ledger import AmountHold, Correction, FoundHold, Hold, Settlement
 from agent_executor.serving.grants import ServiceKey
 from agent_executor.serving.multiplex_client import MultiplexedStream
+from agent_executor.serving.replicas import Replicas
 from agent_executor.serving.security import SecurityContext
 from agent_executor.serving.telemetry import current_trace
 
@@ -31,7 +32,7 @@ GRANTS_MAX: Final = 4096
 class GrpcLedger:
     """A ``Ledger`` in another process."""
 
-    def __init__(self, stream: MultiplexedStream, service_key: ServiceKey) -> None:
+    def __init__(self, stream: MultiplexedStream | Replicas, service_key: ServiceKey) -> None:
         self._stream = stream
         self._service_key = service_key
         self._grants: TTLCache[tuple[str, str], grant_pb2.SignedGrant]

@@ -20,13 +20,13 @@ from agent_executor.api.tool_runner.v1 import (
     tool_service_pb2_grpc,
 )
 from agent_executor.error_status import from_rpc_error
-from agent_executor.errors import OutcomeUnknownError, UnavailableError
+from agent_executor.errors import AgentExecutorError, OutcomeUnknownError, UnavailableError
 from agent_executor.executor.models.model import ToolSpecification
 from agent_executor.executor.peers.retries import Retries
 from agent_executor.executor.peers.tools import ToolOutcome, ToolRequest
 from agent_executor.serving.cancellation import StopSignal
 from agent_executor.serving.grants import GRANT_METADATA_KEY, ServiceKey
-from agent_executor.serving.multiplex_client import MultiplexedStream
+from agent_executor.serving.replicas import Replicas
 from agent_executor.serving.security import SecurityContext
 from agent_executor.serving.telemetry import current_trace
 
@@ -46,12 +46,8 @@ _DescriptionKey: TypeAlias = tuple[str, tuple[str, ...], frozenset[tuple[str, st
 class GrpcToolRunner:
     """A ``ToolRunner`` in another process."""
 
-    def __init__(
-        self, channel: grpc.aio.Channel, stream: MultiplexedStream, service_key: ServiceKey
-    ) -> None:
-        self._stub = tool_service_pb2_grpc.ToolServiceStub(channel)
-        self._calls = tool_call_service_pb2_grpc.ToolCallServiceStub(channel)
-        self._stream = stream
+    def __init__(self, replicas: Replicas, service_key: ServiceKey) -> None:
+        self._replicas = replicas
         self._service_key = service_key
         self._retries = Retries()
         self._descriptions: TTLCache[_DescriptionKey, tuple[ToolSpecification, ...]]
@@ -128,7 +124,8 @@ class GrpcToolRunner:
         gives_up_at, tries = now() + DESCRIBE_TIMEOUT_SECONDS, 0
         while True:
             try:
-                return await self._stub.DescribeTools(
+                stub = tool_service_pb2_grpc.ToolServiceStub(self._replicas.channel)
+                return await stub.DescribeTools(
                     request,
                     timeout=gives_up_at - now(),
                     metadata=((GRANT_METADATA_KEY, grant),),
@@ -168,21 +165,34 @@ class GrpcToolRunner:
         return _outcome_of(response)
 
     async def stop(self, request: ToolRequest, security: SecurityContext) -> ToolOutcome | None:
-        """See ``ToolRunner``. It is tried once, for ``STOP_TIMEOUT_SECONDS``."""
-        grant = self._grant_for(request, security, STOP_TIMEOUT_SECONDS)
-        try:
-            response = await self._calls.StopToolCall(
-                tool_call_service_pb2.StopToolCallRequest(
-                    tool_call_id=request.tool_call_id,
-                    tool_name=request.tool_name,
-                    arguments_json=request.arguments_json,
-                ),
-                timeout=STOP_TIMEOUT_SECONDS,
-                metadata=((GRANT_METADATA_KEY, grant.SerializeToString()),),
-            )
-        except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error) from error
-        return _outcome_of(response.outcome) if response.HasField("outcome") else None
+        """See ``ToolRunner``. Each replica is asked once, for ``STOP_TIMEOUT_SECONDS``."""
+        grant = self._grant_for(request, security, STOP_TIMEOUT_SECONDS).SerializeToString()
+        error: AgentExecutorError | None = None
+        # Only the one that runs the call can stop it. Another one says that it cannot tell, or that
+        # it knows of nothing: a call that only reads is not in the record that they share.
+        for channel in self._replicas.channels:
+            try:
+                response = await tool_call_service_pb2_grpc.ToolCallServiceStub(
+                    channel
+                ).StopToolCall(
+                    tool_call_service_pb2.StopToolCallRequest(
+                        tool_call_id=request.tool_call_id,
+                        tool_name=request.tool_name,
+                        arguments_json=request.arguments_json,
+                    ),
+                    timeout=STOP_TIMEOUT_SECONDS,
+                    metadata=((GRANT_METADATA_KEY, grant),),
+                )
+            except grpc.aio.AioRpcError as refusal:
+                error = from_rpc_error(refusal)
+                if not isinstance(error, UnavailableError):
+                    raise error from refusal
+            else:
+                if response.HasField("outcome"):
+                    return _outcome_of(response.outcome)
+        if error is not None:
+            raise error
+        return None
 
     def _grant_for(
         self, request: ToolRequest, security: SecurityContext, timeout_seconds: float
@@ -219,7 +229,7 @@ class GrpcToolRunner:
         ends_at, tries, trace = now() + timeout_seconds, 0, current_trace()
         while True:
             try:
-                answer: tool_call_service_pb2.ExecuteToolCallResponse = await self._stream.call(
+                answer: tool_call_service_pb2.ExecuteToolCallResponse = await self._replicas.call(
                     "execute",
                     request,
                     timeout_seconds=ends_at - now() if tries else timeout_seconds,
