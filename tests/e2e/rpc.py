@@ -31,6 +31,7 @@ _PROCESSES = {
     "agent_executor.api.tool_runner.v1": "tool-runner",
     "agent_executor.api.ledger.v1": "ledger",
     "envoy.service.auth.v3": "executor",
+    "envoy.service.ratelimit.v3": "tool-runner",
 }
 
 
