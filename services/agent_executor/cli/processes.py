@@ -102,9 +102,7 @@ class _Platform:
     tls_files: TlsFiles | None
 
 
-def _replicas(
-    module: str, offsets: Sequence[int], platform: _Platform
-) -> list[ChildSpecification]:
+def _replicas(module: str, offsets: Sequence[int], platform: _Platform) -> list[ChildSpecification]:
     """Returns each process of a service, which is numbered if there are several."""
     service = module.replace("_", "-")
     return [

@@ -143,9 +143,8 @@ class Replicas:
             replica.is_leaving = address not in found
 
     def _opened(self, address: Address) -> Replica:
-        # Called by the replica's own task, hence after it is there.
         return self._open_replica(
-            address, lambda connected: self._changed(self._replicas[address], connected=connected)
+            address, lambda connected: self._changed(address, connected=connected)
         )
 
     async def _dismiss(self) -> None:
@@ -158,8 +157,12 @@ class Replicas:
                 replica.stream.hand_over(self._least_busy().stream)
             await _close(replica)
 
-    def _changed(self, changed: Replica, *, connected: bool) -> None:
+    def _changed(self, address: Address, *, connected: bool) -> None:
         """Lets calls that wait for a lost replica be sent to one that is there."""
+        changed = self._replicas.get(address)
+        if changed is None:
+            # It was dismissed, and what waited for it is elsewhere.
+            return
         others = [replica for replica in self._replicas.values() if replica is not changed]
         if connected:
             for replica in others:

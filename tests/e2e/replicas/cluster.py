@@ -22,7 +22,9 @@ from tests.redis_server import RedisServer
 from tests.web_server import HOST, WebServer, running_web_server
 
 BUDGET = "everything"
-REPLICAS = tuple(f"{service}-{n}" for service in ("executor", "tool-runner", "ledger") for n in (1, 2))
+REPLICAS = tuple(
+    f"{service}-{n}" for service in ("executor", "tool-runner", "ledger") for n in (1, 2)
+)
 
 
 @dataclass

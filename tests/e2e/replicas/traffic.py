@@ -109,7 +109,9 @@ class Traffic:
                 return
 
     def _execute(self, name: str) -> None:
-        answer = self._surely("execute", "POST", self._agent_path("execute"), self._input(name), name)
+        answer = self._surely(
+            "execute", "POST", self._agent_path("execute"), self._input(name), name
+        )
         assert answer.body["state"] == "completed", answer.body
 
     def _run(self, name: str) -> None:

@@ -73,9 +73,7 @@ def test_all_replicas_of_all_services_know_each_other(tmp_path: Path) -> None:
         http=8000, grpc_base=5000, metrics_base=9000, executors=2, tool_runners=3, ledgers=2
     )
     settings = gateway_settings(PlatformOptions(data_dir=tmp_path, ports=ports, environment={}))
-    ledgers, tool_runners, executors, (web,), _ = process_groups(
-        Path("/data"), ports, settings, {}
-    )
+    ledgers, tool_runners, executors, (web,), _ = process_groups(Path("/data"), ports, settings, {})
     assert [child.name for child in tool_runners] == [
         "tool-runner-1",
         "tool-runner-2",
