@@ -15,10 +15,10 @@ from tests.e2e.agents_and_runs import FINAL_STATES
 from tests.e2e.replicas.cluster import Organization
 from tests.platforms import Answer, until
 
-CALLERS = 6
+CALLERS = 4
 SCRIPTS = ("post_it", "post_it,put_it,get_it", "", "put_it/post_it")
 READS = ("/api/v1/agents", "/api/v1/tools", "/api/v1/budgets", "/api/v1/runs", "/docs")
-PAUSE_SECONDS = 0.02
+PAUSE_SECONDS = 0.05
 POLL_SECONDS = 0.05
 # So long one thing may be tried again and again.
 PATIENCE_SECONDS = 60.0
@@ -161,7 +161,7 @@ class Traffic:
             try:
                 answer = self.organization.client.call(method, path, body, headers=headers)
             except (OSError, http.client.HTTPException) as error:
-                self._refused(what, 0, repr(error), give_up_at)
+                self._refused(f"{what} {key}", 0, repr(error), give_up_at)
                 continue
             if answer.status == 200:
                 return answer
@@ -180,7 +180,7 @@ class Traffic:
                     if line.startswith(b"data: "):
                         yield json.loads(line.removeprefix(b"data: "))
         except (OSError, http.client.HTTPException) as error:
-            self._refused(what, 0, repr(error), give_up_at)
+            self._refused(f"{what} {key}", 0, repr(error), give_up_at)
 
     def _refused(self, what: str, status: int, detail: str, give_up_at: float) -> None:
         self.refusals.append(Refusal(what, status, detail))

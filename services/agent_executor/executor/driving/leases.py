@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -26,6 +27,10 @@ class LeaseKeeper:
     With these defaults a run of a dead executor is claimed at most 4 seconds after its death; one
     of the same name that is started again claims its own at once. Nothing else keeps a renewal
     waiting. Once an hour it forgets the idempotency keys that are too old.
+
+    While the journal is away nobody can renew a lease, so all have ended when it is back. Who sees
+    that its own renewals were late takes nothing over for as long as a lease, in which the others
+    renew theirs: it would take their runs from them, and pay for model calls under way again.
     """
 
     def __init__(
@@ -39,6 +44,7 @@ class LeaseKeeper:
         lease_seconds: float = DEFAULT_LEASE_SECONDS,
         renewal_seconds: float = DEFAULT_RENEWAL_SECONDS,
         key_ttl_seconds: float = DEFAULT_TTL_SECONDS,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._journal = journal
         self._agents = agents
@@ -47,8 +53,12 @@ class LeaseKeeper:
         self._worker = owner.partition("/")[0]
         self._owner = owner
         self._now_ms = now_ms
-        self._lease_ms = int(lease_seconds * 1000)
+        self._lease_seconds = lease_seconds
+        self._monotonic = monotonic
+        self._renewed_at_seconds = monotonic()
         self._renewal_seconds = renewal_seconds
+        self._takes_over_from_seconds = 0.0
+        self._has_taken_over = False
         self._key_ttl_ms = int(key_ttl_seconds * 1000)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -75,10 +85,26 @@ class LeaseKeeper:
         await self._journal.release_leases(self._worker)
 
     async def _renew(self) -> None:
-        await self._journal.renew_lease(self._owner, self._now_ms() + self._lease_ms)
+        lease_ms = int(self._lease_seconds * 1000)
+        await self._journal.renew_lease(self._owner, self._now_ms() + lease_ms)
+        now_seconds = self._monotonic()
+        # Not twice in a row, or a machine that is always late would take nothing over.
+        if self._is_late(now_seconds) and self._has_taken_over:
+            self._takes_over_from_seconds = now_seconds + self._lease_seconds
+            self._has_taken_over = False
+        self._renewed_at_seconds = now_seconds
+
+    def _is_late(self, now_seconds: float) -> bool:
+        """Tells whether another's lease, renewed up to a period before this one, may have ended."""
+        late_seconds = self._lease_seconds - self._renewal_seconds
+        return now_seconds - self._renewed_at_seconds > late_seconds
 
     async def _take_over(self) -> None:
-        await self._runs.take_over()
+        now_seconds = self._monotonic()
+        # A renewal that has still to come through will find that it is late.
+        if not self._is_late(now_seconds) and now_seconds >= self._takes_over_from_seconds:
+            self._has_taken_over = True
+            await self._runs.take_over()
 
     async def _forget_keys(self) -> None:
         before_ms = self._now_ms() - self._key_ttl_ms

@@ -237,7 +237,8 @@ class Runs:
         if not log.run.owner:
             return await self._end_elsewhere(begun.run_id, security)
         if log.run.state != log.state.state or log.state.finished is None:
-            raise goes_on_elsewhere(begun.run_id)
+            # Another executor has taken it, as after an outage of the database.
+            return await self._end_elsewhere(begun.run_id, security)
         return RunView(log.run, log.state)
 
     async def get(self, run_id: str, security: SecurityContext) -> RunView:
