@@ -55,8 +55,7 @@ def up(
 
         agent-executor up --tls
 
-        DATABASE_URL=postgresql://user:password@host/database \\
-            agent-executor up --workers 2 --tool-runners 2 --ledgers 2
+        DATABASE_URL=postgresql://... agent-executor up --workers 2 --tool-runners 2 --ledgers 2
     """
     ports = PlatformPorts(
         http=http_port,

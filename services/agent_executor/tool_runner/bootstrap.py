@@ -53,6 +53,8 @@ from agent_executor.tool_runner.tool_base import ToolBase
 SERVICE_NAME: Final = "tool-runner"
 
 _MINUTE_SECONDS: Final = 60.0
+# As long as the executor waits for its own journal, by default.
+STORAGE_PATIENCE_SECONDS: Final = 60.0
 
 
 def main() -> int:
@@ -180,6 +182,7 @@ def _tool_calls(
             shows_content=settings.shows_content,
         ),
         concurrent_calls_max=settings.max_concurrent_calls,
+        storage_patience_seconds=STORAGE_PATIENCE_SECONDS,
     )
 
 

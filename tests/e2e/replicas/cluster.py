@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,6 +77,18 @@ class Cluster:
     def kill(self, name: str) -> None:
         """Kills a replica as ``kill -9`` does; it is started again."""
         self.platform.kill(name)
+
+    def end_postgres(self, *, at_once: bool) -> None:
+        """Ends the database server: as its own command does at once, or all of it by SIGKILL."""
+        if at_once:
+            self.postgres.kill()
+        else:
+            self.postgres.stop()
+
+    def halt_postgres(self, seconds: float) -> None:
+        """Makes the database server hang for a while: it takes connections and answers nothing."""
+        with self.postgres.halted():
+            time.sleep(seconds)
 
     def until_whole(self) -> None:
         """Waits until every process is there and serves."""

@@ -184,6 +184,6 @@ class Traffic:
 
     def _refused(self, what: str, status: int, detail: str, give_up_at: float) -> None:
         self.refusals.append(Refusal(what, status, detail))
-        assert status in {0, 503}, detail
+        assert status in {0, 503}, (what, detail)
         assert time.monotonic() < give_up_at, detail
         time.sleep(PAUSE_SECONDS)

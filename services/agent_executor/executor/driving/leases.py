@@ -44,7 +44,6 @@ class LeaseKeeper:
         lease_seconds: float = DEFAULT_LEASE_SECONDS,
         renewal_seconds: float = DEFAULT_RENEWAL_SECONDS,
         key_ttl_seconds: float = DEFAULT_TTL_SECONDS,
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._journal = journal
         self._agents = agents
@@ -54,8 +53,7 @@ class LeaseKeeper:
         self._owner = owner
         self._now_ms = now_ms
         self._lease_seconds = lease_seconds
-        self._monotonic = monotonic
-        self._renewed_at_seconds = monotonic()
+        self._renewed_at_seconds = time.monotonic()
         self._renewal_seconds = renewal_seconds
         self._takes_over_from_seconds = 0.0
         self._has_taken_over = False
@@ -87,7 +85,7 @@ class LeaseKeeper:
     async def _renew(self) -> None:
         lease_ms = int(self._lease_seconds * 1000)
         await self._journal.renew_lease(self._owner, self._now_ms() + lease_ms)
-        now_seconds = self._monotonic()
+        now_seconds = time.monotonic()
         # Not twice in a row, or a machine that is always late would take nothing over.
         if self._is_late(now_seconds) and self._has_taken_over:
             self._takes_over_from_seconds = now_seconds + self._lease_seconds
@@ -100,7 +98,7 @@ class LeaseKeeper:
         return now_seconds - self._renewed_at_seconds > late_seconds
 
     async def _take_over(self) -> None:
-        now_seconds = self._monotonic()
+        now_seconds = time.monotonic()
         # A renewal that has still to come through will find that it is late.
         if not self._is_late(now_seconds) and now_seconds >= self._takes_over_from_seconds:
             self._has_taken_over = True
