@@ -55,9 +55,10 @@ contracts: $(INSTALLED) ## Check that generated files are up to date, and the co
 	$(BIN)/python -m protos.generate --check
 	$(BIN)/python -m protos.lint
 
-generate: $(INSTALLED) ## Write everything that is generated: from protos/, and deploy/.env.example
+generate: $(INSTALLED) ## Write everything that is generated: from protos/, deploy/.env.example, and the dashboards
 	$(BIN)/python -m protos.generate
 	$(BIN)/python -m deploy.environment_example
+	$(BIN)/python -m deploy.grafana.generate
 
 format: $(INSTALLED) ## Format the code and the contracts, and repair lint where that is safe
 	$(BIN)/ruff format .

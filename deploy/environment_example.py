@@ -68,7 +68,7 @@ def example() -> str:
 
 
 def _lines() -> Iterator[str]:
-    shared = [variable for variable in variables_of(ServiceSettings) if _is_shared(variable)]
+    shared = list(_shared_variables())
     yield from _comment(_INTRODUCTION)
     yield from _section("Every process", (each for each in shared if _is_of_processes(each)))
     yield from _section("The services", (each for each in shared if not _is_of_processes(each)))
@@ -81,6 +81,16 @@ def _lines() -> Iterator[str]:
         yield from _section(title, (variable for variable in own if variable.name not in given))
         yield from ("", "# Of use with `agent-executor serve` only: `up` decides these itself.")
         yield from _settings(variable for variable in own if variable.name in given)
+
+
+def _shared_variables() -> Iterator[Variable]:
+    """Yields the variables that several kinds of processes share, each once."""
+    names = set()
+    for settings in SERVICES.values():
+        for variable in variables_of(settings):
+            if _is_shared(variable) and variable.name not in names:
+                names.add(variable.name)
+                yield variable
 
 
 def _gateway_variables() -> list[Variable]:

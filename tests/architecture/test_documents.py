@@ -14,8 +14,10 @@ from protos.contracts import HTTP_STATUS_OF_CODE, Contracts
 
 README = ROOT / "README.md"
 OPERATIONS = ROOT / "deploy" / "docs" / "operations.md"
+METRICS = ROOT / "deploy" / "docs" / "metrics.md"
 SECURITY = ROOT / "deploy" / "docs" / "security.md"
-DOCUMENTS = (README, OPERATIONS, SECURITY)
+RUNBOOKS = ROOT / "deploy" / "docs" / "runbooks.md"
+DOCUMENTS = (README, OPERATIONS, METRICS, SECURITY, RUNBOOKS)
 
 
 def table(document: Path, first_heading: str) -> list[list[str]]:
@@ -68,7 +70,7 @@ def test_the_metrics_are_those_there_are() -> None:
         for member in vars(metric_names).values()
         if isinstance(member, Definition)
     }
-    shown = {quoted(name)[0]: quoted(labels) for name, labels, *_ in table(OPERATIONS, "metric")}
+    shown = {quoted(name)[0]: quoted(labels) for name, labels, *_ in table(METRICS, "metric")}
     assert shown == defined
 
 

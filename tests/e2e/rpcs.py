@@ -84,6 +84,7 @@ RPCS = [
     Rpc("RunService/GetRun", "run:read", RUN, "RUN_NOT_FOUND"),
     Rpc("RunService/ListRuns", "run:read"),
     Rpc("RunService/StreamRunEvents", "run:read", RUN, "RUN_NOT_FOUND"),
+    Rpc("MonitorService/StreamActivity", "run:read"),
     Rpc("RunService/ListApprovals", "run:read"),
     Rpc(
         "RunService/ResolveApproval",
@@ -199,6 +200,7 @@ ItemT = TypeVar("ItemT")
 # Methods that are refused in other ways, and why.
 OTHERWISE = {
     "Authorization/Check": "only the gateway calls it: what it denies is an answer",
+    "RateLimitService/ShouldRateLimit": "only the gateway calls it: what it refuses is an answer",
     "TokenService/ExchangeApiKey": "who calls it has no token yet",
     "ToolCallService/ExecuteToolCall": "what a call is refused for is its result",
     "ToolCallService/StreamToolCalls": "its frames are refused one by one",

@@ -50,6 +50,9 @@ INVALID = [
     ("RunService/ExecuteAgent", {"input": "x"}, "agent_id"),
     ("RunService/StreamRunEvents", {"run_id": "r", "after_sequence": -1}, "after_sequence"),
     ("RunService/ListRuns", {"state": "resting"}, "state"),
+    ("MonitorService/StreamActivity", {"event_types": ["coffee"]}, "event_types"),
+    ("MonitorService/StreamActivity", {"since": {"seconds": 1}}, "since"),
+    ("MonitorService/StreamActivity", {"run_id": "x" * 129}, "run_id"),
     ("ToolService/DescribeTools", {}, "tool_names"),
     ("ToolService/GetTool", {}, "tool_name"),
     ("ToolService/CreateTool", {**TOOL, "name": "Upper"}, "name"),
@@ -179,12 +182,16 @@ def test_what_is_another_organizations_is_not_there(
 
 
 def test_what_is_open_to_all_is_what_the_services_say() -> None:
-    opened = ("TokenService/ExchangeApiKey", "Authorization/Check")
+    opened = (
+        *("TokenService/ExchangeApiKey", "Authorization/Check"),
+        "RateLimitService/ShouldRateLimit",
+    )
     assert {METHODS[name].path for name in opened} == OPEN_METHODS
 
 
-def test_nobody_outside_reaches_what_the_gateway_asks(platform: RunningPlatform) -> None:
-    method = METHODS["Authorization/Check"]
+@pytest.mark.parametrize("name", ["Authorization/Check", "RateLimitService/ShouldRateLimit"])
+def test_nobody_outside_reaches_what_the_gateway_asks(platform: RunningPlatform, name: str) -> None:
+    method = METHODS[name]
     with channel_to(platform) as channel:
         for token in ("", platform.token()):
             refused = refusal(channel, method, method.request(), token)

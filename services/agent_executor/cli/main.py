@@ -7,13 +7,17 @@ import typer
 from agent_executor.cli.api_keys import app as keys
 from agent_executor.cli.approvals import app as approvals
 from agent_executor.cli.audit import app as audit
+from agent_executor.cli.backup import backup
 from agent_executor.cli.budgets import app as budgets
 from agent_executor.cli.certificates import certificates
+from agent_executor.cli.copy_data import copy_data
 from agent_executor.cli.demo import demo
 from agent_executor.cli.gateway_config import gateway_config
 from agent_executor.cli.ledger import app as ledger
 from agent_executor.cli.mock_claude import mock_claude
+from agent_executor.cli.monitor import monitor
 from agent_executor.cli.rate_cards import app as rate_cards
+from agent_executor.cli.restore import restore
 from agent_executor.cli.run import run
 from agent_executor.cli.runs import app as runs
 from agent_executor.cli.serve import serve
@@ -36,6 +40,7 @@ app.add_typer(keys, name="keys")
 app.command()(demo)
 app.command()(run)
 app.add_typer(runs, name="runs")
+app.command()(monitor)
 app.command()(serve)
 app.command()(certificates)
 app.command()(gateway_config)
@@ -47,6 +52,9 @@ app.command()(suggestions)
 app.add_typer(approvals, name="approvals")
 app.add_typer(audit, name="audit")
 app.add_typer(ledger, name="ledger")
+app.command()(backup)
+app.command()(restore)
+app.command()(copy_data)
 
 
 def main() -> None:

@@ -111,7 +111,7 @@ class Platform:
             StartupError: If a file of TLS cannot be used.
         """
         self._ports.check(self._settings.http_host)
-        with _claimed(self._data_dir):
+        with claimed(self._data_dir):
             ensure_keys(self._data_dir)
             if self._issues_certificates:
                 issue_certificates(self._data_dir)
@@ -194,8 +194,12 @@ def _check_databases(ports: PlatformPorts, environment: Mapping[str, str]) -> No
 
 
 @contextlib.contextmanager
-def _claimed(data_dir: Path) -> Iterator[None]:
-    """Makes the data folder, and keeps a second platform out of it while this one lives."""
+def claimed(data_dir: Path) -> Iterator[None]:
+    """Makes the data folder, and keeps a platform out of it while the block lasts.
+
+    Raises:
+        PlatformError: It is in use, or cannot be used.
+    """
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(data_dir / "up.lock", os.O_RDWR | os.O_CREAT, 0o600)

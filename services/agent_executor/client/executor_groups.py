@@ -12,6 +12,7 @@ from agent_executor.api.executor.v1 import (
     agent_service_pb2,
     api_key_service_pb2,
     conversation_service_pb2,
+    monitor_service_pb2,
     run_event_pb2,
     run_pb2,
     run_service_pb2,
@@ -20,6 +21,7 @@ from agent_executor.api.executor.v1 import (
 from agent_executor.client.call_options import Repeat
 from agent_executor.client.methods import Group, Paged, Stream, Unary
 from agent_executor.client.told import ToldEvents, ToldUpdates
+from agent_executor.client.told_activities import ToldActivities
 
 CallerT = TypeVar("CallerT")
 
@@ -131,6 +133,20 @@ class Runs(Group[CallerT]):
         "executor.v1.RunService/CancelRun",
         run_service_pb2.CancelRunRequest,
         run_service_pb2.CancelReceipt,
+        Repeat.HARMLESS,
+    )
+
+
+class Monitor(Group[CallerT]):
+    """What happens in the organization's runs."""
+
+    # Never ends by itself. Activities without an event are signs of life; the first one says that
+    # whatever happens from then on is told.
+    stream = Stream(
+        "executor.v1.MonitorService/StreamActivity",
+        monitor_service_pb2.StreamActivityRequest,
+        monitor_service_pb2.Activity,
+        ToldActivities,
         Repeat.HARMLESS,
     )
 

@@ -9,6 +9,7 @@ from agent_executor.client.executor_groups import (
     ApiKeys,
     Approvals,
     Conversations,
+    Monitor,
     Runs,
     Tokens,
 )
@@ -29,6 +30,7 @@ class Groups(Generic[CallerT]):
         self._caller = caller
         self.agents = Agents(caller)
         self.runs = Runs(caller)
+        self.monitor = Monitor(caller)
         self.approvals = Approvals(caller)
         self.conversations = Conversations(caller)
         self.api_keys = ApiKeys(caller)

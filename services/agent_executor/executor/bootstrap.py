@@ -13,6 +13,7 @@ from agent_executor.api.executor.v1 import (
     api_key_service_pb2,
     conversation_service_pb2,
     conversation_service_pb2_grpc,
+    monitor_service_pb2,
     run_service_pb2,
     run_service_pb2_grpc,
     token_service_pb2,
@@ -31,12 +32,13 @@ from agent_executor.executor.driving.drivers import RunDrivers
 from agent_executor.executor.driving.engine import Engine, EngineLimits
 from agent_executor.executor.driving.leases import LeaseKeeper
 from agent_executor.executor.driving.run_loader import RunLoader
+from agent_executor.executor.driving.run_metrics import RunMetrics
 from agent_executor.executor.driving.run_telemetry import RunTelemetry
-from agent_executor.executor.journal.journal import Journal
 from agent_executor.executor.model_calls.model_call import ModelLimits
 from agent_executor.executor.model_calls.model_turn import ModelTurn
 from agent_executor.executor.models.model import ModelProvider
 from agent_executor.executor.models.model_providers import batches_of, model_providers
+from agent_executor.executor.monitor.bootstrap import serve_monitor
 from agent_executor.executor.peers.connections_grpc import connect_ledger, connect_tool_runner
 from agent_executor.executor.peers.ledger import Ledger
 from agent_executor.executor.peers.tools import ToolRunner
@@ -47,20 +49,18 @@ from agent_executor.executor.provider_batches.poller import BatchPoller
 from agent_executor.executor.runs.admission import Admission
 from agent_executor.executor.runs.run_servicer import RunServicer
 from agent_executor.executor.runs.runs import Runs
+from agent_executor.executor.sampling import ExecutorGauges
 from agent_executor.executor.settings import ExecutorSettings
 from agent_executor.executor.storage import ExecutorStorage, open_storage
 from agent_executor.executor.webhooks.deliveries import WebhookDeliveries
 from agent_executor.executor.webhooks.sender import WebhookSender
 from agent_executor.executor.webhooks.webhooks import Webhooks
-from agent_executor.serving.metric_names import (
-    DATABASE_COMMITS,
-    DATABASE_OPERATIONS,
-)
-from agent_executor.serving.metrics import Metrics
+from agent_executor.serving.database_metrics import batch_counter
+from agent_executor.serving.metric_names import RUNS_ACTIVE_MAX
+from agent_executor.serving.sampling import sample
 from agent_executor.serving.server import ServiceRuntime, run_service
 from agent_executor.serving.startup import StartupError
 from agent_executor.storage.encryption import Encryption
-from agent_executor.storage.group_commit import BatchStatistics
 from agent_executor.storage.migrations import MigrationError
 
 SERVICE_NAME: Final = "executor"
@@ -72,6 +72,7 @@ SERVED: Final = (
     token_service_pb2.DESCRIPTOR.services_by_name["TokenService"].full_name,
     external_authorization_service_pb2.DESCRIPTOR.services_by_name["Authorization"].full_name,
     conversation_service_pb2.DESCRIPTOR.services_by_name["ConversationService"].full_name,
+    monitor_service_pb2.DESCRIPTOR.services_by_name["MonitorService"].full_name,
     run_service_pb2.DESCRIPTOR.services_by_name["RunService"].full_name,
 )
 
@@ -85,7 +86,7 @@ async def bootstrap(runtime: ServiceRuntime[ExecutorSettings]) -> Sequence[str]:
     """Builds the service, takes over what a process before it left, and names what it serves."""
     settings = runtime.settings
     try:
-        storage = await open_storage(settings, lambda batch: _count_batch(runtime.metrics, batch))
+        storage = await open_storage(settings, batch_counter(runtime.metrics))
     except MigrationError as error:
         raise StartupError(str(error)) from error
     runtime.resources.push_async_callback(storage.close)
@@ -104,12 +105,20 @@ async def bootstrap(runtime: ServiceRuntime[ExecutorSettings]) -> Sequence[str]:
     deliveries = _deliveries(runtime, storage, encryption)
     runs = await _runs(runtime, storage, agents, conversations, tools, engine, deliveries)
     _look_at_batches(runtime, storage, ledger, providers, runs)
+    sample(
+        ExecutorGauges(storage, runs, engine, runtime.metrics, now_ms).look,
+        period_seconds=settings.metrics_sample_seconds,
+        resources=runtime.resources,
+    )
     approvals = Approvals(
         store=storage.approvals,
         journal=storage.journal,
         tools=tools,
         wake=runs.wake,
         now_ms=now_ms,
+    )
+    webhooks = Webhooks(
+        storage.webhooks, encryption, settings.webhook_policy(settings.egress_denied_cidrs)
     )
     agent_service_pb2_grpc.add_AgentServiceServicer_to_server(
         AgentServicer(agents, tools), runtime.server
@@ -118,16 +127,12 @@ async def bootstrap(runtime: ServiceRuntime[ExecutorSettings]) -> Sequence[str]:
         ConversationServicer(conversations), runtime.server
     )
     run_service_pb2_grpc.add_RunServiceServicer_to_server(
-        RunServicer(runs, approvals, _webhooks(settings, storage, encryption)), runtime.server
+        RunServicer(runs, approvals, webhooks), runtime.server
     )
     exchange = serve_api_keys(runtime, storage.api_keys, now_ms)
     await hear_changes(runtime, tools, exchange)
+    serve_monitor(runtime, storage, runs.feed, now_ms)
     return SERVED
-
-
-def _count_batch(metrics: Metrics, batch: BatchStatistics) -> None:
-    metrics.increment(DATABASE_COMMITS)
-    metrics.increment(DATABASE_OPERATIONS, by=batch.last_batch_operations)
 
 
 def now_ms() -> int:
@@ -147,6 +152,8 @@ async def _runs(
     settings, journal = runtime.settings, storage.journal
     loader = RunLoader(journal, agents, conversations)
     drivers = _drivers(settings, storage, loader, engine)
+    drivers.metrics = RunMetrics(runtime.metrics)
+    runtime.metrics.set_gauge(RUNS_ACTIVE_MAX, settings.max_active_runs)
     drivers.on_webhook_due = deliveries.wake
     runs = Runs(
         journal=journal,
@@ -166,6 +173,7 @@ async def _runs(
         renewal_seconds=settings.lease_renewal_seconds,
         key_ttl_seconds=settings.idempotency_key_ttl_seconds,
     )
+    keeper.on_renewal = drivers.metrics.lease_renewed
     await keeper.start()
     runtime.resources.push_async_callback(keeper.stop)
     # Streams say that they end before they are cut.
@@ -189,7 +197,11 @@ def _drivers(
         owner=f"{worker}/{uuid.uuid4()}",
         now_ms=now_ms,
         max_active_runs=settings.max_active_runs,
-        admission=_admission(settings, storage.journal),
+        admission=Admission(
+            storage.journal,
+            max_waiting_runs=settings.max_waiting_runs,
+            max_per_organization=settings.max_waiting_runs_per_organization,
+        ),
     )
     drivers.storage_patience_seconds = settings.storage_patience_seconds
     return drivers
@@ -219,21 +231,6 @@ def _deliveries(
     # It stops after the runs, whose ends it is to tell.
     runtime.resources.push_async_callback(deliveries.stop)
     return deliveries
-
-
-def _webhooks(
-    settings: ExecutorSettings, storage: ExecutorStorage, encryption: Encryption
-) -> Webhooks:
-    policy = settings.webhook_policy(settings.egress_denied_cidrs)
-    return Webhooks(storage.webhooks, encryption, policy)
-
-
-def _admission(settings: ExecutorSettings, journal: Journal) -> Admission:
-    return Admission(
-        journal,
-        max_waiting_runs=settings.max_waiting_runs,
-        max_per_organization=settings.max_waiting_runs_per_organization,
-    )
 
 
 def _run_telemetry(runtime: ServiceRuntime[ExecutorSettings]) -> RunTelemetry:

@@ -9,8 +9,6 @@ from agent_executor.executor.peers.tools_grpc import GrpcToolRunner
 from agent_executor.executor.settings import ExecutorSettings
 from agent_executor.serving.redis_metrics import RedisMetrics
 from agent_executor.serving.server import ServiceRuntime
-from agent_executor.storage.redis_changes import API_KEY, MCP_SERVER, TOOL, RedisChanges
-from agent_executor.storage.redis_client import RedisClient
 
 
 async def hear_changes(
@@ -24,6 +22,10 @@ async def hear_changes(
     url, timeout_seconds = settings.redis_url, settings.redis_timeout_seconds
     if not url.get_secret_value():
         return
+    # Imported here, for most have no Redis, whose client takes 13 MB.
+    from agent_executor.storage.redis_changes import API_KEY, MCP_SERVER, TOOL, RedisChanges
+    from agent_executor.storage.redis_client import RedisClient
+
     client = RedisClient(
         url,
         use="telling",

@@ -26,6 +26,7 @@ from agent_executor.executor.model_calls.model_call import (
     MODEL_TIMEOUT_SECONDS_MAX,
 )
 from agent_executor.executor.model_settings import ModelSettings
+from agent_executor.executor.monitor.monitor import DEFAULT_MAX_WATCHERS
 from agent_executor.executor.provider_batches.collector import (
     DEFAULT_CREATE_TIMEOUT_SECONDS,
     DEFAULT_POLL_SECONDS,
@@ -37,6 +38,7 @@ from agent_executor.executor.runs.admission import (
     DEFAULT_MAX_WAITING_RUNS_PER_ORGANIZATION,
 )
 from agent_executor.executor.runs.idempotency import DEFAULT_TTL_SECONDS
+from agent_executor.executor.schema import DATABASE_FILE
 from agent_executor.executor.webhooks.webhook_settings import WebhookSettings
 from agent_executor.serving.redis_settings import RedisSettings
 from agent_executor.serving.settings import ServiceSettings
@@ -215,6 +217,11 @@ class ExecutorSettings(
             "How many of these may be one organization's, so that none keeps the others out; as exact."
         ),
     )
+    max_watchers_per_organization: int = Field(
+        default=DEFAULT_MAX_WATCHERS,
+        ge=1,
+        description="How many of one organization watch its runs at this executor at once.",
+    )
     idempotency_key_ttl_seconds: float = Field(
         default=DEFAULT_TTL_SECONDS,
         gt=0,
@@ -257,7 +264,7 @@ class ExecutorSettings(
     @property
     def journal_file(self) -> Path:
         """The database of agents, runs and events."""
-        return self.data_dir / "executor" / "journal.sqlite3"
+        return self.data_dir / DATABASE_FILE
 
     @property
     def encryption_key_file(self) -> Path:

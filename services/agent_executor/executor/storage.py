@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from agent_executor.executor.agents.store import AgentStore
@@ -15,6 +15,8 @@ from agent_executor.executor.conversations.store import ConversationStore
 from agent_executor.executor.conversations.store_sql import SqlConversationStore
 from agent_executor.executor.journal.journal import Journal
 from agent_executor.executor.journal.journal_sqlite import SqliteJournal
+from agent_executor.executor.monitor.run_news import RunNews
+from agent_executor.executor.monitor.run_news_sql import SqlRunNews
 from agent_executor.executor.provider_batches.store import BatchStore
 from agent_executor.executor.provider_batches.store_sql import SqlBatchStore
 from agent_executor.executor.schema import MIGRATIONS
@@ -40,8 +42,10 @@ class ExecutorStorage:
         approvals: Tool calls that people decide about.
         batches: Model calls that go through batches of their provider.
         webhooks: Ends of runs that are to be told.
+        run_news: Which runs have gone on.
         statements: For stores that are written in SQLAlchemy Core.
         close: Ends what was submitted, and closes the database.
+        connections: Returns how many connections to a server are open, by use; none without one.
     """
 
     journal: Journal
@@ -51,8 +55,10 @@ class ExecutorStorage:
     approvals: ApprovalStore
     batches: BatchStore
     webhooks: WebhookStore
+    run_news: RunNews
     statements: StatementRunner
     close: Callable[[], Awaitable[None]]
+    connections: Callable[[], Mapping[str, int]] = dict
 
 
 async def open_storage(
@@ -82,6 +88,7 @@ async def open_storage(
         approvals=SqlApprovalStore(statements),
         batches=SqlBatchStore(statements),
         webhooks=SqlWebhookStore(statements),
+        run_news=SqlRunNews(statements),
         statements=statements,
         close=database.close,
     )
@@ -109,6 +116,8 @@ async def _open_postgres(
         approvals=SqlApprovalStore(statements),
         batches=SqlBatchStore(statements),
         webhooks=SqlWebhookStore(statements),
+        run_news=SqlRunNews(statements),
         statements=statements,
         close=database.close,
+        connections=lambda: database.connections,
     )

@@ -85,6 +85,8 @@ RUNS: Final = Table(
     sqlite_with_rowid=False,
 )
 Index("runs_by_organization", RUNS.c.organization_id, RUNS.c.run_id)
+# Those under way, which have not ended, stand together in it, and so do those that ended last.
+Index("runs_by_end", RUNS.c.organization_id, RUNS.c.ended_at_ms, RUNS.c.run_id)
 # Those that have a parent or a conversation are few among all, and found by it.
 for _name in ("parent_run_id", "conversation_id"):
     Index(

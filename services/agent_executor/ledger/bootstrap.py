@@ -27,21 +27,22 @@ from agent_executor.ledger.prices.rate_cards import RateCards
 from agent_executor.ledger.prices.servicer import RateCardServicer
 from agent_executor.ledger.reports.exports import UsageExports
 from agent_executor.ledger.reports.reports import UsageReports
+from agent_executor.ledger.sampling import LedgerGauges
 from agent_executor.ledger.settings import LedgerSettings
 from agent_executor.ledger.storage import LedgerStorage, open_storage
 from agent_executor.ledger.suggestions.card_prices import CardPrices
 from agent_executor.ledger.suggestions.servicer import SuggestionServicer
 from agent_executor.ledger.suggestions.store_sql import SqlEvidenceStore
 from agent_executor.ledger.suggestions.suggestions import Suggestions
+from agent_executor.ledger.usage.metrics import tell_first
 from agent_executor.ledger.usage.recording import RecordUsage
 from agent_executor.ledger.usage.rerating import RerateUsage
 from agent_executor.ledger.usage.servicer import UsageServicer
 from agent_executor.ledger.usage.usage import Usage
-from agent_executor.serving.metric_names import DATABASE_COMMITS, DATABASE_OPERATIONS
-from agent_executor.serving.metrics import Metrics
+from agent_executor.serving.database_metrics import batch_counter
+from agent_executor.serving.sampling import sample
 from agent_executor.serving.server import ServiceRuntime, run_service
 from agent_executor.serving.startup import StartupError
-from agent_executor.storage.group_commit import BatchStatistics
 from agent_executor.storage.migrations import MigrationError
 
 SERVICE_NAME: Final = "ledger"
@@ -71,6 +72,12 @@ async def bootstrap(runtime: ServiceRuntime[LedgerSettings]) -> Sequence[str]:
         CardPrices(storage.accounting, prices.rate_cards),
         time.time,
     )
+    sample(
+        LedgerGauges(storage, runtime.metrics).look,
+        period_seconds=runtime.settings.metrics_sample_seconds,
+        resources=runtime.resources,
+    )
+    tell_first(runtime.metrics)
     server = runtime.server
     usage_service_pb2_grpc.add_UsageServiceServicer_to_server(usage, server)
     budget_service_pb2_grpc.add_BudgetServiceServicer_to_server(BudgetServicer(budgets), server)
@@ -128,15 +135,8 @@ def _usage_servicer(
 
 async def _storage(runtime: ServiceRuntime[LedgerSettings]) -> LedgerStorage:
     try:
-        storage = await open_storage(
-            runtime.settings, lambda batch: _count_batch(runtime.metrics, batch)
-        )
+        storage = await open_storage(runtime.settings, batch_counter(runtime.metrics))
     except MigrationError as error:
         raise StartupError(str(error)) from error
     runtime.resources.push_async_callback(storage.close)
     return storage
-
-
-def _count_batch(metrics: Metrics, batch: BatchStatistics) -> None:
-    metrics.increment(DATABASE_COMMITS)
-    metrics.increment(DATABASE_OPERATIONS, by=batch.last_batch_operations)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from agent_executor.ledger.accounting.store import AccountingStore
@@ -31,6 +31,7 @@ class LedgerStorage:
         organization_cards: The prices that organizations have made.
         statements: For other stores that are written in SQLAlchemy Core.
         close: Ends what was submitted, and closes the database.
+        connections: Returns how many connections to a server are open, by use; none without one.
     """
 
     accounting: AccountingStore
@@ -38,6 +39,7 @@ class LedgerStorage:
     organization_cards: OrganizationCardStore
     statements: StatementRunner
     close: Callable[[], Awaitable[None]]
+    connections: Callable[[], Mapping[str, int]] = dict
 
 
 async def open_storage(
@@ -75,12 +77,18 @@ async def _open_postgres(
     await upgrade_postgres(database_url, MIGRATIONS)
     database = PostgresDatabase(database_url, on_batch=on_batch)
     return _storage(
-        PostgresAccountingStore(database), PostgresStatementRunner(database), database.close
+        PostgresAccountingStore(database),
+        PostgresStatementRunner(database),
+        database.close,
+        lambda: database.connections,
     )
 
 
 def _storage(
-    accounting: AccountingStore, statements: StatementRunner, close: Callable[[], Awaitable[None]]
+    accounting: AccountingStore,
+    statements: StatementRunner,
+    close: Callable[[], Awaitable[None]],
+    connections: Callable[[], Mapping[str, int]] = dict,
 ) -> LedgerStorage:
     return LedgerStorage(
         accounting=accounting,
@@ -88,4 +96,5 @@ def _storage(
         organization_cards=SqlOrganizationCardStore(statements),
         statements=statements,
         close=close,
+        connections=connections,
     )

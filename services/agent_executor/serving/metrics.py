@@ -23,17 +23,26 @@ from prometheus_client import (
     Histogram,
     PlatformCollector,
     ProcessCollector,
+    disable_created_metrics,
     start_http_server,
 )
 
 from agent_executor.serving.startup import StartupError
 
-# From a millisecond, which a call between services takes, to minutes, which a run may take.
-_DURATION_BUCKETS_SECONDS: Final = (
+# When each series began, of which nobody asks; it would be one more beside every counter.
+disable_created_metrics()  # type: ignore[no-untyped-call]  # has no types
+
+# From a millisecond, which a call between services takes, to minutes.
+CALL_BUCKETS_SECONDS: Final = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
     *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0),
 )
 
+# Labels whose values users choose, so that there is no end of them.
+NAMED_BY_USERS: Final = frozenset({"agent", "model", "tool"})
+DEFAULT_MAX_NAMES: Final = 200
+OTHER: Final = "other"
+"""Stands for the values of such a label that came when there were too many already."""
 
 FamilyT = TypeVar("FamilyT", "_Counter", Gauge, "_Histogram")
 
@@ -77,15 +86,26 @@ class GaugeDefinition(Definition[Gauge]):
         return Gauge(self.name, self.help, self.labels, registry=registry)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class DurationDefinition(Definition["_Histogram"]):
-    """A distribution of durations in seconds."""
+    """A distribution of durations in seconds.
 
-    __slots__ = ()
+    Attributes:
+        buckets: The upper bounds, rising.
+    """
+
+    buckets: tuple[float, ...] = CALL_BUCKETS_SECONDS
 
     def family(self, registry: CollectorRegistry) -> _Histogram:
         """Makes the histogram."""
-        buckets = _DURATION_BUCKETS_SECONDS
+        buckets = self.buckets
         return _Histogram(self.name, self.help, self.labels, registry=registry, buckets=buckets)
+
+
+class SizeDefinition(DurationDefinition):
+    """A distribution of sizes, which is told of as one of durations is."""
+
+    __slots__ = ()
 
 
 class _Counter(Counter):
@@ -106,21 +126,28 @@ class _Histogram(Histogram):
 
 
 class Metrics:
-    """The metrics of one service, each made when it is first used.
+    """The metrics of one process, each made when it is first used.
 
-    Label values are given in the order of the definition's labels. Their number must be bounded:
-    ids never are labels.
+    Label values are given in the order of the definition's labels. Of those in ``NAMED_BY_USERS``
+    the first ``max_names`` of each label are told apart, in every metric alike; those that come
+    later all count as ``OTHER``. The number of other labels' values must be bounded by itself: ids
+    never are labels.
 
     Args:
         registry: What ``/metrics`` shows. Default: a new one with figures on the process.
+        max_names: How many agents, models and tools have series of their own.
     """
 
-    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+    def __init__(
+        self, registry: CollectorRegistry | None = None, *, max_names: int = DEFAULT_MAX_NAMES
+    ) -> None:
         if registry is None:
             registry = CollectorRegistry()
             ProcessCollector(registry=registry)
             PlatformCollector(registry=registry)
         self.registry: Final = registry
+        self._max_names = max_names
+        self._names: dict[str, set[str]] = {label: set() for label in NAMED_BY_USERS}
         # Kept here, since prometheus_client's own lookup of a child takes longer than counting.
         self._children: dict[tuple[Definition[Any] | str, ...], Any] = {}
         self._families: dict[Definition[Any], Any] = {}
@@ -129,6 +156,15 @@ class Metrics:
     def increment(self, definition: CounterDefinition, *labels: str, by: float = 1) -> None:
         """Counts one more, or ``by`` more."""
         self._child(definition, labels).add(by)
+
+    def show(self, *definitions: Definition[Any]) -> None:
+        """Shows metrics without labels before they are used, so that their first rise is seen."""
+        for definition in definitions:
+            self._child(definition, ())
+
+    def add_to_gauge(self, definition: GaugeDefinition, change: float, *labels: str) -> None:
+        """Changes the figure."""
+        self._child(definition, labels).inc(change)
 
     def set_gauge(self, definition: GaugeDefinition, value: float, *labels: str) -> None:
         """Sets the figure."""
@@ -160,20 +196,38 @@ class Metrics:
         trace_id, span_id = f"{span_context.trace_id:032x}", f"{span_context.span_id:016x}"
         child.observe(seconds, {"trace_id": trace_id, "span_id": span_id})
 
+    def is_known(self, label: str, name: str) -> bool:
+        """Tells whether a name that a user chose has series of its own already."""
+        return name in self._names[label]
+
     def _child(self, definition: Definition[FamilyT], labels: tuple[str, ...]) -> FamilyT:
         child: FamilyT | None = self._children.get((definition, *labels))
-        if child is None:
-            child = self._make_child(definition, labels)
-            self._children[(definition, *labels)] = child
-        return child
+        return self._make_child(definition, labels) if child is None else child
 
     def _make_child(self, definition: Definition[FamilyT], labels: tuple[str, ...]) -> FamilyT:
         # Writer threads count too, and a family may be registered only once.
         with self._making:
+            # Only what is shown is kept: of names that are not, there is no end.
+            shown: tuple[str, ...] = tuple(
+                self._shown(label, value)
+                for label, value in zip(definition.labels, labels, strict=True)
+            )
             family: FamilyT | None = self._families.get(definition)
             if family is None:
                 family = self._families[definition] = definition.family(self.registry)
-        return family.labels(*labels) if definition.labels else family
+            child = family.labels(*shown) if definition.labels else family
+            self._children[(definition, *shown)] = child
+        return child
+
+    def _shown(self, label: str, value: str) -> str:
+        if label not in NAMED_BY_USERS:
+            return value
+        names = self._names[label]
+        if value not in names:
+            if len(names) >= self._max_names:
+                return OTHER
+            names.add(value)
+        return value
 
 
 @contextmanager

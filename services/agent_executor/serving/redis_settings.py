@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from pydantic import BaseModel, Field, SecretStr, field_validator
 
 
@@ -35,4 +37,9 @@ class RedisSettings(BaseModel):
         url = value.get_secret_value()
         if url and not url.startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("it must begin with redis://, rediss:// or unix://")
+        try:
+            _ = urlsplit(url).port
+        except ValueError:
+            # Its own text may show a part of the password.
+            raise ValueError("its port is no number; a password's / and @ are escaped") from None
         return value

@@ -32,6 +32,7 @@ from agent_executor.serving.process import (
     spare_the_collector,
     stop_on_signals,
 )
+from agent_executor.serving.process_metrics import process_told
 from agent_executor.serving.settings import ServiceSettings
 from agent_executor.serving.startup import StartupError
 from agent_executor.serving.telemetry import Telemetry, configure_telemetry
@@ -135,11 +136,13 @@ async def started(
             refuses.
     """
     async with AsyncExitStack() as plumbing:
-        metrics, telemetry = Metrics(), configure_telemetry(service_name, settings)
+        metrics = Metrics(max_names=settings.metrics_max_names)
+        telemetry = configure_telemetry(service_name, settings)
         plumbing.push_async_callback(flush, telemetry)
         metrics_port = plumbing.enter_context(
             metrics_served(metrics, settings.metrics_host or settings.host, settings.metrics_port)
         )
+        plumbing.enter_context(process_told(metrics, service_name))
         runtime, grpc_port = _build(service_name, settings, metrics, telemetry)
         await plumbing.enter_async_context(runtime.resources)
         service_names = await bootstrap(runtime)

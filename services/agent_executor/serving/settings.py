@@ -18,6 +18,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from agent_executor.serving.database_url import SCHEME, database_url_of
+from agent_executor.serving.metrics import DEFAULT_MAX_NAMES
 from agent_executor.serving.startup import StartupError
 from agent_executor.serving.tls_files import TlsFiles
 
@@ -195,6 +196,25 @@ class ProcessSettings(BaseSettings):
         ge=1,
         validation_alias="OTEL_BSP_MAX_QUEUE_SIZE",
         description="How many spans may wait; those beyond it are dropped.",
+    )
+    metrics_max_names: int = Field(
+        default=DEFAULT_MAX_NAMES,
+        ge=0,
+        le=10_000,
+        validation_alias="METRICS_MAX_NAMES",
+        description=(
+            "How many agents, models and tools each have series of their own in a process's metrics; "
+            "those that come later count together as `other`."
+        ),
+    )
+    metrics_sample_seconds: float = Field(
+        default=5.0,
+        ge=0.1,
+        le=300,
+        validation_alias="METRICS_SAMPLE_SECONDS",
+        description=(
+            "How often metrics that tell of a database or a queue are looked up, in seconds."
+        ),
     )
 
     message_content: Literal["no_content", "false", "span_only", "true"] = Field(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from opentelemetry.context import Context
+from opentelemetry.context import Context, create_key, get_current, get_value, set_value
 from opentelemetry.trace import (
     INVALID_SPAN_ID,
     INVALID_TRACE_ID,
@@ -47,6 +47,7 @@ _EXPORT_TIMEOUT_MS: Final = 5_000
 _TRACEPARENT: Final = re.compile(
     r"(?!ff)([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.ASCII
 )
+_CALL_TRACE: Final = create_key("call-trace")
 _FLAGS: Final = {sampled: TraceFlags(sampled) for sampled in (0, 1)}
 
 
@@ -98,7 +99,7 @@ def configure_telemetry(
 
     resource = {
         names.SERVICE_NAME: service_name,
-        names.SERVICE_VERSION: _version(),
+        names.SERVICE_VERSION: platform_version(),
     }
     provider = TracerProvider(
         sampler=ParentBased(TraceIdRatioBased(settings.trace_sample_ratio)),
@@ -166,16 +167,33 @@ def current_traceparent() -> str:
     return traceparent_of(get_current_span())
 
 
+def with_call_trace(context: Context) -> Context:
+    """Returns a context that knows what its calls carry, so that many need not find it out.
+
+    No span may be begun in it but by those that are called.
+    """
+    return set_value(_CALL_TRACE, trace_of(context), context)
+
+
 def current_trace() -> CallTrace:
     """Returns what the calls to other services carry of the trace that the running task works in."""
-    span_context = get_current_span().get_span_context()
+    known = get_value(_CALL_TRACE)
+    return known if isinstance(known, CallTrace) else trace_of(get_current())
+
+
+def trace_of(context: Context) -> CallTrace:
+    """Returns what the calls that are made in a context carry of its trace."""
+    span_context = get_current_span(context).get_span_context()
     if not span_context.is_valid:
         return NO_TRACE
     is_recorded = span_context.trace_flags & TraceFlags.SAMPLED
-    return CallTrace(format_traceparent(span_context), format_baggage() if is_recorded else "")
+    return CallTrace(
+        format_traceparent(span_context), format_baggage(context) if is_recorded else ""
+    )
 
 
-def _version() -> str:
+def platform_version() -> str:
+    """Returns the version of the platform that runs; "source" if it is not installed."""
     try:
         return version(DISTRIBUTION)
     except PackageNotFoundError:

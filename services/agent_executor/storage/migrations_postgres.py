@@ -20,7 +20,7 @@ from agent_executor.storage.migrations import (
     known_revisions,
 )
 from agent_executor.storage.postgres import connect
-from agent_executor.storage.postgres_writer import PostgresConnection
+from agent_executor.storage.postgres_connection import PostgresConnection
 
 # Any number that nobody else takes for an advisory lock of the same database.
 ADVISORY_LOCK: Final = 6_314_082_527

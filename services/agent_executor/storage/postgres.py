@@ -15,11 +15,11 @@ import asyncpg
 
 from agent_executor.errors import UnavailableError
 from agent_executor.storage.group_commit import MAX_QUEUED_OPERATIONS, BatchStatistics
+from agent_executor.storage.postgres_connection import PostgresConnection
 from agent_executor.storage.postgres_writer import (
     CLOSE_TIMEOUT_SECONDS,
     MAX_BATCH_OPERATIONS,
     WRITER_CONNECTIONS,
-    PostgresConnection,
     PostgresRead,
     PostgresWriter,
     is_closed,
@@ -132,6 +132,17 @@ class PostgresDatabase:
                 return await operation(connection)
         except _ConnectionLost as lost:
             raise UnavailableError(_CANNOT_READ) from lost.__cause__
+
+    @property
+    def connections(self) -> dict[str, int]:
+        """How many connections are open: those that are ``writing``, ``reading`` or ``idle``."""
+        writing, idle = self.writer.connections
+        # A pool that was not used yet has no sizes.
+        if self._initialized:
+            idle_readers = self._pool.get_idle_size()
+            reading = self._pool.get_size() - idle_readers
+            return {"writing": writing, "reading": reading, "idle": idle + idle_readers}
+        return {"writing": writing, "reading": 0, "idle": idle}
 
     async def close(self) -> None:
         """Ends what was submitted, refuses what comes later, and closes every connection."""

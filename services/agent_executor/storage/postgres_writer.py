@@ -14,50 +14,15 @@ import time
 import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import asyncpg
 
 from agent_executor.errors import UnavailableError
 from agent_executor.storage.group_commit import MAX_QUEUED_OPERATIONS, BatchStatistics
+from agent_executor.storage.postgres_connection import PostgresConnection
 
 T = TypeVar("T")
-
-
-class PostgresConnection(Protocol):
-    """What is used of an asyncpg connection, whose package has no types."""
-
-    async def execute(self, query: str, *values: object) -> str:
-        """Runs a statement and returns its status, for example ``DELETE 1``."""
-        ...
-
-    async def fetch(self, query: str, *values: object) -> list[Any]:
-        """Returns every row."""
-        ...
-
-    async def fetchrow(self, query: str, *values: object) -> Any:
-        """Returns the first row; None if there is none."""
-        ...
-
-    async def fetchval(self, query: str, *values: object) -> Any:
-        """Returns the first column of the first row; None if there is none."""
-        ...
-
-    def is_closed(self) -> bool:
-        """Tells whether the connection is lost or closed."""
-        ...
-
-    def is_in_transaction(self) -> bool:
-        """Tells whether a transaction is open, be it a failed one."""
-        ...
-
-    async def close(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 -- asyncpg's signature
-        """Closes the connection as the server expects it."""
-        ...
-
-    def terminate(self) -> None:
-        """Drops the connection at once."""
-        ...
 
 
 class PostgresTransaction:
@@ -181,6 +146,12 @@ class PostgresWriter:
         """What the writer has done so far."""
         return self._statistics
 
+    @property
+    def connections(self) -> tuple[int, int]:
+        """How many connections are open: those of batches under way, and idle ones."""
+        is_busy = [lane.is_busy for lane in self._lanes if lane.is_connected]
+        return sum(is_busy), len(is_busy) - sum(is_busy)
+
     async def submit(self, operation: PostgresWrite[T], *, key: str = "") -> T:
         """Runs a write operation and returns its value once that is durable.
 
@@ -225,7 +196,11 @@ class PostgresWriter:
 
 
 class _Lane:
-    """One connection, its queue and its task."""
+    """One connection, its queue and its task.
+
+    Attributes:
+        is_busy: Whether a batch is under way.
+    """
 
     def __init__(
         self,
@@ -239,7 +214,13 @@ class _Lane:
         self._queue: asyncio.Queue[_Submitted | None] = asyncio.Queue()
         self._connection: PostgresConnection | None = None
         self._closing = False
+        self.is_busy = False
         self._task = asyncio.create_task(self._run())
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether its connection is open."""
+        return self._connection is not None and not self._connection.is_closed()
 
     def put(self, submitted: _Submitted) -> None:
         """Queues an operation."""
@@ -261,7 +242,9 @@ class _Lane:
                 batch, ended = await self._next_batch()
                 if batch:
                     started = time.perf_counter()
+                    self.is_busy = True
                     outcomes = await self._execute(batch)
+                    self.is_busy = False
                     _deliver(batch, outcomes)
                     self._on_batch(len(batch), time.perf_counter() - started)
                     batch = []

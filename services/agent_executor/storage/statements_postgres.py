@@ -11,7 +11,10 @@ from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from agent_executor.storage.postgres import PostgresDatabase
-from agent_executor.storage.postgres_writer import PostgresConnection, PostgresTransaction
+from agent_executor.storage.postgres_connection import PostgresConnection
+from agent_executor.storage.postgres_writer import (
+    PostgresTransaction,
+)
 from agent_executor.storage.statements import Row
 
 COMPILED_STATEMENTS_MAX: Final = 256

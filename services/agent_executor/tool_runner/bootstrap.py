@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from agent_executor.api.gateway.v1 import rate_limit_service_pb2, rate_limit_service_pb2_grpc
 from agent_executor.api.tool_runner.v1 import (
@@ -17,12 +17,11 @@ from agent_executor.api.tool_runner.v1 import (
     tool_call_service_pb2_grpc,
 )
 from agent_executor.errors import FailedPreconditionError
-from agent_executor.serving.metric_names import DATABASE_COMMITS, DATABASE_OPERATIONS
-from agent_executor.serving.metrics import Metrics
+from agent_executor.serving.database_metrics import batch_counter
+from agent_executor.serving.sampling import sample
 from agent_executor.serving.server import ServiceRuntime, run_service
 from agent_executor.serving.startup import StartupError
 from agent_executor.storage.encryption import Encryption
-from agent_executor.storage.group_commit import BatchStatistics
 from agent_executor.storage.migrations import MigrationError
 from agent_executor.tool_runner.builtin import built_in_tools
 from agent_executor.tool_runner.builtin.http_request import HTTPRequestTool
@@ -34,6 +33,7 @@ from agent_executor.tool_runner.calls.telemetry import CallTelemetry
 from agent_executor.tool_runner.calls.tool_calls import ToolCalls
 from agent_executor.tool_runner.calls.tool_execution import ToolExecution
 from agent_executor.tool_runner.isolation.pool import WorkerPool
+from agent_executor.tool_runner.isolation.pool_metrics import PoolMetrics
 from agent_executor.tool_runner.mcp.client import McpClient
 from agent_executor.tool_runner.policy.call_policy import CallPolicy, SharedRateLimits
 from agent_executor.tool_runner.policy.gateway_limits import GatewayLimits, ProcessRateLimits
@@ -44,11 +44,14 @@ from agent_executor.tool_runner.policy.screening import ScreeningPolicy
 from agent_executor.tool_runner.registry import ToolRegistry
 from agent_executor.tool_runner.resource_servicer import register_resource_services
 from agent_executor.tool_runner.resources import Resources
+from agent_executor.tool_runner.sampling import ToolRunnerGauges
 from agent_executor.tool_runner.sandbox_health import SandboxHealth
 from agent_executor.tool_runner.settings import ToolRunnerSettings
-from agent_executor.tool_runner.shared_state import SharedState
 from agent_executor.tool_runner.storage import ToolRunnerStorage, open_storage
 from agent_executor.tool_runner.tool_base import ToolBase
+
+if TYPE_CHECKING:
+    from agent_executor.tool_runner.shared_state import SharedState
 
 SERVICE_NAME: Final = "tool-runner"
 
@@ -73,7 +76,9 @@ async def bootstrap(
     """
     settings = runtime.settings
     storage = await _storage(runtime)
-    pool = WorkerPool(settings.sandbox_limits(settings.max_result_bytes))
+    pool = WorkerPool(
+        settings.sandbox_limits(settings.max_result_bytes), metrics=PoolMetrics(runtime.metrics)
+    )
     runtime.resources.push_async_callback(pool.close)
     await pool.start()
     http_request = settings.http_request_tool()
@@ -85,7 +90,7 @@ async def bootstrap(
     mcp_client = McpClient(settings.egress_policy)
     runtime.resources.push_async_callback(mcp_client.close)
     encryption = _encryption(settings.encryption_key_path)
-    shared = await SharedState.of(settings, runtime.metrics, encryption, runtime.resources)
+    shared = await _shared_state(runtime, encryption)
     resources = Resources.in_database(
         storage.statements,
         registry,
@@ -104,6 +109,11 @@ async def bootstrap(
             pool, runtime.health, runtime.metrics, interval_seconds=settings.sandbox_check_seconds
         ),
         runtime,
+    )
+    sample(
+        ToolRunnerGauges(pool, storage, runtime.metrics).look,
+        period_seconds=settings.metrics_sample_seconds,
+        resources=runtime.resources,
     )
     return (
         *_register_call_services(runtime, calls, storage),
@@ -134,11 +144,20 @@ def _encryption(path: Path) -> Encryption:
         raise StartupError(f"There is no key for the credentials: {reason}") from error
 
 
+async def _shared_state(
+    runtime: ServiceRuntime[ToolRunnerSettings], encryption: Encryption
+) -> SharedState | None:
+    if not runtime.settings.redis_url.get_secret_value():
+        return None
+    # Imported here, for most have no Redis, whose client takes 13 MB.
+    from agent_executor.tool_runner.shared_state import SharedState
+
+    return await SharedState.of(runtime.settings, runtime.metrics, encryption, runtime.resources)
+
+
 async def _storage(runtime: ServiceRuntime[ToolRunnerSettings]) -> ToolRunnerStorage:
     try:
-        storage = await open_storage(
-            runtime.settings, lambda batch: _count_batch(runtime.metrics, batch)
-        )
+        storage = await open_storage(runtime.settings, batch_counter(runtime.metrics))
     except MigrationError as error:
         raise StartupError(str(error)) from error
     runtime.resources.push_async_callback(storage.close)
@@ -154,6 +173,12 @@ def _tool_calls(
     shared: SharedState | None,
 ) -> ToolCalls:
     settings = runtime.settings
+    telemetry = CallTelemetry(
+        resources.tools.registry,
+        runtime.telemetry.tracer,
+        runtime.metrics,
+        shows_content=settings.shows_content,
+    )
     return ToolCalls(
         policy=CallPolicy(
             resources.tools,
@@ -173,14 +198,10 @@ def _tool_calls(
                 blocking_calls_max=settings.max_blocking_calls,
             ),
             ResultCache(shared=None if shared is None else shared.results),
+            telemetry=telemetry,
             timeout_seconds=settings.call_timeout_seconds,
         ),
-        telemetry=CallTelemetry(
-            resources.tools.registry,
-            runtime.telemetry.tracer,
-            runtime.metrics,
-            shows_content=settings.shows_content,
-        ),
+        telemetry=telemetry,
         concurrent_calls_max=settings.max_concurrent_calls,
         storage_patience_seconds=STORAGE_PATIENCE_SECONDS,
     )
@@ -225,8 +246,3 @@ async def _watch(health: SandboxHealth, runtime: ServiceRuntime[ToolRunnerSettin
             await watching
 
     runtime.resources.push_async_callback(stop)
-
-
-def _count_batch(metrics: Metrics, batch: BatchStatistics) -> None:
-    metrics.increment(DATABASE_COMMITS)
-    metrics.increment(DATABASE_OPERATIONS, by=batch.last_batch_operations)

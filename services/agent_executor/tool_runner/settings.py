@@ -20,8 +20,7 @@ from agent_executor.tool_runner.calls.tool_calls import DEFAULT_CONCURRENT_CALLS
 from agent_executor.tool_runner.calls.tool_execution import DEFAULT_TIMEOUT_SECONDS
 from agent_executor.tool_runner.egress_settings import EgressSettings
 from agent_executor.tool_runner.messaging_settings import MessagingSettings
-from agent_executor.tool_runner.policy.rate_limit import CALLS_MAX
-from agent_executor.tool_runner.policy.rate_limit_redis import OnUnavailable
+from agent_executor.tool_runner.policy.rate_limit import CALLS_MAX, OnUnavailable
 from agent_executor.tool_runner.policy.screening import ScreeningPolicy
 from agent_executor.tool_runner.policy.screening_rules import RULES
 from agent_executor.tool_runner.sandbox_settings import SandboxSettings

@@ -43,11 +43,9 @@ class SharedState:
         metrics: Metrics,
         encryption: Encryption,
         opened: AsyncExitStack,
-    ) -> Self | None:
-        """Returns that of the settings, connected if Redis is there; None without Redis."""
+    ) -> Self:
+        """Returns that of the settings, which name a Redis; connected if it is there."""
         url = settings.redis_url
-        if not url.get_secret_value():
-            return None
         clients = {}
         for use in ("limits", "results"):
             client = clients[use] = RedisClient(

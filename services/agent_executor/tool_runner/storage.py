@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -30,11 +30,13 @@ class ToolRunnerStorage:
         calls: The record of calls and the audit log.
         statements: For stores that are written in SQLAlchemy Core.
         close: Ends what was submitted, and closes the database.
+        connections: Returns how many connections to a server are open, by use; none without one.
     """
 
     calls: SqliteCallStore | PostgresCallStore
     statements: StatementRunner
     close: Callable[[], Awaitable[None]]
+    connections: Callable[[], Mapping[str, int]] = dict
 
 
 async def open_storage(
@@ -87,4 +89,5 @@ async def _open_postgres(
         calls=PostgresCallStore(database, others_run_seconds, presence.runner_id),
         statements=PostgresStatementRunner(database),
         close=close,
+        connections=lambda: database.connections,
     )

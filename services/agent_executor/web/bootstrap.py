@@ -16,11 +16,14 @@ from agent_executor.serving.process import (
     spare_the_collector,
     stop_on_signals,
 )
+from agent_executor.serving.process_metrics import process_told
 from agent_executor.serving.telemetry import configure_telemetry
 from agent_executor.web.a2a import room as a2a
 from agent_executor.web.application import Room, application
+from agent_executor.web.console import routes as console
 from agent_executor.web.docs import routes as docs
 from agent_executor.web.mcp import room as mcp
+from agent_executor.web.monitor import room as monitor
 from agent_executor.web.runtime import WebRuntime
 from agent_executor.web.server import served
 from agent_executor.web.services_grpc import Services
@@ -33,7 +36,13 @@ _LOGGER = logging.getLogger(__name__)
 
 async def rooms(runtime: WebRuntime) -> Sequence[Room]:
     """Opens every room; what a room keeps open goes to the runtime's resources."""
-    return [docs.room(), mcp.room(runtime), a2a.room(runtime)]
+    return [
+        docs.room(),
+        console.room(),
+        mcp.room(runtime),
+        a2a.room(runtime),
+        monitor.room(runtime),
+    ]
 
 
 def main() -> int:
@@ -76,11 +85,13 @@ async def started(settings: WebSettings) -> AsyncIterator[RunningWeb]:
         StartupError: A port is taken.
     """
     async with AsyncExitStack() as plumbing:
-        metrics, telemetry = Metrics(), configure_telemetry(PROCESS_NAME, settings)
+        metrics = Metrics(max_names=settings.metrics_max_names)
+        telemetry = configure_telemetry(PROCESS_NAME, settings)
         plumbing.push_async_callback(flush, telemetry)
         metrics_port = plumbing.enter_context(
             metrics_served(metrics, settings.metrics_host or settings.host, settings.metrics_port)
         )
+        plumbing.enter_context(process_told(metrics, PROCESS_NAME))
         resources = await plumbing.enter_async_context(AsyncExitStack())
         runtime = WebRuntime(
             settings=settings,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Self
 
 from agent_executor.api.executor.v1 import (
     agent_pb2,
     agent_service_pb2,
+    monitor_service_pb2,
     run_event_pb2,
     run_pb2,
     run_service_pb2,
@@ -17,6 +18,9 @@ from agent_executor.client import AsyncAgentExecutorClient
 from agent_executor.errors import InvalidArgumentError
 from agent_executor.web.runtime import WebRuntime
 from agent_executor.web.services_grpc import call_metadata
+
+# For some fifteen seconds, in which an executor is started again.
+TAKE_UP_ATTEMPTS: Final = 12
 
 _IDEMPOTENCY_KEY: Final = "idempotency-key"
 
@@ -131,6 +135,30 @@ class Executor:
         """Yields the events of a run after one of them, to its last; without a deadline."""
         client = self.client.with_options(timeout_seconds=None)
         return client.runs.follow(run_id=run_id, after_sequence=after_sequence)
+
+    def stream_activity(
+        self,
+        request: monitor_service_pb2.StreamActivityRequest,
+        on_attempt: Callable[[], Mapping[str, str]],
+    ) -> AsyncGenerator[monitor_service_pb2.Activity, None]:
+        """Yields what happens in the organization's runs, without an end; see ``Monitor.stream``.
+
+        A stream that breaks off is taken up, at another executor if there is one.
+
+        Args:
+            request: What is asked for.
+            on_attempt: Is called before each attempt; gives metadata that goes with it.
+        """
+        client = self.client.with_options(
+            timeout_seconds=None, max_attempts=TAKE_UP_ATTEMPTS, metadata_hook=on_attempt
+        )
+        return client.monitor.stream(
+            since=request.since if request.HasField("since") else None,
+            agent_id=request.agent_id,
+            run_id=request.run_id,
+            event_types=request.event_types,
+            without_content=request.without_content,
+        )
 
     async def cancel_run(self, run_id: str, reason: str) -> run_service_pb2.CancelReceipt:
         """Stops a run and returns what that did."""

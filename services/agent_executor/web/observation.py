@@ -15,6 +15,7 @@ from agent_executor.web.request_span import RequestSpans, end_request_span
 
 _ELSEWHERE: Final = "other"
 _BROKEN_OFF: Final = "499"
+_UPGRADED: Final = "101"
 
 
 class Observation:
@@ -42,8 +43,10 @@ class Observation:
 
         async def watched_send(message: Message) -> None:
             nonlocal status
-            if message["type"] == "http.response.start":
+            if message["type"] in {"http.response.start", "websocket.http.response.start"}:
                 status = str(message["status"])
+            elif message["type"] == "websocket.accept":
+                status = _UPGRADED
             await send(message)
 
         first = scope["path"].split("/", 2)[1] if scope["path"].startswith("/") else ""

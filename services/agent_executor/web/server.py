@@ -17,14 +17,57 @@ from typing import Final
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn._types import ASGISendEvent
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from agent_executor.serving.startup import StartupError
 from agent_executor.web.settings import WebSettings
 
 _BACKLOG: Final = 2048
 _KEEPALIVE_SECONDS: Final = 75
+_WEBSOCKET_MESSAGE_BYTES: Final = 1024
+# How often it is asked whether a WebSocket's caller is there, and how long its answer may take: it
+# comes after whatever is on its way to a caller that reads slowly.
+_PING_SECONDS: Final = 20.0
+_PONG_SECONDS: Final = 60.0
 
 _LOGGER = logging.getLogger(__name__)
+
+
+class _WebSocket(WebSocketsSansIOProtocol):
+    """A WebSocket that hears its caller only as long as that one takes what it is sent.
+
+    Else the answers to its pings would pile up. A caller that takes nothing is cut off, and not waited
+    for. One that is refused is no error, as it is for its base, which logs it as one.
+    """
+
+    async def run_asgi(self) -> None:
+        """Serves it to its end."""
+        await super().run_asgi()
+        if not self.writable.is_set():
+            self.transport.abort()
+
+    def keepalive_timeout(self) -> None:
+        """Is called when a caller was asked whether it is there, and has not answered in time."""
+        super().keepalive_timeout()
+        self.transport.abort()
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """Sends what the application says."""
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and self.close_sent:
+            self.handshake_complete = True
+
+    def pause_writing(self) -> None:
+        """Is called when enough is on its way to the caller."""
+        super().pause_writing()
+        self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Is called when the caller has taken it."""
+        super().resume_writing()
+        if not self.read_paused:
+            self.transport.resume_reading()
 
 
 class _Server(uvicorn.Server):
@@ -63,7 +106,13 @@ async def served(
         application,
         loop="none",
         lifespan="off",
-        ws="none",
+        ws=_WebSocket,
+        # The monitor takes no messages; this is room for the frame that closes it.
+        ws_max_size=_WEBSOCKET_MESSAGE_BYTES,
+        ws_ping_interval=_PING_SECONDS,
+        ws_ping_timeout=_PONG_SECONDS,
+        # It would keep some hundred kilobytes for each.
+        ws_per_message_deflate=False,
         # Every record goes to the logs of the process; what was asked is in the gateway's.
         log_config=None,
         # When it starts and stops is said here, in the words of every process.

@@ -76,6 +76,11 @@ class WebSettings(ProcessSettings):
             'list of "https://example.com".'
         ),
     )
+    max_monitors: int = Field(
+        default=1000,
+        ge=1,
+        description="How many WebSockets of the monitor are open at once.",
+    )
     max_agent_requests: int = Field(
         default=1000,
         ge=1,

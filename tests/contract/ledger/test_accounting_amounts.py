@@ -108,8 +108,10 @@ async def test_an_expired_call_gives_back_to_its_amount(store: AccountingStore) 
     await reserve_amount(store, ttl_ms=DAY_MS)
     await reserve(store, parent_id="run")
     assert await sums(store, now_ms=LATER_MS) == (1_000, 0, 0)
+    assert store.expired_count == 1
     assert await gone(store, now_ms=LATER_MS) == (0, 1_000)
     await reserve(store, "all", LATER_MS, parent_id="run", held_nano_usd=1_000)
+    assert store.expired_count == 1
 
 
 async def test_an_ended_amount_holds_what_is_drawn_until_that_ends(store: AccountingStore) -> None:

@@ -130,6 +130,36 @@ async def test_a_run_s_later_descriptions_are_answered_from_the_first(
     assert tools.asked == [{}, {"weather": "aa"}], "another organization was given the answer"
 
 
+async def test_what_was_changed_is_asked_for_again(runner: GrpcToolRunner, tools: Tools) -> None:
+    wanted = {"weather": "aa"}
+    for security in (ADA, EVE):
+        await versions(runner, wanted, security)
+    runner.forget("acme", "weather")
+    await versions(runner, wanted, EVE)
+    assert len(tools.asked) == 2
+    await versions(runner, wanted, ADA)
+    assert len(tools.asked) == 3
+    runner.forget_all()
+    await versions(runner, wanted, EVE)
+    assert len(tools.asked) == 4
+
+
+async def test_what_is_changed_while_it_is_asked_for_is_not_remembered(
+    runner: GrpcToolRunner, tools: Tools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = runner._ask
+
+    async def changed_meanwhile(*arguments: Any) -> Any:
+        answer = await ask(*arguments)
+        runner.forget("acme", "weather")
+        return answer
+
+    monkeypatch.setattr(runner, "_ask", changed_meanwhile)
+    for _ in range(2):
+        await versions(runner, {"weather": "aa"})
+    assert len(tools.asked) == 2
+
+
 async def test_a_version_of_a_tool_that_is_not_asked_for_makes_no_difference(
     runner: GrpcToolRunner, tools: Tools
 ) -> None:

@@ -155,16 +155,18 @@ def running_gateway(
     addresses = tuple(f"127.0.0.1:{port}" for port in upstream_ports)
     gateway = RunningGateway(free_port(), free_port(), keys, upstream_ports, trusted=trusted)
     configuration = folder / "envoy.yaml"
+    usual: dict[str, Any] = {
+        "tool_runner_addresses": addresses[:1],
+        "ledger_addresses": addresses[:1],
+        "worker_threads": 1,
+        "log_level": "error",
+    }
     chosen = GatewaySettings(
         http_port=gateway.port,
         admin_port=gateway.admin_port,
         executor_addresses=addresses,
-        tool_runner_addresses=addresses[:1],
-        ledger_addresses=addresses[:1],
         jwks_file=keys.jwks,
-        worker_threads=1,
-        log_level="error",
-        **settings,
+        **usual | settings,
     )
     write_configuration(configuration, chosen)
     with ExitStack() as stack:

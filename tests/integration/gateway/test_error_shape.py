@@ -58,7 +58,7 @@ CASES = [
     Case(
         "another protocol",
         ("GET", "/api/v1/agents"),
-        *(400, "INVALID_ARGUMENT", "no WebSocket"),
+        *(400, "INVALID_ARGUMENT", "Only GET /api/v1/monitor"),
         {"connection": "upgrade", "upgrade": "websocket"},
     ),
     Case("no JSON", ("POST", "/api/v1/agents", '{"name": '), 400, "INVALID_ARGUMENT", "not JSON"),

@@ -15,8 +15,8 @@ import uvloop
 from agent_executor.errors import UnavailableError
 from agent_executor.storage.group_commit import BatchStatistics
 from agent_executor.storage.postgres import PostgresDatabase
+from agent_executor.storage.postgres_connection import PostgresConnection
 from agent_executor.storage.postgres_writer import (
-    PostgresConnection,
     PostgresTransaction,
     PostgresWrite,
 )

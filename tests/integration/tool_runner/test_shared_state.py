@@ -79,7 +79,6 @@ class Replicas:
         metrics = Metrics()
         encryption = self._encryption if key is None else Encryption(key)
         shared = await SharedState.of(chosen, metrics, encryption, self._stack)
-        assert shared is not None
         resources = Resources.in_database(
             self._runner,
             ToolRegistry([CalculatorTool()]),

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent_executor.tool_runner.policy.rate_limit import RateLimit, RateLimiter
+from agent_executor.tool_runner.policy.rate_limit_redis import share_of
 
 SECOND = 1_000_000_000
 
@@ -62,6 +63,15 @@ def test_a_refused_call_is_let_through_exactly_when_it_was_told(
         assert limiter.admit(limits) is not None
         clock.now_ns += 1
         assert limiter.admit(limits) is None
+
+
+@given(LIMITS, st.integers(1, 50))
+def test_shares_together_are_the_limit(limit: RateLimit, processes: int) -> None:
+    share = share_of(limit, processes)
+    # The same rate, and no larger burst but for one call of each.
+    assert share.interval_ns == processes * limit.interval_ns
+    assert processes * share.max_calls <= max(limit.max_calls, processes)
+    assert share.tolerance_ns == (share.max_calls - 1) * share.interval_ns
 
 
 @given(LIMITS, st.integers(1, 20), PAUSES)

@@ -44,7 +44,7 @@ def test_exported_spans_are_received() -> None:
         "number": 3,
         "ratio": 0.5,
         "flag": True,
-        "list": None,
+        "list": ("a",),
     }
 
 

@@ -17,6 +17,7 @@ from agent_executor.errors import (
     UnknownModelError,
 )
 from agent_executor.executor.driving.engine import EngineLimits
+from agent_executor.executor.journal.journal import RunRecord
 from agent_executor.executor.log.run_event import ModelCallStarted, RunEvent
 from agent_executor.executor.model_calls import model_holds, model_turn
 from agent_executor.executor.model_calls.model_call import DEFAULT_MODEL_TIMEOUT_SECONDS
@@ -87,7 +88,7 @@ async def test_a_result_is_durable_while_its_siblings_still_run() -> None:
     first_is_durable = asyncio.Event()
 
     class Readers(RunFeed):
-        def committed(self, run_id: str, events: Sequence[RunEvent]) -> None:
+        def committed(self, run: RunRecord, events: Sequence[RunEvent]) -> None:
             if world.log.state.turn_results:
                 first_is_durable.set()
 

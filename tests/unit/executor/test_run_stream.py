@@ -304,7 +304,7 @@ async def test_a_reader_that_is_far_behind_reads_the_journal() -> None:
     events = await platform.journal.events(view.run.run_id)
     with feed.reading(view.run.run_id) as reader:
         # Only the latest are at hand: what is before them is read.
-        feed.committed(view.run.run_id, events[-2:])
+        feed.committed(view.run, events[-2:])
         assert await reader.wait()
         assert await reader.events(0) == events
         assert await reader.events(len(events) - 1) == events[-1:]
@@ -334,10 +334,10 @@ async def test_events_of_another_executor_are_not_skipped() -> None:
     view = await platform.runs.execute(agent_id, "What is 2 + 3?", ADA)
     events = await platform.journal.events(view.run.run_id)
     with feed.reading(view.run.run_id) as reader:
-        feed.committed(view.run.run_id, events[:2])
+        feed.committed(view.run, events[:2])
         assert await reader.events(0) == events[:2]
         # The run went away and came back: what is between is only in the journal.
-        feed.committed(view.run.run_id, events[4:6])
+        feed.committed(view.run, events[4:6])
         assert await reader.events(2) == events[2:]
 
 

@@ -100,8 +100,12 @@ def test_a_value_whose_name_tells_a_secret_is_hidden(log: Log, name: str) -> Non
 
 
 def test_what_json_cannot_hold_is_logged_all_the_same(log: Log) -> None:
-    log.logger.info("half a character: \ud800", extra={"count": 2**70, "by": {1: object}})
-    event = log.event
+    # It is not logged, since pytest keeps what is, and its workers cannot send half a character.
+    extra = {"count": 2**70, "by": {1: object}}
+    record = log.logger.makeRecord(
+        "a", logging.INFO, "", 0, "half a character: \ud800", (), None, extra=extra
+    )
+    event = json.loads(formatter("ledger", is_console=False).format(record))
     assert event["event"] == "half a character: \ud800"
     assert event["count"] == 2**70
 
@@ -152,3 +156,12 @@ def test_the_console_is_for_people(console: Log) -> None:
     console.logger.info("serving gRPC on 127.0.0.1:50051")
     assert "serving gRPC on 127.0.0.1:50051" in console.text
     assert "{" not in console.text
+
+
+def test_the_line_of_a_run_can_be_read_in_the_console(console: Log) -> None:
+    told = {"run_id": "run-1", "state": "completed", "duration_seconds": 0.5, "cost_nano_usd": 9}
+    console.logger.info("run ended", extra=told)
+    (line,) = console.text.splitlines()
+    for name, value in told.items():
+        assert f"{name}={value}" in line
+    assert "[info     ] run ended" in line

@@ -12,7 +12,15 @@ from prometheus_client import generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
 
 from agent_executor.serving import metric_names
-from agent_executor.serving.metric_names import RPC_DURATION, RPC_REQUESTS, RUNS_ACTIVE
+from agent_executor.serving.metric_names import (
+    AGENT_RUNS,
+    AGENT_TOKENS,
+    BUDGET_OVERRUNS,
+    RPC_DURATION,
+    RPC_REQUESTS,
+    RUNS_ACTIVE,
+    TOOL_CALLS,
+)
 from agent_executor.serving.metrics import Definition, DurationDefinition, Metrics, metrics_served
 from agent_executor.serving.startup import StartupError
 
@@ -90,8 +98,66 @@ def test_threads_that_count_at_once_make_one_metric() -> None:
 def test_every_definition_is_named_and_explained(definition: Definition[Any]) -> None:
     assert re.fullmatch(r"agent_executor_[a-z0-9_]+", definition.name)
     assert not definition.name.endswith("_total")
-    assert definition.name.endswith("_seconds") == isinstance(definition, DurationDefinition)
+    assert definition.name.endswith("_seconds") or type(definition) is not DurationDefinition
     assert definition.help.endswith(".")
+
+
+class TestNamesThatUsersChoose:
+    def shown(self, metrics: Metrics, **labels: str) -> float | None:
+        return metrics.registry.get_sample_value("agent_executor_agent_tokens_total", labels)
+
+    def test_those_beyond_the_bound_count_together(self) -> None:
+        metrics = Metrics(max_names=2)
+        for name in ("a", "b", "c", "d", "a", "c"):
+            metrics.increment(AGENT_TOKENS, name, by=10)
+        assert [self.shown(metrics, agent=name) for name in ("a", "b", "other")] == [20, 10, 30]
+        assert self.shown(metrics, agent="c") is None
+
+    def test_a_name_is_told_apart_in_every_metric_or_in_none(self) -> None:
+        metrics = Metrics(max_names=1)
+        metrics.increment(AGENT_TOKENS, "a")
+        metrics.increment(AGENT_RUNS, "b", "completed", "OK")
+        assert 'agent="other",code="OK"' in page(metrics)
+        assert metrics.is_known("agent", "a")
+        assert not metrics.is_known("agent", "b")
+
+    def test_each_label_has_a_bound_of_its_own(self) -> None:
+        metrics = Metrics(max_names=1)
+        metrics.increment(AGENT_TOKENS, "a")
+        metrics.increment(TOOL_CALLS, "a", "OK")
+        assert self.shown(metrics, agent="a") == 1
+        assert 'tool="a"' in page(metrics)
+
+    def test_nothing_is_kept_of_names_without_end(self) -> None:
+        metrics = Metrics(max_names=3)
+        for number in range(1000):
+            metrics.increment(AGENT_TOKENS, f"agent {number}")
+        assert self.shown(metrics, agent="other") == 997
+        assert len(metrics._children) == 4
+
+    def test_other_labels_are_as_they_are(self) -> None:
+        metrics = Metrics(max_names=0)
+        metrics.increment(RPC_REQUESTS, "/a.B/C", "OK")
+        assert 'method="/a.B/C"' in page(metrics)
+
+
+def test_a_metric_can_be_shown_before_it_is_used() -> None:
+    metrics = Metrics()
+    metrics.show(RUNS_ACTIVE, BUDGET_OVERRUNS)
+    assert "agent_executor_runs_active 0.0" in page(metrics)
+    assert "agent_executor_budget_overruns_total 0.0" in page(metrics)
+
+
+def test_a_gauge_can_be_changed() -> None:
+    metrics = Metrics()
+    for change in (1, 1, -1):
+        metrics.add_to_gauge(RUNS_ACTIVE, change)
+    assert "agent_executor_runs_active 1.0" in page(metrics)
+
+
+def test_a_wrong_number_of_labels_is_an_error() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        Metrics().increment(AGENT_TOKENS, "a", "b")
 
 
 def test_names_are_unique() -> None:

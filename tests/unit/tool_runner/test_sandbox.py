@@ -102,7 +102,7 @@ def test_a_refusal_says_when_to_come_back(sandbox: ToolSandbox) -> None:
         sandbox.count_call("calculator", ADA)
     assert refused.value.retry_after_seconds == 30
     assert refused.value.tool_name == "calculator"
-    assert refused.value.metadata == {"maxCalls": "2", "windowSeconds": "60"}
+    assert refused.value.metadata == {"scope": "user", "maxCalls": "2", "windowSeconds": "60"}
     assert "2 calls in 60 s" in refused.value.message
     assert "Retry after 30.000 s" in refused.value.message
 

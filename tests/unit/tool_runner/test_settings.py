@@ -72,3 +72,20 @@ def test_limits_are_for_users_organizations_and_tools() -> None:
     assert calls_until_refused(user_calls_per_minute=3) == [3, 3]
     assert calls_until_refused(organization_calls_per_minute=4) == [4, 4]
     assert calls_until_refused(tool_calls_per_minute=5) == [5, 0]
+
+
+@pytest.mark.parametrize("url", ["redis://:s3cret/x@host", "http://s3cret", "s3cret"])
+def test_what_is_no_url_of_redis_is_refused_without_showing_it(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", url)
+    with pytest.raises(StartupError, match="REDIS_URL") as refused:
+        ToolRunnerSettings.load()
+    assert "s3cret" not in str(refused.value)
+
+
+def test_the_url_of_redis_is_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", "rediss://user:s3cret@host:6380/1")
+    settings = ToolRunnerSettings.load()
+    assert "s3cret" not in repr(settings)
+    assert settings.redis_url.get_secret_value().endswith("host:6380/1")

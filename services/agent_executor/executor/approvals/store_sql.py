@@ -26,6 +26,11 @@ _IS_DECIDED: Final = APPROVALS.c.state != literal_column("'pending'")
 _RUN_HAS_ENDED: Final = exists(RUNS.c.run_id).where(_OF_RUN, RUNS.c.ended_at_ms > 0)
 
 
+def can_be_decided(now_ms: int) -> ColumnElement[bool]:
+    """Returns the condition of the approvals that a person can decide now."""
+    return and_(_IS_OPEN, _IS_PENDING, APPROVALS.c.expires_at_ms > now_ms, _RUN_GOES_ON)
+
+
 class SqlApprovalStore:
     """An ``ApprovalStore`` over a ``StatementRunner``. Closing the database is its owner's task.
 
@@ -71,10 +76,7 @@ class SqlApprovalStore:
             select(*_COLUMNS)
             .where(
                 APPROVALS.c.organization_id == organization_id,
-                _IS_OPEN,
-                _IS_PENDING,
-                APPROVALS.c.expires_at_ms > now_ms,
-                _RUN_GOES_ON,
+                can_be_decided(now_ms),
             )
             .order_by(APPROVALS.c.created_at_ms, APPROVALS.c.tool_call_id)
             .limit(limit)

@@ -90,6 +90,11 @@ class Cancellations:
         finally:
             del self._expected[run_id]
 
+    @property
+    def owned_count(self) -> int:
+        """How many runs are driven here, or wait here to be."""
+        return len(self._driven) + len(self._expected)
+
     def is_driven(self, run_id: str) -> bool:
         """Tells whether a run is driven here, or waits here for a place to be driven in."""
         return run_id in self._driven or run_id in self._expected

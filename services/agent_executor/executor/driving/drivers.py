@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeVar
 
@@ -21,11 +22,13 @@ from agent_executor.executor.driving.lost_runs import LostRuns
 from agent_executor.executor.driving.run_ends import RunEnds
 from agent_executor.executor.driving.run_lines import log_end
 from agent_executor.executor.driving.run_loader import RunLoader
+from agent_executor.executor.driving.run_metrics import RunMetrics
 from agent_executor.executor.driving.scheduler import DEFAULT_MAX_ACTIVE_RUNS, Scheduler
 from agent_executor.executor.journal.journal import IdempotencyKey, Journal, RunRecord
 from agent_executor.executor.log.run import RunState
 from agent_executor.executor.log.run_event import RunFinished, RunResumed
 from agent_executor.executor.log.run_log import RunLog
+from agent_executor.executor.log.run_waiting import WAITING
 from agent_executor.executor.runs.admission import Admission
 from agent_executor.executor.streams.feed import RunFeed
 from agent_executor.serving.cancellation import StopSignal
@@ -47,6 +50,7 @@ class RunDrivers:
         owner: This executor, as runs name their owner.
         cancellations: Ends runs before their time.
         storage_patience_seconds: How long a run waits for a storage that fails.
+        metrics: Where runs are counted.
         on_webhook_due: Called when a run has ended whose end is to be told; None: nobody is called.
     """
 
@@ -63,6 +67,7 @@ class RunDrivers:
         admission: Admission | None = None,
     ) -> None:
         self.storage_patience_seconds = 0.0
+        self.metrics = RunMetrics()
         self.feed = RunFeed(journal)
         self.ends = RunEnds(journal)
         self.on_webhook_due: Callable[[], None] | None = None
@@ -164,6 +169,7 @@ class RunDrivers:
                         self._places.give_back(organization_id)
                 # Not what the state says, whose last events may belong to nobody.
                 if log.run.ended_at_ms:
+                    self.metrics.ended(log.run, agent.name)
                     self._tell_end(log.run)
                 if delay_seconds is None or await self._is_drained_within(delay_seconds, stop):
                     return
@@ -242,6 +248,7 @@ class RunDrivers:
                 await self.cancellations.join_parent(log)
             return await self._engine.drive(log, agent)
         except LeaseLostError:
+            self.metrics.lost()
             _LOGGER.warning("Run %s is driven by another executor now.", run_id)
         except AgentExecutorError as error:
             await self._fail(log, error.message, error.reason)
@@ -270,7 +277,12 @@ class RunDrivers:
                 await self._end_failed(log, error, code)
         except Exception:
             _LOGGER.exception("Run %s could not be ended.", run_id)
-        else:
+
+    async def _give_up(self, log: RunLog, error: str) -> None:
+        """Ends a run that is not driven at all."""
+        await self._fail(log, error, "INTERNAL")
+        if log.run.ended_at_ms:
+            self.metrics.ended(log.run)
             self._tell_end(log.run)
 
     async def _end_failed(self, log: RunLog, error: str, code: str) -> None:
@@ -305,6 +317,7 @@ class RunDrivers:
 
     async def _go_on(self, run: RunRecord, *, is_placed: bool) -> None:
         organization_id, run_id, waits = run.organization_id, run.run_id, not is_placed
+        claimed_at = time.monotonic()
         if waits and not run.cancel_requested_at_ms:
             with self.cancellations.expecting(run_id) as stop:
                 is_placed = bool(await stop.bound(self._places.take(organization_id)))
@@ -323,7 +336,11 @@ class RunDrivers:
             if loaded is None and is_placed:
                 self._places.give_back(organization_id)
         if loaded is not None:
-            await self.drive(*loaded, is_placed=is_placed)
+            log, agent = loaded
+            if run.attempt > 1:
+                was_parked = run.state == WAITING
+                self.metrics.taken_over(time.monotonic() - claimed_at, was_parked=was_parked)
+            await self.drive(log, agent, is_placed=is_placed)
 
     async def _load(self, run: RunRecord) -> tuple[RunLog, AgentVersion] | None:
         """Returns the log and the agent of a run that was claimed; None if it had to be ended."""
@@ -338,7 +355,7 @@ class RunDrivers:
             agent = await _until_storage_is_back(lambda: self._loader.agent(run))
         except Exception:
             _LOGGER.exception("Run %s cannot be read.", run.run_id)
-            await self._fail(log, "What was recorded of the run cannot be read.", "INTERNAL")
+            await self._give_up(log, "What was recorded of the run cannot be read.")
             return None
         # A run that waited for its turn has its first one.
         if run.attempt > 1:
@@ -347,7 +364,7 @@ class RunDrivers:
         # A long run may outlive many executors; one that ends each of them may not go on so.
         if run.attempt - log.state.fruitful_attempt > MAX_FRUITLESS_ATTEMPTS:
             message = f"The run was taken over {MAX_FRUITLESS_ATTEMPTS} times without getting any further."
-            await self._fail(log, message, "INTERNAL")
+            await self._give_up(log, message)
             return None
         return log, agent
 

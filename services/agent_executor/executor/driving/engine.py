@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, assert_never
 
@@ -117,6 +117,12 @@ class Engine:
         self._now_ms = now_ms
         self._limits = limits or EngineLimits()
         self._settling = Retries()
+        self._settlements_under_way: dict[str, float] = {}
+
+    @property
+    def settlements_under_way(self) -> Mapping[str, float]:
+        """Since when model calls are being settled, by ``time.monotonic()``, the oldest first."""
+        return self._settlements_under_way
 
     async def drive(self, log: RunLog, agent: AgentVersion) -> float | None:
         """Drives a run from where its log stands until it ends or has to wait for others.
@@ -156,7 +162,7 @@ class Engine:
             AgentExecutorError: The ledger refused a settlement for good.
         """
         security = security_of(log.run)
-        settlements = Settlements(self._ledger, log, security, self._settling)
+        settlements = self._settlements(log, security)
         try:
             await settlements.settle_all()
         finally:
@@ -274,10 +280,14 @@ class Engine:
             log=log,
             agent=agent,
             security=security,
-            settlements=Settlements(self._ledger, log, security, self._settling),
+            settlements=self._settlements(log, security),
             money=self._money(log, security),
             context=RunContext(log.history),
         )
+
+    def _settlements(self, log: RunLog, security: SecurityContext) -> Settlements:
+        under_way = self._settlements_under_way
+        return Settlements(self._ledger, log, security, self._settling, under_way)
 
     def _money(self, log: RunLog, security: SecurityContext) -> RunMoney:
         ttl_seconds = math.ceil(self._timeout_seconds(log)) + AMOUNT_MARGIN_SECONDS

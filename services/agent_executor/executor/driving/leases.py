@@ -31,6 +31,9 @@ class LeaseKeeper:
     While the journal is away nobody can renew a lease, so all have ended when it is back. Who sees
     that its own renewals were late takes nothing over for as long as a lease, in which the others
     renew theirs: it would take their runs from them, and pay for model calls under way again.
+
+    Attributes:
+        on_renewal: Told of each renewal whether it succeeded; None: nobody is told.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class LeaseKeeper:
         self._has_taken_over = False
         self._key_ttl_ms = int(key_ttl_seconds * 1000)
         self._tasks: list[asyncio.Task[None]] = []
+        self.on_renewal: Callable[[bool], None] | None = None
 
     async def start(self) -> None:
         """Claims what a dead process of this worker has left, then keeps the lease.
@@ -83,8 +87,13 @@ class LeaseKeeper:
         await self._journal.release_leases(self._worker)
 
     async def _renew(self) -> None:
-        lease_ms = int(self._lease_seconds * 1000)
-        await self._journal.renew_lease(self._owner, self._now_ms() + lease_ms)
+        lease_ms, succeeded = int(self._lease_seconds * 1000), False
+        try:
+            await self._journal.renew_lease(self._owner, self._now_ms() + lease_ms)
+            succeeded = True
+        finally:
+            if self.on_renewal is not None:
+                self.on_renewal(succeeded)
         now_seconds = time.monotonic()
         # Not twice in a row, or a machine that is always late would take nothing over.
         if self._is_late(now_seconds) and self._has_taken_over:

@@ -37,7 +37,7 @@ from agent_executor.executor.models.model import ModelRequest, ModelResponse, Mo
 from agent_executor.serving import semantic_conventions as names
 from agent_executor.serving.baggage import with_baggage
 from agent_executor.serving.span_ids import span_named
-from agent_executor.serving.telemetry import context_from_traceparent
+from agent_executor.serving.telemetry import context_from_traceparent, with_call_trace
 
 _NANOS_PER_SECOND: Final = 1_000_000_000
 
@@ -106,10 +106,10 @@ class ChatSpan:
     """The span of one model call.
 
     Attributes:
-        span: The span.
+        span: The span; that of the run where nothing is recorded.
     """
 
-    __slots__ = ("_is_kept", "_model_call_id", "_run", "_shows_content", "span")
+    __slots__ = ("_is_kept", "_is_own", "_model_call_id", "_run", "_shows_content", "span")
 
     def __init__(
         self, span: Span, model_call_id: str, run: RunSpan, *, shows_content: bool
@@ -118,11 +118,12 @@ class ChatSpan:
         self._model_call_id = model_call_id
         self._run = run
         self._shows_content = shows_content
+        self._is_own = span is not run.span
         self._is_kept = False
 
     def answered(self, response: ModelResponse) -> None:
         """Says what the model has answered."""
-        if not self.span.is_recording():
+        if not self._is_own:
             return
         self._is_kept = True
         self._run.answered(self._model_call_id, self.span, response)
@@ -139,12 +140,13 @@ class ChatSpan:
 
     def failed(self, code: str) -> None:
         """Says why there is no answer."""
-        self.span.set_attribute(names.ERROR_TYPE, code)
-        self.span.set_status(Status(StatusCode.ERROR))
+        if self._is_own:
+            self.span.set_attribute(names.ERROR_TYPE, code)
+            self.span.set_status(Status(StatusCode.ERROR))
 
     def end(self) -> None:
         """Ends the span, unless that waits for the cost of the call."""
-        if not self._is_kept:
+        if self._is_own and not self._is_kept:
             self.span.end()
 
 
@@ -182,16 +184,16 @@ class RunSpans:
                 names.GEN_AI_REQUEST_MODEL: run.model,
             },
         )
-        context = set_span_in_context(span, context)
         if span.is_recording():
             span.set_attributes(_of_run(run, agent))
-            context = with_baggage(
-                {
-                    names.AGENT_EXECUTOR_RUN_ID: run.run_id,
-                    names.AGENT_EXECUTOR_ORGANIZATION_ID: run.organization_id,
-                },
-                context,
-            )
+            of_run = {
+                names.AGENT_EXECUTOR_RUN_ID: run.run_id,
+                names.AGENT_EXECUTOR_ORGANIZATION_ID: run.organization_id,
+            }
+            context = with_baggage(of_run, context)
+        # One that is not recorded is passed on too, so that nobody begins a trace of its own.
+        if span.get_span_context().is_valid:
+            context = with_call_trace(set_span_in_context(span, context))
         run_span = RunSpan(span, context)
         token, attached = _CURRENT.set(run_span), otel_context.attach(context)
         try:
@@ -212,7 +214,7 @@ class RunSpans:
             yield
             return
         asked = {names.AGENT_EXECUTOR_MODEL_CALL_ID: model_call_id}
-        attached = otel_context.attach(with_baggage(asked, run_span.context))
+        attached = otel_context.attach(with_call_trace(with_baggage(asked, run_span.context)))
         try:
             yield
         finally:
@@ -228,6 +230,8 @@ class RunSpans:
     ) -> ChatSpan:
         """Begins the span of a model call, so many seconds ago if it is over."""
         run_span = _CURRENT.get()
+        if not run_span.span.is_recording():
+            return ChatSpan(run_span.span, model_call_id, run_span, shows_content=False)
         with span_named(model_call_id):
             span = self._tracer.start_span(
                 f"{names.OPERATION_CHAT} {request.model}",
@@ -242,14 +246,11 @@ class RunSpans:
                 if seconds is None
                 else time.time_ns() - int(seconds * _NANOS_PER_SECOND),
             )
-        if span.is_recording():
-            span.set_attributes(_of_chat(run, request, model_call_id))
-            if self._shows_content:
-                if request.system:
-                    span.set_attribute(
-                        names.GEN_AI_SYSTEM_INSTRUCTIONS, system_instructions(request)
-                    )
-                span.set_attribute(names.GEN_AI_INPUT_MESSAGES, input_messages(request))
+        span.set_attributes(_of_chat(run, request, model_call_id))
+        if self._shows_content:
+            if request.system:
+                span.set_attribute(names.GEN_AI_SYSTEM_INSTRUCTIONS, system_instructions(request))
+            span.set_attribute(names.GEN_AI_INPUT_MESSAGES, input_messages(request))
         return ChatSpan(span, model_call_id, run_span, shows_content=self._shows_content)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Final
 
-from opentelemetry.trace import SpanContext, Tracer
+from opentelemetry.trace import Tracer
 
 from agent_executor.executor.agents.agent import AgentVersion
 from agent_executor.executor.driving.run_spans import ChatSpan, RunSpans
@@ -22,8 +22,6 @@ from agent_executor.serving.metric_names import (
     MODEL_CALLS,
     MODEL_TOKENS,
     RESPONSE_CACHE_LOOKUPS,
-    RUN_DURATION,
-    RUNS,
     RUNS_ACTIVE,
     UNHELD_MODEL_CALLS,
 )
@@ -76,6 +74,7 @@ class RunTelemetry:
         self._spans = RunSpans(tracer, provider_name, shows_content=shows_content)
         self._metrics = metrics
         self._active = 0
+        metrics.show(RUNS_ACTIVE)
 
     @contextmanager
     def invoke_agent(self, run: RunRecord, agent: AgentVersion, log: RunLog) -> Iterator[None]:
@@ -86,7 +85,6 @@ class RunTelemetry:
                 yield
             finally:
                 self._count_active(-1)
-                self._count_end(log, span.span.get_span_context())
                 span.end(log.state)
 
     def tools_of(self, model_call_id: str) -> AbstractContextManager[None]:
@@ -143,14 +141,3 @@ class RunTelemetry:
     def _count_active(self, change: int) -> None:
         self._active += change
         self._metrics.set_gauge(RUNS_ACTIVE, self._active)
-
-    def _count_end(self, log: RunLog, span_context: SpanContext) -> None:
-        state, run = log.state, log.run
-        if state.finished is not None:
-            self._metrics.increment(RUNS, state.state)
-            self._metrics.observe(
-                RUN_DURATION,
-                max(0, run.ended_at_ms - run.created_at_ms) / 1000,
-                state.state,
-                span_context=span_context,
-            )

@@ -39,7 +39,10 @@ from agent_executor.executor.log.run_event import RunEvent
 from agent_executor.executor.webhooks import runs_postgres as webhooks
 from agent_executor.executor.webhooks.delivery import Webhook
 from agent_executor.storage.postgres import PostgresDatabase
-from agent_executor.storage.postgres_writer import PostgresConnection, PostgresTransaction
+from agent_executor.storage.postgres_connection import PostgresConnection
+from agent_executor.storage.postgres_writer import (
+    PostgresTransaction,
+)
 
 
 def _places(first: int, count: int) -> str:

@@ -32,8 +32,8 @@ STORAGE_RETRY_SECONDS: Final = 0.25
 class RunReaders(Protocol):
     """Those who read runs as they go on."""
 
-    def committed(self, run_id: str, events: Sequence[RunEvent]) -> None:
-        """Tells the readers of a run of events that are durable now."""
+    def committed(self, run: RunRecord, events: Sequence[RunEvent]) -> None:
+        """Tells the readers of a run, as it is now, of events that are durable now."""
         ...
 
     def on_delta(self, run_id: str, model_call_id: str) -> DeltaListener | None:
@@ -184,7 +184,7 @@ class RunLog:
         self._is_created, self._is_in_doubt = True, False
         self.run = run
         if events:
-            self._readers.committed(run.run_id, events)
+            self._readers.committed(run, events)
         return run.run_id
 
     async def _unwritten(self, events: list[RunEvent]) -> list[RunEvent]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from agent_executor.executor.driving.run_spans import note_cost
 from agent_executor.executor.log.run_event import ModelCallSettled
@@ -20,15 +21,29 @@ class Settlements:
     A settlement is begun once the model's answer is durable, and it takes its place in the log
     with the run's next commit. Its entry has the model call's id, so settling again, also by
     another executor, counts once.
+
+    Args:
+        ledger: Where they are settled.
+        log: The run.
+        security: On whose behalf it goes on.
+        retries: When it is tried again while the ledger is away.
+        under_way: Of all runs of this executor: since when each call is being settled, by a clock
+            that is never set, in seconds.
     """
 
     def __init__(
-        self, ledger: Ledger, log: RunLog, security: SecurityContext, retries: Retries
+        self,
+        ledger: Ledger,
+        log: RunLog,
+        security: SecurityContext,
+        retries: Retries,
+        under_way: dict[str, float],
     ) -> None:
         self._ledger = ledger
         self._retries = retries
         self._log = log
         self._security = security
+        self._under_way = under_way
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def begin(self) -> None:
@@ -80,9 +95,13 @@ class Settlements:
     async def _settle_until_heard(self, settlement: Settlement) -> int:
         """Returns the cost. While the ledger is away, the settlement waits here and in the log."""
         tries = 0
-        while True:
-            try:
-                return await self._ledger.settle(settlement, self._security)
-            except PASSING_ERRORS:
-                tries += 1
-                await asyncio.sleep(self._retries.delay_seconds(tries))
+        self._under_way[settlement.model_call_id] = time.monotonic()
+        try:
+            while True:
+                try:
+                    return await self._ledger.settle(settlement, self._security)
+                except PASSING_ERRORS:
+                    tries += 1
+                    await asyncio.sleep(self._retries.delay_seconds(tries))
+        finally:
+            self._under_way.pop(settlement.model_call_id, None)

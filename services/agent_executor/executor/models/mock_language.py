@@ -35,7 +35,7 @@ from agent_executor.executor.models.model import ToolSpecification
 
 ATTENTION_CHARACTERS = 8_192
 _TAIL_CHARACTERS = 2_048
-CALLS_MAX = 32
+CALLS_MAX = 64
 _JSON_ATTEMPTS_MAX = 8
 
 _URL = re.compile(r"https?://[^\s<>\"'`\\^{}|]++", re.IGNORECASE)

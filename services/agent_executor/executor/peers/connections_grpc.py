@@ -12,9 +12,9 @@ from google.protobuf.message import Message
 from agent_executor.api.ledger.v1 import usage_service_pb2, usage_service_pb2_grpc
 from agent_executor.api.tool_runner.v1 import tool_call_service_pb2, tool_call_service_pb2_grpc
 from agent_executor.executor.peers.ledger_grpc import GrpcLedger
+from agent_executor.executor.peers.stream_metrics import StreamMetrics
 from agent_executor.executor.peers.tools_grpc import GrpcToolRunner
 from agent_executor.executor.settings import ExecutorSettings
-from agent_executor.serving.metric_names import STREAM_FRAMES, STREAM_MESSAGES
 from agent_executor.serving.multiplex_client import MultiplexedStream
 from agent_executor.serving.multiplex_frames import CHANNEL_OPTIONS
 from agent_executor.serving.replicas import Address, Replica, Replicas
@@ -68,9 +68,7 @@ async def _replicas(
 ) -> Replicas:
     ids = itertools.count(1)
 
-    def count(frames: int) -> None:
-        runtime.metrics.increment(STREAM_MESSAGES, peer)
-        runtime.metrics.increment(STREAM_FRAMES, peer, by=frames)
+    counted = StreamMetrics(runtime.metrics, peer)
 
     def open_replica(address: Address, on_connection: Callable[[bool], None]) -> Replica:
         name = tls_name or address.host
@@ -80,8 +78,8 @@ async def _replicas(
             request_type,
             name=peer,
             ids=ids,
-            on_connection=on_connection,
-            on_message=count,
+            on_connection=counted.connections(on_connection),
+            on_message=counted.sent,
         )
         stream.start()
         return Replica(channel, stream)

@@ -65,6 +65,11 @@ class Runs:
         """How many runs this executor drives, paused ones included."""
         return self._drivers.active_count
 
+    @property
+    def owned_count(self) -> int:
+        """How many unfinished runs are this executor's, those that wait here for a place included."""
+        return self._drivers.cancellations.owned_count
+
     async def execute(
         self,
         agent_id: str,

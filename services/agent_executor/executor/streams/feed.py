@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from typing import Final
 
 from agent_executor.errors import AgentExecutorError, UnavailableError
 from agent_executor.executor.journal.event_pages import PAGE_EVENTS
-from agent_executor.executor.journal.journal import Journal
+from agent_executor.executor.journal.journal import Journal, RunRecord
 from agent_executor.executor.log.open_answer import OpenAnswer
 from agent_executor.executor.log.run_event import (
     ModelCallCompleted,
@@ -36,6 +36,7 @@ class RunFeed:
 
     Attributes:
         is_closed: This executor stops.
+        on_commit: Is told of every commit of this process, and of the run after it; None: nobody is.
     """
 
     def __init__(
@@ -46,10 +47,18 @@ class RunFeed:
         self._channels: dict[str, _Channel] = {}
         self._polling: asyncio.Task[None] | None = None
         self.is_closed = False
+        self.on_commit: Callable[[RunRecord, Sequence[RunEvent]], None] | None = None
 
-    def committed(self, run_id: str, events: Sequence[RunEvent]) -> None:
+    @property
+    def reader_count(self) -> int:
+        """How many readers there are."""
+        return sum(len(channel.readers) for channel in self._channels.values())
+
+    def committed(self, run: RunRecord, events: Sequence[RunEvent]) -> None:
         """Tells the readers of a run of events that are durable now; each commit here calls it."""
-        channel = self._channels.get(run_id)
+        if self.on_commit is not None:
+            self.on_commit(run, events)
+        channel = self._channels.get(run.run_id)
         if channel is not None:
             channel.committed(events)
 

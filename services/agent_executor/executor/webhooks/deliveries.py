@@ -80,6 +80,7 @@ class WebhookDeliveries:
         self._store = store
         self._sender = sender
         self._metrics = metrics
+        metrics.show(WEBHOOK_DELIVERY_DELAY)
         self._now_ms = now_ms
         self._retries = retries or RetryPolicy()
         self._limits = limits or DeliveryLimits()

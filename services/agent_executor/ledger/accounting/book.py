@@ -224,6 +224,7 @@ class Book:
         corrections: By the id of the entry that they correct or rate again, oldest first.
         cards: Rate cards by id.
         events: What happened to budgets.
+        expired_count: How many of its holds were found expired.
     """
 
     def __init__(
@@ -253,6 +254,7 @@ class Book:
         self.corrections = rows.corrections
         self.cards = cards
         self.events: list[BudgetEvent] = []
+        self.expired_count = 0
         self._new_entries: list[UsageEntry] = []
         self._new_reservations: dict[str, None] = {}
         self._changed_reservations: dict[str, None] = {}

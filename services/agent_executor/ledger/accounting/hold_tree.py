@@ -83,6 +83,7 @@ def free_expired(book: Book) -> None:
         reservation = book.reservations[reservation_id]
         if reservation.state == "open" and reservation.expires_at_ms <= book.now_ms:
             end(book, reservation, "expired")
+            book.expired_count += 1
 
 
 def _draw(book: Book, parent_id: str, drawn_change_nano_usd: int, cost_nano_usd: int) -> None:

@@ -90,13 +90,17 @@ async def carry_out(
     commands: Sequence[Command],
     now_ms: int,
     cards: Cards,
-) -> tuple[list[Outcome], Cards]:
-    """Carries out commands of one organization; returns the cards that ``cards`` lacked, too."""
+) -> tuple[list[Outcome], Cards, int]:
+    """Carries out commands of one organization.
+
+    Returns:
+        Their outcomes, the cards that ``cards`` lacked, and how many holds had expired.
+    """
     await lock(transaction, organization_id)
     book, new_cards = await _open_book(transaction, organization_id, commands, now_ms, cards)
     outcomes = decide({organization_id: book}, commands)
     await _write(transaction, organization_id, book.changes())
-    return outcomes, new_cards
+    return outcomes, new_cards, book.expired_count
 
 
 async def lock(transaction: PostgresTransaction, organization_id: str) -> None:
@@ -107,11 +111,12 @@ async def lock(transaction: PostgresTransaction, organization_id: str) -> None:
         transaction.memory[key] = True
 
 
-async def free_expired(transaction: PostgresTransaction, organization_id: str, now_ms: int) -> None:
-    """Takes an organization's lock and ends its holds that have expired."""
+async def free_expired(transaction: PostgresTransaction, organization_id: str, now_ms: int) -> int:
+    """Takes an organization's lock, ends its holds that have expired, and returns how many."""
     await lock(transaction, organization_id)
     if await transaction.fetchval(ANY_EXPIRED, organization_id, now_ms):
-        await carry_out(transaction, organization_id, (), now_ms, {})
+        return (await carry_out(transaction, organization_id, (), now_ms, {}))[2]
+    return 0
 
 
 async def find_reservation(

@@ -72,8 +72,12 @@ _as_tuple: Final = msgspec.structs.astuple
 
 def carry_out(
     connection: sqlite3.Connection, commands: Sequence[Command], now_ms: int, cards: Cards
-) -> tuple[list[Outcome], Cards]:
-    """Carries commands out and returns their outcomes, and the cards that ``cards`` lacked."""
+) -> tuple[list[Outcome], Cards, int]:
+    """Carries commands out.
+
+    Returns:
+        Their outcomes, the cards that ``cards`` lacked, and how many holds had expired.
+    """
     new_cards: Cards = {}
     books = {
         organization_id: _open_book(
@@ -84,16 +88,17 @@ def carry_out(
     outcomes = decide(books, commands)
     for organization_id, book in books.items():
         _write(connection, organization_id, book.changes())
-    return outcomes, new_cards
+    return outcomes, new_cards, sum(book.expired_count for book in books.values())
 
 
-def free_expired(connection: sqlite3.Connection, organization_id: str, now_ms: int) -> None:
-    """Ends the holds of an organization that have expired."""
+def free_expired(connection: sqlite3.Connection, organization_id: str, now_ms: int) -> int:
+    """Ends the holds of an organization that have expired, and returns how many."""
     if connection.execute(f"{EXPIRED} LIMIT 1", (organization_id, now_ms)).fetchone() is None:
-        return
+        return 0
     book = _open_book(connection, organization_id, (), now_ms, {}, {})
     decide({organization_id: book}, ())
     _write(connection, organization_id, book.changes())
+    return book.expired_count
 
 
 def find_reservation(

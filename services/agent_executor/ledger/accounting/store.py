@@ -39,7 +39,12 @@ class AccountingStore(Protocol):
     reservations that it applies to, without those of which it applies to an ancestor. Its settled
     money of a window is the sum of the entries that it applies to and that occurred in the window;
     windows that had ended when it was put are not kept.
+
+    Attributes:
+        expired_count: How many holds were freed here since their time was over.
     """
+
+    expired_count: int
 
     async def apply(self, commands: Sequence[Command], now_ms: int) -> list[Outcome]:
         """Carries commands out in their order and returns the outcome of each.

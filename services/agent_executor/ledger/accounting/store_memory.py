@@ -41,6 +41,7 @@ class MemoryAccountingStore:
 
     def __init__(self, ledger: MemoryLedger | None = None) -> None:
         self._ledger = ledger or MemoryLedger()
+        self.expired_count = 0
 
     async def close(self) -> None:
         """See ``AccountingStore``."""
@@ -53,6 +54,7 @@ class MemoryAccountingStore:
             rows = organization.read(rows_needed(own))
             books[organization_id] = self._open(organization_id, own, rows, now_ms)
         outcomes = carry_out(books, commands)
+        self.expired_count += sum(book.expired_count for book in books.values())
         for book in books.values():
             self._ledger.write(book)
         return outcomes
@@ -142,6 +144,7 @@ class MemoryAccountingStore:
         if expired.reservation_ids:
             book = self._open(organization_id, (), organization.read(expired), now_ms)
             free_expired(book)
+            self.expired_count += book.expired_count
             self._ledger.write(book)
         return organization
 

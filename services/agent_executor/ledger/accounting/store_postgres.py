@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
@@ -63,6 +63,7 @@ class PostgresAccountingStore:
         self._cards = CardMemory()
         self._queues: dict[str, CommandQueue] = {}
         self._commands_until_analyzed = ANALYZED_AFTER_COMMANDS
+        self.expired_count = 0
 
     async def close(self) -> None:
         """See ``AccountingStore``."""
@@ -98,7 +99,7 @@ class PostgresAccountingStore:
                 del self._queues[organization_id]
 
     async def _carry_out(self, organization_id: str, batch: CommandBatch) -> list[Outcome]:
-        async def write(transaction: PostgresTransaction) -> tuple[list[Outcome], Cards]:
+        async def write(transaction: PostgresTransaction) -> tuple[list[Outcome], Cards, int]:
             # With the lock first, whoever comes while it is waited for is still in the batch.
             await lock(transaction, organization_id)
             return await carry_out(
@@ -106,8 +107,11 @@ class PostgresAccountingStore:
             )
 
         with _unstorable_refused():
-            outcomes, cards = await self._database.writer.submit(write, key=organization_id)
+            outcomes, cards, expired_count = await self._database.writer.submit(
+                write, key=organization_id
+            )
         self._cards.add(cards)
+        self.expired_count += expired_count
         await self._see_to_plans(len(outcomes))
         return outcomes
 
@@ -128,13 +132,11 @@ class PostgresAccountingStore:
         self, organization_id: str, reservation_id: str, now_ms: int
     ) -> Reservation | None:
         """See ``AccountingStore``."""
-
-        async def write(transaction: PostgresTransaction) -> Reservation | None:
-            await free_expired(transaction, organization_id, now_ms)
-            return await find_reservation(transaction, organization_id, reservation_id)
-
-        with _unstorable_refused():
-            return await self._database.writer.submit(write, key=organization_id)
+        return await self._freed(
+            organization_id,
+            now_ms,
+            lambda transaction: find_reservation(transaction, organization_id, reservation_id),
+        )
 
     async def get_entries(self, organization_id: str, entry_ids: Sequence[str]) -> list[UsageEntry]:
         """See ``AccountingStore``."""
@@ -197,13 +199,26 @@ class PostgresAccountingStore:
 
     async def _ask(self, organization_id: str, asking: Callable[[], Asking[T]], now_ms: int) -> T:
         """Runs statements behind the organization's lock, once expired holds have been freed."""
+        return await self._freed(
+            organization_id, now_ms, lambda transaction: ask(transaction, asking())
+        )
 
-        async def write(transaction: PostgresTransaction) -> T:
-            await free_expired(transaction, organization_id, now_ms)
-            return await ask(transaction, asking())
+    async def _freed(
+        self,
+        organization_id: str,
+        now_ms: int,
+        operation: Callable[[PostgresTransaction], Awaitable[T]],
+    ) -> T:
+        """Returns the value of an operation before which the holds that expired are freed."""
+
+        async def write(transaction: PostgresTransaction) -> tuple[T, int]:
+            expired_count = await free_expired(transaction, organization_id, now_ms)
+            return await operation(transaction), expired_count
 
         with _unstorable_refused():
-            return await self._database.writer.submit(write, key=organization_id)
+            value, expired_count = await self._database.writer.submit(write, key=organization_id)
+        self.expired_count += expired_count
+        return value
 
 
 @contextlib.contextmanager

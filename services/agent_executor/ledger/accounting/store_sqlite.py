@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -29,6 +30,8 @@ from agent_executor.ledger.overflow import sqlite_overflow_refused
 from agent_executor.ledger.prices.rate_card import RateCard
 from agent_executor.storage.sqlite import SqliteDatabase
 
+T = TypeVar("T")
+
 _INSERT_CARD: Final = """
     INSERT INTO rate_cards (id, source, body) VALUES (?, ?, ?) ON CONFLICT DO NOTHING
 """
@@ -44,6 +47,7 @@ class SqliteAccountingStore:
         self._write = database.writer.submit
         self._cards = CardMemory()
         self._queue = CommandQueue(self._carry_out)
+        self.expired_count = 0
 
     async def close(self) -> None:
         """See ``AccountingStore``."""
@@ -54,27 +58,40 @@ class SqliteAccountingStore:
         return await self._queue.apply(commands, now_ms)
 
     async def _carry_out(self, batch: CommandBatch) -> list[Outcome]:
-        def write(connection: sqlite3.Connection) -> tuple[list[Outcome], Cards]:
+        def write(connection: sqlite3.Connection) -> tuple[list[Outcome], Cards, int]:
             return carry_out(connection, batch.commands, batch.now_ms, self._cards.known)
 
         try:
             with sqlite_overflow_refused():
-                outcomes, cards = await self._write(write)
+                outcomes, cards, expired_count = await self._write(write)
         except UnicodeEncodeError as error:
             raise InvalidArgumentError("A text is not valid Unicode.") from error
         self._cards.add(cards)
+        self.expired_count += expired_count
         return outcomes
 
     async def get_reservation(
         self, organization_id: str, reservation_id: str, now_ms: int
     ) -> Reservation | None:
         """See ``AccountingStore``."""
+        return await self._freed(
+            organization_id,
+            now_ms,
+            lambda connection: find_reservation(connection, organization_id, reservation_id),
+        )
 
-        def write(connection: sqlite3.Connection) -> Reservation | None:
-            free_expired(connection, organization_id, now_ms)
-            return find_reservation(connection, organization_id, reservation_id)
+    async def _freed(
+        self, organization_id: str, now_ms: int, operation: Callable[[sqlite3.Connection], T]
+    ) -> T:
+        """Returns the value of an operation before which the holds that expired are freed."""
 
-        return await self._write(write)
+        def write(connection: sqlite3.Connection) -> tuple[T, int]:
+            expired_count = free_expired(connection, organization_id, now_ms)
+            return operation(connection), expired_count
+
+        value, expired_count = await self._write(write)
+        self.expired_count += expired_count
+        return value
 
     async def get_entries(self, organization_id: str, entry_ids: Sequence[str]) -> list[UsageEntry]:
         """See ``AccountingStore``."""
@@ -101,36 +118,30 @@ class SqliteAccountingStore:
 
     async def put_budget(self, budget: Budget, now_ms: int) -> BudgetPut:
         """See ``AccountingStore``."""
-
-        def write(connection: sqlite3.Connection) -> BudgetPut:
-            free_expired(connection, budget.organization_id, now_ms)
-            return ask(connection, stored_budgets.put_budget(budget, now_ms))
-
         with sqlite_overflow_refused():
-            return await self._write(write)
+            return await self._freed(
+                budget.organization_id,
+                now_ms,
+                lambda connection: ask(connection, stored_budgets.put_budget(budget, now_ms)),
+            )
 
     async def get_budget(
         self, organization_id: str, budget_id: str, now_ms: int
     ) -> BudgetStatus | None:
         """See ``AccountingStore``."""
-
-        def write(connection: sqlite3.Connection) -> BudgetStatus | None:
-            free_expired(connection, organization_id, now_ms)
-            return ask(connection, stored_budgets.get_budget(organization_id, budget_id, now_ms))
-
-        return await self._write(write)
+        asking = partial(stored_budgets.get_budget, organization_id, budget_id, now_ms)
+        return await self._freed(
+            organization_id, now_ms, lambda connection: ask(connection, asking())
+        )
 
     async def list_budgets(
         self, organization_id: str, now_ms: int, limit: int, after_id: str = ""
     ) -> list[BudgetStatus]:
         """See ``AccountingStore``."""
-
-        def write(connection: sqlite3.Connection) -> list[BudgetStatus]:
-            free_expired(connection, organization_id, now_ms)
-            asking = stored_budgets.list_budgets(organization_id, now_ms, limit, after_id)
-            return ask(connection, asking)
-
-        return await self._write(write)
+        asking = partial(stored_budgets.list_budgets, organization_id, now_ms, limit, after_id)
+        return await self._freed(
+            organization_id, now_ms, lambda connection: ask(connection, asking())
+        )
 
     async def delete_budget(self, organization_id: str, budget_id: str) -> bool:
         """See ``AccountingStore``."""

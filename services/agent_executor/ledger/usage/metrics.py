@@ -15,6 +15,7 @@ from agent_executor.serving.metric_names import (
     BUDGET_OVERRUNS,
     BUDGET_THRESHOLDS,
     RESERVATIONS,
+    UNPRICED_MODELS,
     USAGE_COST,
     USAGE_CREDIT,
     USAGE_ENTRIES,
@@ -24,6 +25,13 @@ from agent_executor.serving.metrics import Metrics
 
 _TOKEN_CLASSES: Final = TokenCounts.__struct_fields__
 _LOGGER = logging.getLogger(__name__)
+
+
+def tell_first(metrics: Metrics) -> None:
+    """Shows at zero what is to be noticed when it happens for the first time."""
+    metrics.show(BUDGET_OVERRUNS, BUDGET_THRESHOLDS, UNPRICED_MODELS)
+    for outcome in ("admitted", "reduced", "refused"):
+        metrics.increment(RESERVATIONS, outcome, by=0)
 
 
 class Happened:

@@ -89,6 +89,8 @@ class CallAttempts:
             if known is not None:
                 return known
             decision = await self._policy.admit(attempt)
+            if isinstance(decision, Admitted) or attempt.tool_version:
+                observed.found()
             if isinstance(decision, Admitted):
                 return await self._perform(attempt, decision, observed)
             if is_new:
@@ -103,6 +105,7 @@ class CallAttempts:
         now_ms = self._now_ms()
         error = refusal.error
         observed.ended(error.reason)
+        self._telemetry.refused(refusal.rule, error)
         await self._records.append_audit_record(attempt.refused(refusal.rule, error.reason, now_ms))
         return failure_of(attempt.call, error, now_ms)
 
@@ -116,6 +119,7 @@ class CallAttempts:
             "A tool call of this id exists with another tool or other arguments.",
             tool_name=attempt.call.tool_name,
         )
+        self._telemetry.refused("call_record", error)
         await self._records.append_audit_record(
             attempt.refused("call_record", error.reason, self._now_ms())
         )

@@ -44,14 +44,8 @@ class RunnerPresence:
         self._keeping: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Takes the lock, and keeps it until ``close``.
-
-        Raises:
-            OSError: The server cannot be reached.
-            TimeoutError: It does not answer in time.
-            asyncpg.PostgresError: It refuses the connection.
-        """
-        await self._hold()
+        """Takes the lock, and keeps it until ``close``; while the server is away it is tried again."""
+        await self._try_to_hold()
         self._keeping = asyncio.create_task(self._keep(), name="runner-presence")
 
     async def close(self) -> None:
@@ -75,9 +69,11 @@ class RunnerPresence:
     async def _keep(self) -> None:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            if self._connection is not None and not self._connection.is_closed():
-                continue
-            try:
-                await self._hold()
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                _LOGGER.warning("Other tool-runners cannot see at the moment that this one lives.")
+            if self._connection is None or self._connection.is_closed():
+                await self._try_to_hold()
+
+    async def _try_to_hold(self) -> None:
+        try:
+            await self._hold()
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            _LOGGER.warning("Other tool-runners cannot see at the moment that this one lives.")

@@ -19,14 +19,25 @@ from opentelemetry.trace import (
     get_current_span,
 )
 
-from agent_executor.errors import AgentExecutorError, CancelledRunError
+from agent_executor.errors import (
+    AgentExecutorError,
+    CancelledRunError,
+    RateLimitExceededError,
+)
 from agent_executor.serving import semantic_conventions as names
 from agent_executor.serving.baggage import baggage_value
-from agent_executor.serving.metric_names import TOOL_CALL_DURATION, TOOL_CALLS
+from agent_executor.serving.metric_names import (
+    RATE_LIMIT_REFUSALS,
+    RESULT_CACHE_LOOKUPS,
+    TOOL_CALL_DURATION,
+    TOOL_CALL_REFUSALS,
+    TOOL_CALLS,
+)
 from agent_executor.serving.metrics import Metrics
 from agent_executor.serving.redaction import cut, redacted_json
 from agent_executor.serving.span_ids import link_to
 from agent_executor.tool_runner.calls.attempt import Attempt
+from agent_executor.tool_runner.policy.sandbox import SCOPE_KEY
 from agent_executor.tool_runner.registry import RegisteredTool, ToolRegistry
 
 OK: Final = "OK"
@@ -42,7 +53,7 @@ class CallTelemetry:
     """Tells of tool calls.
 
     Args:
-        registry: The tools whose names may be labels.
+        registry: The tools of this process, whose names are known.
         tracer: Makes the spans. Default: none are made.
         metrics: Where calls are counted. Default: nowhere.
         shows_content: Whether the spans show arguments and results, too.
@@ -84,10 +95,25 @@ class CallTelemetry:
             if self._shows_content:
                 arguments = cut(redacted_json(call.arguments_json))
                 span.set_attribute(names.GEN_AI_TOOL_CALL_ARGUMENTS, arguments)
-        tool_label = call.tool_name if tool is not None else UNKNOWN_TOOL
-        return CallObservation(
-            attempt, span, self._metrics, tool_label, shows_content=self._shows_content
+        observation = CallObservation(
+            attempt, span, self._metrics, shows_content=self._shows_content
         )
+        if tool is not None:
+            observation.found()
+        return observation
+
+    def refused(self, rule: str, error: AgentExecutorError) -> None:
+        """Counts a call that is not made, by the rule that refused it."""
+        if self._metrics is None:
+            return
+        self._metrics.increment(TOOL_CALL_REFUSALS, rule)
+        if isinstance(error, RateLimitExceededError):
+            self._metrics.increment(RATE_LIMIT_REFUSALS, error.metadata.get(SCOPE_KEY, ""))
+
+    def looked_up(self, *, is_hit: bool) -> None:
+        """Counts a look into the cache of results."""
+        if self._metrics is not None:
+            self._metrics.increment(RESULT_CACHE_LOOKUPS, "hit" if is_hit else "miss")
 
 
 class CallObservation:
@@ -97,12 +123,12 @@ class CallObservation:
         "_attempt",
         "_code",
         "_duration_seconds",
+        "_is_found",
         "_metrics",
         "_replayed",
         "_shows_content",
         "_span",
         "_started",
-        "_tool_label",
     )
 
     def __init__(
@@ -110,14 +136,13 @@ class CallObservation:
         attempt: Attempt,
         span: Span,
         metrics: Metrics | None,
-        tool_label: str,
         *,
         shows_content: bool,
     ) -> None:
         self._attempt = attempt
         self._span = span
         self._metrics = metrics
-        self._tool_label = tool_label
+        self._is_found = False
         self._shows_content = shows_content
         self._code = OK
         self._duration_seconds: float | None = None
@@ -129,6 +154,10 @@ class CallObservation:
         """The trace of the attempt in hexadecimal; empty outside of a trace."""
         span_context = self._span.get_span_context()
         return f"{span_context.trace_id:032x}" if span_context.is_valid else ""
+
+    def found(self) -> None:
+        """Says that there is such a tool, so that its name may be a label."""
+        self._is_found = True
 
     def ended(self, code: str) -> None:
         """Says how the attempt ended: a name of ``ErrorReason``, or empty for a result."""
@@ -176,12 +205,15 @@ class CallObservation:
         self._log()
         if metrics is None:
             return
-        metrics.increment(TOOL_CALLS, self._tool_label, self._code)
+        tool_name = self._attempt.call.tool_name
+        is_named = self._is_found or metrics.is_known("tool", tool_name)
+        tool = tool_name if is_named else UNKNOWN_TOOL
+        metrics.increment(TOOL_CALLS, tool, self._code)
         if self._duration_seconds is not None:
             metrics.observe(
                 TOOL_CALL_DURATION,
                 self._duration_seconds,
-                self._tool_label,
+                tool,
                 span_context=span.get_span_context(),
             )
 

@@ -9,6 +9,7 @@ from agent_executor.errors import DeadlineExceededError
 from agent_executor.tool_runner.calls.attempt import Attempt
 from agent_executor.tool_runner.calls.dispatch import Dispatcher
 from agent_executor.tool_runner.calls.result_cache import ResultCache, cache_key
+from agent_executor.tool_runner.calls.telemetry import CallTelemetry
 from agent_executor.tool_runner.policy.call_policy import Admitted
 
 DEFAULT_TIMEOUT_SECONDS: Final = 60.0
@@ -22,6 +23,7 @@ class ToolExecution:
     Args:
         dispatcher: Runs a tool in the way that it needs.
         cache: Results of tools that only read.
+        telemetry: Tells how often a result was there. Default: nobody is told.
         timeout_seconds: How long a tool may run; a tool's own limit and a caller may ask for less.
     """
 
@@ -30,10 +32,12 @@ class ToolExecution:
         dispatcher: Dispatcher,
         cache: ResultCache,
         *,
+        telemetry: CallTelemetry | None = None,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     ) -> None:
         self._dispatcher = dispatcher
         self._cache = cache
+        self._telemetry = telemetry
         self._timeout_seconds = timeout_seconds
 
     async def run(self, attempt: Attempt, admitted: Admitted) -> str:
@@ -52,6 +56,8 @@ class ToolExecution:
             return await self._dispatcher.run(admitted, seconds)
         key = cache_key(admitted.context, tool.version, admitted.arguments)
         cached = self._cache.get(key)
+        if self._telemetry is not None:
+            self._telemetry.looked_up(is_hit=cached is not None)
         if cached is not None:
             attempt.facts.append(_FROM_CACHE)
             return cached

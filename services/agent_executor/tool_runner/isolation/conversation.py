@@ -33,7 +33,11 @@ _MEBIBYTE: Final = 1_048_576
 
 
 class Conversation:
-    """Talks with one worker about one call. It does not kill the worker; its owner does."""
+    """Talks with one worker about one call. It does not kill the worker; its owner does.
+
+    Attributes:
+        death: Why the worker has not answered, in a word; empty unless it failed to.
+    """
 
     def __init__(
         self,
@@ -47,6 +51,7 @@ class Conversation:
         self._limits = limits
         self._tool_name = tool_name
         self._broker = broker
+        self.death = ""
 
     async def answer(self, expected: int, size_bytes_max: int) -> bytes:
         """Returns what the worker answers the call that it was sent.
@@ -122,6 +127,7 @@ class Conversation:
         if end.signal == signal.SIGKILL:
             # It cannot do that to itself: it is the kernel short of memory, or a person.
             return self._stopped()
+        self.death = "exited"
         how = f"by {signal.Signals(end.signal).name}" if end.signal else "by itself"
         return ToolExecutionError(
             f"The tool's process was ended {how} before it had answered.",
@@ -134,6 +140,7 @@ class Conversation:
         return end.signal == signal.SIGKILL and end.cpu_us >= self._limits.cpu_seconds * 1_000_000
 
     def _limit_exceeded(self, limit: str) -> LimitExceededError:
+        self.death = limit
         value: int = getattr(self._limits, limit)
         sentence = {
             "memory_bytes": f"The tool needed more than {value // _MEBIBYTE} MiB of memory.",
@@ -146,11 +153,13 @@ class Conversation:
         )
 
     def _broken(self) -> ToolExecutionError:
+        self.death = "protocol"
         return ToolExecutionError(
             "The tool's process did not keep to the sandbox's protocol.", tool_name=self._tool_name
         )
 
     def _stopped(self) -> OutcomeUnknownError:
+        self.death = "killed"
         return OutcomeUnknownError(
             "The tool was stopped while it ran; whether it took effect is not known.",
             tool_name=self._tool_name,

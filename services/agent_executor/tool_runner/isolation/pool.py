@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import time
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,6 +22,7 @@ from agent_executor.errors import (
     InvalidArgumentError,
     LimitExceededError,
     OutcomeUnknownError,
+    SandboxUnavailableError,
     ToolExecutionError,
 )
 from agent_executor.tool_runner.arguments import DEFAULT_ARGUMENTS_BYTES_MAX
@@ -29,13 +31,16 @@ from agent_executor.tool_runner.isolation.conversation import Broker, Conversati
 from agent_executor.tool_runner.isolation.launcher_keeper import LauncherKeeper
 from agent_executor.tool_runner.isolation.launcher_process import LauncherProcess
 from agent_executor.tool_runner.isolation.limits import SandboxLimits
+from agent_executor.tool_runner.isolation.pool_metrics import PoolMetrics
 from agent_executor.tool_runner.isolation.program import description_of
 from agent_executor.tool_runner.isolation.status import SandboxStatus, WantedTier
 from agent_executor.tool_runner.isolation.untrusted_json import ENCODER, JsonError, parse
 from agent_executor.tool_runner.isolation.worker_handle import WorkerHandle
-from agent_executor.tool_runner.isolation.worker_queue import WorkerQueue
+from agent_executor.tool_runner.isolation.worker_queue import QUEUED_CALLS, WorkerQueue
 from agent_executor.tool_runner.tool_program import ToolDescription, ToolProgram
 
+# Why a worker died that had no call.
+_DIED_IDLE: Final = "idle"
 _NOT_STARTED: Final = SandboxStatus(available=False, tier="none")
 
 
@@ -45,13 +50,21 @@ class WorkerPool:
     It belongs to the event loop, and the thread, in which it is started.
     """
 
-    def __init__(self, limits: SandboxLimits | None = None, *, tier: WantedTier = "best") -> None:
+    def __init__(
+        self,
+        limits: SandboxLimits | None = None,
+        *,
+        tier: WantedTier = "best",
+        metrics: PoolMetrics | None = None,
+    ) -> None:
         """See the class.
 
         Args:
             limits: Default: ``SandboxLimits()``.
             tier: ``best`` is ``namespaces`` where the host has them, and ``landlock`` elsewhere.
+            metrics: Counts workers and calls.
         """
+        self._metrics = metrics or PoolMetrics()
         self._limits = limits or SandboxLimits()
         self._tier: WantedTier = tier
         self._queue = WorkerQueue(self._limits, refill=self._refill)
@@ -91,6 +104,17 @@ class WorkerPool:
         return dataclasses.replace(
             self._verdict(), idle_workers=self._queue.idle, busy_workers=self._queue.busy
         )
+
+    @property
+    def worker_counts(self) -> dict[str, int]:
+        """How many workers are ``starting``, ``idle`` and ``busy``."""
+        starting = sum(launcher.starting for launcher in self._launchers())
+        return {"starting": starting, "idle": self._queue.idle, "busy": self._queue.busy}
+
+    @property
+    def waiting_count(self) -> int:
+        """How many calls wait for a worker."""
+        return self._queue.waiting
 
     @property
     def launcher_pids(self) -> tuple[int, ...]:
@@ -164,39 +188,59 @@ class WorkerPool:
         return description_of(payload, program.tool_name)
 
     async def _converse(self, request: _Request, answer: _Answer, timeout_seconds: float) -> bytes:
-        message = self._admit(request)
+        call = _Call()
         timeout = asyncio.timeout(timeout_seconds)
         try:
+            message = self._admit(request)
             async with timeout:
                 while True:
                     with contextlib.suppress(_NotBegunError):
-                        return await self._converse_once(request, message, answer)
+                        return await self._converse_once(request, message, answer, call)
+        except SandboxUnavailableError:
+            self._metrics.refused("unavailable")
+            raise
         except TimeoutError:
             if not timeout.expired():
                 raise
+            (self._metrics.died if call.has_worker else self._metrics.refused)("deadline")
             raise DeadlineExceededError(
                 f"The tool did not end within {timeout_seconds:g} s.",
                 tool_name=request.program.tool_name,
             ) from None
 
-    async def _converse_once(self, request: _Request, message: bytes, answer: _Answer) -> bytes:
+    async def _converse_once(
+        self, request: _Request, message: bytes, answer: _Answer, call: _Call
+    ) -> bytes:
         tool_name = request.program.tool_name
         organization_id = request.program.organization_id
-        worker = await self._queue.take(tool_name, organization_id)
         loop = asyncio.get_running_loop()
-        taken_at = loop.time()
+        worker = await self._take(tool_name, organization_id)
+        call.has_worker, taken_at = True, loop.time()
+        conversation = Conversation(worker, self._limits, tool_name, request.broker)
         try:
             try:
                 await worker.send(request.kind, message)
             except ConnectionError:
                 # It died while it waited, so it has not got the whole of the call.
+                call.has_worker, conversation.death = False, _DIED_IDLE
                 raise _NotBegunError from None
-            conversation = Conversation(worker, self._limits, tool_name, request.broker)
             return await conversation.answer(answer.kind, answer.size_bytes_max)
         finally:
             worker.kill()
+            if conversation.death:
+                self._metrics.died(conversation.death)
             # The answer comes first, and then the work that it leaves.
             loop.call_soon(self._queue.release, organization_id, loop.time() - taken_at)
+
+    async def _take(self, tool_name: str, organization_id: str) -> WorkerHandle:
+        asked_at = time.perf_counter()
+        try:
+            worker = await self._queue.take(tool_name, organization_id)
+        except LimitExceededError:
+            self._metrics.refused(QUEUED_CALLS)
+            raise
+        self._metrics.waited(time.perf_counter() - asked_at)
+        return worker
 
     def _admit(self, request: _Request) -> bytes:
         program = request.program
@@ -242,7 +286,7 @@ class WorkerPool:
 
     def _spawn(self, tier: str) -> LauncherProcess:
         return LauncherProcess(
-            self._limits, tier, on_ready=self._queue.add, on_end=self._on_worker_ended
+            self._limits, tier, on_ready=self._on_worker_ready, on_end=self._on_worker_ended
         )
 
     def _refill(self) -> None:
@@ -269,10 +313,22 @@ class WorkerPool:
                 worker.kill()
         self._refill()
 
+    def _on_worker_ready(self, worker: WorkerHandle) -> None:
+        self._metrics.started()
+        self._queue.add(worker)
+
     def _on_worker_ended(self, worker: WorkerHandle) -> None:
         if self._queue.discard(worker):
+            self._metrics.died(_DIED_IDLE)
             worker.kill()
             self._refill()
+
+
+@dataclass(slots=True)
+class _Call:
+    """How far a call has come."""
+
+    has_worker: bool = False
 
 
 class _NotBegunError(Exception):

@@ -10,9 +10,12 @@ import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from agent_executor.errors import InvalidArgumentError
+
+OnUnavailable: TypeAlias = Literal["share", "refuse"]
+"""What becomes of calls while what counts them for all processes is away."""
 
 WINDOW_SECONDS_MAX: Final = 30 * 24 * 3600.0
 CALLS_MAX: Final = 2**31 - 1

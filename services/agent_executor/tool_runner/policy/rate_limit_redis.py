@@ -5,13 +5,16 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final
 
 from agent_executor.errors import UnavailableError
 from agent_executor.storage.redis_client import RedisClient, Script
-from agent_executor.tool_runner.policy.rate_limit import RateLimit, RateLimiter, RateRefusal
-
-OnUnavailable: TypeAlias = Literal["share", "refuse"]
+from agent_executor.tool_runner.policy.rate_limit import (
+    OnUnavailable,
+    RateLimit,
+    RateLimiter,
+    RateRefusal,
+)
 
 # The number is that of the layout: processes of another layout count apart.
 KEY_PREFIX: Final = "agent_executor:1:limit:"

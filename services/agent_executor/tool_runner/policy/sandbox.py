@@ -17,6 +17,8 @@ RateLimitScope: TypeAlias = Literal["user", "organization", "tool"]
 # The window of the limits that a caller brings along, in seconds.
 CALLER_WINDOW_SECONDS: Final = 60.0
 _CALLER: Final = "caller"
+SCOPE_KEY: Final = "scope"
+"""Under which the metadata of a refusal says whose limit it was."""
 _SCOPES: Final[tuple[RateLimitScope, ...]] = get_args(RateLimitScope)
 
 
@@ -155,12 +157,20 @@ def rate_limit_error(refusal: RateRefusal, tool_name: str) -> RateLimitExceededE
         f"The rate limit of {limit.max_calls} calls in {limit.window_seconds:g} s is "
         f"exceeded.{advice}",
         metadata={
+            SCOPE_KEY: scope_of(refusal.key),
             "maxCalls": str(limit.max_calls),
             "windowSeconds": f"{limit.window_seconds:g}",
         },
         tool_name=tool_name,
         retry_after_seconds=wait_seconds,
     )
+
+
+def scope_of(key: Hashable) -> str:
+    """Returns whose limit is counted under a key: ``user``, ``organization``, ``tool`` or ``caller``."""
+    scopes = {*_SCOPES, _CALLER}
+    parts = key if isinstance(key, tuple) else ()
+    return next((part for part in parts[:2] if part in scopes), _CALLER)
 
 
 def _check_scope(scope: str) -> None:

@@ -1,0 +1,1 @@
+"""Telling what happens in an organization's runs, as it happens."""

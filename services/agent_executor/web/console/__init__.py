@@ -1,0 +1,1 @@
+"""The web console, which works without a network: `/console`."""

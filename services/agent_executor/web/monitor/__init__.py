@@ -1,0 +1,1 @@
+"""What happens in an organization's runs, for browsers: a WebSocket."""

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from agent_executor.serving.redaction import (
+    CONTENT_MAX_CHARS,
+    REDACTED,
+    cut,
+    redacted_json,
+    redacted_text,
+)
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "Bearer abcdefgh12345678",
+        "bEaReR   abcdefgh12345678",
+        "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl",
+        "sk-ant-api03-abcdefghijklmnop",
+        f"aek_{'7' * 48}",
+        f"aes_{'7' * 48}",
+    ],
+)
+def test_what_looks_like_a_credential_is_hidden(secret: str) -> None:
+    assert redacted_text(f"say '{secret}' to them") == f"say '{REDACTED}' to them"
+
+
+@pytest.mark.parametrize("text", ["", "a task-1 of a bearer of news", "What is 15 + 27?", "Ä eyJ"])
+def test_other_texts_stay_as_they_are(text: str) -> None:
+    assert redacted_text(text) == text
+
+
+def test_values_are_hidden_by_their_names_at_any_depth() -> None:
+    value = {"query": "x", "headers": [{"Authorization": "opensesame", "accept": "*/*"}]}
+    shown = json.loads(redacted_json(json.dumps(value)))
+    assert shown == {"query": "x", "headers": [{"Authorization": REDACTED, "accept": "*/*"}]}
+
+
+def test_what_is_no_json_is_a_text() -> None:
+    assert redacted_json("Bearer abcdefgh12345678, {") == f"{REDACTED}, {{"
+
+
+def test_a_long_text_is_cut_and_says_so() -> None:
+    assert cut("x" * CONTENT_MAX_CHARS) == "x" * CONTENT_MAX_CHARS
+    assert cut("x" * (CONTENT_MAX_CHARS + 5)).endswith("x... [5 more characters]")
+
+
+def test_a_text_that_is_made_to_be_slow_is_not() -> None:
+    started = time.process_time()
+    redacted_text("bearer " + "bearer eyJ.sk-" * 20_000)
+    assert time.process_time() - started < 5.0
