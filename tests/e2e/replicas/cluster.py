@@ -46,7 +46,7 @@ class Cluster:
     claude: ScriptedClaude
     witness: WebServer
 
-    def organization(self, limit_usd: float = 1_000_000.0, **agent: Any) -> Organization:
+    def organization(self, limit_usd: float = 1_000_000.0) -> Organization:
         """Makes an organization with the witnessed tools, an agent that uses them, and a budget."""
         name = f"organization-{uuid.uuid4()}"
         client = self.platform.client(self.platform.token(name))
@@ -59,9 +59,9 @@ class Cluster:
             body = {"name": tool, "source": source, "class_name": "Witnessed"}
             _ok(client.post("/api/v1/tools", {**body, "allowed_origins": [origin]}))
         use = {tool: {"class": "Witnessed", "enabled": True} for tool in TOOLS}
-        body = {"name": "Witnessed", "model": "claude-sonnet-4-5", **agent}
-        body |= {"tools": dict.fromkeys(TOOLS, True), "custom_tools": use}
-        agent_id = _ok(client.post("/api/v1/agents", body))["id"]
+        agent = {"name": "Witnessed", "model": "claude-sonnet-4-5", "custom_tools": use}
+        answer = client.post("/api/v1/agents", {**agent, "tools": dict.fromkeys(TOOLS, True)})
+        agent_id = _ok(answer)["id"]
         _ok(client.put(f"/api/v1/budgets/{BUDGET}", {"limit_usd": limit_usd}))
         return Organization(name, client, agent_id)
 
@@ -132,7 +132,7 @@ class Organization:
 
 
 @contextmanager
-def running_cluster(redis: RedisServer, **environment: str) -> Iterator[Cluster]:
+def running_cluster(redis: RedisServer) -> Iterator[Cluster]:
     """Starts everything; the PostgreSQL is nobody else's, since tests end it."""
     with (
         tempfile.TemporaryDirectory(prefix="postgres-") as folder,
@@ -153,7 +153,6 @@ def running_cluster(redis: RedisServer, **environment: str) -> Iterator[Cluster]
                 EXECUTOR_MODEL_PROVIDER="anthropic",
                 ANTHROPIC_BASE_URL=claude.url,
                 ANTHROPIC_API_KEY="any",
-                **environment,
             ) as platform:
                 yield Cluster(platform, postgres, database_url, claude, witness)
         finally:

@@ -17,7 +17,7 @@ from typing import Final
 import asyncpg
 
 from agent_executor.storage.postgres import connect
-from agent_executor.storage.postgres_writer import PostgresConnection
+from agent_executor.storage.postgres_connection import PostgresConnection
 
 # Sets these advisory locks apart from others of the same database.
 RUNNER_LOCKS: Final = 0x52554E4E
