@@ -138,6 +138,13 @@ async def test_events_are_served_with_their_chain_and_found_by_what_is_asked(
     assert await audit_events(replica, created_before=after) == [second, first]
 
 
+async def until_seen(store: PostgresCallStore, presence: RunnerPresence, *, is_alive: bool) -> None:
+    """Looks until a process is seen to live, or to be dead."""
+    async with asyncio.timeout(60):
+        while await store.is_alive(presence.runner_id) != is_alive:
+            await asyncio.sleep(0.01)  # noqa: ASYNC110 -- only the server knows
+
+
 async def test_a_process_is_seen_to_live_by_its_lock(postgres_url: str) -> None:
     await upgrade_postgres(postgres_url, MIGRATIONS)
     database = PostgresDatabase(postgres_url)
@@ -154,13 +161,9 @@ async def test_a_process_is_seen_to_live_by_its_lock(postgres_url: str) -> None:
             presence.runner_id,
         )
         await connection.close()
-        async with asyncio.timeout(60):
-            while not await store.is_alive(presence.runner_id):
-                await asyncio.sleep(0.01)
+        await until_seen(store, presence, is_alive=True)
         await presence.close()
-        async with asyncio.timeout(60):
-            while await store.is_alive(presence.runner_id):
-                await asyncio.sleep(0.01)
+        await until_seen(store, presence, is_alive=False)
     finally:
         await presence.close()
         await database.close()
