@@ -21,6 +21,7 @@ from agent_executor.errors import (
     OutcomeUnknownError,
     UnavailableError,
 )
+from agent_executor.executor.peers import tools_grpc
 from agent_executor.executor.peers.tools import ToolRequest
 from agent_executor.executor.peers.tools_grpc import GrpcToolRunner
 from agent_executor.serving.cancellation import StopSignal
@@ -235,3 +236,15 @@ async def test_a_call_that_is_stopped_is_not_repeated_and_its_outcome_is_not_kno
     with pytest.raises(OutcomeUnknownError):
         await calling
     assert len(stream.requests) == 1
+
+
+async def test_a_tool_runner_that_is_silent_is_asked_again_and_then_away(
+    tools: Tools, runner: GrpcToolRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tools.refusals = [grpc.StatusCode.DEADLINE_EXCEEDED]
+    assert await runner.describe(["calculator"], ADA, {})
+    monkeypatch.setattr(tools_grpc, "DESCRIBE_TIMEOUT_SECONDS", 0.0)
+    runner.forget_all()
+    tools.refusals = [grpc.StatusCode.DEADLINE_EXCEEDED] * 9
+    with pytest.raises(UnavailableError, match="did not describe"):
+        await runner.describe(["calculator"], ADA, {})

@@ -141,8 +141,8 @@ async def test_events_are_served_with_their_chain_and_found_by_what_is_asked(
 async def until_seen(store: PostgresCallStore, presence: RunnerPresence, *, is_alive: bool) -> None:
     """Looks until a process is seen to live, or to be dead."""
     async with asyncio.timeout(60):
-        while await store.is_alive(presence.runner_id) != is_alive:
-            await asyncio.sleep(0.01)  # noqa: ASYNC110 -- only the server knows
+        while await store.is_alive(presence.runner_id) != is_alive:  # noqa: ASYNC110 -- only the server knows
+            await asyncio.sleep(0.01)
 
 
 async def test_a_process_is_seen_to_live_by_its_lock(postgres_url: str) -> None:
