@@ -23,7 +23,7 @@ CERTIFICATE_DAYS: Final = 365
 RENEWAL_SECONDS: Final = 60 * 24 * 3600
 ENCRYPTION_KEY_BYTES: Final = 32
 # What callers may reach the gateway by, beside localhost; more of them separated by commas.
-HOSTS_VARIABLE: Final = "GATEWAY_HOSTS"
+HOSTS_VARIABLE: Final = "PUBLIC_HOSTS"
 SERVICES: Final = ("executor", "tool-runner", "ledger")
 
 

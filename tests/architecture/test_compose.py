@@ -52,7 +52,7 @@ def first_start(folder: Path) -> None:
     [script] = [each["source"] for each in mounts_of("first-start") if each["type"] == "bind"]
     subprocess.run(
         [sys.executable, COMPOSE.parent / script, folder],
-        env=command_environment(GATEWAY_HOSTS="agents.example,10.0.0.1"),
+        env=command_environment(PUBLIC_HOSTS="agents.example,10.0.0.1"),
         check=True,
         timeout=60,
     )

@@ -27,10 +27,11 @@ CALLERS = 16
 SAMPLE_SECONDS = 5.0
 FULL_SECONDS, CI_SECONDS = 20 * 60.0, 5.0
 WORK_PER_SECOND = 12.0
-# Caches fill first; what is left of the time says whether something grows beyond them.
-WARM_UP_SHARE = 0.4
-# Noise included. A leak of 100 bytes with each of the 40,000 requests an hour would be 4 MiB an hour.
-MAX_GROWTH_MIB_PER_HOUR = 24.0
+# Caches of databases and of connections fill first, which takes some ten thousand pieces of work; only
+# then does memory tell of something that grows for ever.
+WARM_UP_SECONDS, WARM_UP_PER_SECOND = 240.0, 60.0
+# Of all processes together, noise included. A leak of 100 bytes with each piece of work would be 4.
+MAX_GROWTH_MIB_PER_HOUR = 12.0
 
 
 @dataclass
@@ -55,8 +56,13 @@ class Soak:
             self.done[work.name] += 1
 
 
-def soaked(platform: RunningPlatform, seconds: float, say: Callable[[str], None]) -> Soak:
-    """Works at the steady rate for so long, and looks at the processes meanwhile."""
+def soaked(
+    platform: RunningPlatform,
+    seconds: float,
+    say: Callable[[str], None],
+    work_per_second: float = WORK_PER_SECOND,
+) -> Soak:
+    """Works at a steady rate for so long, and looks at the processes meanwhile."""
     workload = Workload(platform.client(platform.token(ttl_seconds=86_400)))
     soak, chance = Soak(workload.kinds), random.Random(7)
     started, next_sample, number = time.monotonic(), 0.0, 0
@@ -70,7 +76,7 @@ def soaked(platform: RunningPlatform, seconds: float, say: Callable[[str], None]
             callers.submit(soak.work, workload.chosen(chance))
             number += 1
             # The rate is what is tried, not what is measured: nothing waits for a result.
-            time.sleep(max(0.0, number / WORK_PER_SECOND - (time.monotonic() - started)))
+            time.sleep(max(0.0, number / work_per_second - (time.monotonic() - started)))
     return soak
 
 
@@ -85,9 +91,8 @@ def line(soak: Soak) -> str:
 
 
 def report(soak: Soak) -> dict[str, float]:
-    """Returns the growth of each process in MiB an hour, from when the caches have filled."""
-    late = soak.samples[int(len(soak.samples) * WARM_UP_SHARE) :]
-    return {name: slope_mib_per_hour(late, name) for name in late[0].memory_mib}
+    """Returns the growth of each process in MiB an hour."""
+    return {name: slope_mib_per_hour(soak.samples, name) for name in soak.samples[0].memory_mib}
 
 
 @pytest.mark.timeout(FULL_SECONDS * 2)
@@ -100,13 +105,14 @@ def test_a_platform_at_a_steady_rate_does_not_grow(
                 print(text, flush=True)
 
     with running_platform() as platform:
+        if full:
+            warm_up = soaked(platform, WARM_UP_SECONDS, say, WARM_UP_PER_SECOND)
+            assert not warm_up.failures, (len(warm_up.failures), warm_up.failures[:5])
+            say("warm")
         before = sample(platform, 0)
         soak = soaked(platform, FULL_SECONDS if full else CI_SECONDS, say)
         say(line(soak))
         assert not soak.failures, (len(soak.failures), soak.failures[:5])
-        assert (
-            set(soak.done) == {work.name for work in Workload(platform.client()).kinds} or not full
-        )
         # Nobody calls any more, so that only what was left behind is there beside what was before.
         until(
             lambda: sample(platform, 0).processes == before.processes,

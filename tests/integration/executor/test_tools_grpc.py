@@ -324,3 +324,15 @@ async def test_where_a_replica_was_not_heard_nobody_says_that_nothing_is_known(
 ) -> None:
     with pytest.raises(error):
         await stopped(*replicas)
+
+
+async def test_a_tool_runner_that_is_silent_is_asked_again_and_then_away(
+    tools: Tools, runner: GrpcToolRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tools.refusals = [grpc.StatusCode.DEADLINE_EXCEEDED]
+    assert await runner.describe(["calculator"], ADA, {})
+    monkeypatch.setattr(tools_grpc, "DESCRIBE_TIMEOUT_SECONDS", 0.0)
+    runner.forget_all()
+    tools.refusals = [grpc.StatusCode.DEADLINE_EXCEEDED] * 9
+    with pytest.raises(UnavailableError, match="did not describe"):
+        await runner.describe(["calculator"], ADA, {})

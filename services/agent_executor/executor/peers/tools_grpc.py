@@ -41,6 +41,8 @@ GRANT_MARGIN_SECONDS: Final = 5.0
 DESCRIPTION_TTL_SECONDS: Final = 10.0
 DESCRIPTIONS_MAX: Final = 4096
 DESCRIBE_TIMEOUT_SECONDS: Final = 5.0
+DESCRIBE_TRY_SECONDS: Final = 2.0
+SILENT: Final = "The tool-runner did not describe the tools in time."
 # A run that is to end waits no longer for what came of a call.
 STOP_TIMEOUT_SECONDS: Final = 1.0
 # What a replica that is away, or hangs, has said of a call: nothing.
@@ -134,14 +136,18 @@ class GrpcToolRunner:
                 stub = tool_service_pb2_grpc.ToolServiceStub(self._replicas.channel)
                 return await stub.DescribeTools(
                     request,
-                    timeout=gives_up_at - now(),
+                    timeout=min(DESCRIBE_TRY_SECONDS, gives_up_at - now()),
                     metadata=((GRANT_METADATA_KEY, grant),),
                 )
             except grpc.aio.AioRpcError as error:
                 tries += 1
                 delay_seconds = self._retries.delay_seconds(tries)
-                is_away = error.code() is grpc.StatusCode.UNAVAILABLE
+                # One that hangs, or whose database does, is as much away as one that is dead.
+                is_silent = error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+                is_away = is_silent or error.code() is grpc.StatusCode.UNAVAILABLE
                 if not is_away or now() + delay_seconds >= gives_up_at:
+                    if is_silent:
+                        raise UnavailableError(SILENT) from error
                     raise from_rpc_error(error) from error
                 await asyncio.sleep(delay_seconds)
 

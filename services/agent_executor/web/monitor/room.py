@@ -13,7 +13,7 @@ from starlette.websockets import WebSocket
 from agent_executor.web.application import Room
 from agent_executor.web.error_convert import error_answer
 from agent_executor.web.monitor.activity_convert import ActivityTexts
-from agent_executor.web.monitor.monitors import Monitors
+from agent_executor.web.monitor.monitors_grpc import Monitors
 from agent_executor.web.runtime import WebRuntime
 
 PATH: Final = "/api/v1/monitor"
