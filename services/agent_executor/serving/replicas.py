@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import itertools
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Sequence
@@ -70,6 +71,7 @@ class Replicas:
         self._name = name
         self._replicas: dict[Address, Replica] = {}
         self._resolving: asyncio.Task[None] | None = None
+        self._turns = itertools.count()
 
     async def start(self) -> None:
         """Finds the replicas and begins to connect to each."""
@@ -87,12 +89,17 @@ class Replicas:
 
     @property
     def channel(self) -> grpc.aio.Channel:
-        """The channel to one of the replicas, for calls of their own.
+        """The channel to one of the replicas, for a call of its own.
+
+        They are taken in turn: what is pending on a stream does not tell that one hangs, and then
+        a call that is repeated is to find another one.
 
         Raises:
             UnavailableError: No replica is known.
         """
-        return self._least_busy().channel
+        best = _unfitness(self._least_busy())
+        fit = [each for each in self._replicas.values() if _unfitness(each) == best]
+        return fit[next(self._turns) % len(fit)].channel
 
     @property
     def channels(self) -> Sequence[grpc.aio.Channel]:
@@ -173,8 +180,12 @@ class Replicas:
             changed.stream.hand_over(min(others, key=_unattractiveness).stream)
 
 
+def _unfitness(replica: Replica) -> tuple[bool, bool]:
+    return (not replica.stream.connected, replica.is_leaving)
+
+
 def _unattractiveness(replica: Replica) -> tuple[bool, bool, int]:
-    return (not replica.stream.connected, replica.is_leaving, replica.stream.pending)
+    return (*_unfitness(replica), replica.stream.pending)
 
 
 async def _close(replica: Replica) -> None:

@@ -117,6 +117,17 @@ async def test_the_calls_are_shared_by_all_replicas(peers: list[RunningPeer]) ->
         assert sorted(await asyncio.gather(*calls)) == sorted(f"hang-{n}" for n in range(20))
 
 
+async def test_calls_outside_of_the_streams_go_to_those_that_are_there_in_turn(
+    peers: list[RunningPeer],
+) -> None:
+    away = f"127.0.0.1:{find_free_port()}"
+    async with connected(away, *map(at, peers)) as pool:
+        await all_serve(pool, peers)
+        assert len({id(pool.replicas.channel) for _ in range(6)}) == 2
+    async with connected(away) as pool:
+        assert pool.replicas.channel is pool.replicas.channels[0]
+
+
 async def test_calls_of_a_lost_replica_are_answered_by_another_one(
     peers: list[RunningPeer],
 ) -> None:
