@@ -191,7 +191,7 @@ def driven(platform: RunningPlatform) -> Driven:
 def documented_processes() -> dict[str, set[str]]:
     """Returns which processes show each metric, as the document says."""
     return {
-        quoted(name)[0].removesuffix("_total"): PROCESSES_OF.get(of, {of})
+        quoted(name)[0].removesuffix("_total"): PROCESSES_OF.get(of, set(of.split(", ")))
         for name, _, of, *_ in table(METRICS, "metric")
     }
 

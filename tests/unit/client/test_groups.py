@@ -28,6 +28,7 @@ BETWEEN_SERVICES = {
     *("UsageService/SettleUsage", "UsageService/VoidReservation", "UsageService/GetReservation"),
     "UsageService/StreamUsage",
     "Authorization/Check",
+    "RateLimitService/ShouldRateLimit",
 }
 # The contracts give these an idempotency key.
 UNDER_KEY = {
@@ -44,6 +45,8 @@ HARMLESS_WRITES = {
     *("ToolCallService/ExecuteToolCall", "ToolCallService/StopToolCall"),
     *("UsageService/RecordUsage", "UsageService/CorrectUsage"),
 }
+# It reads, though no RPC of REST does what it does.
+HARMLESS_READS = {"MonitorService/StreamActivity"}
 # It reads, and cannot be taken up in its middle.
 FILES = {"UsageService/ExportUsage"}
 
@@ -100,7 +103,9 @@ def test_only_harmless_calls_are_repeated(name: str) -> None:
     called = row.method.path.rpartition(".")[2]
     if called in UNDER_KEY:
         expected = Repeat.UNDER_KEY
-    elif called in HARMLESS_WRITES or (reads_only(contract_of(row)) and called not in FILES):
+    elif called in HARMLESS_WRITES | HARMLESS_READS or (
+        reads_only(contract_of(row)) and called not in FILES
+    ):
         expected = Repeat.HARMLESS
     else:
         expected = Repeat.NEVER
