@@ -203,14 +203,19 @@ async def _copy(
         ) from error
     except MigrationError as error:
         raise CopyError(str(error)) from error
+    except ValueError as error:
+        # Its text may hold the URL, and that the password.
+        raise CopyError(
+            f"What is given as the PostgreSQL database of the {database.name} is no URL that can be "
+            "used: postgresql://user@host:5432/database."
+        ) from error
     except (
         OSError,
         TimeoutError,
-        ValueError,
         asyncpg.PostgresError,
         asyncpg.InterfaceError,
     ) as error:
-        # Its text may hold the URL, and that the password.
+        # As above.
         raise CopyError(
             f"The PostgreSQL database of the {database.name} cannot be used "
             f"({type(error).__name__}). Start the command again: it goes on with this service."

@@ -40,6 +40,8 @@ from agent_executor.serving.tls import server_credentials
 
 SettingsT = TypeVar("SettingsT", bound=ServiceSettings)
 
+_METADATA_MAX_BYTES: Final = 64 * 1024
+
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -210,6 +212,9 @@ def _server_options(settings: ServiceSettings) -> list[tuple[str, int]]:
         **dict(SERVER_OPTIONS),
         "grpc.max_receive_message_length": settings.max_message_bytes,
         "grpc.max_send_message_length": settings.max_message_bytes,
+        # What the gateway lets through. Of more than 8 KiB gRPC refuses some at random, by default, with
+        # a status that says to try again.
+        "grpc.max_metadata_size": _METADATA_MAX_BYTES,
         # Otherwise a second process could bind the same port and take half of the calls.
         "grpc.so_reuseport": 0,
     }
