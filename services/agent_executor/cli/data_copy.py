@@ -179,7 +179,7 @@ async def _copy(
     tell: Callable[[CopyProgress], None],
 ) -> CopiedService:
     try:
-        async with _connected(url) as target:
+        async with _connected(url, database) as target:
             if await target.fetchval(_TABLES):
                 raise CopyError(
                     f"The PostgreSQL database for the {database.name} holds tables of something else."
@@ -203,19 +203,14 @@ async def _copy(
         ) from error
     except MigrationError as error:
         raise CopyError(str(error)) from error
-    except ValueError as error:
-        # Its text may hold the URL, and that the password.
-        raise CopyError(
-            f"What is given as the PostgreSQL database of the {database.name} is no URL that can be "
-            "used: postgresql://user@host:5432/database."
-        ) from error
     except (
         OSError,
         TimeoutError,
+        ValueError,
         asyncpg.PostgresError,
         asyncpg.InterfaceError,
     ) as error:
-        # As above.
+        # Its text may hold the URL, and that the password.
         raise CopyError(
             f"The PostgreSQL database of the {database.name} cannot be used "
             f"({type(error).__name__}). Start the command again: it goes on with this service."
@@ -223,16 +218,25 @@ async def _copy(
 
 
 @contextlib.asynccontextmanager
-async def _connected(url: str) -> AsyncIterator[CopyConnection]:
-    """Connects without a limit of time for statements, for a table may be large."""
-    connection = cast(
-        "CopyConnection",
-        await asyncpg.connect(
+async def _connected(url: str, database: ServiceDatabase) -> AsyncIterator[CopyConnection]:
+    """Connects without a limit of time for statements, for a table may be large.
+
+    Raises:
+        CopyError: The URL is none.
+    """
+    try:
+        opened = await asyncpg.connect(
             url,
             timeout=CONNECT_TIMEOUT_SECONDS,
             server_settings={"application_name": APPLICATION_NAME},
-        ),
-    )
+        )
+    except ValueError as error:
+        # Its text may hold the URL, and that the password.
+        raise CopyError(
+            f"What is given as the PostgreSQL database of the {database.name} is no URL that can be "
+            "used, as postgresql://user@host:5432/database is."
+        ) from error
+    connection = cast("CopyConnection", opened)
     try:
         yield connection
     finally:

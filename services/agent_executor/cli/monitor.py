@@ -27,11 +27,10 @@ from agent_executor.cli.run_following import ATTEMPTS
 from agent_executor.cli.times import parse_time
 from agent_executor.errors import UnauthenticatedError
 
-
 if TYPE_CHECKING:
     from agent_executor.api.executor.v1 import monitor_service_pb2
 
-_LINE_WIDTH: Final = 160
+_LINE_WIDTH: Final = 240
 
 
 def monitor(
