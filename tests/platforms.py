@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -219,7 +220,22 @@ class RunningPlatform:
         return {
             name: pid
             for pid in children_of(self.process.pid)
-            if (name := _name_of(pid)) is not None
+            if (name := _name_of(pid, self._numbered)) is not None
+        }
+
+    @property
+    def _numbered(self) -> Mapping[str, str]:
+        """What each process of a service that has several is called, by the port it serves gRPC on."""
+        services = {
+            "executor": self.ports.executor_offsets(),
+            "tool-runner": self.ports.tool_runner_offsets(),
+            "ledger": self.ports.ledger_offsets(),
+        }
+        return {
+            str(self.ports.grpc_base + offset): f"{service}-{number}"
+            for service, offsets in services.items()
+            if len(offsets) > 1
+            for number, offset in enumerate(offsets, start=1)
         }
 
     def kill(self, name: str) -> int:
@@ -264,7 +280,12 @@ class RunningPlatform:
 
 @contextlib.contextmanager
 def running_platform(
-    *, workers: int = 1, tls: bool = False, **environment: str
+    *,
+    workers: int = 1,
+    tool_runners: int = 1,
+    ledgers: int = 1,
+    tls: bool = False,
+    **environment: str,
 ) -> Iterator[RunningPlatform]:
     """Starts a platform, and stops it with SIGTERM at the end, to which it must answer exit code 0.
 
@@ -272,12 +293,17 @@ def running_platform(
 
     Args:
         workers: How many executors it has.
+        tool_runners: How many tool-runners it has; several need `DATABASE_URL`.
+        ledgers: How many ledgers it has; several need `DATABASE_URL`.
         tls: Whether its processes talk to each other over mutual TLS.
         environment: Further variables, for example `OTEL_EXPORTER_OTLP_ENDPOINT`.
     """
+    find_ports = partial(free_ports, workers, tool_runners, ledgers)
     with (
         tempfile.TemporaryDirectory(prefix="agent-executor-test-") as folder,
-        _kept(_start(Path(folder), command_environment(**environment), workers, tls)) as platform,
+        _kept(
+            _start(Path(folder), command_environment(**environment), find_ports, tls=tls)
+        ) as platform,
     ):
         yield platform
 
@@ -307,11 +333,15 @@ def _kept(platform: RunningPlatform) -> Iterator[RunningPlatform]:
 
 
 def _start(
-    folder: Path, environment: Mapping[str, str], workers: int = 1, tls: bool = False
+    folder: Path,
+    environment: Mapping[str, str],
+    find_ports: Callable[[], PlatformPorts] = free_ports,
+    *,
+    tls: bool = False,
 ) -> RunningPlatform:
     log = ""
     for attempt in range(_ATTEMPTS):
-        ports = free_ports(executors=workers)
+        ports = find_ports()
         platform = _launch(folder / f"data-{attempt}", ports, environment, tls=tls)
         _wait_until_ready(platform)
         if platform.process.poll() is None:
@@ -332,6 +362,8 @@ def _launch(
         "--grpc-port-base": ports.grpc_base,
         "--metrics-port-base": ports.metrics_base,
         "--workers": ports.executors,
+        "--tool-runners": ports.tool_runners,
+        "--ledgers": ports.ledgers,
     }
     arguments = [str(part) for option in options.items() for part in option]
     if tls:
@@ -384,9 +416,10 @@ def children_of(parent_pid: int) -> list[int]:
     return children
 
 
-def _name_of(pid: int) -> str | None:
+def _name_of(pid: int, numbered: Mapping[str, str]) -> str | None:
     """Returns which process of a platform this is; None if it is none, or not yet."""
     try:
+        variables = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
         arguments = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
     except OSError:
         return None
@@ -397,7 +430,11 @@ def _name_of(pid: int) -> str | None:
         return "gateway"
     for argument in arguments:
         if argument.startswith("agent_executor."):
-            return argument.removeprefix("agent_executor.").replace("_", "-")
+            module = argument.removeprefix("agent_executor.")
+            port = f"{module.upper()}_GRPC_PORT="
+            ports = [each.removeprefix(port) for each in variables if each.startswith(port)]
+            name = module.replace("_", "-")
+            return numbered.get(ports[0], name) if ports else name
     return None
 
 

@@ -7,6 +7,7 @@ outlives a test process that is killed.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import itertools
 import os
@@ -90,6 +91,24 @@ class PostgresServer:
             process.send_signal(signal.SIGQUIT)
             process.wait(STOP_TIMEOUT_SECONDS)
 
+    def kill(self) -> None:
+        """Ends the server and all its parts by SIGKILL, as the loss of its machine does."""
+        process, self._process = self._process, None
+        if process is not None:
+            _send(signal.SIGKILL, _family_of(process.pid))
+            process.wait(STOP_TIMEOUT_SECONDS)
+
+    @contextlib.contextmanager
+    def halted(self) -> Iterator[None]:
+        """Holds the server and all its parts still."""
+        assert self._process is not None
+        family = _family_of(self._process.pid)
+        _send(signal.SIGSTOP, family)
+        try:
+            yield
+        finally:
+            _send(signal.SIGCONT, family)
+
     def url(self, database: str = "postgres") -> str:
         """Returns what a database is connected to by."""
         return f"postgresql://postgres@/{database}?host={self.folder}"
@@ -128,6 +147,18 @@ class PostgresServer:
     def _command(self, binary: str, *arguments: str) -> list[str | Path]:
         parent = (str(os.getpid()), UNPRIVILEGED_USER)
         return [sys.executable, STARTER, *parent, self._binaries / binary, *arguments]
+
+
+def _family_of(pid: int) -> list[int]:
+    """Returns a process and its children, the parent first."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [pid, *map(int, children.split())]
+
+
+def _send(number: signal.Signals, pids: list[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def _binaries(folder: Path) -> Path:

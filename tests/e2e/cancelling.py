@@ -108,6 +108,8 @@ def platform_on(
     """Runs a platform whose model is a mock Claude over HTTP."""
     with running_platform(
         workers=workers,
+        tool_runners=1,
+        ledgers=1,
         tls=False,
         EXECUTOR_MODEL_PROVIDER="anthropic",
         ANTHROPIC_API_KEY="any",

@@ -32,7 +32,11 @@ def inherited_environment(
 
 def database_url_in_environment(service: str) -> str:
     """Returns the PostgreSQL database of a service, as its process would use it; empty for none."""
-    environment = inherited_environment()
+    return database_url_of_process(service, inherited_environment())
+
+
+def database_url_of_process(service: str, environment: Mapping[str, str]) -> str:
+    """Returns the PostgreSQL database of a service that has these variables; empty for none."""
     own = f"{service.replace('-', '_').upper()}_DATABASE_URL"
     return database_url_of(service, environment.get(own, ""), environment.get("DATABASE_URL", ""))
 

@@ -15,14 +15,20 @@ from agent_executor.cli.certificate_authority import (
     own_tls_files,
     tls_environment,
 )
+from agent_executor.cli.environment import database_url_of_process
 from agent_executor.cli.gateway import write_configuration
 from agent_executor.cli.gateway_settings import GatewaySettings
 from agent_executor.cli.gateway_tls import check_tls_files
 from agent_executor.cli.issuer import TokenClaims, issue_token
 from agent_executor.cli.keys import Keys, ensure_keys
-from agent_executor.cli.ports import LEDGER_OFFSET, TOOL_RUNNER_OFFSET, WEB_OFFSET, PlatformPorts
+from agent_executor.cli.ports import WEB_OFFSET, PlatformPorts
 from agent_executor.cli.probes import why_not_ready
-from agent_executor.cli.processes import LOOPBACK, gateway_configuration_file, process_groups
+from agent_executor.cli.processes import (
+    LOOPBACK,
+    addresses,
+    gateway_configuration_file,
+    process_groups,
+)
 from agent_executor.cli.rest import RestClient
 from agent_executor.cli.supervisor import ChildEvent, Supervisor
 
@@ -62,6 +68,7 @@ class Platform:
         on_waiting: Is told what the first request still lacks, each time it is tried.
 
     Raises:
+        PlatformError: If there are to be several of a service whose database is a file of one process.
         ValueError: If a setting of the gateway is wrong.
     """
 
@@ -72,6 +79,7 @@ class Platform:
         on_event: Callable[[ChildEvent], None] = lambda _: None,
         on_waiting: Callable[[str], None] = lambda _: None,
     ) -> None:
+        _check_databases(options.ports, options.environment)
         self._ports = options.ports
         self._data_dir = options.data_dir.resolve()
         self._on_waiting = on_waiting
@@ -156,12 +164,10 @@ def gateway_settings(options: PlatformOptions) -> GatewaySettings:
         _env_file=options.dotenv_file,
         http_port=ports.http,
         admin_port=ports.gateway_admin,
-        executor_addresses=tuple(
-            f"{LOOPBACK}:{ports.grpc_base + offset}" for offset in ports.executor_offsets()
-        ),
-        tool_runner_addresses=(f"{LOOPBACK}:{ports.grpc_base + TOOL_RUNNER_OFFSET}",),
-        ledger_addresses=(f"{LOOPBACK}:{ports.grpc_base + LEDGER_OFFSET}",),
-        web_addresses=(f"{LOOPBACK}:{ports.grpc_base + WEB_OFFSET}",),
+        executor_addresses=addresses(ports, ports.executor_offsets()),
+        tool_runner_addresses=addresses(ports, ports.tool_runner_offsets()),
+        ledger_addresses=addresses(ports, ports.ledger_offsets()),
+        web_addresses=addresses(ports, [WEB_OFFSET]),
         jwks_file=Keys(options.data_dir.resolve() / "keys").jwks,
         otlp_endpoint=options.environment.get("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
     )
@@ -169,6 +175,22 @@ def gateway_settings(options: PlatformOptions) -> GatewaySettings:
         return settings
     own = own_tls_files(options.data_dir.resolve(), "gateway")
     return settings.model_copy(update={f"services_{name}": file for name, file in own.items()})
+
+
+def _check_databases(ports: PlatformPorts, environment: Mapping[str, str]) -> None:
+    """Refuses replicas that could not know of each other.
+
+    Executors may share their SQLite file; budgets, holds and tool calls are in the memory of one
+    process where there is no PostgreSQL.
+    """
+    for service, option, count in (
+        ("tool-runner", "--tool-runners", ports.tool_runners),
+        ("ledger", "--ledgers", ports.ledgers),
+    ):
+        if count > 1 and not database_url_of_process(service, environment):
+            own = f"{service.replace('-', '_').upper()}_DATABASE_URL"
+            msg = f"{option} {count} needs a PostgreSQL database: set DATABASE_URL, or {own}."
+            raise PlatformError(msg)
 
 
 @contextlib.contextmanager

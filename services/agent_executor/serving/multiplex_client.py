@@ -275,9 +275,11 @@ class MultiplexedStream:
             stream.cancel()
             for task in tasks:
                 task.cancel()
-            endings = await asyncio.gather(*tasks, return_exceptions=True)
-            self._log_end(endings)
-            self._set_connected(False)
+            try:
+                self._log_end(await asyncio.gather(*tasks, return_exceptions=True))
+            finally:
+                # Also if it is closed in that instant: who counts connections counts them to the end.
+                self._set_connected(False)
 
     async def _read(self, stream: StreamCall) -> None:
         """Hand the answers to their callers until the stream ends."""

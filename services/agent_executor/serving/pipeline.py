@@ -153,8 +153,9 @@ class CallPipeline:
         """Admits calls one after the other, and serves together those that are admitted.
 
         Each is checked, bounded, counted and refused as by ``run``, but for these: it has no context
-        of its own, since its handler gets the caller beside the request; it has a span only if its
-        caller's trace is recorded, as long as the batch takes; and one whose deadline passes while it is served is told so when the others are answered.
+        of its own, since its handler gets the caller beside the request; it has a span, as long as
+        the batch takes, only if its caller's trace is recorded; and one whose deadline passes while
+        it is served is told so when the others are answered.
 
         Returns:
             The response of each call, or why there is none.

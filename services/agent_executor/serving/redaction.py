@@ -5,6 +5,7 @@ It is the last line of defence and no filter of personal data: what a person typ
 
 from __future__ import annotations
 
+import json
 import re
 from functools import lru_cache
 from typing import Any, Final
@@ -17,9 +18,13 @@ CONTENT_MAX_CHARS: Final = 4_096
 """How much a span shows of one text."""
 
 _NAMES_MAX: Final = 1_024
+# Deeper is nothing that a person reads, and no stack of Python's.
+_DEPTH_MAX: Final = 64
+_TOO_DEEP: Final = "[nested too deeply]"
 
+# As headers, variables and JSON spell them: x-api-key, API_KEY, apiKey.
 _SECRET_NAMES: Final = re.compile(
-    r"authorization|api_?key|password|passwd|secret|credential|private_key|^token$|_token$",
+    r"authorization|cookie|api[_-]?key|private[_-]?key|password|passwd|secret|credential|token$",
     re.IGNORECASE,
 )
 # Bearer headers, JSON Web Tokens, our own API keys and sessions, provider keys as sk-..., and what
@@ -45,16 +50,23 @@ def redacted_text(text: str) -> str:
     return text
 
 
-def redacted_names(value: Any) -> Any:
-    """Returns JSON-like data without the values, at any depth, whose names say they are secret."""
+def redacted_names(value: Any, depth: int = 0) -> Any:
+    """Returns JSON-like data without the values whose names say they are secret.
+
+    Args:
+        value: The data, of which what is nested too deeply is left out, secret or not.
+        depth: How deep in the data it is itself.
+    """
+    if not isinstance(value, dict | list | tuple):
+        return value
+    if depth == _DEPTH_MAX:
+        return _TOO_DEEP
     if isinstance(value, dict):
         return {
-            name: REDACTED if is_secret_name(str(name)) else redacted_names(inner)
+            name: REDACTED if is_secret_name(str(name)) else redacted_names(inner, depth + 1)
             for name, inner in value.items()
         }
-    if isinstance(value, list | tuple):
-        return [redacted_names(inner) for inner in value]
-    return value
+    return [redacted_names(inner, depth + 1) for inner in value]
 
 
 def cut(text: str) -> str:
@@ -67,6 +79,14 @@ def redacted_json(text: str) -> str:
     """Returns JSON text without either; of a text that is no JSON, without what looks like one."""
     try:
         value = msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
         return redacted_text(text)
-    return redacted_text(msgspec.json.encode(redacted_names(value)).decode())
+    return redacted_text(json_text(redacted_names(value)))
+
+
+def json_text(value: Any) -> str:
+    """Returns data as JSON text, which escapes what UTF-8 cannot hold, as half a character."""
+    try:
+        return msgspec.json.encode(value).decode()
+    except UnicodeEncodeError:
+        return json.dumps(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import itertools
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Sequence
@@ -28,7 +29,8 @@ class Address(NamedTuple):
 
     Attributes:
         host: The host's name, which its certificate is for; empty if it was named by its IP address.
-        target: Its IP address and port, as gRPC takes them.
+        target: Its IP address and port, as gRPC takes them; the name and port of a host with one
+            address of each family.
     """
 
     host: str
@@ -69,6 +71,7 @@ class Replicas:
         self._name = name
         self._replicas: dict[Address, Replica] = {}
         self._resolving: asyncio.Task[None] | None = None
+        self._turns = itertools.count()
 
     async def start(self) -> None:
         """Finds the replicas and begins to connect to each."""
@@ -86,12 +89,17 @@ class Replicas:
 
     @property
     def channel(self) -> grpc.aio.Channel:
-        """The channel to one of the replicas, for calls of their own.
+        """The channel to one of the replicas, for a call of its own.
+
+        They are taken in turn: what is pending on a stream does not tell that one hangs, and then
+        a call that is repeated is to find another one.
 
         Raises:
             UnavailableError: No replica is known.
         """
-        return self._least_busy().channel
+        best = _unfitness(self._least_busy())
+        fit = [each for each in self._replicas.values() if _unfitness(each) == best]
+        return fit[next(self._turns) % len(fit)].channel
 
     @property
     def channels(self) -> Sequence[grpc.aio.Channel]:
@@ -172,8 +180,12 @@ class Replicas:
             changed.stream.hand_over(min(others, key=_unattractiveness).stream)
 
 
+def _unfitness(replica: Replica) -> tuple[bool, bool]:
+    return (not replica.stream.connected, replica.is_leaving)
+
+
 def _unattractiveness(replica: Replica) -> tuple[bool, bool, int]:
-    return (not replica.stream.connected, replica.is_leaving, replica.stream.pending)
+    return (*_unfitness(replica), replica.stream.pending)
 
 
 async def _close(replica: Replica) -> None:
@@ -192,10 +204,15 @@ async def _looked_up(address: str) -> list[Address]:
         return [Address("", address)]
     loop = asyncio.get_running_loop()
     infos = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    # A host with addresses of both families is one replica, not two.
-    family = infos[0][0]
-    addresses = sorted({str(info[4][0]) for info in infos if info[0] == family})
-    return [Address(host, _target(ip, port, family)) for ip in addresses]
+    found: dict[socket.AddressFamily, set[str]] = {}
+    for family, *_, socket_address in infos:
+        found.setdefault(family, set()).add(str(socket_address[0]))
+    if len(found) > 1 and all(len(addresses) == 1 for addresses in found.values()):
+        # One replica, not two, which may listen on one of them alone, as on localhost: gRPC tries both.
+        return [Address(host, address)]
+    # Several that have addresses of both families are not counted twice.
+    preferred = min(found)
+    return [Address(host, _target(ip, port, preferred)) for ip in sorted(found[preferred])]
 
 
 def _target(ip: str, port: str, family: int) -> str:

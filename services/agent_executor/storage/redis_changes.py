@@ -10,9 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 import math
-import random
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,6 +23,7 @@ from redis.exceptions import RedisError
 from agent_executor.storage.redis_client import (
     DEFAULT_TIMEOUT_SECONDS,
     HEARTBEAT_SECONDS,
+    Outage,
     RedisClient,
     RedisObserver,
     Unobserved,
@@ -44,9 +43,6 @@ API_KEY: Final = "api_key"
 """An API key or a session that was revoked: its digest, in hexadecimal."""
 
 _CHANNEL_PREFIX: Final = "agent_executor:1:changes:"
-_BACKOFF_SECONDS: Final = 0.1
-
-_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +78,7 @@ class RedisChanges:
         self._sender = str(uuid.uuid4())
         self._watchers: dict[str, _Watcher] = {}
         self._untold: set[str] = set()
+        self._outage = Outage("changes")
         self._task: asyncio.Task[None] | None = None
         self._listening = asyncio.Event()
 
@@ -125,23 +122,21 @@ class RedisChanges:
             self._untold.add(topic)
 
     async def _keep_listening(self) -> None:
-        is_known = False
         while True:
-            connection = connection_of(self._url)
+            connection = None
             try:
+                connection = connection_of(self._url)
                 await connect(connection, self._timeout_seconds)
-                is_known = False
                 await self._listen(connection)
-            except (RedisError, OSError, TimeoutError) as error:
+            except Exception as error:  # noqa: BLE001 -- a bug must not leave us deaf
                 self._observer.error(reason_of(error))
-                if not is_known:
-                    _LOGGER.warning("changes are not heard: Redis is away: %s", reason_of(error))
-                is_known = True
+                self._outage.note(error)
             finally:
                 self._listening.clear()
                 self._observer.state(is_up=False)
-                await connection.disconnect(nowait=True)
-            await asyncio.sleep(_BACKOFF_SECONDS * random.uniform(0.5, 1))  # noqa: S311 -- no secret
+                if connection is not None:
+                    await connection.disconnect(nowait=True)
+            await self._outage.pause()
 
     async def _listen(self, connection: AbstractConnection) -> None:
         """Hears changes until the connection is lost or the server hangs.
@@ -167,6 +162,8 @@ class RedisChanges:
                     subscribed += 1
                     if subscribed == len(by_channel):
                         self._begin()
+                elif kind == "pong":
+                    self._outage.end()
         finally:
             beating.cancel()
 

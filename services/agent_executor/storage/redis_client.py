@@ -83,6 +83,48 @@ class Script:
         self.sha1: Final = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
 
 
+class Outage:
+    """Logs once that the server is away, and spaces the tries to connect again.
+
+    It ends only when a connection has lasted: one that is lost as soon as it is used, such as that to
+    a replica that takes no writes, would fill the log and be made again without a pause.
+
+    Args:
+        what: Whom it concerns, as logs name it.
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._is_known = False
+        self._backoff_seconds = _FIRST_BACKOFF_SECONDS
+
+    def note(self, error: Exception) -> None:
+        """Logs what has failed, unless it is known; a bug with its traceback."""
+        if not self._is_known:
+            # Once, and not for each call or try; its text may hold the server's address
+            # but no password.
+            is_expected = isinstance(error, RedisError | OSError)
+            _LOGGER.warning(
+                "Redis (%s) is away: %s",
+                self._what,
+                reason_of(error),
+                exc_info=None if is_expected else error,
+            )
+        self._is_known = True
+
+    async def pause(self) -> None:
+        """Waits until the next try, each time longer."""
+        await asyncio.sleep(self._backoff_seconds * random.uniform(0.5, 1))  # noqa: S311 -- no secret
+        self._backoff_seconds = min(2 * self._backoff_seconds, _BACKOFF_SECONDS_MAX)
+
+    def end(self) -> None:
+        """Says that a connection lasts."""
+        if self._is_known:
+            _LOGGER.info("Redis (%s) answers", self._what)
+        self._is_known = False
+        self._backoff_seconds = _FIRST_BACKOFF_SECONDS
+
+
 class _Command:
     """A command that waits to be sent, or for its reply."""
 
@@ -114,7 +156,7 @@ class RedisClient:
         observer: RedisObserver | None = None,
     ) -> None:
         self._url = url
-        self._use = use
+        self._outage = Outage(use)
         self._timeout_seconds = timeout_seconds
         self._heartbeat = heartbeat
         self._observer = observer or Unobserved()
@@ -169,28 +211,20 @@ class RedisClient:
 
     async def _keep_connected(self) -> None:
         """Connects again and again, and serves callers while it is connected."""
-        backoff_seconds = _FIRST_BACKOFF_SECONDS
-        is_known = False
         while True:
             connection = None
             try:
                 connection = await self._connected()
-                backoff_seconds, is_known = _FIRST_BACKOFF_SECONDS, False
                 await self._serve(connection)
-            except (RedisError, OSError, TimeoutError) as error:
-                reason = reason_of(error)
-                self._observer.error(reason)
-                if not is_known:
-                    # Once, and not for each call or try; its text may hold the server's address
-                    # but no password.
-                    _LOGGER.warning("Redis (%s) is away: %s", self._use, reason)
-                is_known = True
+            except Exception as error:  # noqa: BLE001 -- a bug must not leave us without Redis
+                # Such as a RuntimeError of uvloop, on a transport that has just been closed.
+                self._observer.error(reason_of(error))
+                self._outage.note(error)
             finally:
                 self._go_down()
                 if connection is not None:
                     await connection.disconnect(nowait=True)
-            await asyncio.sleep(backoff_seconds * random.uniform(0.5, 1))  # noqa: S311 -- no secret
-            backoff_seconds = min(2 * backoff_seconds, _BACKOFF_SECONDS_MAX)
+            await self._outage.pause()
 
     async def _connected(self) -> AbstractConnection:
         connection = connection_of(self._url)
@@ -198,7 +232,6 @@ class RedisClient:
         self.is_up = True
         self._observer.state(is_up=True)
         self._tried.set()
-        _LOGGER.info("Redis (%s) answers", self._use)
         return connection
 
     def _go_down(self) -> None:
@@ -264,6 +297,7 @@ class RedisClient:
             await asyncio.sleep(HEARTBEAT_SECONDS)
             with contextlib.suppress(UnavailableError):
                 self.last_heartbeat = await self.run(*self._heartbeat)
+                self._outage.end()
 
 
 def connection_of(url: SecretStr) -> AbstractConnection:

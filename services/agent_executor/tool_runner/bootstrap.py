@@ -56,6 +56,8 @@ if TYPE_CHECKING:
 SERVICE_NAME: Final = "tool-runner"
 
 _MINUTE_SECONDS: Final = 60.0
+# As long as the executor waits for its own journal, by default.
+STORAGE_PATIENCE_SECONDS: Final = 60.0
 
 
 def main() -> int:
@@ -201,6 +203,7 @@ def _tool_calls(
         ),
         telemetry=telemetry,
         concurrent_calls_max=settings.max_concurrent_calls,
+        storage_patience_seconds=STORAGE_PATIENCE_SECONDS,
     )
 
 

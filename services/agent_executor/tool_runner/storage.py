@@ -71,15 +71,23 @@ async def _open_postgres(
     from agent_executor.storage.migrations_postgres import upgrade_postgres
     from agent_executor.storage.postgres import PostgresDatabase
     from agent_executor.storage.statements_postgres import PostgresStatementRunner
+    from agent_executor.tool_runner.calls.runner_presence import RunnerPresence
     from agent_executor.tool_runner.calls.store_postgres import PostgresCallStore
 
     database_url = settings.postgres_url
     await upgrade_postgres(database_url, MIGRATIONS)
+    presence = RunnerPresence(database_url)
+    await presence.start()
     database = PostgresDatabase(database_url, on_batch=on_batch)
+
+    async def close() -> None:
+        await database.close()
+        await presence.close()
+
     others_run_seconds = settings.call_timeout_seconds + OTHERS_RUN_MARGIN_SECONDS
     return ToolRunnerStorage(
-        calls=PostgresCallStore(database, others_run_seconds),
+        calls=PostgresCallStore(database, others_run_seconds, presence.runner_id),
         statements=PostgresStatementRunner(database),
-        close=database.close,
+        close=close,
         connections=lambda: database.connections,
     )

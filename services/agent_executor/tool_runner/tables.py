@@ -32,6 +32,7 @@ TOOL_CALLS: Final = Table(
     Column("effect", Text, nullable=False),
     Column("trace_id", Text, nullable=False, comment="hexadecimal"),
     Column("started_at_ms", BigInteger, nullable=False),
+    Column("runner_id", Integer, nullable=False, server_default="0", comment="0: not known"),
     # All of these are null in an intent: a call that was dispatched and has no result.
     Column("success", Integer),
     Column("result_json", Text),

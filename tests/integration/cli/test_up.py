@@ -69,6 +69,17 @@ def test_a_process_that_never_starts_is_the_end_of_it(tmp_path: Path) -> None:
     assert last.startswith("agent-executor: ledger exited with code 1; it died 5 times in a row")
 
 
+def test_several_ledgers_need_postgresql(tmp_path: Path) -> None:
+    process = up(tmp_path, free_ports(), "--ledgers", "2")
+    stdout, stderr = output_of(process)
+    assert process.returncode == 1
+    assert stdout == ""
+    assert stderr.strip() == (
+        "agent-executor: --ledgers 2 needs a PostgreSQL database: set DATABASE_URL, or"
+        " LEDGER_DATABASE_URL."
+    )
+
+
 def test_a_data_folder_has_one_platform(tmp_path: Path) -> None:
     with running_platform() as platform:
         process = up(tmp_path, free_ports(), "--data-dir", str(platform.data_dir))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from agent_executor.api.tool_runner.v1 import (
     tool_call_service_pb2,
+    tool_call_service_pb2_grpc,
     tool_pb2,
     tool_service_pb2,
     tool_service_pb2_grpc,
@@ -19,8 +21,10 @@ from agent_executor.errors import (
     AgentExecutorError,
     LimitExceededError,
     OutcomeUnknownError,
+    PermissionDeniedError,
     UnavailableError,
 )
+from agent_executor.executor.peers import tools_grpc
 from agent_executor.executor.peers.tools import ToolRequest
 from agent_executor.executor.peers.tools_grpc import GrpcToolRunner
 from agent_executor.serving.cancellation import StopSignal
@@ -55,6 +59,39 @@ class Tools(tool_service_pb2_grpc.ToolServiceServicer):
         return tool_service_pb2.DescribeToolsResponse(
             tools=[tool for tool in tools if tool.name in request.tool_names]
         )
+
+
+class StoppingCalls(tool_call_service_pb2_grpc.ToolCallServiceServicer):
+    """A replica that is asked to stop a call.
+
+    Args:
+        outcome: What it says; None for nothing.
+        hangs: Whether it does not answer.
+        refusal: Why it does not say; OK if it does.
+    """
+
+    def __init__(
+        self,
+        outcome: str | None = None,
+        *,
+        hangs: bool = False,
+        refusal: grpc.StatusCode = grpc.StatusCode.OK,
+    ) -> None:
+        self._outcome = outcome
+        self._hangs = hangs
+        self._refusal = refusal
+
+    async def StopToolCall(  # noqa: N802 -- the contract's name
+        self, request: tool_call_service_pb2.StopToolCallRequest, context: Any
+    ) -> tool_call_service_pb2.StopToolCallResponse:
+        if self._hangs:
+            await asyncio.Event().wait()
+        if self._refusal is not grpc.StatusCode.OK:
+            await context.abort(self._refusal, "not here")
+        response = tool_call_service_pb2.StopToolCallResponse()
+        if self._outcome is not None:
+            response.outcome.success, response.outcome.result_json = True, self._outcome
+        return response
 
 
 class Stream:
@@ -235,3 +272,67 @@ async def test_a_call_that_is_stopped_is_not_repeated_and_its_outcome_is_not_kno
     with pytest.raises(OutcomeUnknownError):
         await calling
     assert len(stream.requests) == 1
+
+
+AWAY = StoppingCalls(refusal=grpc.StatusCode.UNAVAILABLE)
+HANGS = StoppingCalls(hangs=True)
+REFUSES = StoppingCalls(refusal=grpc.StatusCode.PERMISSION_DENIED)
+KNOWS_NOTHING = StoppingCalls()
+RUNS_IT = StoppingCalls("7")
+
+
+async def stopped(*replicas: StoppingCalls) -> str | None:
+    """Returns the result of a call that all replicas are asked to stop."""
+    stream, request = Stream(), ToolRequest("c1", "calculator", "{}", "r1", "a1")
+    async with contextlib.AsyncExitStack() as opened:
+        for replica in replicas:
+            server = grpc.aio.server()
+            tool_call_service_pb2_grpc.add_ToolCallServiceServicer_to_server(replica, server)
+            port = server.add_insecure_port("127.0.0.1:0")
+            await server.start()
+            opened.push_async_callback(server.stop, None)
+            channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
+            stream.channels.append(await opened.enter_async_context(channel))
+        runner = GrpcToolRunner(stream, ServiceKey(b"k" * 32))  # type: ignore[arg-type]  # a test's own
+        outcome = await runner.stop(request, ADA)
+    return None if outcome is None else outcome.result_json
+
+
+@pytest.mark.parametrize("other", [AWAY, HANGS, REFUSES, KNOWS_NOTHING])
+async def test_the_replica_that_runs_a_call_stops_it_whatever_another_one_says(
+    other: StoppingCalls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if other is not HANGS:
+        monkeypatch.setattr(tools_grpc, "STOP_TIMEOUT_SECONDS", 60.0)
+    assert await stopped(other, RUNS_IT) == "7"
+
+
+async def test_a_call_of_which_all_replicas_know_nothing_is_not_known() -> None:
+    assert await stopped(KNOWS_NOTHING, KNOWS_NOTHING) is None
+
+
+@pytest.mark.parametrize(
+    ("replicas", "error"),
+    [
+        ((KNOWS_NOTHING, AWAY), UnavailableError),
+        ((AWAY, REFUSES), PermissionDeniedError),
+        ((), UnavailableError),
+    ],
+)
+async def test_where_a_replica_was_not_heard_nobody_says_that_nothing_is_known(
+    replicas: tuple[StoppingCalls, ...], error: type[AgentExecutorError]
+) -> None:
+    with pytest.raises(error):
+        await stopped(*replicas)
+
+
+async def test_a_tool_runner_that_is_silent_is_asked_again_and_then_away(
+    tools: Tools, runner: GrpcToolRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tools.refusals = [grpc.StatusCode.DEADLINE_EXCEEDED]
+    assert await runner.describe(["calculator"], ADA, {})
+    monkeypatch.setattr(tools_grpc, "DESCRIBE_TIMEOUT_SECONDS", 0.0)
+    runner.forget_all()
+    tools.refusals = [grpc.StatusCode.DEADLINE_EXCEEDED] * 9
+    with pytest.raises(UnavailableError, match="did not describe"):
+        await runner.describe(["calculator"], ADA, {})

@@ -245,3 +245,48 @@ async def test_a_stopped_process_costs_a_call_no_more_than_its_deadline() -> Non
             await connection.reserve("call-2", timeout_seconds=0.3)
         process.send_signal(signal.SIGCONT)
         assert (await connection.reserve("call-3")).id == "call-3"
+
+
+class StuckStream:
+    """A stream that ends at once and whose writing cannot be broken off before ``released``."""
+
+    def __init__(self) -> None:
+        self.is_ended = asyncio.Event()
+        self.released = asyncio.Event()
+
+    async def wait_for_connection(self) -> None:
+        """Is connected at once."""
+
+    async def read(self) -> object:
+        await asyncio.sleep(0)
+        return grpc.aio.EOF
+
+    async def write(self, message: object) -> None:
+        while not self.released.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await self.released.wait()
+        raise asyncio.CancelledError
+
+    def cancel(self) -> None:
+        self.is_ended.set()
+
+
+async def test_a_stream_that_is_closed_while_it_ends_is_counted_out() -> None:
+    lost, told = StuckStream(), list[bool]()
+    stream = MultiplexedStream(
+        lambda: lost,  # type: ignore[arg-type,return-value]  # a test's own
+        usage_service_pb2.StreamUsageRequest,
+        name="ledger",
+        on_connection=told.append,
+    )
+    call = asyncio.create_task(
+        stream.call("reserve", make_request("a"), timeout_seconds=TIMEOUT_SECONDS)
+    )
+    await lost.is_ended.wait()
+    closing = asyncio.create_task(stream.close())
+    await asyncio.sleep(0)
+    lost.released.set()
+    await closing
+    with pytest.raises(UnavailableError):
+        await call
+    assert told == [True, False]

@@ -117,6 +117,17 @@ async def test_the_calls_are_shared_by_all_replicas(peers: list[RunningPeer]) ->
         assert sorted(await asyncio.gather(*calls)) == sorted(f"hang-{n}" for n in range(20))
 
 
+async def test_calls_outside_of_the_streams_go_to_those_that_are_there_in_turn(
+    peers: list[RunningPeer],
+) -> None:
+    away = f"127.0.0.1:{find_free_port()}"
+    async with connected(away, *map(at, peers)) as pool:
+        await all_serve(pool, peers)
+        assert len({id(pool.replicas.channel) for _ in range(6)}) == 2
+    async with connected(away) as pool:
+        assert pool.replicas.channel is pool.replicas.channels[0]
+
+
 async def test_calls_of_a_lost_replica_are_answered_by_another_one(
     peers: list[RunningPeer],
 ) -> None:
@@ -180,6 +191,33 @@ async def test_without_any_replica_a_call_ends_with_its_time() -> None:
     async with connected(f"127.0.0.1:{find_free_port()}") as pool:
         with pytest.raises(UnavailableError, match="ledger cannot be reached"):
             await pool.reserve("some", timeout_seconds=0.05)
+
+
+@pytest.mark.parametrize(
+    ("addresses", "targets"),
+    [
+        (["127.0.0.1"], ["127.0.0.1:7"]),
+        # The service listens on one of them, and nobody knows which.
+        (["::1", "127.0.0.1"], ["replica.test:7"]),
+        (["fd00::2", "fd00::1"], ["[fd00::1]:7", "[fd00::2]:7"]),
+        (["fd00::1", "fd00::2", "10.0.0.2", "10.0.0.1"], ["10.0.0.1:7", "10.0.0.2:7"]),
+    ],
+)
+async def test_a_host_with_addresses_of_both_families_is_one_replica(
+    addresses: list[str], targets: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def looked_up(host: str, port: str, **_: Any) -> list[Any]:
+        return [
+            (socket.AF_INET6, socket.SOCK_STREAM, 6, "", (address, int(port), 0, 0))
+            if ":" in address
+            else (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, int(port)))
+            for address in addresses
+        ]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", looked_up, raising=False)
+    async with connected("replica.test:7") as pool:
+        assert [address.target for address in pool.opened] == targets
+        assert {address.host for address in pool.opened} == {"replica.test"}
 
 
 async def test_replicas_of_a_name_come_and_go(

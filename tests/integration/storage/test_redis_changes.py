@@ -110,6 +110,18 @@ async def test_what_was_missed_or_could_not_be_told_counts_for_everything(
     assert one.heard == []
 
 
+async def test_what_is_no_text_makes_nobody_deaf(
+    redis_server: RedisServer, pair: tuple[Process, Process]
+) -> None:
+    one, other = pair
+    before = other.times_all
+    with redis_server.client() as own:
+        own.publish(channel_of("policy"), b"\xff")
+    await reached(lambda: other.times_all > before)
+    one.changes.tell("policy", "acme", "d")
+    await reached(lambda: ("acme", "d") in other.heard)
+
+
 async def test_a_lost_connection_is_made_again(
     redis_server: RedisServer, pair: tuple[Process, Process]
 ) -> None:

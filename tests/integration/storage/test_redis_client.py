@@ -7,11 +7,13 @@ import logging
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
 from agent_executor.errors import UnavailableError
+from agent_executor.storage import redis_client as redis_client_module
 from agent_executor.storage.redis_client import RedisClient, Script, connection_of
 from tests.redis_server import RedisServer
 
@@ -90,6 +92,9 @@ async def test_commands_that_come_together_go_together(
 
 async def test_a_script_is_sent_once_and_again_when_it_is_gone(redis_server: RedisServer) -> None:
     client = await patient(redis_server)
+    with redis_server.client() as own:
+        # Other tests of this process have used the server.
+        own.config_resetstat()
     script = Script("return redis.call('INCRBY', KEYS[1], ARGV[1])")
     assert await client.run_script(script, ["n"], [2]) == 2
     with redis_server.client() as own:
@@ -191,6 +196,51 @@ async def test_a_server_that_is_not_there_at_the_start_may_come_later(
     assert not client.is_up
     redis_server.start()
     await up(client)
+    await client.close()
+
+
+async def test_a_bug_ends_no_connection_for_good(
+    client: RedisClient, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exchange = client._exchange
+    failures = [RuntimeError("unable to perform operation on a closed transport")]
+
+    async def fail_once(*arguments: Any) -> None:
+        if failures:
+            raise failures.pop()
+        await exchange(*arguments)
+
+    monkeypatch.setattr(client, "_exchange", fail_once)
+    with pytest.raises(UnavailableError):
+        await client.run("PING")
+    await reached(lambda: not client.is_up and not failures)
+    await up(client)
+    assert await client.run("PING") == b"PONG"
+    assert "unable to perform operation" in caplog.text
+
+
+async def test_a_server_that_takes_no_writes_fills_no_log(
+    redis_server: RedisServer,
+    observed: Observed,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # No connection lasts that long.
+    monkeypatch.setattr(redis_client_module, "HEARTBEAT_SECONDS", 600.0)
+    caplog.set_level(logging.INFO)
+    client = await patient(redis_server, observed)
+    with redis_server.client() as own:
+        own.replicaof("127.0.0.1", "1")
+        try:
+            for _ in range(5):
+                await up(client)
+                with pytest.raises(UnavailableError):
+                    await client.run("SET", "n", "1")
+                await down(client)
+        finally:
+            own.replicaof("NO", "ONE")
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert client._outage._backoff_seconds == redis_client_module._BACKOFF_SECONDS_MAX
     await client.close()
 
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import grpc
 import pytest
 from google.protobuf import timestamp_pb2
@@ -15,9 +16,14 @@ from pydantic import SecretStr
 
 from agent_executor.api.tool_runner.v1 import audit_service_pb2, tool_service_pb2
 from agent_executor.errors import UnavailableError
+from agent_executor.storage.migrations_postgres import upgrade_postgres
+from agent_executor.storage.postgres import PostgresDatabase
 from agent_executor.tool_runner.calls.audit import AuditRecord
 from agent_executor.tool_runner.calls.audit_chain import verify
 from agent_executor.tool_runner.calls.audit_scan import scan_postgres
+from agent_executor.tool_runner.calls.runner_presence import RunnerPresence
+from agent_executor.tool_runner.calls.store_postgres import PostgresCallStore
+from agent_executor.tool_runner.schema import MIGRATIONS
 from tests.integration.tool_runner.running_tool_runner import (
     Running,
     make_request,
@@ -130,3 +136,34 @@ async def test_events_are_served_with_their_chain_and_found_by_what_is_asked(
     after.FromNanoseconds(second.created_at.ToNanoseconds() + 1)
     assert await audit_events(replica, created_from=after) == []
     assert await audit_events(replica, created_before=after) == [second, first]
+
+
+async def until_seen(store: PostgresCallStore, presence: RunnerPresence, *, is_alive: bool) -> None:
+    """Looks until a process is seen to live, or to be dead."""
+    async with asyncio.timeout(60):
+        while await store.is_alive(presence.runner_id) != is_alive:  # noqa: ASYNC110 -- only the server knows
+            await asyncio.sleep(0.01)
+
+
+async def test_a_process_is_seen_to_live_by_its_lock(postgres_url: str) -> None:
+    await upgrade_postgres(postgres_url, MIGRATIONS)
+    database = PostgresDatabase(postgres_url)
+    store, presence = PostgresCallStore(database, 90.0), RunnerPresence(postgres_url)
+    try:
+        assert not await store.is_alive(presence.runner_id)
+        await presence.start()
+        looks = [store.is_alive(presence.runner_id) for _ in range(10)]
+        assert all(await asyncio.gather(*looks))
+        # The server ends the connection, and the lock is taken again on another.
+        connection = await asyncpg.connect(postgres_url)
+        await connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objid = $1",
+            presence.runner_id,
+        )
+        await connection.close()
+        await until_seen(store, presence, is_alive=True)
+        await presence.close()
+        await until_seen(store, presence, is_alive=False)
+    finally:
+        await presence.close()
+        await database.close()

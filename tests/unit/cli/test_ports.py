@@ -55,6 +55,15 @@ def test_ports_that_do_not_exist_are_refused() -> None:
         replace(free_ports(), metrics_base=65536).check("127.0.0.1")
 
 
+def test_each_replica_has_its_own_ports() -> None:
+    ports = free_ports(executors=2, tool_runners=3, ledgers=2)
+    ports.check("127.0.0.1")
+    assert ports.executor_offsets() == [0, 5]
+    assert ports.tool_runner_offsets() == [1, 6, 7]
+    assert ports.ledger_offsets() == [2, 8]
+    assert ports.span == 9
+
+
 def test_defaults_are_the_documented_ones() -> None:
     assert PlatformPorts() == PlatformPorts(
         http=8080, grpc_base=50051, metrics_base=9464, executors=1

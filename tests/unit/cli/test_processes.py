@@ -62,10 +62,34 @@ def test_the_web_process_knows_the_services_and_the_gateway_knows_it(tmp_path: P
     assert web.environment["WEB_METRICS_PORT"] == "9004"
     executors = "ipv4:127.0.0.1:5000,127.0.0.1:5005,127.0.0.1:5006"
     assert web.environment["WEB_EXECUTOR_ADDRESS"] == executors
-    assert web.environment["WEB_TOOL_RUNNER_ADDRESS"] == "127.0.0.1:5001"
-    assert web.environment["WEB_LEDGER_ADDRESS"] == "127.0.0.1:5002"
+    assert web.environment["WEB_TOOL_RUNNER_ADDRESS"] == "ipv4:127.0.0.1:5001"
+    assert web.environment["WEB_LEDGER_ADDRESS"] == "ipv4:127.0.0.1:5002"
     settings = gateway_settings(PlatformOptions(data_dir=tmp_path, ports=PORTS, environment={}))
     assert settings.web_addresses == ("127.0.0.1:5004",)
+
+
+def test_all_replicas_of_all_services_know_each_other(tmp_path: Path) -> None:
+    ports = PlatformPorts(
+        http=8000, grpc_base=5000, metrics_base=9000, executors=2, tool_runners=3, ledgers=2
+    )
+    settings = gateway_settings(PlatformOptions(data_dir=tmp_path, ports=ports, environment={}))
+    ledgers, tool_runners, executors, (web,), _ = process_groups(Path("/data"), ports, settings, {})
+    assert [child.name for child in tool_runners] == [
+        "tool-runner-1",
+        "tool-runner-2",
+        "tool-runner-3",
+    ]
+    assert [child.environment["LEDGER_METRICS_PORT"] for child in ledgers] == ["9002", "9008"]
+    assert settings.tool_runner_addresses == ("127.0.0.1:5001", "127.0.0.1:5006", "127.0.0.1:5007")
+    assert settings.ledger_addresses == ("127.0.0.1:5002", "127.0.0.1:5008")
+    for executor in executors:
+        assert executor.environment["EXECUTOR_TOOL_RUNNER_ADDRESS"] == ",".join(
+            settings.tool_runner_addresses
+        )
+        assert executor.environment["EXECUTOR_LEDGER_ADDRESS"] == ",".join(
+            settings.ledger_addresses
+        )
+    assert web.environment["WEB_LEDGER_ADDRESS"] == "ipv4:127.0.0.1:5002,127.0.0.1:5008"
 
 
 def test_nobody_gets_anothers_variables() -> None:

@@ -85,3 +85,10 @@ def test_long_texts_are_cut_and_the_oldest_messages_left_out() -> None:
     assert told[-1]["parts"][0]["content"].startswith("19x")
     assert told[-1]["parts"][0]["content"].endswith("more characters]")
     assert len(system_instructions(request(system=long))) < CONTENT_MAX_CHARS + 100
+
+
+def test_half_a_character_of_a_model_is_shown_as_json_has_it() -> None:
+    content = (TextBlock("a\ud800"), ToolUseBlock("u1", "calculator", {"a": "\ud800"}))
+    shown = output_messages(ModelResponse("m1", "claude", content, "tool_use", ModelUsage(1, 1)))
+    assert json.loads(shown)[0]["parts"][0] == {"type": "text", "content": "a\ud800"}
+    shown.encode()

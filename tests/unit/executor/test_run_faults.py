@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -13,7 +14,7 @@ from agent_executor.errors import (
     LimitExceededError,
     UnavailableError,
 )
-from agent_executor.executor.driving import drivers, lost_runs
+from agent_executor.executor.driving import drivers, leases, lost_runs
 from agent_executor.executor.driving.leases import LeaseKeeper
 from agent_executor.executor.journal.journal import RunRecord
 from agent_executor.executor.log.run_event import ModelCallCompleted, RunEvent, RunFinished
@@ -311,6 +312,42 @@ async def test_the_lease_is_kept_whatever_goes_wrong() -> None:
     async with asyncio.timeout(60):
         await claimed.wait()
     await keeper.stop()
+
+
+async def test_who_was_late_lets_the_others_renew_before_it_takes_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    platform, seconds, looks = Platform(worker="w"), [1_000.0], [0]
+    monkeypatch.setattr(leases, "time", SimpleNamespace(monotonic=lambda: seconds[0]))
+
+    async def take_over() -> int:
+        looks[0] += 1
+        return 0
+
+    monkeypatch.setattr(platform.runs, "take_over", take_over)
+    keeper = LeaseKeeper(
+        journal=platform.journal,
+        agents=platform.agents,
+        runs=platform.runs,
+        owner=platform.owner,
+        now_ms=lambda: platform.now_ms,
+    )
+    for at_seconds, renews, takes_over in (
+        (1_000.0, True, True),
+        # The journal is away: no renewal comes through for longer than two seconds.
+        (1_002.5, False, False),
+        (1_005.0, True, False),
+        (1_007.0, True, False),
+        (1_008.1, True, True),
+        # And not twice in a row.
+        (1_011.0, True, False),
+        (1_014.0, True, True),
+    ):
+        seconds[0], before = at_seconds, looks[0]
+        if renews:
+            await keeper._renew()
+        await keeper._take_over()
+        assert (looks[0] > before) == takes_over, at_seconds
 
 
 class OneAnswerPerLife:

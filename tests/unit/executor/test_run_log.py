@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 import pytest
@@ -124,3 +125,14 @@ async def test_whoever_starts_a_run_hears_at_once_that_the_storage_fails() -> No
     log.add(RunContinued(1))
     with pytest.raises(UnavailableError):
         await log.commit()
+
+
+async def test_a_run_that_was_taken_over_waits_for_no_storage() -> None:
+    world = await begun()
+    assert await world.journal.claim("heir/1", 2_000, 1)
+    feed, run = RunFeed(world.journal), world.log.run
+    log = RunLog(world.journal, run, world.log.state, lambda: 1_000, feed, 3600.0)
+    log.add(RunContinued(1))
+    async with asyncio.timeout(60):
+        with pytest.raises(LeaseLostError):
+            await log.commit()

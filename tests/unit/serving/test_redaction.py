@@ -9,7 +9,9 @@ from agent_executor.serving.redaction import (
     CONTENT_MAX_CHARS,
     REDACTED,
     cut,
+    json_text,
     redacted_json,
+    redacted_names,
     redacted_text,
 )
 
@@ -65,3 +67,33 @@ def test_a_text_that_is_made_to_be_slow_is_not() -> None:
     started = time.process_time()
     redacted_text("bearer " + "bearer eyJ.sk-://a:" * 20_000)
     assert time.process_time() - started < 5.0
+
+
+@pytest.mark.parametrize(
+    "name", ["x-api-key", "apiKey", "PRIVATE-KEY", "accessToken", "refresh-token", "Set-Cookie"]
+)
+def test_names_are_known_however_they_are_spelled(name: str) -> None:
+    assert json.loads(redacted_json(json.dumps({name: "opensesame"}))) == {name: REDACTED}
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "tokens", "input_tokens", "key", "tokenizer"])
+def test_names_that_only_resemble_them_are_not_secret(name: str) -> None:
+    assert json.loads(redacted_json(json.dumps({name: 7}))) == {name: 7}
+
+
+@pytest.mark.parametrize("depth", [100, 900, 100_000])
+def test_what_is_nested_deeply_is_shown_without_its_depth(depth: int) -> None:
+    text = redacted_json('{"a":' * depth + '{"token": "opensesame"}' + "}" * depth)
+    assert text.startswith('{"a":')
+    assert depth == 100_000 or "opensesame" not in text
+
+
+def test_what_holds_itself_is_shown_without_its_depth() -> None:
+    value: dict[str, object] = {}
+    value["itself"] = [value]
+    assert "nested too deeply" in str(redacted_names(value))
+
+
+def test_half_a_character_is_shown_as_json_has_it() -> None:
+    assert redacted_json('{"a": "\ud800", ') == '{"a": "\ud800", '
+    assert json_text({"a": "\ud800"}) == '{"a": "\\ud800"}'

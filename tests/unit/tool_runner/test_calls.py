@@ -737,3 +737,74 @@ async def test_the_audit_log_tells_the_limit_that_was_hit() -> None:
     for number in range(2):
         await runner.calls.execute(call(tool_call_id=str(number)), ADA)
     assert [record.facts for record in await runner.audit()] == [(), ("rate_limit:1/30s",)]
+
+
+class Neighbours(MemoryCallStore):
+    """A store of several processes, of which this one and those named live."""
+
+    def __init__(self, runner_id: int, *alive: int) -> None:
+        super().__init__()
+        self.others_run_seconds, self.runner_id, self._alive = 90.0, runner_id, alive
+
+    async def is_alive(self, runner_id: int) -> bool:
+        return runner_id in self._alive
+
+
+async def test_a_call_of_a_process_that_lives_is_left_to_it() -> None:
+    store = Neighbours(1, 2)
+    await store.begin(Attempt(call(), ADA).record("unsafe", 1_700_000_000_000, 2))
+    runner = Runner(FunctionTool(effect="unsafe"), store=store)
+    await runner.calls.recover()
+    with pytest.raises(UnavailableError, match="Another tool-runner"):
+        await runner.calls.execute(call(), ADA)
+
+
+@pytest.mark.parametrize("left_by", [1, 2], ids=("this process", "a dead one"))
+@pytest.mark.parametrize("effect", ["idempotent", "unsafe"])
+async def test_a_call_that_nobody_runs_any_more_is_settled_at_once(
+    effect: Effect, left_by: int
+) -> None:
+    store, tool = Neighbours(1), FunctionTool(effect=effect)
+    await store.begin(Attempt(call(), ADA).record(effect, 1_700_000_000_000, left_by))
+    result = await Runner(tool, store=store).calls.execute(call(), ADA)
+    if effect == "unsafe":
+        assert (result.error, tool.calls) == (UNKNOWN_OUTCOME, 0)
+    else:
+        assert (result.success, tool.calls) == (True, 1)
+
+
+@pytest.mark.parametrize("is_stored", [False, True], ids=("refused", "answer lost"))
+@pytest.mark.parametrize("effect", ["idempotent", "unsafe"])
+async def test_what_a_tool_did_waits_for_a_storage_that_fails(
+    effect: Effect, is_stored: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempts, "STORAGE_RETRY_SECONDS", 0.0)
+
+    class Unsteady(MemoryCallStore):
+        """Fails at the first time of each write."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.failed: set[str] = set()
+
+        async def begin(self, record: CallRecord) -> CallRecord | None:
+            return await self._unsteadily("begin", lambda: super(Unsteady, self).begin(record))
+
+        async def finish(self, record: CallRecord, audit: AuditRecord) -> CallRecord | None:
+            return await self._unsteadily(
+                "finish", lambda: super(Unsteady, self).finish(record, audit)
+            )
+
+        async def _unsteadily(self, name: str, write: Any) -> CallRecord | None:
+            if name in self.failed:
+                found: CallRecord | None = await write()
+                return found
+            self.failed.add(name)
+            if is_stored:
+                await write()
+            raise UnavailableError("the database is away")
+
+    tool = FunctionTool(effect=effect)
+    runner = Runner(tool, store=Unsteady(), storage_patience_seconds=60.0)
+    assert (await runner.calls.execute(call(), ADA)).success
+    assert tool.calls == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -26,6 +27,10 @@ class LeaseKeeper:
     With these defaults a run of a dead executor is claimed at most 4 seconds after its death; one
     of the same name that is started again claims its own at once. Nothing else keeps a renewal
     waiting. Once an hour it forgets the idempotency keys that are too old.
+
+    While the journal is away nobody can renew a lease, so all have ended when it is back. Who sees
+    that its own renewals were late takes nothing over for as long as a lease, in which the others
+    renew theirs: it would take their runs from them, and pay for model calls under way again.
 
     Attributes:
         on_renewal: Told of each renewal whether it succeeded; None: nobody is told.
@@ -50,8 +55,11 @@ class LeaseKeeper:
         self._worker = owner.partition("/")[0]
         self._owner = owner
         self._now_ms = now_ms
-        self._lease_ms = int(lease_seconds * 1000)
+        self._lease_seconds = lease_seconds
+        self._renewed_at_seconds = time.monotonic()
         self._renewal_seconds = renewal_seconds
+        self._takes_over_from_seconds = 0.0
+        self._has_taken_over = False
         self._key_ttl_ms = int(key_ttl_seconds * 1000)
         self._tasks: list[asyncio.Task[None]] = []
         self.on_renewal: Callable[[bool], None] | None = None
@@ -79,16 +87,31 @@ class LeaseKeeper:
         await self._journal.release_leases(self._worker)
 
     async def _renew(self) -> None:
-        succeeded = False
+        lease_ms, succeeded = int(self._lease_seconds * 1000), False
         try:
-            await self._journal.renew_lease(self._owner, self._now_ms() + self._lease_ms)
+            await self._journal.renew_lease(self._owner, self._now_ms() + lease_ms)
             succeeded = True
         finally:
             if self.on_renewal is not None:
                 self.on_renewal(succeeded)
+        now_seconds = time.monotonic()
+        # Not twice in a row, or a machine that is always late would take nothing over.
+        if self._is_late(now_seconds) and self._has_taken_over:
+            self._takes_over_from_seconds = now_seconds + self._lease_seconds
+            self._has_taken_over = False
+        self._renewed_at_seconds = now_seconds
+
+    def _is_late(self, now_seconds: float) -> bool:
+        """Tells whether another's lease, renewed up to a period before this one, may have ended."""
+        late_seconds = self._lease_seconds - self._renewal_seconds
+        return now_seconds - self._renewed_at_seconds > late_seconds
 
     async def _take_over(self) -> None:
-        await self._runs.take_over()
+        now_seconds = time.monotonic()
+        # A renewal that has still to come through will find that it is late.
+        if not self._is_late(now_seconds) and now_seconds >= self._takes_over_from_seconds:
+            self._has_taken_over = True
+            await self._runs.take_over()
 
     async def _forget_keys(self) -> None:
         before_ms = self._now_ms() - self._key_ttl_ms

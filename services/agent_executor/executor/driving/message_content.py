@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-import msgspec
-
 from agent_executor.executor.models.model import (
     ContentBlock,
     Message,
@@ -24,6 +22,7 @@ from agent_executor.executor.models.model import (
 from agent_executor.serving.redaction import (
     CONTENT_MAX_CHARS,
     cut,
+    json_text,
     redacted_json,
     redacted_names,
     redacted_text,
@@ -35,7 +34,7 @@ MESSAGES_MAX_CHARS: Final = 4 * CONTENT_MAX_CHARS
 
 def system_instructions(request: ModelRequest) -> str:
     """Returns the system prompt in the form of the conventions."""
-    return _json([_text(request.system)])
+    return json_text([_text(request.system)])
 
 
 def input_messages(request: ModelRequest) -> str:
@@ -43,7 +42,7 @@ def input_messages(request: ModelRequest) -> str:
     shown: list[str] = []
     size = 0
     for message in reversed(request.messages):
-        text = _json({"role": _role(message), "parts": _parts(message.content)})
+        text = json_text({"role": _role(message), "parts": _parts(message.content)})
         size += len(text) + 1
         if size > MESSAGES_MAX_CHARS:
             break
@@ -58,7 +57,7 @@ def output_messages(response: ModelResponse) -> str:
         "parts": _parts(response.content),
         "finish_reason": response.stop_reason,
     }
-    text = _json([message])
+    text = json_text([message])
     return text if len(text) <= MESSAGES_MAX_CHARS else "[]"
 
 
@@ -78,7 +77,7 @@ def _part(block: ContentBlock) -> dict[str, Any]:
         case ThinkingBlock():
             return {"type": "reasoning", "content": cut(redacted_text(block.thinking))}
         case ToolUseBlock():
-            arguments = msgspec.json.encode(redacted_names(block.input)).decode()
+            arguments = json_text(redacted_names(block.input))
             return {
                 "type": "tool_call",
                 "id": block.id,
@@ -97,7 +96,3 @@ def _part(block: ContentBlock) -> dict[str, Any]:
 
 def _text(text: str) -> dict[str, Any]:
     return {"type": "text", "content": cut(redacted_text(text))}
-
-
-def _json(value: Any) -> str:
-    return msgspec.json.encode(value).decode()

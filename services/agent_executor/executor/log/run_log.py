@@ -153,6 +153,9 @@ class RunLog:
         while True:
             try:
                 return await self._try_to_write(run, now_ms, key)
+            except LeaseLostError:
+                # It is an UnavailableError to callers, and no storage that comes back helps.
+                raise
             except UnavailableError:
                 if not self._is_created or time.monotonic() >= gives_up_at:
                     raise

@@ -20,7 +20,12 @@ from agent_executor.api.tool_runner.v1 import (
     tool_service_pb2_grpc,
 )
 from agent_executor.error_status import from_rpc_error
-from agent_executor.errors import AgentExecutorError, OutcomeUnknownError, UnavailableError
+from agent_executor.errors import (
+    AgentExecutorError,
+    DeadlineExceededError,
+    OutcomeUnknownError,
+    UnavailableError,
+)
 from agent_executor.executor.models.model import ToolSpecification
 from agent_executor.executor.peers.retries import Retries
 from agent_executor.executor.peers.tools import ToolOutcome, ToolRequest
@@ -36,8 +41,12 @@ GRANT_MARGIN_SECONDS: Final = 5.0
 DESCRIPTION_TTL_SECONDS: Final = 10.0
 DESCRIPTIONS_MAX: Final = 4096
 DESCRIBE_TIMEOUT_SECONDS: Final = 5.0
+DESCRIBE_TRY_SECONDS: Final = 2.0
+SILENT: Final = "The tool-runner did not describe the tools in time."
 # A run that is to end waits no longer for what came of a call.
 STOP_TIMEOUT_SECONDS: Final = 1.0
+# What a replica that is away, or hangs, has said of a call: nothing.
+_UNHEARD: Final = (UnavailableError, DeadlineExceededError)
 
 # The organization, the tools, and the versions of those that are custom.
 _DescriptionKey: TypeAlias = tuple[str, tuple[str, ...], frozenset[tuple[str, str]]]
@@ -127,14 +136,18 @@ class GrpcToolRunner:
                 stub = tool_service_pb2_grpc.ToolServiceStub(self._replicas.channel)
                 return await stub.DescribeTools(
                     request,
-                    timeout=gives_up_at - now(),
+                    timeout=min(DESCRIBE_TRY_SECONDS, gives_up_at - now()),
                     metadata=((GRANT_METADATA_KEY, grant),),
                 )
             except grpc.aio.AioRpcError as error:
                 tries += 1
                 delay_seconds = self._retries.delay_seconds(tries)
-                is_away = error.code() is grpc.StatusCode.UNAVAILABLE
+                # One that hangs, or whose database does, is as much away as one that is dead.
+                is_silent = error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+                is_away = is_silent or error.code() is grpc.StatusCode.UNAVAILABLE
                 if not is_away or now() + delay_seconds >= gives_up_at:
+                    if is_silent:
+                        raise UnavailableError(SILENT) from error
                     raise from_rpc_error(error) from error
                 await asyncio.sleep(delay_seconds)
 
@@ -165,33 +178,20 @@ class GrpcToolRunner:
         return _outcome_of(response)
 
     async def stop(self, request: ToolRequest, security: SecurityContext) -> ToolOutcome | None:
-        """See ``ToolRunner``. Each replica is asked once, for ``STOP_TIMEOUT_SECONDS``."""
+        """See ``ToolRunner``. All replicas are asked at once, for ``STOP_TIMEOUT_SECONDS``."""
+        channels = self._replicas.channels
+        if not channels:
+            raise UnavailableError("No address of the tool-runner is known.")
         grant = self._grant_for(request, security, STOP_TIMEOUT_SECONDS).SerializeToString()
-        error: AgentExecutorError | None = None
+        answers = await asyncio.gather(*(_stop_at(channel, request, grant) for channel in channels))
         # Only the one that runs the call can stop it. Another one says that it cannot tell, or that
         # it knows of nothing: a call that only reads is not in the record that they share.
-        for channel in self._replicas.channels:
-            try:
-                response = await tool_call_service_pb2_grpc.ToolCallServiceStub(
-                    channel
-                ).StopToolCall(
-                    tool_call_service_pb2.StopToolCallRequest(
-                        tool_call_id=request.tool_call_id,
-                        tool_name=request.tool_name,
-                        arguments_json=request.arguments_json,
-                    ),
-                    timeout=STOP_TIMEOUT_SECONDS,
-                    metadata=((GRANT_METADATA_KEY, grant),),
-                )
-            except grpc.aio.AioRpcError as refusal:
-                error = from_rpc_error(refusal)
-                if not isinstance(error, UnavailableError):
-                    raise error from refusal
-            else:
-                if response.HasField("outcome"):
-                    return _outcome_of(response.outcome)
-        if error is not None:
-            raise error
+        for answer in answers:
+            if isinstance(answer, ToolOutcome):
+                return answer
+        errors = [answer for answer in answers if isinstance(answer, AgentExecutorError)]
+        if errors:
+            raise min(errors, key=lambda error: isinstance(error, _UNHEARD))
         return None
 
     def _grant_for(
@@ -250,6 +250,25 @@ class GrpcToolRunner:
                     ) from error
             else:
                 return answer
+
+
+async def _stop_at(
+    channel: grpc.aio.Channel, request: ToolRequest, grant: bytes
+) -> ToolOutcome | AgentExecutorError | None:
+    """Asks one replica to stop a call, and returns what it says; None if it knows of nothing."""
+    try:
+        response = await tool_call_service_pb2_grpc.ToolCallServiceStub(channel).StopToolCall(
+            tool_call_service_pb2.StopToolCallRequest(
+                tool_call_id=request.tool_call_id,
+                tool_name=request.tool_name,
+                arguments_json=request.arguments_json,
+            ),
+            timeout=STOP_TIMEOUT_SECONDS,
+            metadata=((GRANT_METADATA_KEY, grant),),
+        )
+    except grpc.aio.AioRpcError as refusal:
+        return from_rpc_error(refusal)
+    return _outcome_of(response.outcome) if response.HasField("outcome") else None
 
 
 def _outcome_of(response: tool_call_service_pb2.ExecuteToolCallResponse) -> ToolOutcome:

@@ -11,7 +11,6 @@ from agent_executor.executor.agents.agents import Agents
 from agent_executor.executor.conversations.conversations import Conversations
 from agent_executor.executor.driving.cancellations import WAIT_SECONDS_MAX
 from agent_executor.executor.driving.drivers import RunDrivers
-from agent_executor.executor.driving.run_ends import goes_on_elsewhere
 from agent_executor.executor.journal.event_pages import folded
 from agent_executor.executor.journal.journal import EVERY_RUN, Journal, RunFilter, RunRecord
 from agent_executor.executor.log.run import RunState
@@ -242,7 +241,8 @@ class Runs:
         if not log.run.owner:
             return await self._end_elsewhere(begun.run_id, security)
         if log.run.state != log.state.state or log.state.finished is None:
-            raise goes_on_elsewhere(begun.run_id)
+            # Another executor has taken it, as after an outage of the database.
+            return await self._end_elsewhere(begun.run_id, security)
         return RunView(log.run, log.state)
 
     async def get(self, run_id: str, security: SecurityContext) -> RunView:

@@ -72,7 +72,7 @@ class Attempt:
         """Tells whether a call of the same id is a repeat and not another call."""
         return self.call.tool_name == tool_name and self.sha256 == sha256
 
-    def record(self, effect: Effect, now_ms: int) -> CallRecord:
+    def record(self, effect: Effect, now_ms: int, runner_id: int = 0) -> CallRecord:
         """Returns the intent to dispatch the call."""
         call = self.call
         return CallRecord(
@@ -86,6 +86,7 @@ class Attempt:
             effect=effect,
             trace_id=self.trace_id,
             started_at_ms=now_ms,
+            runner_id=runner_id,
         )
 
     def success(self, result_json: str, now_ms: int, duration_ms: int) -> ToolResult:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
@@ -29,6 +29,7 @@ from agent_executor.tool_runner.isolation.worker_queue import QUEUED_CALLS
 from agent_executor.tool_runner.policy.call_policy import Admitted, CallPolicy, Refusal
 
 RECENT_CALLS_MAX: Final = 10_000
+STORAGE_RETRY_SECONDS: Final = 0.5
 
 UNKNOWN_OUTCOME: Final = (
     "The tool was stopped while it ran. Whether it took effect is not known, so it is not run "
@@ -48,6 +49,8 @@ class CallAttempts:
         telemetry: Tells of calls.
         clock: Seconds since 1970-01-01 UTC.
         monotonic: Seconds of a clock that is never set, for durations.
+        storage_patience_seconds: How long what a tool did waits to be written while the storage
+            fails; what only reads waits for nothing.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class CallAttempts:
         telemetry: CallTelemetry,
         clock: Callable[[], float],
         monotonic: Callable[[], float],
+        storage_patience_seconds: float = 0.0,
     ) -> None:
         self._policy = policy
         self._records = records
@@ -66,6 +70,7 @@ class CallAttempts:
         self._telemetry = telemetry
         self._clock = clock
         self._monotonic = monotonic
+        self._storage_patience_seconds = storage_patience_seconds
         # Calls that this process has made, so that their repeats cost nothing of a rate limit.
         self._recent: dict[tuple[str, str], None] = {}
 
@@ -142,9 +147,18 @@ class CallAttempts:
             await self.refuse_conflict(attempt)
         return record.result or await self._settled(record)
 
-    def may_run_elsewhere(self, intent: CallRecord) -> bool:
-        """Tells whether another tool-runner may still be at work on a call without a result."""
-        return self._now_ms() < intent.started_at_ms + self._records.others_run_seconds * 1000
+    async def may_run_elsewhere(self, intent: CallRecord) -> bool:
+        """Tells whether another tool-runner may still be at work on a call without a result.
+
+        Raises:
+            UnavailableError: The storage failed.
+        """
+        records = self._records
+        if self._now_ms() >= intent.started_at_ms + records.others_run_seconds * 1000:
+            return False
+        # What this process dispatched and does not run any more has ended without a record.
+        is_own = bool(intent.runner_id) and intent.runner_id == records.runner_id
+        return not is_own and await records.is_alive(intent.runner_id)
 
     async def settle_lost(self, record: CallRecord) -> ToolResult | None:
         """Records what is known of a call whose attempt ended unseen; returns its result if any."""
@@ -178,7 +192,7 @@ class CallAttempts:
 
     async def _settled(self, record: CallRecord) -> ToolResult | None:
         """Settles a call without a result, unless another process may be at work on it."""
-        if self.may_run_elsewhere(record):
+        if await self.may_run_elsewhere(record):
             raise UnavailableError(
                 "Another tool-runner may be running this call; ask again for its result.",
                 tool_name=record.tool_name,
@@ -192,7 +206,7 @@ class CallAttempts:
     ) -> ToolResult:
         """Runs the tool and writes what came of it, unless the call has a result by now."""
         effect = admitted.effect
-        record = attempt.record(effect, self._now_ms())
+        record = attempt.record(effect, self._now_ms(), self._records.runner_id)
         if effect != "read_only":
             known = await self._begin(record, attempt, observed)
             if known is not None:
@@ -208,7 +222,9 @@ class CallAttempts:
             await self._records.forget(record, audit)
             return result
         self._remember(attempt)
-        first = await self._records.finish(msgspec.structs.replace(record, result=result), audit)
+        finished = msgspec.structs.replace(record, result=result)
+        patient = effect != "read_only"
+        first = await self._written(lambda: self._records.finish(finished, audit), patient=patient)
         if first is None:
             return result
         return await self._replay(first, attempt, observed) or result
@@ -217,7 +233,8 @@ class CallAttempts:
         self, record: CallRecord, attempt: Attempt, observed: CallObservation
     ) -> ToolResult | None:
         """Writes the intent; returns the result of the call if another process had one first."""
-        beginning = asyncio.ensure_future(self._records.begin(record))
+        writing = self._written(lambda: self._records.begin(record), patient=True)
+        beginning = asyncio.ensure_future(writing)
         try:
             first = await asyncio.shield(beginning)
         except asyncio.CancelledError:
@@ -227,7 +244,8 @@ class CallAttempts:
                     audit = attempt.lost("none", CancelledRunError.reason, self._now_ms())
                     await self._records.forget(record, audit)
             raise
-        if first is None:
+        # One that is equal was written by this very try, whose answer was lost.
+        if first is None or first == record:
             return None
         known = await self._replay(first, attempt, observed)
         return known or await self._begin(record, attempt, observed)
@@ -256,6 +274,19 @@ class CallAttempts:
             return failure_of(call, failure, self._now_ms(), duration_ms)
         observed.resulted(result_json)
         return attempt.success(result_json, self._now_ms(), duration_ms)
+
+    async def _written(
+        self, write: Callable[[], Awaitable[CallRecord | None]], *, patient: bool
+    ) -> CallRecord | None:
+        """Writes; a patient one waits for a storage that fails, so that what is known is not lost."""
+        gives_up_at = self._monotonic() + (self._storage_patience_seconds if patient else 0.0)
+        while True:
+            try:
+                return await write()
+            except UnavailableError:
+                if self._monotonic() + STORAGE_RETRY_SECONDS > gives_up_at:
+                    raise
+            await asyncio.sleep(STORAGE_RETRY_SECONDS)
 
     def _remember(self, attempt: Attempt) -> None:
         self._recent[attempt.key] = None

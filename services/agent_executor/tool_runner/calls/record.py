@@ -19,6 +19,7 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
         effect: The tool's, when it was dispatched.
         trace_id: As in the audit record of the attempt.
         started_at_ms: Milliseconds since 1970-01-01 UTC.
+        runner_id: The process that dispatched it; 0 if that is not known.
         result: None for an intent: the tool may be running, or have run.
     """
 
@@ -32,6 +33,7 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
     effect: Effect
     trace_id: str
     started_at_ms: int
+    runner_id: int = 0
     result: ToolResult | None = None
 
 
@@ -48,9 +50,15 @@ class CallRecords(Protocol):
     Attributes:
         others_run_seconds: How long another process may be running a call after it wrote the
             intent, in seconds; 0 if there is no other process. Later such a call is lost.
+        runner_id: This process, if there may be others; else 0.
     """
 
     others_run_seconds: float
+    runner_id: int
+
+    async def is_alive(self, runner_id: int) -> bool:
+        """Tells whether a process lives; True if that is not known."""
+        ...
 
     async def find(self, organization_id: str, tool_call_id: str) -> CallRecord | None:
         """Returns the call, or None if it is not known."""

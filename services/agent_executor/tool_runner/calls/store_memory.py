@@ -18,6 +18,7 @@ class MemoryCallStore:
 
     Attributes:
         others_run_seconds: See ``CallRecords``.
+        runner_id: See ``CallRecords``.
 
     Args:
         calls_max: How many calls with a result are remembered.
@@ -31,11 +32,17 @@ class MemoryCallStore:
         audit_records_max: int = DEFAULT_AUDIT_RECORDS_MAX,
     ) -> None:
         self.others_run_seconds = 0.0
+        self.runner_id = 0
         self._calls_max = calls_max
         self._audit_records_max = audit_records_max
         self._intents: dict[tuple[str, str], CallRecord] = {}
         self._finished: OrderedDict[tuple[str, str], CallRecord] = OrderedDict()
         self._audit: dict[str, deque[AuditRecord]] = {}
+
+    async def is_alive(self, runner_id: int) -> bool:
+        """See ``CallRecords``."""
+        del runner_id
+        return True
 
     async def find(self, organization_id: str, tool_call_id: str) -> CallRecord | None:
         """See ``CallRecords``."""

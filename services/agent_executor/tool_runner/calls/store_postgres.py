@@ -16,6 +16,7 @@ from agent_executor.storage.postgres_writer import PostgresTransaction
 from agent_executor.tool_runner.calls.audit import EVERY_RECORD, AuditFilter, AuditRecord
 from agent_executor.tool_runner.calls.audit_chain import EMPTY, Head, linked
 from agent_executor.tool_runner.calls.record import CallRecord
+from agent_executor.tool_runner.calls.runner_presence import IS_FREE, RUNNER_LOCKS
 from agent_executor.tool_runner.calls.store_rows import (
     AUDIT_COLUMNS,
     AUDIT_NAMES,
@@ -84,17 +85,32 @@ class PostgresCallStore:
 
     Attributes:
         others_run_seconds: See ``CallRecords``.
+        runner_id: See ``CallRecords``.
     """
 
-    def __init__(self, database: PostgresDatabase, others_run_seconds: float) -> None:
+    def __init__(
+        self, database: PostgresDatabase, others_run_seconds: float, runner_id: int = 0
+    ) -> None:
         """Takes the open database.
 
         Args:
             database: The database.
             others_run_seconds: The longest that a tool may run, and a margin for the clocks.
+            runner_id: What this process is known by to others, who see it live by its lock; see
+                ``RunnerPresence``.
         """
         self.others_run_seconds = others_run_seconds
+        self.runner_id = runner_id
         self._database = database
+
+    async def is_alive(self, runner_id: int) -> bool:
+        """See ``CallRecords``."""
+        if not runner_id:
+            return True
+        is_free = await self._database.read_statement(
+            lambda connection: connection.fetchval(IS_FREE, RUNNER_LOCKS, runner_id)
+        )
+        return not is_free
 
     async def find(self, organization_id: str, tool_call_id: str) -> CallRecord | None:
         """See ``CallRecords``."""

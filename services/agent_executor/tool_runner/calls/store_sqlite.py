@@ -55,11 +55,18 @@ class SqliteCallStore:
 
     Attributes:
         others_run_seconds: See ``CallRecords``.
+        runner_id: See ``CallRecords``.
     """
 
     def __init__(self, database: SqliteDatabase) -> None:
         self.others_run_seconds = 0.0
+        self.runner_id = 0
         self._database = database
+
+    async def is_alive(self, runner_id: int) -> bool:
+        """See ``CallRecords``."""
+        del runner_id
+        return True
 
     async def find(self, organization_id: str, tool_call_id: str) -> CallRecord | None:
         """See ``CallRecords``."""

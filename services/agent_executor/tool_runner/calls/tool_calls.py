@@ -49,6 +49,8 @@ class ToolCalls:
         concurrent_calls_max: How many calls may run at the same time.
         clock: Seconds since 1970-01-01 UTC.
         monotonic: Seconds of a clock that is never set, for durations.
+        storage_patience_seconds: How long what a tool did waits to be written while the storage
+            fails.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class ToolCalls:
         concurrent_calls_max: int = DEFAULT_CONCURRENT_CALLS_MAX,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.perf_counter,
+        storage_patience_seconds: float = 0.0,
     ) -> None:
         self._attempts = CallAttempts(
             policy=policy,
@@ -69,6 +72,7 @@ class ToolCalls:
             telemetry=telemetry,
             clock=clock,
             monotonic=monotonic,
+            storage_patience_seconds=storage_patience_seconds,
         )
         self._policy = policy
         self._records = records
@@ -151,7 +155,7 @@ class ToolCalls:
             UnavailableError: The storage failed.
         """
         for record in await self._records.unfinished():
-            if not self._attempts.may_run_elsewhere(record):
+            if not await self._attempts.may_run_elsewhere(record):
                 await self._attempts.settle_lost(record)
 
     async def close(self) -> None:
