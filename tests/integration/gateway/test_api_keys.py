@@ -56,7 +56,8 @@ def test_a_cookie_is_replaced_by_a_token(gateway: RunningGateway) -> None:
 
 def test_a_callers_baggage_ends_here(gateway: RunningGateway) -> None:
     got = metadata(
-        gateway, {"authorization": f"Bearer {gateway.token()}", "baggage": "agent_executor.run.id=1"}
+        gateway,
+        {"authorization": f"Bearer {gateway.token()}", "baggage": "agent_executor.run.id=1"},
     )
     assert "baggage" not in got
 
