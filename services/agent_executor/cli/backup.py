@@ -11,6 +11,7 @@ from rich.console import Console
 from agent_executor.cli.data_dir import DEFAULT_DATA_DIR, DataDir
 from agent_executor.cli.environment import database_url_in_environment
 from agent_executor.cli.reading import ReadingProgress
+from agent_executor.cli.signals import cleaned_up_at_signals
 from agent_executor.serving.database_url import SCHEMAS
 
 FAILED_EXIT_CODE: Final = 1
@@ -62,7 +63,7 @@ def backup(
         )
         raise typer.Exit(POSTGRES_EXIT_CODE)
     try:
-        with ReadingProgress(console) as progress:
+        with cleaned_up_at_signals(), ReadingProgress(console) as progress:
             manifest = make_backup(data_dir, target, with_keys=not without_keys, tell=progress.tell)
     except BackupError as error:
         console.print(str(error), soft_wrap=True, markup=False)

@@ -5,13 +5,14 @@ Whoever has only the file knows of each database its revision, and of each part 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
 import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -21,10 +22,16 @@ MANIFEST_MAX_BYTES: Final = 1024 * 1024
 # Event logs shrink to a fifth; a higher level takes thrice the time for a tenth less.
 _COMPRESSION_LEVEL: Final = 3
 _READ_BYTES: Final = 1024 * 1024
+_UNFINISHED: Final = ".unfinished"
+_NO_LINKS: Final = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
 class ArchiveError(Exception):
     """A backup cannot be used; the message says why."""
+
+
+# What a person is shown of a file that anyone may have made.
+_Plain = Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Za-z.:+_-]{1,64}$")]
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -36,7 +43,7 @@ class Part(msgspec.Struct, frozen=True):
         sha256: Its digest, in hexadecimal.
     """
 
-    path: str
+    path: Annotated[str, msgspec.Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
     bytes: int
     sha256: str
 
@@ -54,9 +61,9 @@ class Manifest(msgspec.Struct, frozen=True):
     """
 
     format: int
-    version: str
-    taken_at: str
-    revisions: dict[str, str]
+    version: _Plain
+    taken_at: _Plain
+    revisions: dict[_Plain, _Plain]
     has_keys: bool
     parts: tuple[Part, ...]
 
@@ -75,29 +82,32 @@ def part_of(folder: Path, path: Path) -> Part:
 def write_archive(target: Path, folder: Path, manifest: Manifest) -> None:
     """Writes a backup (mode 0600), which appears under its name when it is whole and on the disk.
 
+    It is written in the folder of its parts first, which is on the same file system, so that
+    whoever removes that removes an unfinished one too, and nobody else writes to it.
+
     Raises:
         FileExistsError: There is a file of that name.
         OSError: It cannot be written.
     """
-    unfinished = target.with_name(f".{target.name}.unfinished")
-    unfinished.unlink(missing_ok=True)
+    unfinished = folder / _UNFINISHED
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        with tarfile.open(fileobj=file, mode="w:gz", compresslevel=_COMPRESSION_LEVEL) as archive:
+            text = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
+            _add(archive, MANIFEST, len(text), io.BytesIO(text))
+            for part in manifest.parts:
+                with (folder / part.path).open("rb") as content:
+                    _add(archive, part.path, part.bytes, content)
+        file.flush()
+        os.fsync(file.fileno())
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            with tarfile.open(
-                fileobj=file, mode="w:gz", compresslevel=_COMPRESSION_LEVEL
-            ) as archive:
-                text = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
-                _add(archive, MANIFEST, len(text), io.BytesIO(text))
-                for part in manifest.parts:
-                    with (folder / part.path).open("rb") as content:
-                        _add(archive, part.path, part.bytes, content)
-            file.flush()
-            os.fsync(file.fileno())
         # Unlike a rename, a link does not take the place of a file that came meanwhile.
         os.link(unfinished, target)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    except OSError as error:
+        if error.errno not in _NO_LINKS or target.exists():
+            raise
+        # File systems of USB sticks and many of networks have no links.
+        unfinished.rename(target)
 
 
 def read_archive(source: Path, folder: Path) -> Manifest:
@@ -116,7 +126,7 @@ def read_archive(source: Path, folder: Path) -> Manifest:
                 if member is None or member.name != part.path or not member.isreg():
                     raise ArchiveError(f"The backup lacks {part.path}.")
                 _unpack(archive, member, folder, part)
-    except (tarfile.TarError, EOFError, ValueError) as error:
+    except (tarfile.TarError, EOFError, ValueError, RecursionError) as error:
         raise ArchiveError(f"{source} is no backup, or it is damaged.") from error
     return manifest
 

@@ -179,7 +179,7 @@ async def _copy(
     tell: Callable[[CopyProgress], None],
 ) -> CopiedService:
     try:
-        async with _connected(url) as target:
+        async with _connected(url, database) as target:
             if await target.fetchval(_TABLES):
                 raise CopyError(
                     f"The PostgreSQL database for the {database.name} holds tables of something else."
@@ -218,16 +218,25 @@ async def _copy(
 
 
 @contextlib.asynccontextmanager
-async def _connected(url: str) -> AsyncIterator[CopyConnection]:
-    """Connects without a limit of time for statements, for a table may be large."""
-    connection = cast(
-        "CopyConnection",
-        await asyncpg.connect(
+async def _connected(url: str, database: ServiceDatabase) -> AsyncIterator[CopyConnection]:
+    """Connects without a limit of time for statements, for a table may be large.
+
+    Raises:
+        CopyError: The URL is none.
+    """
+    try:
+        opened = await asyncpg.connect(
             url,
             timeout=CONNECT_TIMEOUT_SECONDS,
             server_settings={"application_name": APPLICATION_NAME},
-        ),
-    )
+        )
+    except ValueError as error:
+        # Its text may hold the URL, and that the password.
+        raise CopyError(
+            f"What is given as the PostgreSQL database of the {database.name} is no URL that can be "
+            "used, as postgresql://user@host:5432/database is."
+        ) from error
+    connection = cast("CopyConnection", opened)
     try:
         yield connection
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 from zoneinfo import ZoneInfo
 
 import typer
@@ -29,6 +29,8 @@ from agent_executor.errors import UnauthenticatedError
 
 if TYPE_CHECKING:
     from agent_executor.api.executor.v1 import monitor_service_pb2
+
+_LINE_WIDTH: Final = 240
 
 
 def monitor(
@@ -104,6 +106,11 @@ def _json_printer() -> Callable[[dict[str, Any]], None]:
 
 def _line_printer() -> Callable[[dict[str, Any]], None]:
     console = output_console()
-    return lambda activity: console.print(
-        line_of(activity), no_wrap=True, overflow="ellipsis", crop=True
-    )
+
+    def show(activity: dict[str, Any]) -> None:
+        line = line_of(activity)
+        # What is said comes last, and would not be seen in a usual terminal: it wraps the line.
+        line.truncate(max(console.width, _LINE_WIDTH), overflow="ellipsis")
+        console.print(line, soft_wrap=True)
+
+    return show

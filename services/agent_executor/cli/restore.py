@@ -8,6 +8,8 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
+from agent_executor.cli.signals import cleaned_up_at_signals
+
 FAILED_EXIT_CODE: Final = 1
 
 
@@ -36,7 +38,8 @@ def restore(
 
     console = Console(stderr=True)
     try:
-        manifest = restore_backup(source, data_dir)
+        with cleaned_up_at_signals():
+            manifest = restore_backup(source, data_dir)
     except BackupError as error:
         console.print(str(error), soft_wrap=True, markup=False)
         raise typer.Exit(FAILED_EXIT_CODE) from None

@@ -34,6 +34,13 @@ _RECORD_FIELDS: Final = frozenset(
     (*vars(logging.makeLogRecord({})), "message", "asctime", "taskName")
 )
 
+# Control characters, those that turn the direction of writing, and all that begins a line.
+_OF_ONE_LINE: Final = {
+    code: ascii(chr(code))[1:-1]
+    for code in (*range(0x20), *range(0x7F, 0xA0), *range(0x2028, 0x202F), *range(0x2066, 0x206A))
+}
+_OF_LINES: Final = {code: text for code, text in _OF_ONE_LINE.items() if chr(code) not in "\n\t"}
+
 
 class JsonFormatter(logging.Formatter):
     """Renders each record as one line of JSON."""
@@ -55,7 +62,10 @@ class JsonFormatter(logging.Formatter):
 
 
 class ConsoleFormatter(logging.Formatter):
-    """Renders each record for people, with its traceback but without the values of variables."""
+    """Renders each record for people, with its traceback but without the values of variables.
+
+    What is logged may hold what others wrote: it begins no line, and commands no terminal.
+    """
 
     def __init__(self, service_name: str) -> None:
         super().__init__()
@@ -67,6 +77,10 @@ class ConsoleFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """See ``logging.Formatter``."""
         event = event_of(record, self._service_name)
+        event["event"] = event["event"].translate(_OF_ONE_LINE)
+        for name in ("exception", "stack"):
+            if name in event:
+                event[name] = event[name].translate(_OF_LINES)
         return redacted_text(self._render(None, record.levelname.lower(), event))
 
 

@@ -27,6 +27,7 @@ from prometheus_client import (
     start_http_server,
 )
 
+from agent_executor.serving.redaction import redacted_text
 from agent_executor.serving.startup import StartupError
 
 # When each series began, of which nobody asks; it would be one more beside every counter.
@@ -130,8 +131,8 @@ class Metrics:
 
     Label values are given in the order of the definition's labels. Of those in ``NAMED_BY_USERS``
     the first ``max_names`` of each label are told apart, in every metric alike; those that come
-    later all count as ``OTHER``. The number of other labels' values must be bounded by itself: ids
-    never are labels.
+    later all count as ``OTHER``. What looks like a credential in them is not shown. The number of
+    other labels' values must be bounded by itself: ids never are labels.
 
     Args:
         registry: What ``/metrics`` shows. Default: a new one with figures on the process.
@@ -147,7 +148,7 @@ class Metrics:
             PlatformCollector(registry=registry)
         self.registry: Final = registry
         self._max_names = max_names
-        self._names: dict[str, set[str]] = {label: set() for label in NAMED_BY_USERS}
+        self._names: dict[str, dict[str, str]] = {label: {} for label in NAMED_BY_USERS}
         # Kept here, since prometheus_client's own lookup of a child takes longer than counting.
         self._children: dict[tuple[Definition[Any] | str, ...], Any] = {}
         self._families: dict[Definition[Any], Any] = {}
@@ -226,8 +227,8 @@ class Metrics:
         if value not in names:
             if len(names) >= self._max_names:
                 return OTHER
-            names.add(value)
-        return value
+            names[value] = redacted_text(value)
+        return names[value]
 
 
 @contextmanager

@@ -27,12 +27,14 @@ _SECRET_NAMES: Final = re.compile(
     r"authorization|cookie|api[_-]?key|private[_-]?key|password|passwd|secret|credential|token$",
     re.IGNORECASE,
 )
-# Bearer headers, JSON Web Tokens, our own API keys and sessions, and provider keys as sk-...
+# Bearer headers, JSON Web Tokens, our own API keys and sessions, provider keys as sk-..., and what
+# URLs name as user and password.
 _SECRET_TEXTS: Final = re.compile(
     r"(?i:bearer)\s+[\w.~+/=-]{8,}|eyJ[\w-]{8,}\.[\w-]+\.[\w-]*|\bsk-[\w-]{16,}|\bae[ks]_\w{16,}"
+    r"|(?<=://)[^\s/@:?#\"]{0,256}:[^\s/@\"]{1,256}(?=@)"
 )
 # One of these is in each of them; to look for them first takes a twentieth of the time.
-_MARKS: Final = ("eyJ", "sk-", "aek_", "aes_")
+_MARKS: Final = ("eyJ", "sk-", "aek_", "aes_", "://")
 
 
 @lru_cache(_NAMES_MAX)

@@ -14,7 +14,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Generic, TypeAlias, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -39,6 +39,8 @@ from agent_executor.serving.telemetry import Telemetry, configure_telemetry
 from agent_executor.serving.tls import server_credentials
 
 SettingsT = TypeVar("SettingsT", bound=ServiceSettings)
+
+_METADATA_MAX_BYTES: Final = 64 * 1024
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -210,6 +212,9 @@ def _server_options(settings: ServiceSettings) -> list[tuple[str, int]]:
         **dict(SERVER_OPTIONS),
         "grpc.max_receive_message_length": settings.max_message_bytes,
         "grpc.max_send_message_length": settings.max_message_bytes,
+        # What the gateway lets through. Of more than 8 KiB gRPC refuses some at random, by default, with
+        # a status that says to try again.
+        "grpc.max_metadata_size": _METADATA_MAX_BYTES,
         # Otherwise a second process could bind the same port and take half of the calls.
         "grpc.so_reuseport": 0,
     }

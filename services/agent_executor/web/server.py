@@ -8,19 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import math
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from typing import Final
+from http import HTTPStatus
+from typing import Any, Final
 
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.server import ServerState
+from websockets.http11 import Response
+from websockets.server import ServerProtocol
 
 from agent_executor.serving.startup import StartupError
+from agent_executor.web.error_convert import error_body
 from agent_executor.web.settings import WebSettings
 
 _BACKLOG: Final = 2048
@@ -30,8 +36,29 @@ _WEBSOCKET_MESSAGE_BYTES: Final = 1024
 # comes after whatever is on its way to a caller that reads slowly.
 _PING_SECONDS: Final = 20.0
 _PONG_SECONDS: Final = 60.0
+_TOO_LARGE: Final = (
+    HTTPStatus.REQUEST_URI_TOO_LONG,
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+)
 
 _LOGGER = logging.getLogger(__name__)
+
+
+class _Handshake(ServerProtocol):
+    """A WebSocket's protocol, which refuses in the shape that every error has."""
+
+    def reject(self, status: HTTPStatus | int, text: str) -> Response:
+        """Returns the answer to a request that cannot become a WebSocket."""
+        answer = super().reject(status, text)
+        code = "LIMIT_EXCEEDED" if status in _TOO_LARGE else "INVALID_ARGUMENT"
+        answer.body = json.dumps(error_body(code, text.strip())).encode()
+        for name, value in (
+            ("Content-Length", str(len(answer.body))),
+            ("Content-Type", "application/json"),
+        ):
+            del answer.headers[name]
+            answer.headers[name] = value
+        return answer
 
 
 class _WebSocket(WebSocketsSansIOProtocol):
@@ -40,6 +67,30 @@ class _WebSocket(WebSocketsSansIOProtocol):
     Else the answers to its pings would pile up. A caller that takes nothing is cut off, and not waited
     for. One that is refused is no error, as it is for its base, which logs it as one.
     """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.conn = _Handshake(max_size=config.ws_max_size, logger=self.conn.logger)
+
+    def data_received(self, data: bytes) -> None:
+        """Takes what came, and answers a request that is none: its base would let it wait."""
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.handshake_initiated:
+            self.handshake_complete = self.close_sent = True
+            answer = (
+                b"".join(self.conn.data_to_send())
+                or self.conn.reject(
+                    HTTPStatus.BAD_REQUEST, "This is no request for a WebSocket."
+                ).serialize()
+            )
+            self.transport.write(answer)
+            self.transport.close()
 
     async def run_asgi(self) -> None:
         """Serves it to its end."""

@@ -54,6 +54,14 @@ def test_a_cookie_is_replaced_by_a_token(gateway: RunningGateway) -> None:
     assert "cookie" not in got
 
 
+def test_a_callers_baggage_ends_here(gateway: RunningGateway) -> None:
+    got = metadata(
+        gateway,
+        {"authorization": f"Bearer {gateway.token()}", "baggage": "agent_executor.run.id=1"},
+    )
+    assert "baggage" not in got
+
+
 def test_a_token_is_not_asked_about(gateway: RunningGateway) -> None:
     before, token = checks(gateway), gateway.token()
     for cookie in ({}, {"cookie": f"{COOKIE}=aek_what"}, {"cookie": "other=aek_what"}):

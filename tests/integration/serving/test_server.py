@@ -47,6 +47,13 @@ class TestRunning:
             await health_of(sample.channel, "another.Service")
         assert unknown.value.code() is grpc.StatusCode.NOT_FOUND
 
+    async def test_as_much_metadata_as_the_gateway_lets_through_is_taken(
+        self, sample: Sample
+    ) -> None:
+        # By default gRPC refuses at random from 8 KiB on, so that once would say little.
+        for _ in range(8):
+            await sample.unary(asking("x"), (*sample.authorized(), ("x-large", "a" * 50_000)))
+
     async def test_reflection_lists_the_service_without_credentials(self, sample: Sample) -> None:
         assert SERVICE in await services_of(sample.channel)
 

@@ -269,3 +269,28 @@ async def test_a_port_that_is_taken_is_a_sentence() -> None:
         with pytest.raises(StartupError, match=f"HTTP cannot be served on 127.0.0.1:{port}"):
             async with started(settings):
                 pytest.fail("it started")
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status", "code"),
+    [
+        ("/test?a=" + "a" * 9000, {}, 414, "LIMIT_EXCEEDED"),
+        ("/test", {"x-long": "a" * 9000}, 431, "LIMIT_EXCEEDED"),
+        ("/test", {"content-length": "1"}, 400, "INVALID_ARGUMENT"),
+        ("/test", {"sec-websocket-key": "short"}, 400, "INVALID_ARGUMENT"),
+    ],
+)
+async def test_what_cannot_become_a_websocket_is_answered_as_any_error(
+    web: Web, path: str, headers: dict[str, str], status: int, code: str
+) -> None:
+    asked = {
+        "connection": "upgrade",
+        "upgrade": "websocket",
+        "sec-websocket-version": "13",
+        "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
+        **headers,
+    }
+    answer = await web.call(path, **asked)
+    assert answer.status == status
+    assert answer.headers.get_all("content-type") == ["application/json"]
+    assert (answer.body["success"], answer.body["code"]) == (False, code)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
+import signal
 import stat
 import tarfile
 from collections.abc import Callable
@@ -12,6 +15,7 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
+from agent_executor.cli import data_backup
 from agent_executor.cli.data_backup import BackupError, make_backup, restore_backup
 from agent_executor.cli.keys import ensure_keys
 from agent_executor.cli.main import app
@@ -90,6 +94,30 @@ def test_a_backup_takes_no_other_files_place(data_dir: Path, backup: Path) -> No
     assert backup.read_bytes() == before
 
 
+def test_a_file_system_without_links_takes_a_backup(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_link(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", no_link)
+    make_backup(data_dir, tmp_path / "backup", with_keys=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"data", "backup"}
+    restore_backup(tmp_path / "backup", tmp_path / "new")
+
+
+def test_a_command_that_is_told_to_end_leaves_nothing(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        data_backup, "write_archive", lambda *_: signal.raise_signal(signal.SIGTERM)
+    )
+    arguments = ["backup", "--data-dir", str(data_dir), "--to", str(tmp_path / "backup")]
+    assert CliRunner().invoke(app, arguments).exit_code == 128 + signal.SIGTERM
+    assert {path.name for path in tmp_path.iterdir()} == {"data"}
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
 def test_a_folder_without_databases_is_told(tmp_path: Path) -> None:
     with pytest.raises(BackupError, match="does not exist"):
         make_backup(tmp_path, tmp_path / "backup", with_keys=True)
@@ -121,6 +149,7 @@ def other_digest(name: str, content: bytes) -> bytes:
         (manifest_with(parts=[{"path": "../x", "bytes": 1, "sha256": ""}]), "path that cannot be"),
         (manifest_with(parts=[{"path": "/x", "bytes": 1, "sha256": ""}]), "path that cannot be"),
         (manifest_with(parts=5), "no backup, or it is damaged"),
+        (manifest_with(format=2, version="\x1b[2J"), "no backup, or it is damaged"),
     ],
 )
 def test_a_changed_backup_leaves_no_folder(

@@ -165,3 +165,11 @@ def test_the_line_of_a_run_can_be_read_in_the_console(console: Log) -> None:
     for name, value in told.items():
         assert f"{name}={value}" in line
     assert "[info     ] run ended" in line
+
+
+def test_on_a_console_text_of_others_begins_no_line_and_commands_no_terminal(console: Log) -> None:
+    error = ValueError("of a tool: \x1b[2J\x07")
+    console.logger.error("failed: %s", "a\n[info] forged\x1b[2J\r\u202e", exc_info=error)
+    first, *traceback = console.text.splitlines()
+    assert r"failed: a\n[info] forged\x1b[2J\r\u202e" in first
+    assert traceback[-1] == r"ValueError: of a tool: \x1b[2J\x07"

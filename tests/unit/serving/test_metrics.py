@@ -135,6 +135,12 @@ class TestNamesThatUsersChoose:
         assert self.shown(metrics, agent="other") == 997
         assert len(metrics._children) == 4
 
+    def test_what_looks_like_a_credential_is_not_shown(self) -> None:
+        metrics = Metrics()
+        for number in range(2):
+            metrics.increment(AGENT_TOKENS, f"of sk-ant-api03-abcdefghijklmno{number}")
+        assert self.shown(metrics, agent="of [redacted]") == 2
+
     def test_other_labels_are_as_they_are(self) -> None:
         metrics = Metrics(max_names=0)
         metrics.increment(RPC_REQUESTS, "/a.B/C", "OK")

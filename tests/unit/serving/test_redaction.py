@@ -31,6 +31,18 @@ def test_what_looks_like_a_credential_is_hidden(secret: str) -> None:
     assert redacted_text(f"say '{secret}' to them") == f"say '{REDACTED}' to them"
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("redis://:swordfish@cache:6379/0", f"redis://{REDACTED}@cache:6379/0"),
+        ("to postgresql://ada:s:w%40@db/x.", f"to postgresql://{REDACTED}@db/x."),
+        ("http://127.0.0.1:8080/@x, me@example.org", "http://127.0.0.1:8080/@x, me@example.org"),
+    ],
+)
+def test_who_a_url_signs_in_as_is_hidden(text: str, shown: str) -> None:
+    assert redacted_text(text) == shown
+
+
 @pytest.mark.parametrize("text", ["", "a task-1 of a bearer of news", "What is 15 + 27?", "Ä eyJ"])
 def test_other_texts_stay_as_they_are(text: str) -> None:
     assert redacted_text(text) == text
@@ -53,7 +65,7 @@ def test_a_long_text_is_cut_and_says_so() -> None:
 
 def test_a_text_that_is_made_to_be_slow_is_not() -> None:
     started = time.process_time()
-    redacted_text("bearer " + "bearer eyJ.sk-" * 20_000)
+    redacted_text("bearer " + "bearer eyJ.sk-://a:" * 20_000)
     assert time.process_time() - started < 5.0
 
 
