@@ -357,7 +357,7 @@ def test_an_executor_that_dies_with_decisions_leaves_them_to_the_other(
             pool.submit(_resolved_in_spite_of_it, client, approval)
             for approval in approvals(client)
         ]
-        pair.kill("executor")
+        pair.kill("executor-1")
         for decision in deciding:
             decision.result()
     # Calls that meet the dead one are answered 503 until it is started again.

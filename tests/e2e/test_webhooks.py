@@ -149,8 +149,8 @@ def test_an_attempt_that_was_killed_is_made_again(
     run_id = start(client, create_agent(client), url_of(server, "/held/hook"))["id"]
     server.wait_for("/held/hook")
     # Which of the two makes it is not known.
-    for _ in range(WORKERS):
-        platform.kill("executor")
+    for number in range(WORKERS):
+        platform.kill(f"executor-{number + 1}")
     server.release()
     platform.wait_until_serving()
     run = wait_until_told(client, run_id)
@@ -194,7 +194,10 @@ def test_no_end_is_lost_whenever_executors_are_killed(
         # At any instant of the runs and of their telling.
         seen = min(len(server.requests) + chance.randrange(4), len(run_ids))
         until(lambda seen=seen: len(server.requests) >= seen)  # type: ignore[misc]  # the default binds it now
-        platform.kill("executor")
+        # It may have died a moment ago.
+        victim = f"executor-{chance.randint(1, WORKERS)}"
+        until(lambda victim=victim: victim in platform.pids())  # type: ignore[misc]  # as above
+        platform.kill(victim)
         platform.wait_until_serving()
     for run_id in run_ids:
         run = wait_until_told(client, run_id)

@@ -113,9 +113,10 @@ def test_a_command_that_is_told_to_end_leaves_nothing(
         data_backup, "write_archive", lambda *_: signal.raise_signal(signal.SIGTERM)
     )
     arguments = ["backup", "--data-dir", str(data_dir), "--to", str(tmp_path / "backup")]
+    before = signal.getsignal(signal.SIGTERM)
     assert CliRunner().invoke(app, arguments).exit_code == 128 + signal.SIGTERM
     assert {path.name for path in tmp_path.iterdir()} == {"data"}
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_folder_without_databases_is_told(tmp_path: Path) -> None:

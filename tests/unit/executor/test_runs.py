@@ -14,7 +14,6 @@ from agent_executor.errors import (
     PermissionDeniedError,
     RunNotFoundError,
     ToolNotFoundError,
-    UnavailableError,
 )
 from agent_executor.executor.driving.leases import LeaseKeeper
 from agent_executor.executor.log.run_event import RunResumed
@@ -143,16 +142,18 @@ async def test_a_run_of_a_dead_executor_is_taken_over_and_finished() -> None:
     assert {request.tool_call_id for request in heir.tools.requests} == same_call
 
 
-async def test_a_run_taken_from_a_live_caller_is_reported_as_elsewhere() -> None:
+async def test_the_caller_of_a_run_that_was_taken_over_is_told_of_its_end_elsewhere() -> None:
     platform = Platform()
     platform.tools.gate = asyncio.Event()
     agent_id = await platform.agent(tools=CALCULATOR)
     waiting = asyncio.create_task(platform.runs.execute(agent_id, "What is 2 + 3?", ADA))
     await platform.tools.wait_until_asked()
-    assert len(await platform.journal.claim("other/1", 0, 1)) == 1
+
+    heir = Platform(journal=platform.journal, store=platform.store, worker="heir")
+    assert await heir.runs.take_over() == 1
     platform.tools.gate.set()
-    with pytest.raises(UnavailableError, match="elsewhere"):
-        await waiting
+    view = await waiting
+    assert (view.state.state, view.run.owner, view.run.attempt) == ("completed", heir.owner, 2)
 
 
 async def test_a_run_that_kills_its_executors_is_ended() -> None:
