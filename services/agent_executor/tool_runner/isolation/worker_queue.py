@@ -93,6 +93,7 @@ class WorkerQueue:
                 self._idle.appendleft(place.result())
                 self._end(organization_id)
                 self._hand_out()
+                self._end_surplus()
             raise
 
     def release(self, organization_id: str, seconds: float) -> None:
@@ -111,6 +112,7 @@ class WorkerQueue:
         """Adds a worker that is ready."""
         self._idle.append(worker)
         self._hand_out()
+        self._end_surplus()
 
     def discard(self, worker: WorkerHandle) -> bool:
         """Takes out a worker that is not to serve, and tells whether it was in."""
@@ -142,6 +144,11 @@ class WorkerQueue:
                 sharer.busy += 1
                 place.set_result(self._take_idle())
             self._forget_if_gone(organization_id)
+
+    def _end_surplus(self) -> None:
+        # A worker that was given back unused meets the one that was started in its place.
+        while len(self._idle) > self._limits.idle_workers:
+            self._idle.pop().kill()
 
     def _whose_turn(self) -> str | None:
         most = self._limits.busy_workers_of_one_max

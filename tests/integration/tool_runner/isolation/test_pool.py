@@ -62,9 +62,7 @@ def is_whole(pool: WorkerPool, limits: SandboxLimits = SMALL) -> Callable[[], bo
         status = pool.status
         return (
             status.available
-            # A call that is given up as it gets its worker gives it back, beside the one that was
-            # started in its place.
-            and status.idle_workers >= limits.idle_workers
+            and status.idle_workers == limits.idle_workers
             and status.busy_workers == 0
             and len(pool.launcher_pids) == limits.launchers
         )
